@@ -1,0 +1,156 @@
+// What the binding's files share: the state of one Node environment, errors, promises, and the JavaScript handles of native objects.
+// The binding converts and checks; it decides nothing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <napi.h>
+
+#include "device.h"
+#include "program.h"
+#include "sparse_matrix.h"
+
+namespace hebb::binding {
+
+/// State of one environment (the main thread or a worker). No statics: environments come and go.
+class Addon {
+ public:
+  explicit Addon(Napi::Env env);
+  ~Addon();
+  static Addon& of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
+
+  /// A promise for a job on the device's thread. `run` must not touch JavaScript; `result` makes the value, on the JavaScript thread. What both
+  /// hold is released on the JavaScript thread. `inputs` are kept alive until then.
+  Napi::Value promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result, std::vector<Napi::Value> inputs);
+
+  /// A CPU device for the functions that answer at once. Never used by a job.
+  Status immediate(std::shared_ptr<Device>* out);
+  void watch(const std::shared_ptr<Device>& device) { devices_.push_back(device); }
+
+  Napi::FunctionReference errorClass, deviceClass, bufferClass, matrixClass, programClass;
+
+ private:
+  struct Completion;
+  static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Completion* completion);
+  using Settler = Napi::TypedThreadSafeFunction<std::nullptr_t, Completion, &Addon::settle>;
+
+  void closeDevices();
+
+  Settler settler_;
+  int64_t pending_ = 0;
+  std::vector<std::weak_ptr<Device>> devices_;
+  std::shared_ptr<Device> immediate_;
+};
+
+/// The JavaScript error for a status: an instance of the library's HebbError.
+Napi::Error errorOf(Napi::Env env, const Status& status);
+/// Throws unless ok.
+void check(Napi::Env env, const Status& status);
+[[noreturn]] void fail(Napi::Env env, const std::string& message);
+
+// Arguments, checked. `what` names them in messages.
+double numberOf(Napi::Value value, const char* what, double least, double most);
+inline int32_t int32Of(Napi::Value value, const char* what, int32_t least) { return static_cast<int32_t>(numberOf(value, what, least, 2147483647)); }
+inline int64_t integerOf(Napi::Value value, const char* what, int64_t least) { return static_cast<int64_t>(numberOf(value, what, static_cast<double>(least), 9007199254740991.0)); }
+Napi::Int32Array int32ArrayOf(Napi::Value value, const char* what);
+Napi::Float32Array float32ArrayOf(Napi::Value value, const char* what);
+/// The bytes of a typed array, over an ArrayBuffer or a SharedArrayBuffer; none when it is detached.
+struct Bytes {
+  uint8_t* data;
+  size_t length;
+};
+Bytes bytesOf(Napi::TypedArray array);
+
+/// A JavaScript handle: holds a native object until it is disposed or collected.
+template <class Native>
+class Handle {
+ public:
+  const std::shared_ptr<Native>& get(Napi::Env env, const char* what) const {
+    if (!native_) check(env, {Code::disposed, std::string("Expected a ") + what + " that is in use, got one that was disposed"});
+    return native_;
+  }
+  bool disposed() const { return !native_; }
+
+ protected:
+  std::shared_ptr<Native> native_;
+};
+
+class DeviceHandle : public Napi::ObjectWrap<DeviceHandle>, public Handle<Device> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit DeviceHandle(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value allocate(const Napi::CallbackInfo& info);
+  Napi::Value activationBytes(const Napi::CallbackInfo& info);
+  Napi::Value sparse(const Napi::CallbackInfo& info);
+  Napi::Value program(const Napi::CallbackInfo& info);
+  Napi::Value readActivations(const Napi::CallbackInfo& info);
+  Napi::Value writeActivations(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+};
+
+class BufferHandle : public Napi::ObjectWrap<BufferHandle>, public Handle<Buffer> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit BufferHandle(const Napi::CallbackInfo& info);
+  static Napi::Object wrap(Napi::Env env, std::shared_ptr<Buffer> buffer);
+
+ private:
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+};
+
+class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<SparseMatrix> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit MatrixHandle(const Napi::CallbackInfo& info);
+  static Napi::Object wrap(Napi::Env env, std::shared_ptr<SparseMatrix> matrix);
+
+ private:
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+};
+
+class ProgramHandle : public Napi::ObjectWrap<ProgramHandle>, public Handle<Program> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit ProgramHandle(const Napi::CallbackInfo& info);
+  static Napi::Object wrap(Napi::Env env, std::shared_ptr<Program> program);
+
+ private:
+  Napi::Value record(const Napi::CallbackInfo& info);
+  Napi::Value setScalars(const Napi::CallbackInfo& info);
+  Napi::Value rewind(const Napi::CallbackInfo& info);
+  Napi::Value setStep(const Napi::CallbackInfo& info);
+  Napi::Value replay(const Napi::CallbackInfo& info);
+  Napi::Value abort(const Napi::CallbackInfo& info);
+  Napi::Value stepsDone(const Napi::CallbackInfo& info);
+  Napi::Value operationCount(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+};
+
+/// The handle behind a JavaScript value, or an error that names what was expected.
+template <class H>
+H* unwrap(Napi::Value value, const Napi::FunctionReference& constructor, const char* what) {
+  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor.Value())) fail(value.Env(), std::string("Expected a ") + what);
+  return H::Unwrap(value.As<Napi::Object>());
+}
+
+/// { buffer, features, capacity } as activations of the device; checks the buffer's size and adds it to `uses`.
+Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device, std::vector<std::shared_ptr<Buffer>>* uses);
+
+/// Records the operation `name` with its arguments; see lib/native.ts for their types.
+void recordOperation(Program& program, const std::string& name, Napi::Object args);
+
+/// predictLinks, sampleWithoutReplacement, the initial networks, cudaStatus.
+void defineFunctions(Napi::Env env, Napi::Object exports);
+
+}  // namespace hebb::binding

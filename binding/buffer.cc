@@ -1,0 +1,121 @@
+#include <cstring>
+
+#include "addon.h"
+
+namespace hebb::binding {
+
+Napi::Function BufferHandle::define(Napi::Env env) {
+  return DefineClass(env, "Buffer",
+                     {InstanceAccessor<&BufferHandle::bytes>("bytes"), InstanceMethod<&BufferHandle::read>("read"),
+                      InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::dispose>("dispose")});
+}
+
+BufferHandle::BufferHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+Napi::Object BufferHandle::wrap(Napi::Env env, std::shared_ptr<Buffer> buffer) {
+  const Napi::Object object = Addon::of(env).bufferClass.New({});
+  Unwrap(object)->native_ = std::move(buffer);
+  return object;
+}
+
+Napi::Value BufferHandle::bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(get(info.Env(), "buffer")->bytes()));
+}
+
+namespace {
+
+/// Checks that `array` fits into the buffer at byte offset `offset`.
+size_t rangeOf(Napi::Value value, Napi::Value offset, size_t bytes, size_t* at) {
+  if (!value.IsTypedArray()) fail(value.Env(), "Expected a typed array");
+  const size_t length = value.As<Napi::TypedArray>().ByteLength();
+  *at = offset.IsUndefined() ? 0 : static_cast<size_t>(integerOf(offset, "offset", 0));
+  if (*at > bytes || length > bytes - *at) {
+    fail(value.Env(), "Expected " + std::to_string(length) + " bytes at " + std::to_string(*at) + " to lie inside a buffer of " + std::to_string(bytes));
+  }
+  return length;
+}
+
+}  // namespace
+
+// read(out, byteOffset): the promise resolves to `out`.
+Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Buffer> buffer = get(env, "buffer");
+  size_t at = 0;
+  const size_t length = rangeOf(info[0], info[1], buffer->bytes(), &at);
+  auto staging = std::make_shared<std::vector<uint8_t>>(length);
+  return Addon::of(env).promise(
+      buffer->device(), [=] { return buffer->device()->backend().read(staging->data(), buffer->data<uint8_t>() + at, length); },
+      [staging, keep = std::make_shared<Napi::Reference<Napi::TypedArray>>(Napi::Reference<Napi::TypedArray>::New(info[0].As<Napi::TypedArray>(), 1))](Napi::Env) -> Napi::Value {
+        const Napi::TypedArray array = keep->Value();
+        const Bytes to = bytesOf(array);
+        if (to.length == staging->size() && to.length) std::memcpy(to.data, staging->data(), to.length);  // none when detached meanwhile
+        return array;
+      },
+      {});
+}
+
+// write(data, byteOffset): the data is copied at once and written after the jobs before it.
+Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Buffer> buffer = get(env, "buffer");
+  size_t at = 0;
+  const size_t length = rangeOf(info[0], info[1], buffer->bytes(), &at);
+  const Bytes from = bytesOf(info[0].As<Napi::TypedArray>());
+  auto staging = std::make_shared<std::vector<uint8_t>>(from.data, from.data + length);
+  return Addon::of(env).promise(
+      buffer->device(), [=] { return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length); }, nullptr, {});
+}
+
+Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
+  native_.reset();
+  return info.Env().Undefined();
+}
+
+Napi::Function MatrixHandle::define(Napi::Env env) {
+  return DefineClass(env, "SparseMatrix", {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
+}
+
+MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+Napi::Object MatrixHandle::wrap(Napi::Env env, std::shared_ptr<SparseMatrix> matrix) {
+  const Napi::Object object = Addon::of(env).matrixClass.New({});
+  Unwrap(object)->native_ = std::move(matrix);
+  return object;
+}
+
+// read(): the links as { rowOffsets, columnIndices }.
+Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  auto offsets = std::make_shared<std::vector<int32_t>>(), indices = std::make_shared<std::vector<int32_t>>();
+  return Addon::of(env).promise(
+      matrix->device(),
+      [=]() -> Status {
+        const Csr& csr = matrix->csr();
+        Backend& backend = matrix->device()->backend();
+        offsets->resize(static_cast<size_t>(csr.rows) + 1);
+        HEBB_RETURN_IF_ERROR(backend.read(offsets->data(), csr.rowOffsets, offsets->size() * sizeof(int32_t)));
+        indices->resize(static_cast<size_t>(offsets->back()));
+        return backend.read(indices->data(), csr.columnIndices, indices->size() * sizeof(int32_t));
+      },
+      [=](Napi::Env env) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(env);
+        const auto array = [&](const std::vector<int32_t>& from) {
+          Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
+          std::copy(from.begin(), from.end(), to.Data());
+          return to;
+        };
+        result.Set("rowOffsets", array(*offsets));
+        result.Set("columnIndices", array(*indices));
+        return result;
+      },
+      {});
+}
+
+Napi::Value MatrixHandle::dispose(const Napi::CallbackInfo& info) {
+  native_.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace hebb::binding

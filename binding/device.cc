@@ -1,0 +1,136 @@
+#include <cstring>
+
+#include "addon.h"
+
+namespace hebb::binding {
+
+Napi::Function DeviceHandle::define(Napi::Env env) {
+  return DefineClass(env, "Device",
+                     {InstanceAccessor<&DeviceHandle::info>("info"), InstanceMethod<&DeviceHandle::memory>("memory"),
+                      InstanceMethod<&DeviceHandle::allocate>("allocate"), InstanceMethod<&DeviceHandle::activationBytes>("activationBytes"),
+                      InstanceMethod<&DeviceHandle::sparse>("sparse"), InstanceMethod<&DeviceHandle::program>("program"),
+                      InstanceMethod<&DeviceHandle::readActivations>("readActivations"), InstanceMethod<&DeviceHandle::writeActivations>("writeActivations"),
+                      InstanceMethod<&DeviceHandle::dispose>("dispose")});
+}
+
+// new Device(kind, threads, simd, index)
+DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  const Napi::Env env = info.Env();
+  const std::string kind = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  if (kind == "cuda") {
+    check(env, Device::openCuda(int32Of(info[3], "index", 0), &native_));
+  } else {
+    CpuOptions options;
+    options.threads = int32Of(info[1], "threads", 0);
+    if (info[2].IsString()) options.simd = info[2].As<Napi::String>().Utf8Value();
+    check(env, Device::openCpu(options, &native_));
+  }
+  Addon::of(env).watch(native_);
+}
+
+Napi::Value DeviceHandle::info(const Napi::CallbackInfo& info) {
+  const DeviceInfo& device = get(info.Env(), "device")->info();
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("kind", device.kind);
+  result.Set("name", device.name);
+  result.Set("simd", device.simd);
+  result.Set("threads", device.threads);
+  result.Set("memoryBytes", static_cast<double>(device.memoryBytes));
+  result.Set("detail", device.detail);
+  return result;
+}
+
+Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
+  const MemoryUse use = get(info.Env(), "device")->backend().memory();
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("buffers", static_cast<double>(use.buffers));
+  result.Set("bytes", static_cast<double>(use.bytes));
+  result.Set("peakBytes", static_cast<double>(use.peakBytes));
+  return result;
+}
+
+// allocate(bytes, data?): zeroed, or filled with the typed array's bytes.
+Napi::Value DeviceHandle::allocate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto& device = get(env, "device");
+  const int64_t bytes = integerOf(info[0], "bytes", 0);
+  const bool filled = info[1].IsTypedArray();
+  const Bytes data = filled ? bytesOf(info[1].As<Napi::TypedArray>()) : Bytes{nullptr, 0};
+  if (filled && static_cast<int64_t>(data.length) != bytes) fail(env, "Expected " + std::to_string(bytes) + " bytes, got an array of " + std::to_string(data.length));
+  std::shared_ptr<Buffer> buffer;
+  check(env, device->allocate(static_cast<size_t>(bytes), &buffer));
+  if (filled) check(env, device->backend().write(buffer->data(), data.data, data.length));
+  return BufferHandle::wrap(env, std::move(buffer));
+}
+
+// activationBytes(features, capacity): bytes of a buffer that holds such activations.
+Napi::Value DeviceHandle::activationBytes(const Napi::CallbackInfo& info) {
+  const int64_t features = int32Of(info[0], "features", 1);
+  const int32_t capacity = int32Of(info[1], "capacity", 1);
+  const int64_t panel = get(info.Env(), "device")->backend().panel(capacity);
+  return Napi::Number::New(info.Env(), static_cast<double>((capacity + panel - 1) / panel * panel * features * 4));
+}
+
+// sparse(rows, cols, capacity, rowOffsets, columnIndices)
+Napi::Value DeviceHandle::sparse(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Int32Array offsets = int32ArrayOf(info[3], "rowOffsets"), indices = int32ArrayOf(info[4], "columnIndices");
+  std::shared_ptr<SparseMatrix> matrix;
+  check(env, SparseMatrix::create(get(env, "device"), int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), int32Of(info[2], "capacity", 0), offsets.Data(),
+                                  offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
+  return MatrixHandle::wrap(env, std::move(matrix));
+}
+
+// program(scalars, batch)
+Napi::Value DeviceHandle::program(const Napi::CallbackInfo& info) {
+  std::shared_ptr<Program> program;
+  check(info.Env(), Program::create(get(info.Env(), "device"), int32Of(info[0], "scalars", 1), int32Of(info[1], "batch", 1), &program));
+  return ProgramHandle::wrap(info.Env(), std::move(program));
+}
+
+// readActivations(activations, out, columns): out is [columns][features].
+Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Device> device = get(env, "device");
+  std::vector<std::shared_ptr<Buffer>> uses;
+  const Activations activations = activationsOf(info[0], "activations", device, &uses);
+  const Napi::Float32Array out = float32ArrayOf(info[1], "out");
+  const int32_t columns = int32Of(info[2], "columns", 0);
+  if (columns > activations.capacity || static_cast<int64_t>(out.ElementLength()) < int64_t{columns} * activations.features) {
+    fail(env, "Expected room for " + std::to_string(columns) + " columns of " + std::to_string(activations.features) + " features");
+  }
+  auto staging = std::make_shared<std::vector<float>>(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
+  return Addon::of(env).promise(
+      device, [=, uses = std::move(uses)] { return device->backend().readActivations(staging->data(), activations, columns); },
+      [staging, keep = std::make_shared<Napi::Reference<Napi::Float32Array>>(Napi::Reference<Napi::Float32Array>::New(out, 1))](Napi::Env) -> Napi::Value {
+        Napi::Float32Array array = keep->Value();
+        if (array.ElementLength() >= staging->size()) std::copy(staging->begin(), staging->end(), array.Data());  // 0 when detached meanwhile
+        return array;
+      },
+      {});
+}
+
+// writeActivations(activations, data, columns): data is [columns][features] and is copied at once.
+Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Device> device = get(env, "device");
+  std::vector<std::shared_ptr<Buffer>> uses;
+  const Activations activations = activationsOf(info[0], "activations", device, &uses);
+  const Napi::Float32Array data = float32ArrayOf(info[1], "data");
+  const int32_t columns = int32Of(info[2], "columns", 0);
+  if (columns > activations.capacity || static_cast<int64_t>(data.ElementLength()) < int64_t{columns} * activations.features) {
+    fail(env, "Expected " + std::to_string(columns) + " columns of " + std::to_string(activations.features) + " features, got " + std::to_string(data.ElementLength()) + " numbers");
+  }
+  auto staging = std::make_shared<std::vector<float>>(data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
+  return Addon::of(env).promise(
+      device, [=, uses = std::move(uses)] { return device->backend().writeActivations(activations, staging->data(), columns); }, nullptr, {});
+}
+
+// dispose(): stops what runs and ends the device's thread. Its buffers go when their own handles do.
+Napi::Value DeviceHandle::dispose(const Napi::CallbackInfo& info) {
+  if (native_) native_->close();
+  native_.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace hebb::binding

@@ -1,0 +1,445 @@
+// Turns { name, args } into an operation: one entry an operation, in the order of hebb/operations.h.
+#include <map>
+
+#include "addon.h"
+#include "hebb/topology.h"
+
+namespace hebb::binding {
+
+Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device, std::vector<std::shared_ptr<Buffer>>* uses) {
+  const Napi::Env env = value.Env();
+  if (!value.IsObject()) fail(env, std::string("Expected ") + what + " to be activations");
+  const Napi::Object object = value.As<Napi::Object>();
+  Activations a;
+  a.features = int32Of(object.Get("features"), "features", 1);
+  a.capacity = int32Of(object.Get("capacity"), "capacity", 1);
+  a.panel = device->backend().panel(a.capacity);
+  const auto& buffer = unwrap<BufferHandle>(object.Get("buffer"), Addon::of(env).bufferClass, "buffer")->get(env, "buffer");
+  if (buffer->device() != device) fail(env, std::string("Expected ") + what + " to be on the program's device");
+  if (static_cast<int64_t>(buffer->bytes()) < int64_t{a.panels()} * a.panel * a.features * 4) fail(env, std::string("Expected ") + what + " to have a buffer large enough for its shape");
+  a.data = buffer->data<float>();
+  uses->push_back(buffer);
+  return a;
+}
+
+namespace {
+
+/// Reads the fields of an operation's arguments.
+class Args {
+ public:
+  Args(Program& program, Napi::Object object) : program_(program), object_(object) {}
+
+  std::vector<std::shared_ptr<Buffer>> uses;
+
+  bool has(const char* name) const {
+    const Napi::Value value = object_.Get(name);
+    return !value.IsUndefined() && !value.IsNull();
+  }
+  Csr matrix(const char* name) {
+    const auto& matrix = unwrap<MatrixHandle>(object_.Get(name), Addon::of(env()).matrixClass, "sparse matrix")->get(env(), "sparse matrix");
+    if (matrix->device() != program_.device()) fail(env(), std::string("Expected ") + name + " to be on the program's device");
+    uses.insert(uses.end(), matrix->buffers().begin(), matrix->buffers().end());
+    return matrix->csr();
+  }
+  /// At least `count` elements of T in device memory.
+  template <class T>
+  T* array(const char* name, int64_t count) {
+    return element<T>(object_.Get(name), name, count);
+  }
+  template <class T>
+  T* optionalArray(const char* name, int64_t count) {
+    return has(name) ? array<T>(name, count) : nullptr;
+  }
+  template <class T>
+  std::vector<T*> arrays(const char* name, int64_t count) {
+    const Napi::Array list = listOf(name);
+    std::vector<T*> result;
+    for (uint32_t i = 0; i < list.Length(); ++i) result.push_back(element<T>(list.Get(i), name, count));
+    return result;
+  }
+  Napi::Array listOf(const char* name) {
+    const Napi::Value value = object_.Get(name);
+    if (!value.IsArray()) fail(env(), std::string("Expected ") + name + " to be an array");
+    return value.As<Napi::Array>();
+  }
+  Activations activations(const char* name) {
+    Activations a = activationsOf(object_.Get(name), name, program_.device(), &uses);
+    a.columns = program_.columns();
+    return a;
+  }
+  Activations optionalActivations(const char* name) { return has(name) ? activations(name) : Activations{}; }
+  const double* scalar(const char* name) {
+    const int32_t index = integer(name, 0);
+    if (index >= program_.scalarCount()) fail(env(), std::string("Expected ") + name + " to be one of the program's scalars");
+    return program_.scalar(index);
+  }
+  const double* optionalScalar(const char* name) { return has(name) ? scalar(name) : nullptr; }
+  double number(const char* name, double otherwise) { return has(name) ? numberOf(object_.Get(name), name, -1e300, 1e300) : otherwise; }
+  int32_t integer(const char* name, int32_t least) { return int32Of(object_.Get(name), name, least); }
+  uint64_t seed() { return static_cast<uint64_t>(integerOf(object_.Get("seed"), "seed", 0)); }
+  bool flag(const char* name) { return object_.Get(name).ToBoolean(); }
+  template <class E>
+  E choice(const char* name, std::initializer_list<std::pair<const char*, E>> choices) {
+    return choiceOf<E>(object_.Get(name), name, choices);
+  }
+  Activation activation() {
+    return has("activation") ? choice<Activation>("activation", {{"none", Activation::none}, {"relu", Activation::relu}}) : Activation::none;
+  }
+  LinkChanges changes(const Csr& links) {
+    Args inner(program_, objectOf("changes"));
+    LinkChanges c{inner.array<uint8_t>("keep", links.capacity), inner.array<int32_t>("newRows", links.capacity), inner.array<int32_t>("newColumns", links.capacity), inner.array<int32_t>("newCount", 1)};
+    uses.insert(uses.end(), inner.uses.begin(), inner.uses.end());
+    return c;
+  }
+  SgdRule sgdRule(int64_t count) {
+    SgdRule rule;
+    rule.values = array<float>("values", count);
+    rule.momentum = static_cast<float>(number("momentum", 0));
+    rule.weightDecay = static_cast<float>(number("weightDecay", 0));
+    rule.velocity = optionalArray<float>("velocity", count);
+    rule.learningRate = scalar("learningRate");
+    if (rule.momentum != 0 && !rule.velocity) fail(env(), "Expected velocity where momentum is not 0");
+    return rule;
+  }
+  Napi::Object objectOf(const char* name) {
+    const Napi::Value value = object_.Get(name);
+    if (!value.IsObject()) fail(env(), std::string("Expected ") + name + " to be an object");
+    return value.As<Napi::Object>();
+  }
+  const Program& program() const { return program_; }
+  Napi::Env env() const { return object_.Env(); }
+
+  template <class E>
+  static E choiceOf(Napi::Value value, const char* name, std::initializer_list<std::pair<const char*, E>> choices) {
+    const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+    std::string names;
+    for (const auto& [text, result] : choices) {
+      if (given == text) return result;
+      names += (names.empty() ? "'" : ", '") + std::string(text) + "'";
+    }
+    fail(value.Env(), std::string("Expected ") + name + " to be one of " + names + ", got '" + given + "'");
+  }
+
+ private:
+  template <class T>
+  T* element(Napi::Value value, const char* name, int64_t count) {
+    const auto& buffer = unwrap<BufferHandle>(value, Addon::of(env()).bufferClass, "buffer")->get(env(), "buffer");
+    if (buffer->device() != program_.device()) fail(env(), std::string("Expected ") + name + " to be on the program's device");
+    if (static_cast<int64_t>(buffer->bytes() / sizeof(T)) < count) fail(env(), std::string("Expected ") + name + " to hold at least " + std::to_string(count) + " elements, got " + std::to_string(buffer->bytes() / sizeof(T)));
+    uses.push_back(buffer);
+    return buffer->data<T>();
+  }
+
+  Program& program_;
+  Napi::Object object_;
+};
+
+const std::initializer_list<std::pair<const char*, LinkPredictor>> kPredictors = {{"none", LinkPredictor::none}, {"CH2-L3n", LinkPredictor::ch2L3n}, {"CH3-L3n", LinkPredictor::ch3L3n}};
+
+StepState* streamOf(Args& a) { return a.program().state(); }
+
+using Maker = Operation (*)(Args&);
+
+const std::map<std::string, Maker>& makers() {
+  static const std::map<std::string, Maker> all = {
+      {"permute", [](Args& a) -> Operation {
+         const int32_t count = a.integer("count", 1);
+         return Permute{a.array<int32_t>("indices", count), count, a.seed(), a.optionalScalar("epoch"), a.flag("identity")};
+       }},
+      {"gather", [](Args& a) -> Operation {
+         Gather op;
+         op.output = a.activations("output");
+         const int64_t samples = a.integer("samples", 1), elements = samples * op.output.features;
+         op.bytes = a.optionalArray<uint8_t>("bytes", elements);
+         op.floats = a.optionalArray<float>("floats", elements);
+         if (!op.bytes == !op.floats) fail(a.env(), "Expected either bytes or floats");
+         op.scale = static_cast<float>(a.number("scale", 1));
+         op.shift = static_cast<float>(a.number("shift", 0));
+         op.indices = a.array<int32_t>("indices", a.integer("count", 1));
+         op.state = streamOf(a);
+         return op;
+       }},
+      {"gatherLabels", [](Args& a) -> Operation {
+         return GatherLabels{a.array<int32_t>("labels", a.integer("samples", 1)), a.array<int32_t>("indices", a.integer("count", 1)), streamOf(a), a.array<int32_t>("targets", a.integer("batch", 1))};
+       }},
+      {"spmm", [](Args& a) -> Operation {
+         Spmm op;
+         op.weights = a.matrix("weights");
+         op.values = a.array<float>("values", op.weights.capacity);
+         op.bias = a.optionalArray<float>("bias", op.weights.rows);
+         op.input = a.activations("input");
+         op.output = a.activations("output");
+         op.activation = a.activation();
+         return op;
+       }},
+      {"spmmTransposed", [](Args& a) -> Operation {
+         SpmmTransposed op;
+         op.weights = a.matrix("weights");
+         op.values = a.array<float>("values", op.weights.capacity);
+         op.outputGradient = a.activations("outputGradient");
+         op.inputGradient = a.activations("inputGradient");
+         op.activation = a.activation();
+         if (op.activation != Activation::none) op.input = a.activations("input");
+         op.accumulate = a.flag("accumulate");
+         return op;
+       }},
+      {"sddmm", [](Args& a) -> Operation {
+         Sddmm op;
+         op.pattern = a.matrix("pattern");
+         op.outputGradient = a.activations("outputGradient");
+         op.input = a.activations("input");
+         op.gradient = a.array<float>("gradient", op.pattern.capacity);
+         op.biasGradient = a.optionalArray<float>("biasGradient", op.pattern.rows);
+         op.accumulate = a.flag("accumulate");
+         return op;
+       }},
+      {"linear", [](Args& a) -> Operation {
+         Linear op;
+         op.input = a.activations("input");
+         op.output = a.activations("output");
+         op.weights = a.array<float>("weights", int64_t{op.input.features} * op.output.features);
+         op.bias = a.optionalArray<float>("bias", op.output.features);
+         op.activation = a.activation();
+         return op;
+       }},
+      {"linearTransposed", [](Args& a) -> Operation {
+         LinearTransposed op;
+         op.outputGradient = a.activations("outputGradient");
+         op.inputGradient = a.activations("inputGradient");
+         op.weights = a.array<float>("weights", int64_t{op.inputGradient.features} * op.outputGradient.features);
+         op.activation = a.activation();
+         if (op.activation != Activation::none) op.input = a.activations("input");
+         op.accumulate = a.flag("accumulate");
+         return op;
+       }},
+      {"linearGradient", [](Args& a) -> Operation {
+         LinearGradient op;
+         op.outputGradient = a.activations("outputGradient");
+         op.input = a.activations("input");
+         op.gradient = a.array<float>("gradient", int64_t{op.input.features} * op.outputGradient.features);
+         op.biasGradient = a.optionalArray<float>("biasGradient", op.outputGradient.features);
+         op.accumulate = a.flag("accumulate");
+         return op;
+       }},
+      {"relu", [](Args& a) -> Operation { return Relu{a.activations("input"), a.activations("output")}; }},
+      {"reluGradient", [](Args& a) -> Operation {
+         return ReluGradient{a.activations("output"), a.activations("outputGradient"), a.activations("inputGradient"), a.flag("accumulate")};
+       }},
+      {"softmaxCrossEntropy", [](Args& a) -> Operation {
+         SoftmaxCrossEntropy op;
+         op.logits = a.activations("logits");
+         op.targets = a.array<int32_t>("targets", op.logits.capacity);
+         op.gradient = a.optionalActivations("gradient");
+         op.totals = a.array<LossTotals>("totals", 1);
+         op.step = a.program().step();
+         return op;
+       }},
+      {"meanSquaredError", [](Args& a) -> Operation {
+         MeanSquaredError op;
+         op.output = a.activations("output");
+         op.target = a.activations("target");
+         op.gradient = a.optionalActivations("gradient");
+         op.activation = a.activation();
+         op.totals = a.array<LossTotals>("totals", 1);
+         op.step = a.program().step();
+         return op;
+       }},
+      {"sgd", [](Args& a) -> Operation {
+         Sgd op;
+         const Csr links = a.has("pattern") ? a.matrix("pattern") : Csr{};
+         op.capacity = links.rows ? links.capacity : a.integer("count", 1);
+         op.count = links.rows ? links.rowOffsets + links.rows : nullptr;
+         op.rule = a.sgdRule(op.capacity);
+         op.gradient = a.array<float>("gradient", op.capacity);
+         return op;
+       }},
+      {"importance", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return Importance{links, a.array<float>("values", links.capacity), a.array<uint8_t>("keep", links.capacity),
+                           a.choice<ImportanceRule>("rule", {{"magnitude", ImportanceRule::magnitude}, {"relative", ImportanceRule::relative}}),
+                           a.array<float>("scores", links.capacity)};
+       }},
+      {"keepLinks", [](Args& a) -> Operation {
+         KeepLinks op;
+         op.links = a.matrix("links");
+         op.scores = a.array<float>("scores", op.links.capacity);
+         op.keep = a.array<uint8_t>("keep", op.links.capacity);
+         op.count = a.scalar("count");
+         op.temperature = a.optionalScalar("temperature");
+         op.update = a.scalar("update");
+         op.seed = a.seed();
+         op.purpose = a.choice<Purpose>("purpose", {{"prune", Purpose::prune}, {"remove", Purpose::remove}});
+         op.layer = a.integer("layer", 0);
+         return op;
+       }},
+      {"percolate", [](Args& a) -> Operation {
+         Percolate op;
+         const Napi::Array layers = a.listOf("layers"), relations = a.listOf("relations");
+         for (uint32_t i = 0; i < layers.Length(); ++i) {
+           Args layer(const_cast<Program&>(a.program()), layers.Get(i).As<Napi::Object>());
+           const Csr links = layer.matrix("links");
+           op.layers.push_back({links, layer.array<uint8_t>("keep", links.capacity)});
+           a.uses.insert(a.uses.end(), layer.uses.begin(), layer.uses.end());
+         }
+         for (uint32_t i = 0; i < relations.Length(); ++i) {
+           Args relation(const_cast<Program&>(a.program()), relations.Get(i).As<Napi::Object>());
+           const LayerRelation r{relation.integer("first", 0), relation.integer("second", 0),
+                                 relation.choice<LayerRelation::Kind>("kind", {{"consecutive", LayerRelation::Kind::consecutive}, {"joint", LayerRelation::Kind::joint}})};
+           const auto count = static_cast<int32_t>(op.layers.size());
+           if (r.first >= count || r.second >= count) fail(a.env(), "Expected relations between the layers given");
+           op.relations.push_back(r);
+         }
+         return op;
+       }},
+      {"regrow", [](Args& a) -> Operation {
+         Regrow op;
+         op.links = a.matrix("links");
+         op.changes = a.changes(op.links);
+         op.predictor = a.choice<LinkPredictor>("predictor", kPredictors);
+         op.selection = a.choice<Selection>("selection", {{"sample", Selection::sample}, {"largest", Selection::largest}});
+         op.count = a.scalar("count");
+         op.update = a.scalar("update");
+         op.seed = a.seed();
+         op.layer = a.integer("layer", 0);
+         return op;
+       }},
+      {"beginUpdate", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return BeginUpdate{links, a.changes(links)};
+       }},
+      {"rebuild", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return Rebuild{links, a.changes(links), a.arrays<float>("arrays", links.capacity)};
+       }},
+      {"uniteLinks", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         const int64_t capacity = a.integer("capacity", 1);
+         return UniteLinks{links, a.array<uint64_t>("ever", capacity), a.array<int64_t>("count", 1), capacity};
+       }},
+      {"activeNeurons", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return ActiveNeurons{links, a.array<int32_t>("counts", 3)};
+       }},
+      {"initializeNormal", [](Args& a) -> Operation {
+         InitializeNormal op;
+         if (a.has("pattern")) op.pattern = a.matrix("pattern");
+         else op.pattern.rows = a.integer("rows", 1), op.pattern.cols = a.integer("cols", 1);
+         op.values = a.array<float>("values", a.has("pattern") ? op.pattern.capacity : int64_t{op.pattern.rows} * op.pattern.cols);
+         op.deviation = a.number("deviation", 1);
+         op.seed = a.seed();
+         op.layer = a.integer("layer", 0);
+         return op;
+       }},
+  };
+  return all;
+}
+
+Napi::Value resultOf(Napi::Env env, const HostCsr& csr) {
+  Napi::Object result = Napi::Object::New(env);
+  const auto array = [&](const std::vector<int32_t>& from) {
+    Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
+    std::copy(from.begin(), from.end(), to.Data());
+    return to;
+  };
+  result.Set("rowOffsets", array(csr.rowOffsets));
+  result.Set("columnIndices", array(csr.columnIndices));
+  return result;
+}
+
+// predictLinks(rows, cols, rowOffsets, columnIndices, predictor)
+Napi::Value predictLinks(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::shared_ptr<Device> device;
+  check(env, Addon::of(env).immediate(&device));
+  const Napi::Int32Array offsets = int32ArrayOf(info[2], "rowOffsets"), indices = int32ArrayOf(info[3], "columnIndices");
+  std::shared_ptr<SparseMatrix> matrix;
+  check(env, SparseMatrix::create(device, int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), static_cast<int32_t>(indices.ElementLength()), offsets.Data(),
+                                  offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
+  LinkScores scores;
+  check(env, device->run(PredictLinks{matrix->csr(), Args::choiceOf(info[4], "the link predictor", kPredictors), &scores}));
+  Napi::Object result = Napi::Object::New(env);
+  auto row = Napi::Int32Array::New(env, scores.row.size()), col = Napi::Int32Array::New(env, scores.col.size());
+  auto score = Napi::Float32Array::New(env, scores.score.size());
+  std::copy(scores.row.begin(), scores.row.end(), row.Data());
+  std::copy(scores.col.begin(), scores.col.end(), col.Data());
+  std::copy(scores.score.begin(), scores.score.end(), score.Data());
+  result.Set("row", row);
+  result.Set("col", col);
+  result.Set("score", score);
+  return result;
+}
+
+// sampleWithoutReplacement(scores, k, temperature, seed)
+Napi::Value sampleWithoutReplacement(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::shared_ptr<Device> device;
+  check(env, Addon::of(env).immediate(&device));
+  const Napi::Float32Array scores = float32ArrayOf(info[0], "scores");
+  SampleScores op;
+  op.scores = scores.Data();
+  op.n = static_cast<int64_t>(scores.ElementLength());
+  op.k = static_cast<int64_t>(numberOf(info[1], "k", 0, static_cast<double>(op.n)));
+  op.temperature = static_cast<float>(numberOf(info[2], "temperature", 0, 1e30));
+  op.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
+  std::vector<int64_t> indices;
+  op.indices = &indices;
+  check(env, device->run(op));
+  auto result = Napi::Int32Array::New(env, indices.size());
+  std::copy(indices.begin(), indices.end(), result.Data());
+  return result;
+}
+
+// brf(rows, cols, links, randomness, uniformDegrees, seed, layer)
+Napi::Value brf(const Napi::CallbackInfo& info) {
+  HostCsr csr;
+  BrfOptions options;
+  options.randomness = info[3].ToNumber().DoubleValue();
+  options.uniformDegrees = info[4].ToBoolean();
+  check(info.Env(), bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0), options,
+                                            static_cast<uint64_t>(integerOf(info[5], "seed", 0)), int32Of(info[6], "layer", 0), &csr));
+  return resultOf(info.Env(), csr);
+}
+
+// erdosRenyi(rows, cols, links, seed, layer)
+Napi::Value erdosRenyiNetwork(const Napi::CallbackInfo& info) {
+  HostCsr csr;
+  check(info.Env(), erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                               static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
+  return resultOf(info.Env(), csr);
+}
+
+Napi::Value cudaStatus(const Napi::CallbackInfo& info) {
+  std::string detail;
+  const int count = cudaDeviceCount(&detail);
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("built", cudaBuilt());
+  result.Set("devices", count);
+  result.Set("detail", detail);
+  return result;
+}
+
+Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
+  Addon::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void recordOperation(Program& program, const std::string& name, Napi::Object object) {
+  const auto maker = makers().find(name);
+  if (maker == makers().end()) fail(object.Env(), "Expected the name of an operation, got '" + name + "'");
+  Args args(program, object);
+  Operation operation = maker->second(args);
+  check(object.Env(), program.record(std::move(operation), std::move(args.uses)));
+}
+
+void defineFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set("predictLinks", Napi::Function::New<predictLinks>(env, "predictLinks"));
+  exports.Set("sampleWithoutReplacement", Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));
+  exports.Set("brf", Napi::Function::New<brf>(env, "brf"));
+  exports.Set("erdosRenyi", Napi::Function::New<erdosRenyiNetwork>(env, "erdosRenyi"));
+  exports.Set("cudaStatus", Napi::Function::New<cudaStatus>(env, "cudaStatus"));
+  exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env, "setErrorClass"));
+}
+
+}  // namespace hebb::binding

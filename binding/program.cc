@@ -1,0 +1,80 @@
+#include "addon.h"
+
+namespace hebb::binding {
+
+Napi::Function ProgramHandle::define(Napi::Env env) {
+  return DefineClass(env, "Program",
+                     {InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::setScalars>("setScalars"),
+                      InstanceMethod<&ProgramHandle::rewind>("rewind"), InstanceMethod<&ProgramHandle::setStep>("setStep"),
+                      InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
+                      InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"), InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
+                      InstanceMethod<&ProgramHandle::dispose>("dispose")});
+}
+
+ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+Napi::Object ProgramHandle::wrap(Napi::Env env, std::shared_ptr<Program> program) {
+  const Napi::Object object = Addon::of(env).programClass.New({});
+  Unwrap(object)->native_ = std::move(program);
+  return object;
+}
+
+// record(name, args)
+Napi::Value ProgramHandle::record(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString() || !info[1].IsObject()) fail(info.Env(), "Expected an operation's name and its arguments");
+  recordOperation(*get(info.Env(), "program"), info[0].As<Napi::String>().Utf8Value(), info[1].As<Napi::Object>());
+  return info.Env().Undefined();
+}
+
+// setScalars(table): rows of scalars for the steps from the next one on.
+Napi::Value ProgramHandle::setScalars(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Program> program = get(env, "program");
+  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) fail(env, "Expected the scalars to be a Float64Array");
+  const auto array = info[0].As<Napi::Float64Array>();
+  return Addon::of(env).promise(
+      program->device(), [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] { return program->setScalars(table); }, nullptr, {});
+}
+
+// rewind(samples, columns)
+Napi::Value ProgramHandle::rewind(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Program> program = get(info.Env(), "program");
+  const int64_t samples = integerOf(info[0], "samples", 0);
+  const int32_t columns = int32Of(info[1], "columns", 0);
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->rewind(samples, columns); }, nullptr, {});
+}
+
+// setStep(step): the number of the next step.
+Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Program> program = get(info.Env(), "program");
+  const int64_t step = integerOf(info[0], "step", 0);
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->setStep(step); }, nullptr, {});
+}
+
+// replay(steps)
+Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Program> program = get(info.Env(), "program");
+  const int64_t steps = integerOf(info[0], "steps", 0);
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->replay(steps); }, nullptr, {});
+}
+
+// abort(): the replay that runs, or else the next one, ends after its step.
+Napi::Value ProgramHandle::abort(const Napi::CallbackInfo& info) {
+  if (native_) native_->abort();
+  return info.Env().Undefined();
+}
+
+Napi::Value ProgramHandle::stepsDone(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(get(info.Env(), "program")->stepsDone()));
+}
+
+Napi::Value ProgramHandle::operationCount(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(get(info.Env(), "program")->operationCount()));
+}
+
+Napi::Value ProgramHandle::dispose(const Napi::CallbackInfo& info) {
+  native_.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace hebb::binding

@@ -1,0 +1,157 @@
+#include "cpu.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <new>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace hebb {
+namespace cpu {
+
+// Each compiled level defines bind() in its own namespace.
+#if defined(__x86_64__)
+namespace x86_64_v4 { void bind(Operations&); }
+namespace x86_64_v3 { void bind(Operations&); }
+namespace x86_64_v2 { void bind(Operations&); }
+#endif
+namespace portable { void bind(Operations&); }
+
+const std::vector<Level>& levels() {
+  static const std::vector<Level> all = {
+#if defined(__x86_64__)
+      {"x86-64-v4", [] {
+         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+       }, x86_64_v4::bind},
+      {"x86-64-v3", [] {
+         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+       }, x86_64_v3::bind},
+      {"x86-64-v2", [] { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }, x86_64_v2::bind},
+#endif
+      {"portable", [] { return true; }, portable::bind},
+  };
+  return all;
+}
+
+Cpu::Cpu(int threads, const Level& level) : team(threads) {
+  level.bind(operations_);
+  operations_.advance = advance;
+  operations_.permute = permute;
+  operations_.percolate = percolate;
+  operations_.beginUpdate = beginUpdate;
+  operations_.rebuild = rebuild;
+  operations_.transpose = transpose;
+  operations_.uniteLinks = uniteLinks;
+  operations_.activeNeurons = activeNeurons;
+  operations_.initializeNormal = initializeNormal;
+}
+
+Status Cpu::allocateZeroed(size_t bytes, void** out) {
+  // 64 bytes more than asked for: a vector load at the end of a buffer stays inside it.
+  const size_t padded = (bytes + 127) / 64 * 64;
+  void* memory = padded < bytes ? nullptr : std::aligned_alloc(64, padded);
+  if (!memory) return {Code::outOfMemory, "the system could not give " + std::to_string(bytes) + " bytes of memory"};
+  std::memset(memory, 0, padded);
+  *out = memory;
+  return {};
+}
+
+void Cpu::releaseMemory(void* memory) { std::free(memory); }
+
+Status Cpu::write(void* device, const void* host, size_t bytes) {
+  if (bytes) std::memcpy(device, host, bytes);
+  return {};
+}
+
+Status Cpu::read(void* host, const void* device, size_t bytes) {
+  if (bytes) std::memcpy(host, device, bytes);
+  return {};
+}
+
+Status Cpu::writeActivations(const Activations& a, const float* host, int32_t columns) {
+  for (int32_t p = 0; p < a.panels(); ++p) {
+    float* data = panelData(a, p);
+    for (int32_t c = 0; c < a.panel; ++c) {
+      const int32_t column = p * a.panel + c;
+      for (int32_t f = 0; f < a.features; ++f) {
+        data[static_cast<int64_t>(f) * a.panel + c] = column < columns ? host[static_cast<int64_t>(column) * a.features + f] : 0.f;
+      }
+    }
+  }
+  return {};
+}
+
+Status Cpu::readActivations(float* host, const Activations& a, int32_t columns) {
+  for (int32_t column = 0; column < columns; ++column) {
+    const float* data = panelData(a, column / a.panel) + column % a.panel;
+    for (int32_t f = 0; f < a.features; ++f) host[static_cast<int64_t>(column) * a.features + f] = data[static_cast<int64_t>(f) * a.panel];
+  }
+  return {};
+}
+
+int32_t Cpu::panel(int32_t capacity) const {
+  // Panels of at most 128 floats: longer rows fall into few cache sets and collapse the kernels' speed.
+  const int32_t panels = (capacity + 127) / 128;
+  return ((capacity + panels - 1) / panels + 15) / 16 * 16;
+}
+
+namespace {
+
+int usableThreads() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  const unsigned n = std::thread::hardware_concurrency();
+  return n ? static_cast<int>(n) : 1;
+}
+
+std::string processorName() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.rfind("model name", 0) == 0) {
+      const size_t colon = line.find(':');
+      return colon == std::string::npos ? line : line.substr(colon + 2);
+    }
+  }
+#if defined(__aarch64__)
+  return "arm64";
+#else
+  return "x86-64";
+#endif
+}
+
+}  // namespace
+}  // namespace cpu
+
+Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceInfo* info) {
+  if (options.threads < 0 || options.threads > 1024) {
+    return {Code::invalidArgument, "Expected threads to be between 1 and 1024, got " + std::to_string(options.threads)};
+  }
+  const cpu::Level* chosen = nullptr;
+  std::string names;
+  for (const auto& level : cpu::levels()) {
+    if (!level.supported()) continue;
+    names += (names.empty() ? "" : ", ") + std::string(level.name);
+    if (!chosen && (options.simd.empty() || options.simd == level.name)) chosen = &level;
+  }
+  if (!chosen) return {Code::invalidArgument, "Expected simd to be one of " + names + " on this processor, got '" + options.simd + "'"};
+  const int threads = options.threads ? options.threads : cpu::usableThreads();
+  try {
+    *out = std::make_unique<cpu::Cpu>(threads, *chosen);
+  } catch (const std::exception& error) {
+    return {Code::deviceUnavailable, "could not start " + std::to_string(threads) + " threads: " + error.what()};
+  }
+  info->kind = "cpu";
+  info->name = cpu::processorName();
+  info->simd = chosen->name;
+  info->threads = threads;
+  info->detail = names;
+  return {};
+}
+
+}  // namespace hebb

@@ -1,0 +1,86 @@
+// The CPU device: threads, memory, and the level of SIMD in use.
+#pragma once
+
+#include <vector>
+
+#include "hebb/backend.h"
+#include "team.h"
+
+namespace hebb::cpu {
+
+/// A level is the same source compiled for one class of processors; `supported` asks this machine.
+struct Level {
+  const char* name;
+  bool (*supported)();
+  void (*bind)(Operations&);
+};
+
+/// Levels of this build, the best first. The last one runs everywhere.
+const std::vector<Level>& levels();
+
+class Cpu final : public Backend {
+ public:
+  Cpu(int threads, const Level& level);
+  const Operations& operations() const override { return operations_; }
+  Status write(void* device, const void* host, size_t bytes) override;
+  Status read(void* host, const void* device, size_t bytes) override;
+  Status writeActivations(const Activations& device, const float* host, int32_t columns) override;
+  Status readActivations(float* host, const Activations& device, int32_t columns) override;
+  int32_t panel(int32_t capacity) const override;
+  Status synchronize() override { return {}; }
+
+  Team team;
+  std::vector<double> partials;  // per-chunk partial sums of the operation that is running
+
+ protected:
+  Status allocateZeroed(size_t bytes, void** out) override;
+  void releaseMemory(void* memory) override;
+
+ private:
+  Operations operations_;
+};
+
+inline Cpu& cpuOf(Backend& backend) { return static_cast<Cpu&>(backend); }
+
+/// First row of chunk `chunk` of `chunks`: chunks of about equal work, a row costing its links and a little more.
+inline int32_t firstRow(const int32_t* offsets, int32_t rows, int64_t chunk, int64_t chunks) {
+  constexpr int64_t kRow = 4;
+  const int64_t target = (offsets[rows] + kRow * rows) * chunk / chunks;
+  int32_t low = 0, high = rows;
+  while (low < high) {
+    const int32_t middle = low + (high - low) / 2;
+    if (offsets[middle] + kRow * middle < target) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/// How many chunks to cut `work` into: enough that threads can help each other, none smaller than `grain`.
+inline int64_t chunksFor(const Cpu& cpu, int64_t work, int64_t grain) {
+  const int64_t most = cpu.team.size() == 1 ? 1 : 4 * cpu.team.size();
+  const int64_t fitting = work / grain + 1;
+  return fitting < most ? fitting : most;
+}
+
+/// Columns of panel p to compute: the valid ones, up to the next multiple of 16.
+inline int32_t liveColumns(const Activations& a, int32_t p) {
+  const int32_t valid = a.columns ? *a.columns : a.capacity;
+  int32_t live = valid - p * a.panel;
+  if (live > a.panel) live = a.panel;
+  return live <= 0 ? 0 : (live + 15) / 16 * 16;
+}
+
+inline float* panelData(const Activations& a, int32_t p) { return a.data + static_cast<int64_t>(p) * a.features * a.panel; }
+
+// Operations that are the same at every level.
+Status advance(Backend&, const Advance&);
+Status permute(Backend&, const Permute&);
+Status percolate(Backend&, const Percolate&);
+Status beginUpdate(Backend&, const BeginUpdate&);
+Status rebuild(Backend&, const Rebuild&);
+Status transpose(Backend&, const Transpose&);
+Status uniteLinks(Backend&, const UniteLinks&);
+Status activeNeurons(Backend&, const ActiveNeurons&);
+Status initializeNormal(Backend&, const InitializeNormal&);
+
+}  // namespace hebb::cpu

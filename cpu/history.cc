@@ -1,0 +1,49 @@
+#include "hebb/history.h"
+
+#include "cpu.h"
+
+namespace hebb::cpu {
+
+Status uniteLinks(Backend&, const UniteLinks& op) {
+  const Csr& w = op.links;
+  const auto member = [&](int32_t row, int32_t k) { return static_cast<uint64_t>(row) * static_cast<uint64_t>(w.cols) + static_cast<uint32_t>(w.columnIndices[k]); };
+  // First count the union, then merge from the back, in place.
+  const int64_t old = *op.count;
+  int64_t fresh = 0, i = 0;
+  for (int32_t r = 0; r < w.rows; ++r) {
+    for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+      const uint64_t link = member(r, k);
+      while (i < old && op.ever[i] < link) ++i;
+      fresh += i == old || op.ever[i] != link;
+    }
+  }
+  if (old + fresh > op.capacity) {
+    return {Code::invalidArgument, "Expected room for " + std::to_string(old + fresh) + " links in the history, got " + std::to_string(op.capacity)};
+  }
+  *op.count = old + fresh;
+  int64_t out = old + fresh - 1;
+  i = old - 1;
+  for (int32_t r = w.rows - 1; r >= 0 && fresh > 0; --r) {
+    for (int32_t k = w.rowOffsets[r + 1] - 1; k >= w.rowOffsets[r] && fresh > 0; --k) {
+      const uint64_t link = member(r, k);
+      while (i >= 0 && op.ever[i] > link) op.ever[out--] = op.ever[i--];
+      if (i >= 0 && op.ever[i] == link) continue;
+      op.ever[out--] = link;
+      --fresh;
+    }
+  }
+  return {};
+}
+
+Status activeNeurons(Backend&, const ActiveNeurons& op) {
+  const Csr& w = op.links;
+  int32_t inputs = 0, outputs = 0;
+  for (int32_t c = 0; c < w.cols; ++c) inputs += w.columnOffsets[c + 1] > w.columnOffsets[c];
+  for (int32_t r = 0; r < w.rows; ++r) outputs += w.rowOffsets[r + 1] > w.rowOffsets[r];
+  op.counts[0] = inputs;
+  op.counts[1] = outputs;
+  op.counts[2] = w.rowOffsets[w.rows];
+  return {};
+}
+
+}  // namespace hebb::cpu

@@ -1,0 +1,62 @@
+#include "hebb/percolate.h"
+
+#include "cpu.h"
+
+namespace hebb::cpu {
+namespace {
+
+using Layer = Percolate::Layer;
+
+bool rowIsEmpty(const Layer& layer, int32_t row) {
+  for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k) {
+    if (layer.keep[k]) return false;
+  }
+  return true;
+}
+
+bool columnIsEmpty(const Layer& layer, int32_t column) {
+  for (int32_t k = layer.links.columnOffsets[column]; k < layer.links.columnOffsets[column + 1]; ++k) {
+    if (layer.keep[layer.links.csrSlots[k]]) return false;
+  }
+  return true;
+}
+
+void clearRow(const Layer& layer, int32_t row) {
+  for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k) layer.keep[k] = 0;
+}
+
+void clearColumn(const Layer& layer, int32_t column) {
+  for (int32_t k = layer.links.columnOffsets[column]; k < layer.links.columnOffsets[column + 1]; ++k) layer.keep[layer.links.csrSlots[k]] = 0;
+}
+
+void pass(const Percolate& op, const LayerRelation& relation, bool backward) {
+  const Layer& first = op.layers[static_cast<size_t>(relation.first)];
+  const Layer& second = op.layers[static_cast<size_t>(relation.second)];
+  for (int32_t n = 0; n < first.links.rows; ++n) {
+    if (relation.kind == LayerRelation::Kind::joint) {
+      if (rowIsEmpty(first, n)) clearRow(second, n);
+      else if (rowIsEmpty(second, n)) clearRow(first, n);
+    } else if (backward) {
+      if (columnIsEmpty(second, n)) clearRow(first, n);
+    } else {
+      if (rowIsEmpty(first, n)) clearColumn(second, n);
+    }
+  }
+}
+
+}  // namespace
+
+Status percolate(Backend&, const Percolate& op) {
+  for (const LayerRelation& r : op.relations) {
+    const Csr& first = op.layers[static_cast<size_t>(r.first)].links;
+    const Csr& second = op.layers[static_cast<size_t>(r.second)].links;
+    if (first.rows != (r.kind == LayerRelation::Kind::joint ? second.rows : second.cols)) {
+      return {Code::invalidArgument, "percolate: layers " + std::to_string(r.first) + " and " + std::to_string(r.second) + " do not share neurons"};
+    }
+  }
+  for (auto r = op.relations.rbegin(); r != op.relations.rend(); ++r) pass(op, *r, true);
+  for (const LayerRelation& r : op.relations) pass(op, r, false);
+  return {};
+}
+
+}  // namespace hebb::cpu

@@ -1,0 +1,187 @@
+// Vectors of the level this file is compiled for, in the compilers' own vector types, with the few things these lack.
+// HEBB_LEVEL names the namespace; the widths follow from the target.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "hebb/logarithm.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#if defined(__clang__)
+#define HEBB_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define HEBB_SHUFFLE(a, b, ...) hebb::cpu::HEBB_LEVEL::shuffleOf<__VA_ARGS__>(a, b)
+#endif
+
+namespace hebb::cpu::HEBB_LEVEL {
+
+#if defined(__AVX512F__)
+inline constexpr int W = 16;
+#elif defined(__AVX2__)
+inline constexpr int W = 8;
+#else
+inline constexpr int W = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * W)));
+typedef int32_t IntVec __attribute__((vector_size(4 * W)));
+typedef uint32_t UintVec __attribute__((vector_size(4 * W)));
+typedef float Vec4 __attribute__((vector_size(16)));
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
+typedef float VecInMemory __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef int32_t IntVecInMemory __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef float Vec4InMemory __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint8_t Bytes16InMemory __attribute__((vector_size(16), aligned(1), may_alias));
+
+HEBB_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecInMemory*>(p); }
+HEBB_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecInMemory*>(p) = v; }
+HEBB_INLINE Vec4 load4(const float* p) { return *reinterpret_cast<const Vec4InMemory*>(p); }
+HEBB_INLINE void store4(float* p, Vec4 v) { *reinterpret_cast<Vec4InMemory*>(p) = v; }
+HEBB_INLINE Vec splat(float x) { return x - Vec{}; }
+HEBB_INLINE Vec4 splat4(float x) { return x - Vec4{}; }
+
+/// a * b + c, rounded once where the processor can and twice where it cannot: for training, where speed counts.
+HEBB_INLINE Vec mulAdd(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__) && defined(__AVX2__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON)
+  return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+#if !defined(__AVX2__)
+HEBB_INLINE Vec4 mulAdd4(Vec4 a, Vec4 b, Vec4 c) { return mulAdd(a, b, c); }
+#else
+HEBB_INLINE Vec4 mulAdd4(Vec4 a, Vec4 b, Vec4 c) { return (Vec4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c); }
+#endif
+
+#if !defined(__clang__)
+template <int... I, class V>
+HEBB_INLINE V shuffleOf(V a, V b) {
+  typedef decltype(a < b) Mask;
+  return __builtin_shuffle(a, b, Mask{I...});
+}
+#endif
+
+/// The sums of four vectors' lanes, as four floats. Every sum is taken in the same order, so it does not depend on a vector's place.
+HEBB_INLINE Vec4 sumLanes(Vec a, Vec b, Vec c, Vec d) {
+#if defined(__AVX512F__)
+  const Vec ab = HEBB_SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
+                 HEBB_SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  const Vec cd = HEBB_SHUFFLE(c, d, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
+                 HEBB_SHUFFLE(c, d, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  const __m512 s = (__m512)(HEBB_SHUFFLE(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+                            HEBB_SHUFFLE(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+  return (Vec4)_mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+#elif defined(__AVX2__)
+  const Vec ab = HEBB_SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + HEBB_SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+  const Vec cd = HEBB_SHUFFLE(c, d, 0, 8, 1, 9, 4, 12, 5, 13) + HEBB_SHUFFLE(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
+  const __m256 s = (__m256)(HEBB_SHUFFLE(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) + HEBB_SHUFFLE(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15));
+  return (Vec4)_mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+#else
+  const Vec ab = HEBB_SHUFFLE(a, b, 0, 4, 1, 5) + HEBB_SHUFFLE(a, b, 2, 6, 3, 7);
+  const Vec cd = HEBB_SHUFFLE(c, d, 0, 4, 1, 5) + HEBB_SHUFFLE(c, d, 2, 6, 3, 7);
+  return HEBB_SHUFFLE(ab, cd, 0, 1, 4, 5) + HEBB_SHUFFLE(ab, cd, 2, 3, 6, 7);
+#endif
+}
+
+/// Bit i is set where lane i of the mask is.
+HEBB_INLINE uint32_t lanesOf(IntVec mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
+#elif defined(__x86_64__)
+  return static_cast<uint32_t>(_mm_movemask_ps((__m128)mask));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < W; ++i) bits |= static_cast<uint32_t>(mask[i] != 0) << i;
+  return bits;
+#endif
+}
+
+/// The high and low halves of the 64-bit products of the lanes with m.
+HEBB_INLINE void multiplyWide(UintVec a, uint32_t m, UintVec& high, UintVec& low) {
+#if defined(__AVX512F__)
+  const __m512i x = (__m512i)a, y = _mm512_set1_epi32(static_cast<int>(m));
+  const __m512i even = _mm512_mul_epu32(x, y), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), y);
+  high = (UintVec)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+  low = (UintVec)_mm512_mullo_epi32(x, y);
+#elif defined(__AVX2__)
+  const __m256i x = (__m256i)a, y = _mm256_set1_epi32(static_cast<int>(m));
+  const __m256i even = _mm256_mul_epu32(x, y), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), y);
+  high = (UintVec)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+  low = (UintVec)_mm256_mullo_epi32(x, y);
+#else
+  for (int i = 0; i < W; ++i) {
+    const uint64_t product = static_cast<uint64_t>(a[i]) * m;
+    high[i] = static_cast<uint32_t>(product >> 32);
+    low[i] = static_cast<uint32_t>(product);
+  }
+#endif
+}
+
+/// philox() for W columns at once: counters (row, columns[i], step, purpose). Gives the first two words.
+HEBB_INLINE void philoxLanes(uint64_t seed, UintVec c0, UintVec c1, uint32_t step, uint32_t purpose, UintVec& word0, UintVec& word1) {
+  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+  UintVec c2 = step - UintVec{}, c3 = purpose - UintVec{};
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    UintVec h0, l0, h1, l1;
+    multiplyWide(c0, kPhiloxMultiplier0, h0, l0);
+    multiplyWide(c2, kPhiloxMultiplier1, h1, l1);
+    c0 = h1 ^ c1 ^ k0;
+    c1 = l1;
+    c2 = h0 ^ c3 ^ k1;
+    c3 = l0;
+    k0 += kPhiloxWeyl0;
+    k1 += kPhiloxWeyl1;
+  }
+  word0 = c0;
+  word1 = c1;
+}
+
+/// Unsigned lanes to floats, rounded to nearest as a scalar cast does.
+HEBB_INLINE Vec toFloat(UintVec v) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_cvtepu32_ps((__m512i)v);
+#else
+  Vec r;
+  for (int i = 0; i < W; ++i) r[i] = static_cast<float>(v[i]);
+  return r;
+#endif
+}
+
+}  // namespace hebb::cpu::HEBB_LEVEL
+
+namespace hebb {
+
+template <>
+struct LaneTraits<cpu::HEBB_LEVEL::Vec> {
+  using F = cpu::HEBB_LEVEL::Vec;
+  using Int = cpu::HEBB_LEVEL::IntVec;
+  static HEBB_INLINE F splat(float x) { return cpu::HEBB_LEVEL::splat(x); }
+  static HEBB_INLINE F fma(F a, F b, F c) {
+#if defined(__AVX2__) || defined(__ARM_NEON)
+    return cpu::HEBB_LEVEL::mulAdd(a, b, c);
+#else  // no instruction for it: the exact result from the C library
+    for (int i = 0; i < cpu::HEBB_LEVEL::W; ++i) a[i] = ::fmaf(a[i], b[i], c[i]);
+    return a;
+#endif
+  }
+  static HEBB_INLINE Int toBits(F x) { return (Int)x; }
+  static HEBB_INLINE F fromBits(Int bits) { return (F)bits; }
+  static HEBB_INLINE F convert(Int i) { return __builtin_convertvector(i, F); }
+  static HEBB_INLINE F select(Int mask, F a, F b) { return mask ? a : b; }
+};
+
+}  // namespace hebb

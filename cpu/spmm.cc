@@ -1,0 +1,99 @@
+// Sparse times dense: every link fetches one row of X (its slice of the batch) and adds it, scaled, to accumulators in registers. The batch is the
+// vector axis. Two links are in flight at once, to cover the latency of the multiply-add. Bound by the bandwidth of the cache that holds X.
+// The backward product is the same kernel over the CSC view, its values fetched through csrSlots.
+#include "hebb/spmm.h"
+
+#include "cpu.h"
+#include "level.h"
+#include "simd.h"
+
+namespace hebb::cpu::HEBB_LEVEL {
+namespace {
+
+/// The links of one row of the product: places in X, and weights (through `slots` unless null).
+struct Links {
+  const int32_t* indices;
+  const int32_t* slots;
+  const float* values;
+  float value(int32_t k) const { return slots ? values[slots[k]] : values[k]; }
+};
+
+template <int NV>
+HEBB_INLINE void accumulate(const float* x, int64_t panel, const Links& links, int32_t begin, int32_t end, Vec (&sum)[NV]) {
+  Vec even[NV], odd[NV];
+  for (int i = 0; i < NV; ++i) even[i] = odd[i] = Vec{};
+  int32_t k = begin;
+  for (; k + 1 < end; k += 2) {
+    const float* p = x + links.indices[k] * panel;
+    const float* q = x + links.indices[k + 1] * panel;
+    const Vec v = splat(links.value(k)), w = splat(links.value(k + 1));
+    for (int i = 0; i < NV; ++i) even[i] = mulAdd(v, load(p + i * W), even[i]);
+    for (int i = 0; i < NV; ++i) odd[i] = mulAdd(w, load(q + i * W), odd[i]);
+  }
+  if (k < end) {
+    const float* p = x + links.indices[k] * panel;
+    const Vec v = splat(links.value(k));
+    for (int i = 0; i < NV; ++i) even[i] = mulAdd(v, load(p + i * W), even[i]);
+  }
+  for (int i = 0; i < NV; ++i) sum[i] = even[i] + odd[i];
+}
+
+struct SparseForward {
+  const Spmm& op;
+  Links links;
+  template <int NV>
+  void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
+    const float* x = panelData(op.input, p) + column;
+    float* y = panelData(op.output, p) + column;
+    for (int32_t row = first; row < last; ++row) {
+      Vec sum[NV];
+      accumulate<NV>(x, op.input.panel, links, op.weights.rowOffsets[row], op.weights.rowOffsets[row + 1], sum);
+      const Vec bias = splat(op.bias ? op.bias[row] : 0.f);
+      float* out = y + static_cast<int64_t>(row) * op.output.panel;
+      for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[i] + bias, op.activation));
+    }
+  }
+};
+
+struct SparseBackward {
+  const SpmmTransposed& op;
+  Links links;
+  template <int NV>
+  void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
+    const float* dy = panelData(op.outputGradient, p) + column;
+    float* dx = panelData(op.inputGradient, p) + column;
+    const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
+    for (int32_t row = first; row < last; ++row) {
+      Vec sum[NV];
+      accumulate<NV>(dy, op.outputGradient.panel, links, op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);
+      storeGradient<NV>(dx, x, row, op.inputGradient.panel, sum, op.activation, op.accumulate);
+    }
+  }
+};
+
+template <class Kernel>
+void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32_t rows, const Activations& out) {
+  const int32_t panels = out.panels();
+  const int64_t chunks = chunksFor(cpu, (offsets[rows] + 4 * int64_t{rows}) * (liveColumns(out, 0) / 16), 1500);
+  cpu.team.parallel(chunks * panels, [&](int64_t chunk, int) {
+    const int32_t p = static_cast<int32_t>(chunk / chunks);
+    const int32_t first = firstRow(offsets, rows, chunk % chunks, chunks), last = firstRow(offsets, rows, chunk % chunks + 1, chunks);
+    eachBlock(liveColumns(out, p), [&](auto width, int32_t column) { kernel.template rows<decltype(width)::value>(p, first, last, column); });
+  });
+}
+
+}  // namespace
+
+Status spmm(Backend& backend, const Spmm& op) {
+  const Csr& w = op.weights;
+  sparseProduct(cpuOf(backend), SparseForward{op, {w.columnIndices, nullptr, op.values}}, w.rowOffsets, w.rows, op.output);
+  return {};
+}
+
+Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
+  const Csr& w = op.weights;
+  sparseProduct(cpuOf(backend), SparseBackward{op, {w.rowIndices, w.csrSlots, op.values}}, w.columnOffsets, w.cols, op.inputGradient);
+  return {};
+}
+
+}  // namespace hebb::cpu::HEBB_LEVEL

@@ -1,0 +1,126 @@
+#include "team.h"
+
+#include <chrono>
+#include <utility>
+
+namespace hebb::cpu {
+namespace {
+
+void pauseOnce() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Spins for about `microseconds` until done() holds; says whether it does.
+template <class Done>
+bool spin(const Done& done, int microseconds) {
+  for (int i = 0; i < 64; ++i) {
+    if (done()) return true;
+    pauseOnce();
+  }
+  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
+      pauseOnce();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return done();
+}
+
+// Longer than the gap between two loops of a training step, shorter than a scheduler's slice.
+constexpr int kWorkerSpin = 50, kCallerSpin = 30;
+
+}  // namespace
+
+Team::Team(int threads) : size_(threads < 1 ? 1 : threads), ranges_(new Range[size_]) {
+  threads_.reserve(size_ - 1);
+  try {
+    for (int rank = 1; rank < size_; ++rank) threads_.emplace_back([this, rank] { worker(rank); });
+  } catch (...) {  // the system has no thread left: end those that started
+    stop();
+    throw;
+  }
+}
+
+Team::~Team() { stop(); }
+
+void Team::stop() {
+  quit_.store(true);
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Team::run(int64_t chunks, const void* context, Call call) {
+  context_ = context;
+  call_ = call;
+  chunks_ = chunks;
+  done_.store(0, std::memory_order_relaxed);
+  for (int rank = 0; rank < size_; ++rank) {
+    const uint64_t begin = static_cast<uint64_t>(chunks * rank / size_), end = static_cast<uint64_t>(chunks * (rank + 1) / size_);
+    ranges_[rank].next.store(begin << 32 | end, std::memory_order_release);
+  }
+  generation_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
+
+  work(0);
+
+  const auto done = [&] { return done_.load(std::memory_order_acquire) == chunks_; };
+  if (!spin(done, kCallerSpin)) {
+    callerSleeps_.store(true, std::memory_order_seq_cst);
+    for (;;) {
+      const int32_t seen = finished_.load(std::memory_order_seq_cst);
+      if (done()) break;
+      finished_.wait(seen);
+    }
+    callerSleeps_.store(false, std::memory_order_relaxed);
+  }
+  if (failed_.load(std::memory_order_acquire)) {
+    failed_.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+}
+
+void Team::work(int rank) {
+  for (int i = 0; i < size_; ++i) {
+    auto& next = ranges_[(rank + i) % size_].next;
+    for (uint64_t word = next.load(std::memory_order_acquire);;) {
+      const uint64_t chunk = word >> 32, end = word & 0xFFFFFFFFu;
+      if (chunk >= end) break;
+      if (!next.compare_exchange_weak(word, word + (uint64_t{1} << 32), std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      // Taken: the loop cannot end before this chunk does, so its description stays.
+      try {
+        call_(context_, static_cast<int64_t>(chunk), rank);
+      } catch (...) {
+        if (!failed_.exchange(true)) failure_ = std::current_exception();
+      }
+      const int64_t chunks = chunks_;
+      if (done_.fetch_add(1, std::memory_order_seq_cst) + 1 == chunks && rank != 0) {
+        finished_.fetch_add(1, std::memory_order_seq_cst);
+        if (callerSleeps_.load(std::memory_order_seq_cst)) finished_.notify_all();
+      }
+      word = next.load(std::memory_order_acquire);
+    }
+  }
+}
+
+void Team::worker(int rank) {
+  int32_t seen = 0;
+  for (;;) {
+    if (!spin([&] { return generation_.load(std::memory_order_acquire) != seen; }, kWorkerSpin)) {
+      sleepers_.fetch_add(1, std::memory_order_seq_cst);
+      while (generation_.load(std::memory_order_seq_cst) == seen) generation_.wait(seen);
+      sleepers_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    seen = generation_.load(std::memory_order_acquire);
+    if (quit_.load()) return;
+    work(rank);
+  }
+}
+
+}  // namespace hebb::cpu

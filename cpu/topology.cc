@@ -1,0 +1,197 @@
+#include "hebb/topology.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "distinct.h"
+
+namespace hebb {
+namespace {
+
+Status checkShape(int32_t rows, int32_t cols, int64_t links) {
+  if (rows < 1 || cols < 1) return {Code::invalidArgument, "Expected at least one neuron on each side, got " + std::to_string(rows) + " x " + std::to_string(cols)};
+  if (links < 0 || links > int64_t{rows} * cols || links > INT32_MAX) {
+    return {Code::invalidArgument, "Expected between 0 and " + std::to_string(std::min<int64_t>(int64_t{rows} * cols, INT32_MAX)) + " links, got " + std::to_string(links)};
+  }
+  return {};
+}
+
+/// Uniform numbers of one neuron, in the order they are asked for.
+struct Stream {
+  uint64_t seed;
+  uint32_t neuron, purpose, at = 0;
+  double next() {
+    const Philox p = philox(seed, neuron, at++, 0, purpose);
+    return unitInterval(p.word[0], p.word[1]);
+  }
+};
+
+/// How many links each of `neurons` draws: equal up to rounding, or one each and the rest thrown at random, none above `most`.
+std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, bool uniform, uint64_t seed, uint32_t purpose) {
+  std::vector<int64_t> degrees(static_cast<size_t>(neurons), 0);
+  if (!uniform || links <= neurons) {
+    for (int32_t i = 0; i < neurons; ++i) degrees[static_cast<size_t>(i)] = links * (i + 1) / neurons - links * i / neurons;
+    return degrees;
+  }
+  std::fill(degrees.begin(), degrees.end(), 1);
+  Stream stream{seed, 0xFFFFFFFFu, purpose};
+  std::vector<int32_t> open(static_cast<size_t>(neurons));  // neurons that can take another link
+  for (int32_t i = 0; i < neurons; ++i) open[static_cast<size_t>(i)] = i;
+  for (int64_t left = links - neurons; left > 0; --left) {
+    const size_t pick = std::min(open.size() - 1, static_cast<size_t>(stream.next() * static_cast<double>(open.size())));
+    if (degrees[static_cast<size_t>(open[pick])] >= most) {  // full (only when one link each fills the other side)
+      open[pick] = open.back();
+      open.pop_back();
+      ++left;
+      continue;
+    }
+    if (++degrees[static_cast<size_t>(open[pick])] == most) {
+      open[pick] = open.back();
+      open.pop_back();
+    }
+  }
+  return degrees;
+}
+
+/// Draws distinct places on a ring of `size` around `centre`, p(j) proportional to (1 + distance)^-exponent.
+class RingDraw {
+ public:
+  RingDraw(int32_t size, double exponent) : size_(size), exponent_(exponent) {
+    // Whole-step bounds of the weights: a place at real distance d has weight at most (1 + floor(d))^-exponent. Two places a step.
+    if (exponent_ > 0) {
+      cumulative_.resize(static_cast<size_t>(size / 2) + 1);
+      double sum = 0;
+      for (size_t m = 0; m < cumulative_.size(); ++m) cumulative_[m] = sum += 2 * std::pow(1.0 + static_cast<double>(m), -exponent_);
+    }
+  }
+
+  /// `count` places, ascending, into `places`. Expected O(count); falls back to one pass over the ring for what rejection does not find.
+  void draw(double centre, int64_t count, Stream& stream, std::vector<int32_t>& places) const {
+    places.clear();
+    if (count >= size_) {
+      for (int32_t j = 0; j < size_; ++j) places.push_back(j);
+      return;
+    }
+    for (int64_t tries = 16 * count + 64; tries > 0 && static_cast<int64_t>(places.size()) < count; --tries) {
+      const int32_t j = propose(centre, stream);
+      if (j < 0) continue;
+      const auto at = std::lower_bound(places.begin(), places.end(), j);
+      if (at == places.end() || *at != j) places.insert(at, j);
+    }
+    if (static_cast<int64_t>(places.size()) < count) race(centre, count, stream, places);
+  }
+
+  /// The `count` nearest places.
+  void nearest(double centre, int64_t count, std::vector<int32_t>& places) const {
+    places.clear();
+    int64_t right = static_cast<int64_t>(std::ceil(centre)), left = right - 1;
+    for (; count > 0; --count) {
+      const bool takeRight = static_cast<double>(right) - centre <= centre - static_cast<double>(left);
+      places.push_back(static_cast<int32_t>(((takeRight ? right++ : left--) % size_ + size_) % size_));
+    }
+    std::sort(places.begin(), places.end());
+  }
+
+ private:
+  double distance(double centre, int32_t j) const {
+    const double d = std::fabs(static_cast<double>(j) - centre);
+    return std::min(d, size_ - d);
+  }
+
+  /// A place, or -1 for a draw that counts for nothing.
+  int32_t propose(double centre, Stream& stream) const {
+    if (exponent_ <= 0) return std::min(size_ - 1, static_cast<int32_t>(stream.next() * size_));
+    const double u = stream.next() * cumulative_.back();
+    const auto step = static_cast<int64_t>(std::upper_bound(cumulative_.begin(), cumulative_.end(), u) - cumulative_.begin());
+    const int64_t m = std::min<int64_t>(step, static_cast<int64_t>(cumulative_.size()) - 1);
+    const bool right = u - (m ? cumulative_[static_cast<size_t>(m) - 1] : 0) < (cumulative_[static_cast<size_t>(m)] - (m ? cumulative_[static_cast<size_t>(m) - 1] : 0)) / 2;
+    const double whole = std::floor(centre), fraction = centre - whole;
+    // Right of the centre (its own place included when it is whole) and left of it, m whole steps away.
+    const int64_t offset = right ? (fraction > 0 ? m + 1 : m) : (fraction > 0 ? -m : -m - 1);
+    const int64_t j = ((static_cast<int64_t>(whole) + offset) % size_ + size_) % size_;
+    const double along = right ? static_cast<double>(offset) - fraction : fraction - static_cast<double>(offset);
+    const double d = distance(centre, static_cast<int32_t>(j));
+    if (along > d + 1e-9 || 2 * along > size_) return -1;                     // reached from the other side
+    if (2 * along == size_ && !right) return -1;                              // the opposite place is reached from both: count it once
+    return stream.next() < std::pow((1.0 + static_cast<double>(m)) / (1.0 + d), exponent_) ? static_cast<int32_t>(j) : -1;
+  }
+
+  /// Completes `places` by an exponential race among the others: equal in law to drawing on, for any weights.
+  void race(double centre, int64_t count, Stream& stream, std::vector<int32_t>& places) const {
+    std::vector<std::pair<double, int32_t>> keys;
+    size_t taken = 0;
+    for (int32_t j = 0; j < size_; ++j) {
+      if (taken < places.size() && places[taken] == j) {
+        ++taken;
+        continue;
+      }
+      keys.emplace_back(std::log(-std::log(stream.next())) + exponent_ * std::log1p(distance(centre, j)), j);
+    }
+    const auto missing = count - static_cast<int64_t>(places.size());
+    std::nth_element(keys.begin(), keys.begin() + missing, keys.end());
+    for (int64_t n = 0; n < missing; ++n) places.push_back(keys[static_cast<size_t>(n)].second);
+    std::sort(places.begin(), places.end());
+  }
+
+  const int32_t size_;
+  const double exponent_;
+  std::vector<double> cumulative_;
+};
+
+}  // namespace
+
+Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const BrfOptions& options, uint64_t seed, int32_t layer, HostCsr* out) {
+  HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
+  if (!(options.randomness >= 0 && options.randomness <= 1)) {
+    return {Code::invalidArgument, "Expected r to be between 0 and 1, got " + std::to_string(options.randomness)};
+  }
+  const bool byRows = rows <= cols;
+  const int32_t smaller = byRows ? rows : cols, larger = byRows ? cols : rows;
+  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  const std::vector<int64_t> degrees = degreesOf(smaller, larger, links, options.uniformDegrees, seed, purpose);
+  const bool nearest = options.randomness == 0;
+  const RingDraw ring(larger, nearest ? 0 : (1 - options.randomness) / options.randomness);
+  std::vector<int32_t> offsets(static_cast<size_t>(smaller) + 1, 0), places, indices;
+  indices.reserve(static_cast<size_t>(links));
+  for (int32_t i = 0; i < smaller; ++i) {
+    const double centre = static_cast<double>(i) * larger / smaller;
+    Stream stream{seed, static_cast<uint32_t>(i), purpose};
+    if (nearest) ring.nearest(centre, degrees[static_cast<size_t>(i)], places);
+    else ring.draw(centre, degrees[static_cast<size_t>(i)], stream, places);
+    indices.insert(indices.end(), places.begin(), places.end());
+    offsets[static_cast<size_t>(i) + 1] = static_cast<int32_t>(indices.size());
+  }
+  if (byRows) {
+    out->rowOffsets = std::move(offsets);
+    out->columnIndices = std::move(indices);
+    return {};
+  }
+  // The smaller side is the columns: turn the lists round.
+  out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
+  out->columnIndices.resize(indices.size());
+  for (int32_t row : indices) ++out->rowOffsets[static_cast<size_t>(row) + 1];
+  for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+  std::vector<int32_t> cursor(out->rowOffsets.begin(), out->rowOffsets.end() - 1);
+  for (int32_t c = 0; c < cols; ++c) {
+    for (int32_t k = offsets[static_cast<size_t>(c)]; k < offsets[static_cast<size_t>(c) + 1]; ++k) {
+      out->columnIndices[static_cast<size_t>(cursor[static_cast<size_t>(indices[static_cast<size_t>(k)])]++)] = c;
+    }
+  }
+  return {};
+}
+
+Status erdosRenyi(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out) {
+  HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
+  const auto cells = cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(Purpose::topology, static_cast<uint32_t>(layer)));
+  out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
+  out->columnIndices.clear();
+  out->columnIndices.reserve(cells.size());
+  for (int64_t cell : cells) {
+    ++out->rowOffsets[static_cast<size_t>(cell / cols) + 1];
+    out->columnIndices.push_back(static_cast<int32_t>(cell % cols));
+  }
+  for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+  return {};
+}
+
+}  // namespace hebb

@@ -1,0 +1,51 @@
+// The CUDA device: one stream, its memory, and what CUDA's errors mean to hebb.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "hebb/backend.h"
+
+namespace hebb::cuda {
+
+/// A CUDA error as a Status. `operation` completes "could not ...".
+Status statusOf(cudaError_t error, const std::string& operation);
+
+/// All that is asked of the device goes through one stream, so it happens in the order asked for. Operations return once they are queued;
+/// write, read, allocate and synchronize wait, and report what went wrong on the device since. Any thread may call.
+class Cuda final : public Backend {
+ public:
+  static Status open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info);
+  ~Cuda() override;
+
+  const Operations& operations() const override { return operations_; }
+  Status write(void* device, const void* host, size_t bytes) override;
+  Status read(void* host, const void* device, size_t bytes) override;
+  Status writeActivations(const Activations& device, const float* host, int32_t columns) override;
+  Status readActivations(float* host, const Activations& device, int32_t columns) override;
+  int32_t panel(int32_t capacity) const override;
+  Status synchronize() override;
+
+  cudaStream_t stream() const { return stream_; }
+  /// CUDA keeps a current device per thread: whoever comes to this object selects its device first.
+  Status select() const;
+
+ protected:
+  Status allocateZeroed(size_t bytes, void** out) override;
+  void releaseMemory(void* memory) override;
+
+ private:
+  explicit Cuda(int index) : index_(index) {}
+  Status finish(cudaError_t queued, const char* operation, size_t bytes);
+
+  const int index_;
+  cudaStream_t stream_ = nullptr;
+  cudaMemPool_t pool_ = nullptr;
+  Operations operations_;
+};
+
+inline Cuda& cudaOf(Backend& backend) { return static_cast<Cuda&>(backend); }
+
+Status spmm(Backend&, const Spmm&);
+Status spmmTransposed(Backend&, const SpmmTransposed&);
+
+}  // namespace hebb::cuda

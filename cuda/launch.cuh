@@ -1,0 +1,84 @@
+// The one place for launches, shared memory, cache hints, warp primitives and (when there is some) PTX. Kernels include this and nothing else of
+// CUDA's, so that test/emulation can compile the same sources with a host compiler: its emulation.h says these words in C++.
+#pragma once
+
+#if defined(HEBB_EMULATION)
+#include "emulation.h"
+#else
+#include <cuda_runtime.h>
+
+/// Shared memory of fixed size: HEBB_SHARED(float, tile, [32][33]).
+#define HEBB_SHARED(Type, name, extents) __shared__ Type name extents
+/// Shared memory of the size given to launch(), as an array of Type.
+#define HEBB_SHARED_DYNAMIC(Type, name)                    \
+  extern __shared__ __align__(16) unsigned char hebb_shared_[]; \
+  Type* const name = reinterpret_cast<Type*>(hebb_shared_)
+#endif
+
+#include <cstdint>
+#include <utility>
+
+#include "cuda.h"
+
+namespace hebb::cuda {
+
+inline constexpr int kWarp = 32;
+inline constexpr unsigned kWholeWarp = 0xffffffffu;
+
+/// Queues a kernel on the device's stream. `operation` is the name that an error is reported with. What goes wrong while the kernel runs
+/// is reported by the next call that waits.
+template <class... Parameters, class... Arguments>
+Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), int64_t blocks, dim3 threads, size_t sharedBytes, Arguments&&... arguments) {
+  if (blocks == 0) return {};
+  if (blocks < 0 || blocks > INT32_MAX) {
+    return {Code::unsupported, std::string("Expected ") + operation + " to need fewer than 2^31 blocks of threads, got " + std::to_string(blocks) + ". Use fewer columns."};
+  }
+  HEBB_RETURN_IF_ERROR(cuda.select());
+  // More than 48 KiB is given only to a kernel that says so beforehand.
+  if (sharedBytes > 48 * 1024) {
+    const auto error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes));
+    if (error != cudaSuccess) return statusOf(error, std::string("give ") + operation + " " + std::to_string(sharedBytes) + " bytes of shared memory");
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = threads;
+  config.dynamicSmemBytes = sharedBytes;
+  config.stream = cuda.stream();
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
+  return error == cudaSuccess ? Status{} : statusOf(error, std::string("launch ") + operation);
+}
+
+/// What many warps read, none writes during the kernel: kept in L1.
+template <class T>
+__device__ __forceinline__ T loadShared(const T* address) { return __ldg(address); }
+
+/// What is read once: the first to leave the caches.
+template <class T>
+__device__ __forceinline__ T loadOnce(const T* address) { return __ldcs(address); }
+
+// Four columns of the batch in one 16-byte access. `address` must be 16-byte aligned.
+__device__ __forceinline__ float4 load4(const float* address) { return *reinterpret_cast<const float4*>(address); }
+__device__ __forceinline__ float4 loadShared4(const float* address) { return loadShared(reinterpret_cast<const float4*>(address)); }
+__device__ __forceinline__ void store4(float* address, float4 v) { *reinterpret_cast<float4*>(address) = v; }
+
+/// f on each of four columns.
+template <class F, class... V>
+__device__ __forceinline__ float4 each4(F f, V... v) { return make_float4(f(v.x...), f(v.y...), f(v.z...), f(v.w...)); }
+
+/// a * b + c, rounded once. The build never fuses by itself (-fmad=false).
+__device__ __forceinline__ float4 mulAdd4(float a, float4 b, float4 c) {
+  return make_float4(fmaf(a, b.x, c.x), fmaf(a, b.y, c.y), fmaf(a, b.z, c.z), fmaf(a, b.w, c.w));
+}
+
+/// The four numbers of the lane whose number differs in the bits of `mask`. Called by the whole warp.
+__device__ __forceinline__ float4 exchange4(float4 v, int mask) {
+  return each4([mask](float x) { return __shfl_xor_sync(kWholeWarp, x, mask); }, v);
+}
+
+/// Columns of panel p to compute: the valid ones, up to the next multiple of 16. `columns` is Activations::columns.
+__device__ __forceinline__ int32_t liveColumns(const int32_t* columns, int32_t capacity, int32_t panel, int32_t p) {
+  const int64_t live = (columns ? *columns : capacity) - static_cast<int64_t>(p) * panel;
+  return live <= 0 ? 0 : live >= panel ? panel : (static_cast<int32_t>(live) + 15) / 16 * 16;
+}
+
+}  // namespace hebb::cuda

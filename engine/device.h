@@ -1,0 +1,86 @@
+// A device as the rest of the library sees it: a backend, the thread that drives it, and the buffers that live on it.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "hebb/backend.h"
+
+namespace hebb {
+
+class Device;
+
+/// Device memory with one owner count for all who use it: JavaScript handles, Programs, running jobs.
+class Buffer {
+ public:
+  Buffer(std::shared_ptr<Device> device, void* data, size_t bytes) : device_(std::move(device)), data_(data), bytes_(bytes) {}
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  template <class T = void>
+  T* data() const { return static_cast<T*>(data_); }
+  size_t bytes() const { return bytes_; }
+  const std::shared_ptr<Device>& device() const { return device_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  void* data_;
+  size_t bytes_;
+};
+
+class Device : public std::enable_shared_from_this<Device> {
+ public:
+  static Status openCpu(const CpuOptions& options, std::shared_ptr<Device>* out);
+  static Status openCuda(int index, std::shared_ptr<Device>* out);
+  ~Device();
+
+  const DeviceInfo& info() const { return info_; }
+  Backend& backend() { return *backend_; }
+
+  /// Zeroed memory. Any thread.
+  Status allocate(size_t bytes, std::shared_ptr<Buffer>* out);
+
+  /// Work for the device's own thread, in the order given. `done` is called on that thread with what `run` returned, or with
+  /// Code::aborted when the device was closed first. Any thread.
+  struct Job {
+    std::function<Status()> run;
+    std::function<void(const Status&)> done;
+  };
+  void enqueue(Job job);
+
+  /// Stops what runs, drops what waits, ends the thread. Buffers stay valid. Idempotent.
+  void close();
+  bool closing() const { return queue_->closing; }
+
+  /// Runs one operation now, on the calling thread: for the device's thread, or where no job is queued.
+  Status run(const Operation& operation);
+
+ private:
+  // Shared with the thread, which may outlive the Device when the last reference is dropped by a job.
+  struct Queue {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<Job> jobs;
+    std::atomic<bool> closing{false};
+  };
+
+  Device(std::unique_ptr<Backend> backend, DeviceInfo info);
+  static void serve(const std::shared_ptr<Queue>& queue);
+
+  std::unique_ptr<Backend> backend_;
+  DeviceInfo info_;
+  std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
+  std::thread thread_;
+};
+
+/// The operation's name, as users know it.
+const char* nameOf(const Operation& operation);
+
+/// Whether the backend has the operation.
+bool supports(const Operations& table, const Operation& operation);
+
+}  // namespace hebb

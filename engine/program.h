@@ -1,0 +1,67 @@
+// A Program is a recorded step: a list of operations that name what to do, not with which kernel. It is recorded once and replayed for
+// thousands of steps in one call. What differs from step to step lives in device memory: the step counter, a row of scalars, the batch.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "device.h"
+
+namespace hebb {
+
+class Program {
+ public:
+  /// `scalars`: the width of the scalar table. `batch`: columns of a full batch.
+  static Status create(const std::shared_ptr<Device>& device, int32_t scalars, int32_t batch, std::shared_ptr<Program>* out);
+
+  const std::shared_ptr<Device>& device() const { return device_; }
+  StepState* state() const { return state_->data<StepState>(); }
+  const double* scalar(int32_t index) const { return scalars_->data<double>() + index; }
+  int32_t scalarCount() const { return width_; }
+  const int32_t* columns() const { return &state()->columns; }
+  const int64_t* step() const { return &state()->step; }
+
+  /// Adds an operation after checking its shapes. `uses` are the buffers it refers to; the Program keeps them alive.
+  Status record(Operation operation, std::vector<std::shared_ptr<Buffer>> uses);
+
+  // The following run on the device's thread.
+
+  /// Rows of scalars for the steps from the next one on; steps past the last row use the last row.
+  Status setScalars(const std::vector<double>& table);
+  /// The stream of samples that gather reads: its length; the next batch starts at its beginning. 0 samples and n columns: no stream, n valid columns.
+  Status rewind(int64_t samples, int32_t columns);
+  Status setStep(int64_t step);
+  /// Runs `steps` steps, or fewer when stopped (Code::aborted; the steps done are whole).
+  Status replay(int64_t steps);
+
+  // The following may be called by any thread.
+
+  void abort();
+  int64_t stepsDone() const { return done_; }
+  int64_t operationCount() const { return static_cast<int64_t>(bound_.size()); }
+
+ private:
+  Program(std::shared_ptr<Device> device, int32_t scalars) : device_(std::move(device)), width_(scalars) {}
+  Status instantiate();
+
+  std::shared_ptr<Device> device_;
+  const int32_t width_;
+  std::shared_ptr<Buffer> state_, scalars_, table_;
+  int64_t tableRows_ = 1;
+  std::vector<Operation> recorded_;
+  std::vector<std::shared_ptr<Buffer>> uses_;
+  std::vector<Operation> bound_;  // what replay runs: the recording after fusion
+  bool fresh_ = false;            // bound_ is up to date
+  std::atomic<int64_t> done_{0};
+  std::atomic<bool> abort_{false}, running_{false};
+};
+
+/// Why the operation's shapes do not fit, or ok.
+Status checkShapes(const Operation& operation);
+
+/// Takes the optimizer's step inside sddmm where a Sgd reads the gradient, nothing else does, and nothing in between touches its
+/// parameters.
+std::vector<Operation> fuse(const std::vector<Operation>& recorded);
+
+}  // namespace hebb

@@ -1,0 +1,113 @@
+// One device of one backend: its memory, and the place where operations run. Implemented by cpu/ and cuda/.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "hebb/activations.h"
+#include "hebb/operations.h"
+#include "hebb/status.h"
+
+namespace hebb {
+
+/// Live native memory of a device. Bytes as asked for by callers.
+struct MemoryUse {
+  int64_t buffers = 0, bytes = 0, peakBytes = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  virtual const Operations& operations() const = 0;
+
+  /// Device memory, zeroed, aligned to 64 bytes at least. Exact accounting; on failure nothing is held.
+  Status allocate(size_t bytes, void** out) {
+    HEBB_RETURN_IF_ERROR(allocateZeroed(bytes, out));
+    buffers_ += 1;
+    const int64_t now = bytes_ += static_cast<int64_t>(bytes);
+    for (int64_t peak = peak_; now > peak && !peak_.compare_exchange_weak(peak, now);) {
+    }
+    return {};
+  }
+  void release(void* memory, size_t bytes) {
+    if (!memory) return;
+    releaseMemory(memory);
+    buffers_ -= 1;
+    bytes_ -= static_cast<int64_t>(bytes);
+  }
+  MemoryUse memory() const { return {buffers_, bytes_, peak_}; }
+
+  // Copies between host and device, complete on return.
+  virtual Status write(void* device, const void* host, size_t bytes) = 0;
+  virtual Status read(void* host, const void* device, size_t bytes) = 0;
+  /// host is [columns][features], the way users see a batch.
+  virtual Status writeActivations(const Activations& device, const float* host, int32_t columns) = 0;
+  virtual Status readActivations(float* host, const Activations& device, int32_t columns) = 0;
+
+  /// Columns in a panel for activations of this capacity, a multiple of 16.
+  virtual int32_t panel(int32_t capacity) const = 0;
+
+  /// Waits until all that was asked of the device is done.
+  virtual Status synchronize() = 0;
+
+  /// Set by the engine to make long operations give up early; they then report Code::aborted.
+  std::atomic<bool> stop{false};
+
+ protected:
+  Backend() = default;
+  virtual Status allocateZeroed(size_t bytes, void** out) = 0;
+  virtual void releaseMemory(void* memory) = 0;
+
+ private:
+  std::atomic<int64_t> buffers_{0}, bytes_{0}, peak_{0};
+};
+
+/// Transient memory of one operation, counted like all other.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(Backend& backend) : backend_(backend) {}
+  ~Scratch() { backend_.release(memory_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  Status allocate(int64_t count) {
+    bytes_ = static_cast<size_t>(count > 0 ? count : 1) * sizeof(T);
+    return backend_.allocate(bytes_, reinterpret_cast<void**>(&memory_));
+  }
+  T* data() const { return memory_; }
+  T& operator[](int64_t i) const { return memory_[i]; }
+
+ private:
+  Backend& backend_;
+  T* memory_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+struct CpuOptions {
+  int threads = 0;    // 0: as many as the process may use
+  std::string simd;   // "", or a level of cpuLevels() to run below what the processor can do
+};
+
+struct DeviceInfo {
+  std::string kind;      // "cpu" or "cuda"
+  std::string name;      // processor or GPU
+  std::string simd;      // cpu: the level in use
+  int threads = 0;       // cpu
+  int64_t memoryBytes = 0;
+  std::string detail;    // driver and runtime, or why there is none
+};
+
+Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceInfo* info);
+
+/// Whether this build holds the CUDA backend, and what it finds on this machine. Never fails; `detail` says why there is no GPU.
+bool cudaBuilt();
+int cudaDeviceCount(std::string* detail);
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info);
+
+}  // namespace hebb

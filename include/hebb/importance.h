@@ -1,0 +1,24 @@
+// How much a link matters: the scores by which a remove rule ranks the links of a layer.
+#pragma once
+
+#include <cstdint>
+
+#include "hebb/csr.h"
+
+namespace hebb {
+
+enum class ImportanceRule : int32_t {
+  magnitude = 0,  // |w|
+  relative = 1,   // |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (relative importance: column sum and row sum)
+};
+
+/// scores[l] of every link l with keep[l]; the others are left as they are.
+struct Importance {
+  Csr links;
+  const float* values = nullptr;  // [links] device
+  const uint8_t* keep = nullptr;  // [links] device
+  ImportanceRule rule = ImportanceRule::magnitude;
+  float* scores = nullptr;        // [links] device
+};
+
+}  // namespace hebb

@@ -1,0 +1,53 @@
+// The contract in one list: every operation, its name, and the table in which a backend offers it. Programs name operations; a backend binds them.
+#pragma once
+
+#include <variant>
+
+#include "hebb/gather.h"
+#include "hebb/history.h"
+#include "hebb/importance.h"
+#include "hebb/linear.h"
+#include "hebb/link_prediction.h"
+#include "hebb/loss.h"
+#include "hebb/optimizer.h"
+#include "hebb/percolate.h"
+#include "hebb/rebuild.h"
+#include "hebb/regrow.h"
+#include "hebb/relu.h"
+#include "hebb/sample.h"
+#include "hebb/sddmm.h"
+#include "hebb/spmm.h"
+#include "hebb/status.h"
+#include "hebb/step.h"
+#include "hebb/weights.h"
+
+// X(Type, name): struct Type holds the arguments, function name(Backend&, const Type&) runs it.
+#define HEBB_OPERATIONS(X)                                                                                        \
+  X(Advance, advance) X(Permute, permute) X(Gather, gather) X(GatherLabels, gatherLabels)                         \
+  X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                                 \
+  X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                       \
+  X(Relu, relu) X(ReluGradient, reluGradient)                                                                     \
+  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd)                   \
+  X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)         \
+  X(PredictLinks, predictLinks) X(Regrow, regrow) X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                     \
+  X(UniteLinks, uniteLinks) X(ActiveNeurons, activeNeurons) X(InitializeNormal, initializeNormal)
+
+namespace hebb {
+
+class Backend;
+
+/// A backend's functions. A null entry means that the backend does not have the operation (yet).
+struct Operations {
+#define HEBB_FIELD(Type, name) Status (*name)(Backend&, const Type&) = nullptr;
+  HEBB_OPERATIONS(HEBB_FIELD)
+#undef HEBB_FIELD
+};
+
+#define HEBB_TYPE(Type, name) , Type
+/// Any operation with its arguments: what a Program is a list of.
+template <class Dummy, class... Types>
+using OperationOf = std::variant<Types...>;
+using Operation = OperationOf<void HEBB_OPERATIONS(HEBB_TYPE)>;
+#undef HEBB_TYPE
+
+}  // namespace hebb

@@ -1,0 +1,63 @@
+// Philox-4x32-10: the one source of randomness (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
+// key = seed, counter = (row, column, step, purpose and layer): a draw belongs to a place in the network, not to a place in
+// memory, so it does not depend on threads, links' order or backend.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define HEBB_INLINE __host__ __device__ __forceinline__
+#else
+#define HEBB_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace hebb {
+
+struct Philox {
+  uint32_t word[4];
+};
+
+inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u, kPhiloxMultiplier1 = 0xCD9E8D57u;
+inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u, kPhiloxWeyl1 = 0xBB67AE85u;
+inline constexpr int kPhiloxRounds = 10;
+
+/// Four random words for the counter (c0, c1, c2, c3) under the key `seed`.
+HEBB_INLINE Philox philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
+  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiplier0) * c0;
+    const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiplier1) * c2;
+    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    c1 = static_cast<uint32_t>(p1);
+    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c3 = static_cast<uint32_t>(p0);
+    k0 += kPhiloxWeyl0;
+    k1 += kPhiloxWeyl1;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+/// What a draw is for. Part of the counter, so that no two uses share numbers. The values are part of the file format.
+enum class Purpose : uint32_t {
+  topology = 1,
+  weights = 2,
+  shuffle = 3,
+  prune = 4,
+  remove = 5,
+  regrow = 6,
+  fill = 7,
+  sample = 8,
+};
+
+/// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.
+HEBB_INLINE uint32_t purposeWord(Purpose purpose, uint32_t layer) {
+  return static_cast<uint32_t>(purpose) << 24 | (layer & 0xFFFFFFu);
+}
+
+/// A double in (0, 1) from two random words.
+HEBB_INLINE double unitInterval(uint32_t high, uint32_t low) {
+  const uint64_t bits = (static_cast<uint64_t>(high) << 32 | low) >> 11;
+  return (static_cast<double>(bits) + 0.5) * 0x1p-53;
+}
+
+}  // namespace hebb

@@ -1,0 +1,24 @@
+// Sampled dense-dense matrix product: the weights' gradient on the links alone.
+#pragma once
+
+#include "hebb/activations.h"
+#include "hebb/csr.h"
+#include "hebb/optimizer.h"
+
+namespace hebb {
+
+/// gradient[i,j] = sum over columns of outputGradient[i] * input[j], for the links (i, j) alone; biasGradient[i] = sum of outputGradient[i].
+/// With `fusedValues` / `fusedBias` set (by the engine, when nothing else reads the gradient) the optimizer's step is taken at once and
+/// the gradient is not written.
+struct Sddmm {
+  Csr pattern;                   // [M][N]
+  Activations outputGradient;    // [M][columns]
+  Activations input;             // [N][columns]
+  float* gradient = nullptr;     // [links] device, CSR order
+  float* biasGradient = nullptr; // [M] device, or null
+  bool accumulate = false;       // add to the gradients instead of writing them
+  SgdRule fusedValues;
+  SgdRule fusedBias;
+};
+
+}  // namespace hebb

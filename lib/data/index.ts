@@ -1,0 +1,3 @@
+export { type Dataset, type DatasetOptions, dataset } from './dataset.js'
+export { type Idx, parseIdx, readIdx } from './idx.js'
+export { fashionMnist, mnist, type TrainAndTest } from './mnist.js'

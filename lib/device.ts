@@ -1,0 +1,68 @@
+import { expect, HebbError, integer, show } from './error.js'
+import { addon, type DeviceInfo, type Memory, type NativeDevice } from './native.js'
+
+export type { DeviceInfo, Memory } from './native.js'
+
+export interface DeviceOptions {
+  /** 'cpu', 'cuda' (fails when there is none), or 'auto' (default): CUDA when the build, the driver and the backend allow it, else the CPU; `reason` says why. */
+  kind?: 'auto' | 'cpu' | 'cuda'
+  /** CPU threads; default: as many as the process may use. Results do not depend on it. */
+  threads?: number
+  /** CPU: a SIMD level below the processor's best, for tests: 'x86-64-v3', 'x86-64-v2' or 'portable'. */
+  simd?: string
+  /** Which GPU. */
+  index?: number
+}
+
+/** A place where tensors live and programs run. One native thread drives it; calls are carried out in order. */
+export class Device {
+  /** @internal */
+  readonly native: NativeDevice
+  /** What 'auto' chose, and why; or what was asked for. */
+  readonly reason: string
+  #disposed = false
+
+  constructor(options: DeviceOptions = {}) {
+    const { kind = 'auto', threads = 0, simd, index = 0 } = options
+    expect(kind === 'auto' || kind === 'cpu' || kind === 'cuda', `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`)
+    integer(threads, 'threads', 0, 1024)
+    if (kind === 'cuda') {
+      this.native = new addon.Device('cuda', 0, undefined, integer(index, 'index', 0, 1023))
+      this.reason = 'cuda was asked for'
+    } else {
+      this.native = new addon.Device('cpu', threads, simd, 0)
+      // The CUDA backend holds the first kernels only; it becomes auto's choice when it can train.
+      this.reason = kind === 'cpu' ? 'cpu was asked for' : `auto chose the CPU: ${addon.cudaStatus().devices > 0 ? 'the CUDA backend of this version cannot train yet' : addon.cudaStatus().detail}`
+    }
+  }
+
+  get info(): DeviceInfo {
+    return this.#use().info
+  }
+
+  /** Live native memory on this device. */
+  memory(): Memory {
+    return this.#use().memory()
+  }
+
+  /** Stops what runs and ends the device's thread. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #use(): NativeDevice {
+    if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a device that is in use, got one that was disposed')
+    return this.native
+  }
+}
+
+/** Opens a device. */
+export function device(options: DeviceOptions | 'auto' | 'cpu' | 'cuda' = {}): Device {
+  return new Device(typeof options === 'string' ? { kind: options } : options)
+}

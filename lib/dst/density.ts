@@ -1,0 +1,96 @@
+/** Density schedules: the share of links after each topology update. */
+import { density, integer, number } from '../error.js'
+
+export interface DensityScheduleOptions {
+  /** Density before the first update. Default 0.5. */
+  initialDensity?: number
+  finalDensity: number
+  /** Updates after which the final density is reached, exactly. */
+  updates: number
+}
+
+/** The density after `c` updates. */
+export type DensitySchedule = (c: number) => number
+
+function checked(options: DensityScheduleOptions): Required<DensityScheduleOptions> {
+  const { initialDensity = 0.5, finalDensity, updates } = options
+  density(initialDensity, 'initialDensity')
+  density(finalDensity, 'finalDensity')
+  integer(updates, 'updates', 0)
+  return { initialDensity, finalDensity, updates }
+}
+
+function between({ initialDensity, finalDensity, updates }: Required<DensityScheduleOptions>, share: (c: number) => number): DensitySchedule {
+  // Written over the sparsity, as the sources have it.
+  const initial = 1 - initialDensity
+  const final = 1 - finalDensity
+  return (c) => {
+    number(c, 'c', 0)
+    if (c >= updates) return finalDensity
+    if (c === 0) return initialDensity
+    return 1 - (initial + (final - initial) * share(c))
+  }
+}
+
+export const densitySchedule = {
+  /** The same density throughout. */
+  constant(options: { density: number }): DensitySchedule {
+    const share = density(options.density)
+    return () => share
+  },
+
+  /** Sigmoid decay (CHTss; paper, section 3.4): x(c) = 1 / (1 + exp(-k (2c/n - 1))), normalised so that it begins and ends exactly. */
+  sigmoid(options: DensityScheduleOptions & { steepness?: number }): DensitySchedule {
+    const k = number(options.steepness ?? 6, 'steepness', 0)
+    const all = checked(options)
+    const x = (c: number) => 1 / (1 + Math.exp(-k * ((2 * c) / all.updates - 1)))
+    // Without steepness the curve has no height; its limit is a line.
+    return between(all, (c) => (k === 0 ? c / all.updates : (x(c) - x(0)) / (x(all.updates) - x(0))))
+  },
+
+  /** Cubic decay (GMP, Zhu and Gupta 2017; GraNet): s = sf + (si - sf)(1 - c/n)^3. */
+  cubic(options: DensityScheduleOptions): DensitySchedule {
+    const all = checked(options)
+    return between(all, (c) => 1 - (1 - c / all.updates) ** 3)
+  },
+}
+
+/** A method's choice of schedule; the model gives the target and the training run the number of updates. */
+export interface DensityRule {
+  readonly name: string
+  schedule(options: { target: number; updates: number }): DensitySchedule
+}
+
+/** The target density from the first step to the last. */
+export function constantDensity(): DensityRule {
+  return { name: 'constant', schedule: ({ target }) => densitySchedule.constant({ density: target }) }
+}
+
+export interface DecayOptions {
+  /** Density at the start, where the target is lower. Default 0.5. */
+  initialDensity?: number
+  /** Share of the updates that the decay takes. */
+  over?: number
+}
+
+/** Sigmoid decay to the target over a share of the updates, by default half (so that its training costs what cubic decay over all of them does). */
+export function sigmoidDensity(options: DecayOptions & { steepness?: number } = {}): DensityRule {
+  const { initialDensity = 0.5, over = 0.5, steepness = 6 } = options
+  number(over, 'over', 0, 1)
+  return {
+    name: 'sigmoid',
+    schedule: ({ target, updates }) =>
+      densitySchedule.sigmoid({ initialDensity: Math.max(target, initialDensity), finalDensity: target, steepness, updates: Math.floor(over * updates) }),
+  }
+}
+
+/** Cubic decay to the target, by default over all updates. */
+export function cubicDensity(options: DecayOptions = {}): DensityRule {
+  const { initialDensity = 0.5, over = 1 } = options
+  number(over, 'over', 0, 1)
+  return {
+    name: 'cubic',
+    schedule: ({ target, updates }) =>
+      densitySchedule.cubic({ initialDensity: Math.max(target, initialDensity), finalDensity: target, updates: Math.floor(over * updates) }),
+  }
+}

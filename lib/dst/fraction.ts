@@ -1,0 +1,37 @@
+/** When updates happen, and what fraction of the links each removes. */
+import { expect, integer, number, show } from '../error.js'
+
+export interface FractionPoint {
+  readonly step: number
+  /** The step after which updates stop. */
+  readonly lastStep: number
+}
+
+export type Fraction = (point: FractionPoint) => number
+
+/** zeta / 2 (1 + cos(pi step / lastStep)). */
+export function cosine(zeta: number): Fraction {
+  number(zeta, 'zeta', 0, 1)
+  return ({ step, lastStep }) => (zeta / 2) * (1 + Math.cos((Math.PI * step) / lastStep))
+}
+
+export function constantFraction(zeta: number): Fraction {
+  number(zeta, 'zeta', 0, 1)
+  return () => zeta
+}
+
+export interface UpdateSchedule {
+  /** Steps between updates, or 'epoch'. */
+  readonly every: number | 'epoch'
+  /** Share of all steps after which updates stop. */
+  readonly until: number
+  readonly fraction: Fraction
+}
+
+export function updateSchedule(options: { every?: number | 'epoch'; until?: number; fraction: number | Fraction }): UpdateSchedule {
+  const { every = 'epoch', until = 0.75, fraction } = options
+  if (every !== 'epoch') integer(every, 'every', 1)
+  number(until, 'until', 0, 1)
+  expect(typeof fraction === 'function' || typeof fraction === 'number', `Expected fraction to be a number or a schedule such as cosine(0.3), got ${show(fraction)}`)
+  return { every, until, fraction: typeof fraction === 'number' ? constantFraction(fraction) : fraction }
+}

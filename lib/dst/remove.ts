@@ -1,0 +1,58 @@
+/** Remove rules: which links an update takes away. */
+import { number } from '../error.js'
+import type { PlainCsr } from '../tensor.js'
+
+/** A layer as a user's own rule sees it, in host memory. */
+export interface LayerView extends PlainCsr {
+  /** [links] in the order of columnIndices. */
+  readonly values: Float32Array
+  /** Number of the layer in its model. */
+  readonly layer: number
+  /** Number of the update, from 1. */
+  readonly update: number
+  /** The model's seed. */
+  readonly seed: number
+}
+
+/** Gives the places (in columnIndices) of the links to remove; `count` is what the schedule asks for. */
+export type RemoveFunction = (layer: LayerView, count: number) => ArrayLike<number> | Promise<ArrayLike<number>>
+
+export interface BuiltInRemove {
+  readonly name: string
+  readonly importance: 'magnitude' | 'relative'
+  /** Soft: links to keep are sampled with probability proportional to score^T, T growing from `from` to `to` until updates stop. */
+  readonly temperature?: { readonly from: number; readonly to: number }
+}
+
+export type RemoveRule = BuiltInRemove | RemoveFunction
+
+export interface SoftOptions {
+  /** Temperature at the start. Default 1. */
+  from?: number
+  /** Temperature when updates stop. Default 3, for MLPs and translation; 9 for LLaMAs. */
+  to?: number
+}
+
+function temperature({ from = 1, to = 3 }: SoftOptions): { from: number; to: number } {
+  return { from: number(from, 'from', 0), to: number(to, 'to', 0) }
+}
+
+/** The links with the smallest |w| go. */
+export function magnitude(): BuiltInRemove {
+  return { name: 'magnitude', importance: 'magnitude' }
+}
+
+/** The links with the smallest relative importance go: |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (RI; Zhang et al. 2024). */
+export function relativeImportance(): BuiltInRemove {
+  return { name: 'relative importance', importance: 'relative' }
+}
+
+/** The links to keep are sampled by |w|^T (CHTs; paper, section 3.3). */
+export function softMagnitude(options: SoftOptions = {}): BuiltInRemove {
+  return { name: 'soft magnitude', importance: 'magnitude', temperature: temperature(options) }
+}
+
+/** The links to keep are sampled by RI^T (CHTs; paper, section 3.3). */
+export function softRelativeImportance(options: SoftOptions = {}): BuiltInRemove {
+  return { name: 'soft relative importance', importance: 'relative', temperature: temperature(options) }
+}

@@ -1,0 +1,294 @@
+/**
+ * Runs topology updates: (prune to the scheduled density) -> remove -> percolate -> score and regrow -> rebuild, for all layers. The built-in
+ * parts are recorded into Programs once; a user's own function gets copies of the links between them. Until the rebuild nothing that training
+ * sees has changed, so an update that is stopped or fails leaves the network as it was.
+ */
+import type { Device } from '../device.js'
+import { expect, HebbError } from '../error.js'
+import type { SparseParameter } from '../nn/parameter.js'
+import { Program, type ReplayOptions } from '../program.js'
+import { Tensor } from '../tensor.js'
+import type { Method } from './method.js'
+import type { BuiltInRemove } from './remove.js'
+
+/** Steps of the training run that updates are laid out over. */
+export interface Plan {
+  readonly steps: number
+  readonly stepsPerEpoch: number
+}
+
+interface Layer {
+  readonly parameter: SparseParameter
+  /** Density after c updates. */
+  readonly density: (c: number) => number
+  readonly changes: { keep: Tensor<'uint8'>; newRows: Tensor<'int32'>; newColumns: Tensor<'int32'>; newCount: Tensor<'int32'> }
+  /** Index of the layer's first scalar. */
+  readonly scalar: number
+}
+
+/** Scalars of a layer in the table, after the update's number at index 0. */
+const PRUNED = 0
+const KEPT = 1
+const TEMPERATURE = 2
+const TARGET = 3
+const SCALARS = 4
+
+export function linksAt(density: number, possible: number): number {
+  return Math.round(density * possible)
+}
+
+/** Updates that a plan leads to: after every `every` steps, until the share `until` of all steps, and not after the last one. */
+export function updatesOf(method: Method, plan: Plan): { count: number; interval: number; lastStep: number } {
+  if (!method.updates) return { count: 0, interval: Number.POSITIVE_INFINITY, lastStep: 0 }
+  const interval = method.updates.every === 'epoch' ? plan.stepsPerEpoch : method.updates.every
+  const lastStep = method.updates.until * plan.steps
+  return { count: Math.floor(Math.min(lastStep, plan.steps - 1) / interval), interval, lastStep }
+}
+
+export class Scheduler {
+  readonly #device: Device
+  readonly #method: Method
+  readonly #seed: number
+  readonly #parameters: readonly SparseParameter[]
+  readonly #targets: readonly number[]
+  #plan: Plan | undefined
+  #layers: Layer[] = []
+  #segments: (Program | (() => Promise<void>))[] = []
+  #scores: Tensor[] = []
+  #done = 0
+  #active: Program | undefined
+
+  constructor(device: Device, method: Method, seed: number, parameters: readonly SparseParameter[], targets: readonly number[]) {
+    this.#device = device
+    this.#method = method
+    this.#seed = seed
+    this.#parameters = parameters
+    this.#targets = targets
+  }
+
+  /** Updates done. */
+  get done(): number {
+    return this.#done
+  }
+
+  /** Lays the updates out over a run. */
+  plan(plan: Plan): void {
+    this.#plan = plan
+    const { count } = updatesOf(this.#method, plan)
+    this.#layers = this.#layers.length
+      ? this.#layers.map((layer, i) => ({ ...layer, density: this.#densityOf(i, count) }))
+      : this.#parameters.map((parameter, i) => ({
+          parameter,
+          density: this.#densityOf(i, count),
+          changes: {
+            keep: new Tensor(this.#device, 'uint8', parameter.capacity),
+            newRows: new Tensor(this.#device, 'int32', parameter.capacity),
+            newColumns: new Tensor(this.#device, 'int32', parameter.capacity),
+            newCount: new Tensor(this.#device, 'int32', 1),
+          },
+          scalar: 1 + i * SCALARS,
+        }))
+    if (this.#segments.length === 0 && count > 0) this.#record()
+  }
+
+  /** Whether an update is due before step `step` runs. */
+  due(step: number): boolean {
+    if (!this.#plan || this.#parameters.length === 0) return false
+    const { interval, lastStep } = updatesOf(this.#method, this.#plan)
+    return step > 0 && step < this.#plan.steps && step <= lastStep && step % interval === 0
+  }
+
+  /** Steps from `step` until the next update is due, at least 1. */
+  until(step: number): number {
+    if (!this.#plan) return Number.POSITIVE_INFINITY
+    const { interval } = updatesOf(this.#method, this.#plan)
+    return interval - (step % interval)
+  }
+
+  /** Runs one update. */
+  async update(step: number, options: ReplayOptions = {}): Promise<void> {
+    if (!this.#plan || !this.#method.updates) throw new HebbError('INVALID_ARGUMENT', 'Expected a method with updates and a plan')
+    const { lastStep } = updatesOf(this.#method, this.#plan)
+    const update = this.#done + 1
+    const zeta = this.#method.updates.fraction({ step, lastStep })
+    const remove = this.#method.remove
+    const heat = typeof remove === 'function' ? undefined : remove.temperature
+    const scalars = new Float64Array(1 + SCALARS * this.#layers.length)
+    scalars[0] = update
+    for (const { parameter, density, scalar } of this.#layers) {
+      const possible = parameter.matrix.rows * parameter.matrix.cols
+      const target = linksAt(density(update), possible)
+      scalars[scalar + PRUNED] = target
+      scalars[scalar + KEPT] = target - Math.floor(zeta * target)
+      scalars[scalar + TEMPERATURE] = heat ? heat.from + ((heat.to - heat.from) * step) / lastStep : 1
+      scalars[scalar + TARGET] = target
+    }
+    this.#current = { update, scalars }
+    for (const segment of this.#segments) {
+      if (options.signal?.aborted) throw new HebbError('ABORTED', 'The update was stopped by its AbortSignal', { cause: options.signal.reason })
+      if (typeof segment === 'function') {
+        await segment()
+      } else {
+        await segment.setScalars(scalars)
+        await segment.replay(1, options)
+      }
+    }
+    this.#done = update
+  }
+
+  dispose(): void {
+    for (const segment of this.#segments) if (typeof segment !== 'function') segment.dispose()
+    for (const { changes } of this.#layers) for (const tensor of Object.values(changes)) tensor.dispose()
+    for (const scores of this.#scores) scores.dispose()
+  }
+
+  #current: { update: number; scalars: Float64Array } = { update: 0, scalars: new Float64Array() }
+
+  #densityOf(i: number, updates: number): (c: number) => number {
+    return this.#method.density.schedule({ target: this.#targets[i] as number, updates })
+  }
+
+  /** The Program that the next built-in part is recorded into: the open one, or a new one after a user's function. */
+  #program(): Program {
+    if (!this.#active) {
+      this.#active = new Program(this.#device, { scalars: 1 + SCALARS * this.#layers.length })
+      this.#segments.push(this.#active)
+    }
+    return this.#active
+  }
+
+  #custom(run: () => Promise<void>): void {
+    this.#active = undefined
+    this.#segments.push(run)
+  }
+
+  #record(): void {
+    const { remove, regrow, prune, percolate } = this.#method
+    for (const layer of this.#layers) {
+      this.#program().record('beginUpdate', { links: layer.parameter.matrix, changes: layer.changes })
+      this.#recordKeep(layer, prune, 'prune', PRUNED)
+      if (typeof remove !== 'function') this.#recordKeep(layer, remove, 'remove', KEPT)
+    }
+    if (typeof remove === 'function') {
+      for (const layer of this.#layers) this.#custom(() => this.#userRemove(layer))
+    }
+    if (percolate && this.#layers.length > 1) {
+      this.#program().record('percolate', {
+        layers: this.#layers.map(({ parameter, changes }) => ({ links: parameter.matrix, keep: changes.keep })),
+        relations: this.#relations(),
+      })
+    }
+    for (const layer of this.#layers) {
+      if (typeof regrow === 'function') {
+        this.#custom(() => this.#userRegrow(layer))
+      } else {
+        const { predictor, selection } = regrow
+        this.#program().record('regrow', {
+          links: layer.parameter.matrix,
+          changes: layer.changes,
+          predictor,
+          selection,
+          count: layer.scalar + TARGET,
+          update: 0,
+          seed: this.#seed,
+          layer: layer.parameter.layer,
+        })
+      }
+    }
+    for (const { parameter, changes } of this.#layers) {
+      this.#program().record('rebuild', { links: parameter.matrix, changes, arrays: parameter.arrays })
+    }
+    this.#active = undefined
+  }
+
+  /** Records the choice of the links that stay. Without decay, pruning finds nothing to do. */
+  #recordKeep({ parameter, changes, scalar }: Layer, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
+    const links = parameter.matrix
+    const scores = new Tensor(this.#device, 'float32', parameter.capacity)
+    this.#scores.push(scores)
+    this.#program().record('importance', { links, values: parameter.values, keep: changes.keep, rule: rule.importance, scores })
+    this.#program().record('keepLinks', {
+      links,
+      scores,
+      keep: changes.keep,
+      count: scalar + count,
+      temperature: rule.temperature ? scalar + TEMPERATURE : undefined,
+      update: 0,
+      seed: this.#seed,
+      purpose,
+      layer: parameter.layer,
+    })
+  }
+
+  /** Neighbours that share neurons: the outputs of one are the inputs of the next. */
+  #relations(): { first: number; second: number; kind: 'consecutive' }[] {
+    const relations: { first: number; second: number; kind: 'consecutive' }[] = []
+    for (let i = 0; i + 1 < this.#layers.length; ++i) {
+      const [a, b] = [this.#layers[i] as Layer, this.#layers[i + 1] as Layer]
+      if (a.parameter.matrix.rows === b.parameter.matrix.cols && b.parameter.layer === a.parameter.layer + 1) relations.push({ first: i, second: i + 1, kind: 'consecutive' })
+    }
+    return relations
+  }
+
+  async #userRemove({ parameter, changes, scalar }: Layer): Promise<void> {
+    const { matrix } = parameter
+    const [links, values, keep] = await Promise.all([matrix.read(), parameter.values.read(), changes.keep.read()])
+    // The user sees the links that pruning has left; `places` leads back.
+    const places: number[] = []
+    const rowOffsets = new Int32Array(matrix.rows + 1)
+    for (let row = 0; row < matrix.rows; ++row) {
+      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k) if (keep[k]) places.push(k)
+      rowOffsets[row + 1] = places.length
+    }
+    const count = places.length - (this.#current.scalars[scalar + KEPT] as number)
+    const view = {
+      rows: matrix.rows,
+      cols: matrix.cols,
+      rowOffsets,
+      columnIndices: Int32Array.from(places, (k) => links.columnIndices[k] as number),
+      values: Float32Array.from(places, (k) => values[k] as number),
+      layer: parameter.layer,
+      update: this.#current.update,
+      seed: this.#seed,
+    }
+    const removed = await (this.#method.remove as import('./remove.js').RemoveFunction)(view, Math.max(0, count))
+    for (const place of Array.from(removed)) {
+      expect(
+        Number.isInteger(place) && place >= 0 && place < places.length && keep[places[place] as number] === 1,
+        `Expected the remove function to give each place in [0, ${places.length}) at most once, got ${place} in layer ${parameter.layer}`,
+      )
+      keep[places[place] as number] = 0
+    }
+    await changes.keep.write(keep)
+  }
+
+  async #userRegrow({ parameter, changes, scalar }: Layer): Promise<void> {
+    const { matrix } = parameter
+    const [links, keep] = await Promise.all([matrix.read(), changes.keep.read()])
+    const rowOffsets = new Int32Array(matrix.rows + 1)
+    const kept: number[] = []
+    for (let row = 0; row < matrix.rows; ++row) {
+      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k) if (keep[k]) kept.push(links.columnIndices[k] as number)
+      rowOffsets[row + 1] = kept.length
+    }
+    const columnIndices = Int32Array.from(kept)
+    const count = Math.max(0, (this.#current.scalars[scalar + TARGET] as number) - kept.length)
+    const view = { rows: matrix.rows, cols: matrix.cols, rowOffsets, columnIndices, layer: parameter.layer, update: this.#current.update, seed: this.#seed }
+    const { row, col } = await (this.#method.regrow as import('./regrow.js').RegrowFunction)(view, count)
+    const where = `in layer ${parameter.layer}`
+    expect(row.length === count && col.length === count, `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ${where}`)
+    const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => (row[a] as number) - (row[b] as number) || (col[a] as number) - (col[b] as number))
+    const newRows = new Int32Array(parameter.capacity)
+    const newColumns = new Int32Array(parameter.capacity)
+    const inRange = (x: unknown, end: number) => Number.isInteger(x) && (x as number) >= 0 && (x as number) < end
+    for (const [n, i] of order.entries()) {
+      const [r, c] = [row[i] as number, col[i] as number]
+      expect(inRange(r, matrix.rows) && inRange(c, matrix.cols), `Expected new links inside ${matrix.rows} x ${matrix.cols}, got (${r}, ${c}) ${where}`)
+      expect(n === 0 || newRows[n - 1] !== r || newColumns[n - 1] !== c, `Expected each new link once, got (${r}, ${c}) twice ${where}`)
+      expect(!columnIndices.subarray(rowOffsets[r] as number, rowOffsets[r + 1] as number).includes(c), `Expected missing links, got (${r}, ${c}), which exists, ${where}`)
+      newRows[n] = r
+      newColumns[n] = c
+    }
+    await Promise.all([changes.newRows.write(newRows), changes.newColumns.write(newColumns), changes.newCount.write(Int32Array.of(count))])
+  }
+}

@@ -1,0 +1,38 @@
+/** hebb: neural networks that are sparse from the first step to the last. */
+export { type ActivationName, Tape, type Value } from './autograd.js'
+export { type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
+export { Device, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
+export { constantDensity, cubicDensity, type DensityRule, type DensitySchedule, densitySchedule, sigmoidDensity } from './dst/density.js'
+export { constantFraction, cosine, type Fraction, type UpdateSchedule, updateSchedule } from './dst/fraction.js'
+export { type Method, method } from './dst/method.js'
+export { chts, chtss, set, staticSparse } from './dst/methods.js'
+export { type KeptLayer, type NewLinks, type RegrowFunction, type RegrowRule, random, soft, topK } from './dst/regrow.js'
+export {
+  type LayerView,
+  magnitude,
+  type RemoveFunction,
+  type RemoveRule,
+  relativeImportance,
+  softMagnitude,
+  softRelativeImportance,
+} from './dst/remove.js'
+export { type ErrorCode, HebbError } from './error.js'
+export type { Links } from './native.js'
+export { kaiming, swi, type WeightInit } from './nn/init.js'
+export { Linear, type LinearOptions } from './nn/linear.js'
+export { type MlpOptions, mlp } from './nn/mlp.js'
+export type { Materials, Module } from './nn/module.js'
+export { DenseParameter, type Parameter, SparseParameter } from './nn/parameter.js'
+export { Relu } from './nn/relu.js'
+export { Sequential } from './nn/sequential.js'
+export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
+export { constant, linear, type Rate } from './optim/rates.js'
+export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'
+export { Program, type ReplayOptions } from './program.js'
+export { Activations, type LinkPredictor, type PlainCsr, predictLinks, SparseMatrix, sampleWithoutReplacement, Tensor } from './tensor.js'
+export { type BrfOptions, brf } from './topology/brf.js'
+export { erdosRenyi } from './topology/erdos_renyi.js'
+export type { Topology } from './topology/topology.js'
+export type { Loss } from './train/graph.js'
+export type { TopologyMeasures } from './train/measures.js'
+export { type Batch, type Epoch, type Evaluation, type FitOptions, type Progress, Trainer, type TrainerOptions } from './train/trainer.js'

@@ -1,0 +1,111 @@
+/** The only door to the addon: its types, and how it is found. */
+import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { HebbError } from './error.js'
+
+export interface NativeBuffer {
+  readonly bytes: number
+  read<T extends ArrayBufferView>(out: T, byteOffset?: number): Promise<T>
+  write(data: ArrayBufferView, byteOffset?: number): Promise<void>
+  dispose(): void
+}
+
+export interface NativeMatrix {
+  read(): Promise<{ rowOffsets: Int32Array; columnIndices: Int32Array }>
+  dispose(): void
+}
+
+export interface NativeActivations {
+  readonly buffer: NativeBuffer
+  readonly features: number
+  readonly capacity: number
+}
+
+export interface NativeProgram {
+  record(name: string, args: object): void
+  setScalars(table: Float64Array): Promise<void>
+  rewind(samples: number, columns: number): Promise<void>
+  setStep(step: number): Promise<void>
+  replay(steps: number): Promise<void>
+  abort(): void
+  readonly stepsDone: number
+  readonly operationCount: number
+  dispose(): void
+}
+
+export interface DeviceInfo {
+  /** 'cpu' or 'cuda'. */
+  readonly kind: string
+  /** The processor or GPU. */
+  readonly name: string
+  /** CPU: the SIMD level in use. */
+  readonly simd: string
+  /** CPU: threads. */
+  readonly threads: number
+  /** CUDA: the device's memory. */
+  readonly memoryBytes: number
+  /** CPU: the levels this processor can run. CUDA: driver and runtime. */
+  readonly detail: string
+}
+
+export interface Memory {
+  /** Live native buffers. */
+  readonly buffers: number
+  /** Their bytes. */
+  readonly bytes: number
+  /** The most bytes that were live at once, transient memory of operations included. */
+  readonly peakBytes: number
+}
+
+export interface NativeDevice {
+  readonly info: DeviceInfo
+  memory(): Memory
+  allocate(bytes: number, data?: ArrayBufferView): NativeBuffer
+  activationBytes(features: number, capacity: number): number
+  sparse(rows: number, cols: number, capacity: number, rowOffsets: Int32Array, columnIndices: Int32Array): NativeMatrix
+  program(scalars: number, batch: number): NativeProgram
+  readActivations(activations: NativeActivations, out: Float32Array, columns: number): Promise<Float32Array>
+  writeActivations(activations: NativeActivations, data: Float32Array, columns: number): Promise<void>
+  dispose(): void
+}
+
+export interface Links {
+  /** [rows + 1] */
+  readonly rowOffsets: Int32Array
+  /** [links], ascending within a row */
+  readonly columnIndices: Int32Array
+}
+
+interface Addon {
+  Device: new (kind: string, threads: number, simd: string | undefined, index: number) => NativeDevice
+  predictLinks(rows: number, cols: number, rowOffsets: Int32Array, columnIndices: Int32Array, predictor: string): { row: Int32Array; col: Int32Array; score: Float32Array }
+  sampleWithoutReplacement(scores: Float32Array, k: number, temperature: number, seed: number): Int32Array
+  brf(rows: number, cols: number, links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Links
+  erdosRenyi(rows: number, cols: number, links: number, seed: number, layer: number): Links
+  cudaStatus(): { built: boolean; devices: number; detail: string }
+  setErrorClass(errorClass: typeof HebbError): void
+}
+
+/** The package's root folder: lib/ and dist/ lie directly in it. */
+export const packageRoot: string = dirname(dirname(fileURLToPath(import.meta.url)))
+
+function loadAddon(): { addon: Addon; path: string } {
+  const require = createRequire(import.meta.url)
+  const given = process.env.HEBB_ADDON
+  try {
+    if (given) return { addon: require(given), path: given }
+    const find = require('node-gyp-build') as { (root: string): Addon; path(root: string): string }
+    return { addon: find(packageRoot), path: find.path(packageRoot) }
+  } catch (cause) {
+    const place = given ? `HEBB_ADDON=${given}` : packageRoot
+    throw new HebbError('DEVICE_UNAVAILABLE', `Expected hebb's native addon in ${place}, got none that loads: ${(cause as Error).message}. Build it there with 'npm run build' (needs CMake and a C++20 compiler).`, { cause })
+  }
+}
+
+const loaded = loadAddon()
+loaded.addon.setErrorClass(HebbError)
+
+export const addon: Addon = loaded.addon
+/** The file that was loaded. */
+export const addonPath: string = loaded.path

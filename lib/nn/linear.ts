@@ -1,0 +1,55 @@
+import type { ActivationName, Tape, Value } from '../autograd.js'
+import { expect, HebbError, integer } from '../error.js'
+import { checkWeightInit, kaiming, type WeightInit } from './init.js'
+import type { Materials, Module } from './module.js'
+import { DenseParameter, type Parameter } from './parameter.js'
+
+export interface LinearOptions {
+  inFeatures: number
+  outFeatures: number
+  /** Default true; starts at 0. */
+  bias?: boolean
+  /** Default kaiming(). */
+  weights?: WeightInit
+}
+
+/** A fully connected layer: y = W x + b, W [outFeatures][inFeatures]. */
+export class Linear implements Module {
+  readonly inFeatures: number
+  readonly outFeatures: number
+  readonly takesActivation = true
+  readonly sparse = []
+  readonly #hasBias: boolean
+  readonly #init: WeightInit
+  #weights?: DenseParameter
+  #bias?: DenseParameter
+
+  constructor(options: LinearOptions) {
+    this.inFeatures = integer(options.inFeatures, 'inFeatures', 1)
+    this.outFeatures = integer(options.outFeatures, 'outFeatures', 1)
+    this.#hasBias = options.bias ?? true
+    this.#init = checkWeightInit(options.weights ?? kaiming())
+  }
+
+  get parameters(): Parameter[] {
+    return [this.#weights, this.#bias].filter((p) => p !== undefined)
+  }
+
+  materialise({ device, seed, initialise, nextLayer }: Materials): void {
+    expect(!this.#weights, 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
+    this.#weights = new DenseParameter(device, 'weights', this.outFeatures, this.inFeatures)
+    if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
+    const deviation = this.#init.deviation({ fanIn: this.inFeatures, fanOut: this.outFeatures, density: 1 })
+    initialise.record('initializeNormal', { rows: this.outFeatures, cols: this.inFeatures, values: this.#weights.values, deviation, seed, layer: nextLayer() })
+  }
+
+  forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {
+    if (!this.#weights) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
+    return tape.linear(x, this.#weights, this.#bias, activation)
+  }
+
+  dispose(): void {
+    for (const parameter of this.parameters) parameter.dispose()
+    this.#weights = this.#bias = undefined
+  }
+}

@@ -1,0 +1,36 @@
+import type { ActivationName, Tape, Value } from '../autograd.js'
+import type { Device } from '../device.js'
+import type { Program } from '../program.js'
+import type { Topology } from '../topology/topology.js'
+import type { WeightInit } from './init.js'
+import type { Parameter, SparseParameter } from './parameter.js'
+
+/** What a module needs to make its parameters: where, and how its method wants the network to begin. */
+export interface Materials {
+  readonly device: Device
+  readonly seed: number
+  /** For layers that do not bring their own. */
+  readonly topology: Topology
+  readonly weights: WeightInit
+  /** Links of a sparse layer at the start, and the most it will ever have, for its target density. */
+  links(possible: number, density: number, name: string): { initial: number; capacity: number }
+  /** Numbers the layers in the order of the network: the number is part of every random counter. */
+  nextLayer(): number
+  /** Records the operation that draws the parameter's initial weights. */
+  readonly initialise: Program
+}
+
+/** A part of a network. It is a description until a Trainer materialises it on a device. */
+export interface Module {
+  /** Features that it expects, when it cares. */
+  readonly inFeatures?: number | undefined
+  readonly outFeatures?: number | undefined
+  readonly parameters: readonly Parameter[]
+  /** Sparse layers in the order of the network; neighbours are consecutive for percolation. */
+  readonly sparse: readonly SparseParameter[]
+  materialise(materials: Materials): void
+  /** Records the forward pass. A module that can apply the activation itself takes it. */
+  forward(tape: Tape, x: Value, activation?: ActivationName): Value
+  readonly takesActivation?: boolean
+  dispose(): void
+}

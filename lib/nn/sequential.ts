@@ -1,0 +1,64 @@
+import type { Tape, Value } from '../autograd.js'
+import { expect, integer } from '../error.js'
+import type { Materials, Module } from './module.js'
+import type { Parameter, SparseParameter } from './parameter.js'
+import { Relu } from './relu.js'
+
+/** Modules one after the other. The first and the last decide what goes in and out. */
+export class Sequential implements Module {
+  readonly modules: readonly Module[]
+  /** Seed of the initial network and of everything random in its training. */
+  readonly seed: number
+
+  constructor(modules: readonly Module[], options: { seed?: number } = {}) {
+    expect(modules.length > 0, 'Expected at least one module, got none')
+    this.seed = integer(options.seed ?? 0, 'seed', 0)
+    let features: number | undefined
+    for (const [i, module] of modules.entries()) {
+      expect(
+        features === undefined || module.inFeatures === undefined || module.inFeatures === features,
+        `Expected module ${i} to take ${features} features, the output of the one before, got ${module.inFeatures}`,
+      )
+      features = module.outFeatures ?? features
+    }
+    this.modules = modules
+  }
+
+  get inFeatures(): number | undefined {
+    return this.modules.find((m) => m.inFeatures !== undefined)?.inFeatures
+  }
+
+  get outFeatures(): number | undefined {
+    return this.modules.findLast((m) => m.outFeatures !== undefined)?.outFeatures
+  }
+
+  get parameters(): Parameter[] {
+    return this.modules.flatMap((m) => m.parameters)
+  }
+
+  get sparse(): SparseParameter[] {
+    return this.modules.flatMap((m) => m.sparse)
+  }
+
+  materialise(materials: Materials): void {
+    for (const module of this.modules) module.materialise(materials)
+  }
+
+  forward(tape: Tape, x: Value): Value {
+    let value = x
+    for (let i = 0; i < this.modules.length; ++i) {
+      const module = this.modules[i] as Module
+      if (module.takesActivation && this.modules[i + 1] instanceof Relu) {
+        value = module.forward(tape, value, 'relu')
+        ++i
+      } else {
+        value = module.forward(tape, value)
+      }
+    }
+    return value
+  }
+
+  dispose(): void {
+    for (const module of this.modules) module.dispose()
+  }
+}

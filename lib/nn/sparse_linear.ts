@@ -1,0 +1,78 @@
+import type { ActivationName, Tape, Value } from '../autograd.js'
+import { density, expect, HebbError, integer } from '../error.js'
+import { checkTopology, type Topology } from '../topology/topology.js'
+import { checkWeightInit, type WeightInit } from './init.js'
+import type { Materials, Module } from './module.js'
+import { DenseParameter, type Parameter, SparseParameter } from './parameter.js'
+
+export interface SparseLinearOptions {
+  inFeatures: number
+  outFeatures: number
+  /** Share of the possible links, in (0, 1]: the target of the method's density schedule. */
+  density: number
+  /** Default true; starts at 0. */
+  bias?: boolean
+  /** Default: the method's. */
+  topology?: Topology
+  /** Default: the method's. */
+  weights?: WeightInit
+}
+
+/** A sparse layer: y = W x + b, W [outFeatures][inFeatures] with round(density * outFeatures * inFeatures) links. */
+export class SparseLinear implements Module {
+  readonly inFeatures: number
+  readonly outFeatures: number
+  readonly density: number
+  readonly takesActivation = true
+  readonly #hasBias: boolean
+  readonly #topology: Topology | undefined
+  readonly #init: WeightInit | undefined
+  #weights?: SparseParameter
+  #bias?: DenseParameter
+
+  constructor(options: SparseLinearOptions) {
+    this.inFeatures = integer(options.inFeatures, 'inFeatures', 1)
+    this.outFeatures = integer(options.outFeatures, 'outFeatures', 1)
+    this.density = density(options.density)
+    this.#hasBias = options.bias ?? true
+    this.#topology = options.topology && checkTopology(options.topology)
+    this.#init = options.weights && checkWeightInit(options.weights)
+  }
+
+  get parameters(): Parameter[] {
+    return [this.#weights, this.#bias].filter((p) => p !== undefined)
+  }
+
+  get sparse(): SparseParameter[] {
+    return this.#weights ? [this.#weights] : []
+  }
+
+  materialise(materials: Materials): void {
+    expect(!this.#weights, 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
+    const { device, seed, initialise } = materials
+    const rows = this.outFeatures
+    const cols = this.inFeatures
+    const { initial, capacity } = materials.links(rows * cols, this.density, `${cols} -> ${rows}`)
+    const layer = materials.nextLayer()
+    const topology = this.#topology ?? materials.topology
+    const links = topology.generate({ rows, cols, links: initial, seed, layer })
+    expect(
+      links.columnIndices.length === initial,
+      `Expected the topology '${topology.name}' to make ${initial} links, got ${links.columnIndices.length}`,
+    )
+    this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, capacity)
+    if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
+    const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })
+    initialise.record('initializeNormal', { pattern: this.#weights.matrix, values: this.#weights.values, deviation, seed, layer })
+  }
+
+  forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {
+    if (!this.#weights) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
+    return tape.sparseLinear(x, this.#weights, this.#bias, activation)
+  }
+
+  dispose(): void {
+    for (const parameter of this.parameters) parameter.dispose()
+    this.#weights = this.#bias = undefined
+  }
+}

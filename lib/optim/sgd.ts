@@ -1,0 +1,47 @@
+import { number } from '../error.js'
+import { type Parameter, SparseParameter } from '../nn/parameter.js'
+import type { Program } from '../program.js'
+import { type Rate, type RatePoint, rateOf } from './rates.js'
+
+/** What a trainer asks of an optimizer. */
+export interface Optimizer {
+  readonly name: string
+  /** Scalars that it needs in the program's table, in this order. */
+  scalars(point: RatePoint): number[]
+  /** Makes its state for a parameter. */
+  prepare(parameter: Parameter): void
+  /** Records its step for a parameter; its scalars begin at index `scalar`. */
+  record(program: Program, parameter: Parameter, scalar: number): void
+}
+
+export interface SgdOptions {
+  learningRate: number | Rate
+  /** Default 0. */
+  momentum?: number
+  /** Default 0. Applied to all parameters, biases included. */
+  weightDecay?: number
+}
+
+/** Stochastic gradient descent with momentum and weight decay: g += decay w; m = momentum m + g; w -= rate m. */
+export function sgd(options: SgdOptions): Optimizer {
+  const rate = rateOf(options.learningRate)
+  const momentum = number(options.momentum ?? 0, 'momentum', 0, 1)
+  const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
+  const velocity = (parameter: Parameter) => (momentum === 0 ? undefined : parameter.slot('velocity'))
+  return {
+    name: 'sgd',
+    scalars: (point) => [number(rate(point), 'learningRate', 0)],
+    prepare: (parameter) => void velocity(parameter),
+    record: (program, parameter, scalar) =>
+      program.record('sgd', {
+        pattern: parameter instanceof SparseParameter ? parameter.matrix : undefined,
+        count: parameter.capacity,
+        values: parameter.values,
+        gradient: parameter.gradient,
+        velocity: velocity(parameter),
+        learningRate: scalar,
+        momentum,
+        weightDecay,
+      }),
+  }
+}

@@ -1,0 +1,88 @@
+/** A recorded step: operations with their operands, replayed natively, off the event loop. Recording checks all shapes. */
+import type { Device } from './device.js'
+import { HebbError, integer } from './error.js'
+import type { NativeProgram } from './native.js'
+import { Activations, SparseMatrix, Tensor } from './tensor.js'
+
+type Operand = Tensor<never> | Activations | SparseMatrix | number | boolean | string | undefined | Operand[] | { [name: string]: Operand }
+
+/** Operands by name; tensors, activations and matrices stand for their memory. */
+// biome-ignore lint/suspicious/noExplicitAny: tensors of every type are operands
+export type Operands = { [name: string]: any }
+
+function nativeOf(operand: Operand): unknown {
+  if (operand instanceof Tensor || operand instanceof SparseMatrix) return operand.native
+  if (Array.isArray(operand)) return operand.map(nativeOf)
+  if (typeof operand === 'object' && !(operand instanceof Activations)) return nativeArgs(operand)
+  return operand
+}
+
+function nativeArgs(operands: Operands): object {
+  return Object.fromEntries(Object.entries(operands).map(([name, operand]) => [name, nativeOf(operand)]))
+}
+
+export interface ReplayOptions {
+  /** Stops after the step that runs; the promise then rejects with code ABORTED and the signal's reason as cause. */
+  signal?: AbortSignal | undefined
+}
+
+export class Program {
+  readonly device: Device
+  readonly #native: NativeProgram
+
+  /** `scalars`: numbers that operations read and that may differ from step to step. `batch`: columns of a full batch. */
+  constructor(device: Device, options: { scalars?: number; batch?: number } = {}) {
+    this.device = device
+    this.#native = device.native.program(integer(options.scalars ?? 1, 'scalars', 1), integer(options.batch ?? 1, 'batch', 1))
+  }
+
+  /** Adds an operation. Scalars are given by their index in the table. */
+  record(operation: string, operands: Operands): void {
+    this.#native.record(operation, nativeArgs(operands))
+  }
+
+  /** Rows of scalars for the steps from the next one on; later steps use the last row. */
+  setScalars(table: ArrayLike<number>): Promise<void> {
+    return this.#native.setScalars(Float64Array.from(table))
+  }
+
+  /** Starts the stream of samples again; without one (`samples` 0), says how many columns of the batch are valid. */
+  rewind(samples: number, columns = 0): Promise<void> {
+    return this.#native.rewind(samples, columns)
+  }
+
+  setStep(step: number): Promise<void> {
+    return this.#native.setStep(step)
+  }
+
+  /** Runs `steps` steps in one native call. */
+  async replay(steps: number, options: ReplayOptions = {}): Promise<void> {
+    const { signal } = options
+    const stopped = () => new HebbError('ABORTED', 'The program was stopped by its AbortSignal', { cause: signal?.reason })
+    if (signal?.aborted) throw stopped()
+    const abort = () => this.#native.abort()
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      await this.#native.replay(steps)
+    } catch (error) {
+      if (signal?.aborted && (error as HebbError).code === 'ABORTED') throw stopped()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  /** Steps done so far; may be read while a replay runs. */
+  get stepsDone(): number {
+    return this.#native.stepsDone
+  }
+
+  /** Operations that a step runs, after fusion. Known after the first replay. */
+  get operationCount(): number {
+    return this.#native.operationCount
+  }
+
+  dispose(): void {
+    this.#native.dispose()
+  }
+}

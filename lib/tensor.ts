@@ -1,0 +1,145 @@
+/** Native memory with a type: flat tensors, batches of activations, and sparse matrices. All are freed by dispose(); the garbage collector is only the safety net. */
+import type { Device } from './device.js'
+import { expect, integer } from './error.js'
+import { addon, type Links, type NativeActivations, type NativeBuffer, type NativeMatrix } from './native.js'
+
+const types = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  uint64: BigUint64Array,
+}
+
+export type TensorType = keyof typeof types
+
+interface TypedArrays {
+  float32: Float32Array
+  float64: Float64Array
+  int32: Int32Array
+  uint8: Uint8Array
+  uint64: BigUint64Array
+}
+export type TypedArrayOf<T extends TensorType> = TypedArrays[T]
+
+/** A flat array on a device. */
+export class Tensor<T extends TensorType = 'float32'> {
+  readonly device: Device
+  readonly type: T
+  readonly length: number
+  /** @internal */
+  readonly native: NativeBuffer
+
+  /** Zeroed, or holding `data`. */
+  constructor(device: Device, type: T, lengthOrData: number | TypedArrayOf<T>) {
+    this.device = device
+    this.type = type
+    this.length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
+    const bytes = this.length * types[type].BYTES_PER_ELEMENT
+    this.native = device.native.allocate(bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
+  }
+
+  /** A copy of the elements, after all calls made before. */
+  read(): Promise<TypedArrayOf<T>> {
+    return this.native.read(new types[this.type](this.length) as TypedArrayOf<T>)
+  }
+
+  /** Copies `data` in, after all calls made before. The array may be reused at once. */
+  write(data: TypedArrayOf<T>): Promise<void> {
+    expect(data.length === this.length, `Expected ${this.length} elements, got ${data.length}`)
+    return this.native.write(data)
+  }
+
+  dispose(): void {
+    this.native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/** A batch: [features][columns], a column a sample. The order in memory is the backend's own. */
+export class Activations implements NativeActivations {
+  readonly device: Device
+  readonly features: number
+  /** Columns that fit. */
+  readonly capacity: number
+  /** @internal */
+  readonly buffer: NativeBuffer
+
+  constructor(device: Device, features: number, capacity: number) {
+    this.device = device
+    this.features = integer(features, 'features', 1)
+    this.capacity = integer(capacity, 'capacity', 1)
+    this.buffer = device.native.allocate(device.native.activationBytes(features, capacity))
+  }
+
+  /** The first `columns` columns as [columns][features]. */
+  read(columns: number = this.capacity): Promise<Float32Array> {
+    return this.device.native.readActivations(this, new Float32Array(columns * this.features), columns)
+  }
+
+  /** Writes [columns][features]. */
+  write(data: Float32Array, columns: number = this.capacity): Promise<void> {
+    return this.device.native.writeActivations(this, data, columns)
+  }
+
+  dispose(): void {
+    this.buffer.dispose()
+  }
+}
+
+/** The links of a layer on a device: W [rows = outputs][cols = inputs]. Capacity is fixed; the links may change within it. */
+export class SparseMatrix {
+  readonly rows: number
+  readonly cols: number
+  readonly capacity: number
+  /** @internal */
+  readonly native: NativeMatrix
+
+  constructor(device: Device, rows: number, cols: number, links: Links, capacity: number = links.columnIndices.length) {
+    this.rows = integer(rows, 'rows', 1)
+    this.cols = integer(cols, 'cols', 1)
+    this.capacity = Math.max(1, integer(capacity, 'capacity', 0))
+    this.native = device.native.sparse(rows, cols, this.capacity, links.rowOffsets, links.columnIndices)
+  }
+
+  /** A copy of the links. */
+  read(): Promise<Links> {
+    return this.native.read()
+  }
+
+  dispose(): void {
+    this.native.dispose()
+  }
+}
+
+export interface PlainCsr extends Links {
+  readonly rows: number
+  readonly cols: number
+}
+
+/** Link predictors of missing links from paths of length three (methods of the Cannistraci-Hebb family). */
+export type LinkPredictor = 'CH2-L3n' | 'CH3-L3n'
+
+/**
+ * Scores all missing links of a layer by topology alone. Returns those with a nonzero score, by row, then column.
+ * CH2-L3n(u,v) sums (UU[u,k] + 1) / max(d[k] - UU[u,k], 1) over v's outputs k != u that share an input with u, and the same with the sides exchanged; CH3-L3n has numerator 1.
+ * For inspection: the answer can be as large as rows x cols. Training never holds it.
+ */
+export function predictLinks(links: PlainCsr, predictor: LinkPredictor): { row: Int32Array; col: Int32Array; score: Float32Array } {
+  const { rows, cols, rowOffsets, columnIndices } = links
+  return addon.predictLinks(rows, cols, Int32Array.from(rowOffsets), Int32Array.from(columnIndices), predictor)
+}
+
+/**
+ * Draws `k` indices without replacement with probabilities proportional to score^temperature, by an exponential race (equal in law to sequential draws).
+ * Zero scores are drawn only after all positive ones. Returns ascending indices.
+ */
+export function sampleWithoutReplacement(scores: ArrayLike<number>, k: number, options: { temperature?: number; seed?: number } = {}): Int32Array {
+  const { temperature = 1, seed = 0 } = options
+  integer(k, 'k', 0, scores.length)
+  integer(seed, 'seed', 0)
+  return addon.sampleWithoutReplacement(scores instanceof Float32Array ? scores : Float32Array.from(scores), k, temperature, seed)
+}

@@ -1,0 +1,21 @@
+import { expect, number, show } from '../error.js'
+import { addon } from '../native.js'
+import type { Topology } from './topology.js'
+
+export interface BrfOptions {
+  /** Randomness in [0, 1]: 0 links a neuron to the nearest ones of the other side, 1 to any. Default 0.25. */
+  r?: number
+  /** 'fixed' (default): equal degrees on the smaller side, up to rounding. 'uniform': one link each, the rest thrown at random. */
+  degree?: 'fixed' | 'uniform'
+}
+
+/**
+ * Bipartite receptive field network (paper, section 3.1): each neuron of the smaller side draws its links without replacement with probability
+ * proportional to (1 + d)^(-(1-r)/r), d the ring distance on the larger side from its own place.
+ */
+export function brf(options: BrfOptions = {}): Topology {
+  const { r = 0.25, degree = 'fixed' } = options
+  number(r, 'r', 0, 1)
+  expect(degree === 'fixed' || degree === 'uniform', `Expected degree to be 'fixed' or 'uniform', got ${show(degree)}`)
+  return { name: 'brf', generate: ({ rows, cols, links, seed, layer }) => addon.brf(rows, cols, links, r, degree === 'uniform', seed, layer) }
+}

@@ -1,0 +1,144 @@
+/** A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host. */
+import { Tape, type Value } from '../autograd.js'
+import type { Dataset } from '../data/dataset.js'
+import type { Device } from '../device.js'
+import { expect } from '../error.js'
+import type { Sequential } from '../nn/sequential.js'
+import type { Optimizer } from '../optim/sgd.js'
+import { Program } from '../program.js'
+import { type Activations, Tensor } from '../tensor.js'
+
+export type Loss = 'crossEntropy' | 'meanSquaredError'
+
+/** A data set in device memory, with the order in which its samples are read. */
+export class DeviceDataset {
+  readonly dataset: Dataset
+  readonly x: Tensor<'uint8'> | Tensor<'float32'>
+  readonly labels?: Tensor<'int32'>
+  readonly targets?: Tensor<'float32'>
+  readonly indices: Tensor<'int32'>
+  readonly #order: Program
+
+  /** Samples are read in a new random order every epoch, which depends on the seed and the epoch alone; without a seed, as they lie. */
+  constructor(device: Device, data: Dataset, seed?: number) {
+    this.dataset = data
+    this.x = data.x instanceof Uint8Array ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
+    if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)
+    if (data.targets) this.targets = new Tensor(device, 'float32', data.targets)
+    this.indices = new Tensor(device, 'int32', data.samples)
+    this.#order = new Program(device)
+    this.#order.record('permute', { indices: this.indices, count: data.samples, seed: seed ?? 0, epoch: 0, identity: seed === undefined })
+  }
+
+  /** Puts the samples into the order of an epoch. */
+  async shuffle(epoch: number): Promise<void> {
+    await this.#order.setScalars([epoch])
+    await this.#order.replay(1)
+  }
+
+  dispose(): void {
+    for (const tensor of [this.x, this.labels, this.targets, this.indices]) tensor?.dispose()
+    this.#order.dispose()
+  }
+}
+
+export interface LossTotals {
+  /** Mean over the samples. */
+  readonly loss: number
+  /** Share of the samples whose class was right. */
+  readonly accuracy: number
+  readonly samples: number
+  /** First step whose loss was NaN or infinite. */
+  readonly nonFiniteStep?: number
+}
+
+export interface GraphOptions {
+  device: Device
+  model: Sequential
+  batch: number
+  /** Features and classes, where the model does not tell. */
+  features: number
+  loss: Loss
+  /** Read batches from here; without it they are written by the host. */
+  data?: DeviceDataset
+  /** Train with this optimizer; without it evaluate only. */
+  optimizer?: Optimizer
+}
+
+export class Graph {
+  readonly program: Program
+  readonly batch: number
+  readonly input: Activations
+  readonly output: Activations
+  /** Class numbers of the batch. */
+  readonly labels?: Tensor<'int32'>
+  /** Targets of the batch, for regression. */
+  readonly targets?: Activations
+  readonly #totals: Tensor<'float64'>
+  readonly #tape: Tape
+
+  constructor(options: GraphOptions) {
+    const { device, model, batch, data, optimizer, loss } = options
+    this.batch = batch
+    this.program = new Program(device, { scalars: Math.max(1, optimizer?.scalars({ epoch: 0, epochs: 1 }).length ?? 0), batch })
+    const tape = new Tape(this.program, batch, optimizer !== undefined)
+    this.#tape = tape
+    this.#totals = new Tensor(device, 'float64', 4)
+    this.input = tape.activations(options.features)
+    if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
+    if (data) this.#gather(data)
+
+    const output = model.forward(tape, tape.input(this.input))
+    this.output = output.activations
+    if (loss === 'meanSquaredError') {
+      this.targets = tape.activations(this.output.features)
+      if (data) {
+        const { samples } = data.dataset
+        this.program.record('gather', { floats: data.targets, samples, indices: data.indices, count: samples, output: this.targets })
+      }
+    }
+    this.#lossOf(output, loss, optimizer !== undefined)
+    if (optimizer) {
+      tape.backward()
+      for (const parameter of model.parameters) optimizer.record(this.program, parameter, 0)
+    }
+  }
+
+  /** Sums since the last call of resetTotals. */
+  async totals(): Promise<LossTotals> {
+    const [loss, correct, samples, nonFiniteStep] = (await this.#totals.read()) as unknown as [number, number, number, number]
+    return { loss: loss / samples, accuracy: correct / samples, samples, ...(nonFiniteStep >= 0 && { nonFiniteStep }) }
+  }
+
+  resetTotals(): Promise<void> {
+    return this.#totals.write(Float64Array.of(0, 0, 0, -1))
+  }
+
+  dispose(): void {
+    this.program.dispose()
+    this.#tape.dispose()
+    this.labels?.dispose()
+    this.#totals.dispose()
+  }
+
+  #gather({ dataset, x, labels, indices }: DeviceDataset): void {
+    const { samples, scale, shift } = dataset
+    const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
+    this.program.record('gather', { ...source, samples, scale, shift, indices, count: samples, output: this.input })
+    if (this.labels) {
+      expect(labels !== undefined, `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
+      this.program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels, batch: this.batch })
+    }
+  }
+
+  #lossOf(output: Value, loss: Loss, training: boolean): void {
+    const totals = this.#totals
+    const gradient = training ? this.#tape.gradientOf(output) : undefined
+    if (loss === 'crossEntropy') {
+      expect(output.activation === 'none', 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.')
+      this.program.record('softmaxCrossEntropy', { logits: output.activations, targets: this.labels, gradient, totals })
+    } else {
+      this.program.record('meanSquaredError', { output: output.activations, target: this.targets, gradient, activation: output.activation, totals })
+    }
+  }
+}
