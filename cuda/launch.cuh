@@ -34,11 +34,6 @@ Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), 
     return {Code::unsupported, std::string("Expected ") + operation + " to need fewer than 2^31 blocks of threads, got " + std::to_string(blocks) + ". Use fewer columns."};
   }
   HEBB_RETURN_IF_ERROR(cuda.select());
-  // More than 48 KiB is given only to a kernel that says so beforehand.
-  if (sharedBytes > 48 * 1024) {
-    const auto error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes));
-    if (error != cudaSuccess) return statusOf(error, std::string("give ") + operation + " " + std::to_string(sharedBytes) + " bytes of shared memory");
-  }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = threads;
@@ -77,8 +72,8 @@ __device__ __forceinline__ float4 exchange4(float4 v, int mask) {
 
 /// Columns of panel p to compute: the valid ones, up to the next multiple of 16. `columns` is Activations::columns.
 __device__ __forceinline__ int32_t liveColumns(const int32_t* columns, int32_t capacity, int32_t panel, int32_t p) {
-  const int64_t live = (columns ? *columns : capacity) - static_cast<int64_t>(p) * panel;
-  return live <= 0 ? 0 : live >= panel ? panel : (static_cast<int32_t>(live) + 15) / 16 * 16;
+  const int32_t live = (columns ? *columns : capacity) - p * panel;
+  return live <= 0 ? 0 : live >= panel ? panel : (live + 15) / 16 * 16;
 }
 
 }  // namespace hebb::cuda

@@ -24,7 +24,7 @@ export class Device {
 
   constructor(options: DeviceOptions = {}) {
     const { kind = 'auto', threads = 0, simd, index = 0 } = options
-    expect(kind === 'auto' || kind === 'cpu' || kind === 'cuda', `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`)
+    expect(kind === 'auto' || kind === 'cpu' || kind === 'cuda', () => `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`)
     integer(threads, 'threads', 0, 1024)
     if (kind === 'cuda') {
       this.native = new addon.Device('cuda', 0, undefined, integer(index, 'index', 0, 1023))

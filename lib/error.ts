@@ -22,9 +22,9 @@ export class HebbError extends Error {
   }
 }
 
-/** Throws INVALID_ARGUMENT unless `condition` holds. */
-export function expect(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new HebbError('INVALID_ARGUMENT', message)
+/** Throws INVALID_ARGUMENT unless `condition` holds. The message is made only then. */
+export function expect(condition: boolean, message: () => string): asserts condition {
+  if (!condition) throw new HebbError('INVALID_ARGUMENT', message())
 }
 
 /** A value as it should appear in a message. */
@@ -33,7 +33,9 @@ export function show(value: unknown): string {
   if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${(value as Uint8Array).length})`
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'object' && value !== null) {
-    const text = JSON.stringify(value)
+    const { name } = value.constructor ?? {}
+    if (name !== 'Object' && name !== 'Array') return `a ${name}`
+    const text = JSON.stringify(value, (_, v) => (ArrayBuffer.isView(v) ? show(v) : v))
     return text.length > 80 ? `${text.slice(0, 77)}...` : text
   }
   return String(value)
@@ -42,19 +44,19 @@ export function show(value: unknown): string {
 /** `value`, if it is an integer in [least, most]. */
 export function integer(value: unknown, what: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
   const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `between ${least} and ${most}`
-  expect(Number.isInteger(value) && (value as number) >= least && (value as number) <= most, `Expected ${what} to be an integer ${range}, got ${show(value)}`)
+  expect(Number.isInteger(value) && (value as number) >= least && (value as number) <= most, () => `Expected ${what} to be an integer ${range}, got ${show(value)}`)
   return value as number
 }
 
 /** `value`, if it is a finite number in [least, most]. */
 export function number(value: unknown, what: string, least: number, most = Number.POSITIVE_INFINITY): number {
   const range = most === Number.POSITIVE_INFINITY ? `of at least ${least}` : `between ${least} and ${most}`
-  expect(Number.isFinite(value) && (value as number) >= least && (value as number) <= most, `Expected ${what} to be a number ${range}, got ${show(value)}`)
+  expect(Number.isFinite(value) && (value as number) >= least && (value as number) <= most, () => `Expected ${what} to be a number ${range}, got ${show(value)}`)
   return value as number
 }
 
 /** `value`, if it is a density: in (0, 1]. */
 export function density(value: unknown, what = 'density'): number {
-  expect(typeof value === 'number' && value > 0 && value <= 1, `Expected ${what} to be in (0, 1], got ${show(value)}. 0.01 keeps 1% of the links.`)
+  expect(typeof value === 'number' && value > 0 && value <= 1, () => `Expected ${what} to be in (0, 1], got ${show(value)}. 0.01 keeps 1% of the links.`)
   return value
 }

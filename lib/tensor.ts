@@ -46,7 +46,7 @@ export class Tensor<T extends TensorType = 'float32'> {
 
   /** Copies `data` in, after all calls made before. The array may be reused at once. */
   write(data: TypedArrayOf<T>): Promise<void> {
-    expect(data.length === this.length, `Expected ${this.length} elements, got ${data.length}`)
+    expect(data.length === this.length, () => `Expected ${this.length} elements, got ${data.length}`)
     return this.native.write(data)
   }
 

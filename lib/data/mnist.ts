@@ -11,8 +11,8 @@ export interface TrainAndTest {
 
 async function images(directory: string, part: 'train' | 't10k', name: string, normalise: { mean: number; deviation: number }): Promise<Dataset> {
   const [x, y] = await Promise.all([readIdx(join(directory, `${part}-images-idx3-ubyte`)), readIdx(join(directory, `${part}-labels-idx1-ubyte`))])
-  expect(x.shape.length === 3 && y.shape.length === 1, `Expected images of 3 dimensions and labels of 1 in ${directory}, got ${x.shape.length} and ${y.shape.length}`)
-  expect(x.shape[0] === y.shape[0], `Expected as many labels as images in ${directory}, got ${y.shape[0]} and ${x.shape[0]}`)
+  expect(x.shape.length === 3 && y.shape.length === 1, () => `Expected images of 3 dimensions and labels of 1 in ${directory}, got ${x.shape.length} and ${y.shape.length}`)
+  expect(x.shape[0] === y.shape[0], () => `Expected as many labels as images in ${directory}, got ${y.shape[0]} and ${x.shape[0]}`)
   return dataset({ x: x.data, y: y.data, shape: x.shape.slice(1), classes: 10, normalise, name })
 }
 

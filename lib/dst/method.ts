@@ -27,8 +27,8 @@ export interface Method {
 export function method(parts: Partial<Method> & Pick<Method, 'remove' | 'regrow' | 'updates'>): Method {
   const { name = 'custom', density = constantDensity(), percolate = false } = parts
   const isRule = (rule: unknown) => typeof rule === 'function' || (typeof rule === 'object' && rule !== null && 'name' in rule)
-  expect(isRule(parts.remove), `Expected remove to be a rule such as softMagnitude() or a function, got ${show(parts.remove)}`)
-  expect(isRule(parts.regrow), `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(parts.regrow)}`)
+  expect(isRule(parts.remove), () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(parts.remove)}`)
+  expect(isRule(parts.regrow), () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(parts.regrow)}`)
   return {
     name,
     density,

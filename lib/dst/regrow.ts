@@ -26,7 +26,7 @@ export interface BuiltInRegrow {
 export type RegrowRule = BuiltInRegrow | RegrowFunction
 
 function checked(predictor: LinkPredictor): LinkPredictor {
-  expect(predictor === 'CH2-L3n' || predictor === 'CH3-L3n', `Expected the link predictor to be 'CH2-L3n' or 'CH3-L3n', got ${show(predictor)}`)
+  expect(predictor === 'CH2-L3n' || predictor === 'CH3-L3n', () => `Expected the link predictor to be 'CH2-L3n' or 'CH3-L3n', got ${show(predictor)}`)
   return predictor
 }
 

@@ -255,7 +255,7 @@ export class Scheduler {
     for (const place of Array.from(removed)) {
       expect(
         Number.isInteger(place) && place >= 0 && place < places.length && keep[places[place] as number] === 1,
-        `Expected the remove function to give each place in [0, ${places.length}) at most once, got ${place} in layer ${parameter.layer}`,
+        () => `Expected the remove function to give each place in [0, ${places.length}) at most once, got ${place} in layer ${parameter.layer}`,
       )
       keep[places[place] as number] = 0
     }
@@ -276,16 +276,16 @@ export class Scheduler {
     const view = { rows: matrix.rows, cols: matrix.cols, rowOffsets, columnIndices, layer: parameter.layer, update: this.#current.update, seed: this.#seed }
     const { row, col } = await (this.#method.regrow as import('./regrow.js').RegrowFunction)(view, count)
     const where = `in layer ${parameter.layer}`
-    expect(row.length === count && col.length === count, `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ${where}`)
+    expect(row.length === count && col.length === count, () => `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ${where}`)
     const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => (row[a] as number) - (row[b] as number) || (col[a] as number) - (col[b] as number))
     const newRows = new Int32Array(parameter.capacity)
     const newColumns = new Int32Array(parameter.capacity)
     const inRange = (x: unknown, end: number) => Number.isInteger(x) && (x as number) >= 0 && (x as number) < end
     for (const [n, i] of order.entries()) {
       const [r, c] = [row[i] as number, col[i] as number]
-      expect(inRange(r, matrix.rows) && inRange(c, matrix.cols), `Expected new links inside ${matrix.rows} x ${matrix.cols}, got (${r}, ${c}) ${where}`)
-      expect(n === 0 || newRows[n - 1] !== r || newColumns[n - 1] !== c, `Expected each new link once, got (${r}, ${c}) twice ${where}`)
-      expect(!columnIndices.subarray(rowOffsets[r] as number, rowOffsets[r + 1] as number).includes(c), `Expected missing links, got (${r}, ${c}), which exists, ${where}`)
+      expect(inRange(r, matrix.rows) && inRange(c, matrix.cols), () => `Expected new links inside ${matrix.rows} x ${matrix.cols}, got (${r}, ${c}) ${where}`)
+      expect(n === 0 || newRows[n - 1] !== r || newColumns[n - 1] !== c, () => `Expected each new link once, got (${r}, ${c}) twice ${where}`)
+      expect(!columnIndices.subarray(rowOffsets[r] as number, rowOffsets[r + 1] as number).includes(c), () => `Expected missing links, got (${r}, ${c}), which exists, ${where}`)
       newRows[n] = r
       newColumns[n] = c
     }

@@ -18,6 +18,6 @@ export function kaiming(): WeightInit {
 }
 
 export function checkWeightInit(init: WeightInit): WeightInit {
-  expect(typeof init?.deviation === 'function', `Expected weights to be swi(), kaiming() or an object with deviation(layer), got ${show(init)}`)
+  expect(typeof init?.deviation === 'function', () => `Expected weights to be swi(), kaiming() or an object with deviation(layer), got ${show(init)}`)
   return init
 }

@@ -36,7 +36,7 @@ export class Linear implements Module {
   }
 
   materialise({ device, seed, initialise, nextLayer }: Materials): void {
-    expect(!this.#weights, 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
+    expect(!this.#weights, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
     this.#weights = new DenseParameter(device, 'weights', this.outFeatures, this.inFeatures)
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
     const deviation = this.#init.deviation({ fanIn: this.inFeatures, fanOut: this.outFeatures, density: 1 })

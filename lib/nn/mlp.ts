@@ -25,7 +25,7 @@ export interface MlpOptions {
 /** A multi-layer perceptron with ReLU between its layers: sparse ones, and a dense last one (paper, section 4.1). */
 export function mlp(options: MlpOptions): Sequential {
   const { widths, topology, weights, seed = 0, sparseOutput = false } = options
-  expect(Array.isArray(widths) && widths.length >= 2, `Expected widths to be at least an input and an output, got ${show(widths)}`)
+  expect(Array.isArray(widths) && widths.length >= 2, () => `Expected widths to be at least an input and an output, got ${show(widths)}`)
   density(options.density)
   const modules: Module[] = []
   for (let i = 0; i + 1 < widths.length; ++i) {

@@ -11,13 +11,13 @@ export class Sequential implements Module {
   readonly seed: number
 
   constructor(modules: readonly Module[], options: { seed?: number } = {}) {
-    expect(modules.length > 0, 'Expected at least one module, got none')
+    expect(modules.length > 0, () => 'Expected at least one module, got none')
     this.seed = integer(options.seed ?? 0, 'seed', 0)
     let features: number | undefined
     for (const [i, module] of modules.entries()) {
       expect(
         features === undefined || module.inFeatures === undefined || module.inFeatures === features,
-        `Expected module ${i} to take ${features} features, the output of the one before, got ${module.inFeatures}`,
+        () => `Expected module ${i} to take ${features} features, the output of the one before, got ${module.inFeatures}`,
       )
       features = module.outFeatures ?? features
     }

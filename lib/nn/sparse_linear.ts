@@ -48,7 +48,7 @@ export class SparseLinear implements Module {
   }
 
   materialise(materials: Materials): void {
-    expect(!this.#weights, 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
+    expect(!this.#weights, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
     const { device, seed, initialise } = materials
     const rows = this.outFeatures
     const cols = this.inFeatures
@@ -58,7 +58,7 @@ export class SparseLinear implements Module {
     const links = topology.generate({ rows, cols, links: initial, seed, layer })
     expect(
       links.columnIndices.length === initial,
-      `Expected the topology '${topology.name}' to make ${initial} links, got ${links.columnIndices.length}`,
+      () => `Expected the topology '${topology.name}' to make ${initial} links, got ${links.columnIndices.length}`,
     )
     this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, capacity)
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)

@@ -27,6 +27,6 @@ export function linear(options: { from: number; to: number; over?: number }): Ra
 /** A number as a constant rate. */
 export function rateOf(rate: number | Rate): Rate {
   if (typeof rate === 'function') return rate
-  expect(typeof rate === 'number', `Expected learningRate to be a number or a schedule such as linear({ from, to }), got ${show(rate)}`)
+  expect(typeof rate === 'number', () => `Expected learningRate to be a number or a schedule such as linear({ from, to }), got ${show(rate)}`)
   return constant(rate)
 }

@@ -16,6 +16,6 @@ export interface BrfOptions {
 export function brf(options: BrfOptions = {}): Topology {
   const { r = 0.25, degree = 'fixed' } = options
   number(r, 'r', 0, 1)
-  expect(degree === 'fixed' || degree === 'uniform', `Expected degree to be 'fixed' or 'uniform', got ${show(degree)}`)
+  expect(degree === 'fixed' || degree === 'uniform', () => `Expected degree to be 'fixed' or 'uniform', got ${show(degree)}`)
   return { name: 'brf', generate: ({ rows, cols, links, seed, layer }) => addon.brf(rows, cols, links, r, degree === 'uniform', seed, layer) }
 }

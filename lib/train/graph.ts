@@ -126,7 +126,7 @@ export class Graph {
     const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
     this.program.record('gather', { ...source, samples, scale, shift, indices, count: samples, output: this.input })
     if (this.labels) {
-      expect(labels !== undefined, `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
+      expect(labels !== undefined, () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
       this.program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels, batch: this.batch })
     }
   }
@@ -135,7 +135,7 @@ export class Graph {
     const totals = this.#totals
     const gradient = training ? this.#tape.gradientOf(output) : undefined
     if (loss === 'crossEntropy') {
-      expect(output.activation === 'none', 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.')
+      expect(output.activation === 'none', () => 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.')
       this.program.record('softmaxCrossEntropy', { logits: output.activations, targets: this.labels, gradient, totals })
     } else {
       this.program.record('meanSquaredError', { output: output.activations, target: this.targets, gradient, activation: output.activation, totals })

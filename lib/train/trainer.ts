@@ -103,10 +103,10 @@ export class Trainer {
 
   constructor(model: Sequential, options: TrainerOptions) {
     const { optimizer, dst = staticSparse(), loss } = options
-    expect(model instanceof Sequential, `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
-    expect(typeof optimizer?.record === 'function', `Expected optimizer to be sgd(...), got ${show(optimizer)}`)
-    expect(typeof dst?.density?.schedule === 'function', `Expected dst to be a method such as chts(), got ${show(dst)}`)
-    expect(loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError', `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`)
+    expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
+    expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...), got ${show(optimizer)}`)
+    expect(typeof dst?.density?.schedule === 'function', () => `Expected dst to be a method such as chts(), got ${show(dst)}`)
+    expect(loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError', () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`)
     const given = options.device ?? 'auto'
     this.#ownsDevice = !(given instanceof Device)
     this.device = given instanceof Device ? given : new Device(typeof given === 'string' ? { kind: given } : given)
@@ -140,7 +140,7 @@ export class Trainer {
       const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
       expect(
         schedule(0) === density || updatesOf(this.method, plan).count > 0,
-        `Expected a run with at least one topology update, for ${this.method.name} to reach the density ${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or update more often.`,
+        () => `Expected a run with at least one topology update, for ${this.method.name} to reach the density ${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or update more often.`,
       )
     }
     this.#epochs = epochs
@@ -155,7 +155,7 @@ export class Trainer {
     const { validation, signal, onProgress } = options
     this.#checkData(train)
     if (validation) this.#checkData(validation)
-    expect(batchSize <= train.samples, `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`)
+    expect(batchSize <= train.samples, () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`)
     const stepsPerEpoch = Math.ceil(train.samples / batchSize)
     this.#begin()
     try {
@@ -204,7 +204,7 @@ export class Trainer {
    */
   async trainOn(batch: Batch, options: { signal?: AbortSignal } = {}): Promise<number> {
     const features = this.model.inFeatures as number
-    expect(batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0, `Expected x to be a Float32Array of samples of ${features} features, got ${show(batch?.x)}`)
+    expect(batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0, () => `Expected x to be a Float32Array of samples of ${features} features, got ${show(batch?.x)}`)
     const samples = batch.x.length / features
     const data = dataset({ x: batch.x, y: batch.y, shape: [features], name: 'the batch', ...(!(batch.y instanceof Float32Array) && { classes: this.model.outFeatures as number }) })
     this.#checkData(data)
@@ -213,7 +213,7 @@ export class Trainer {
       await this.#ready
       if (!this.#training) await this.#measures.note()
       const { graph } = this.#training?.data === undefined && this.#training ? this.#training : this.#trainingGraph(samples, features, undefined, this.#lossOf(data))
-      expect(samples <= graph.batch, `Expected at most ${graph.batch} samples, the size of the first batch, got ${samples}`)
+      expect(samples <= graph.batch, () => `Expected at most ${graph.batch} samples, the size of the first batch, got ${samples}`)
       const epoch = this.#plan ? Math.floor(this.#step / this.#plan.stepsPerEpoch) : 0
       if (this.#scheduler.due(this.#step)) await this.#update(options.signal)
       await this.#write(graph, batch.x, data)
@@ -243,7 +243,7 @@ export class Trainer {
   async predict(x: Float32Array | Dataset): Promise<Float32Array> {
     const features = this.model.inFeatures as number
     const samples = x instanceof Float32Array ? x.length / features : x.samples
-    expect(samples > 0 && Number.isInteger(samples), `Expected x to hold samples of ${features} features, got ${show(x)}`)
+    expect(samples > 0 && Number.isInteger(samples), () => `Expected x to hold samples of ${features} features, got ${show(x)}`)
     if (!(x instanceof Float32Array)) this.#checkData(x)
     this.#begin()
     try {
@@ -317,8 +317,8 @@ export class Trainer {
         let capacity = initial
         for (let c = 1; c <= IMAGINED_UPDATES; ++c) capacity = Math.max(capacity, linksAt(schedule(c), possible))
         const final = linksAt(density, possible)
-        expect(initial >= 1 && final >= 1, `Expected a density of at least ${1 / possible} for one link in the layer ${name}, got ${density}`)
-        expect(capacity < 2 ** 31, `Expected fewer than 2^31 links in the layer ${name}, got ${capacity}`)
+        expect(initial >= 1 && final >= 1, () => `Expected a density of at least ${1 / possible} for one link in the layer ${name}, got ${density}`)
+        expect(capacity < 2 ** 31, () => `Expected fewer than 2^31 links in the layer ${name}, got ${capacity}`)
         return { initial, capacity }
       },
     })
@@ -328,7 +328,7 @@ export class Trainer {
 
   #begin(): void {
     if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a trainer that is in use, got one that was disposed')
-    expect(!this.#busy, 'Expected one call of a trainer at a time. Await the one before, or leave its loop.')
+    expect(!this.#busy, () => 'Expected one call of a trainer at a time. Await the one before, or leave its loop.')
     this.#busy = true
   }
 
@@ -338,10 +338,10 @@ export class Trainer {
 
   #checkData(data: Dataset): void {
     const { inFeatures, outFeatures } = this.model
-    expect(typeof data?.samples === 'number', `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`)
-    expect(inFeatures === data.features, `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`)
-    expect(outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes), `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`)
-    expect((this.#lossOf(data) === 'crossEntropy') === (data.labels !== undefined), `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${this.#lossOf(data)}'`)
+    expect(typeof data?.samples === 'number', () => `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`)
+    expect(inFeatures === data.features, () => `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`)
+    expect(outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes), () => `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`)
+    expect((this.#lossOf(data) === 'crossEntropy') === (data.labels !== undefined), () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${this.#lossOf(data)}'`)
   }
 
   #onDevice(data: Dataset, shuffled: boolean): DeviceDataset {

@@ -1,0 +1,28 @@
+import type { Command } from 'commander'
+import { Device } from '../device.js'
+import { addon, addonPath } from '../native.js'
+
+/** What was loaded, and what this machine offers. */
+export function defineDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('tells what was loaded and what this machine offers')
+    .option('--json', 'one JSON object on stdout')
+    .action((flags: { json?: boolean }) => {
+      using device = new Device()
+      const { name, simd, threads, detail } = device.info
+      const cuda = addon.cudaStatus()
+      const report = {
+        node: process.version,
+        platform: `${process.platform}-${process.arch}`,
+        addon: addonPath,
+        processor: name,
+        simd: `${simd} (this processor can run ${detail})`,
+        threads,
+        cuda: cuda.built ? (cuda.devices > 0 ? `${cuda.devices} usable: ${cuda.detail}` : `built in, no usable GPU: ${cuda.detail}`) : cuda.detail,
+        auto: device.reason,
+      }
+      if (flags.json) console.log(JSON.stringify(report))
+      else for (const [key, value] of Object.entries(report)) console.log(`${key.padEnd(10)} ${value}`)
+    })
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { HebbError } from '../error.js'
+
+try {
+  // Loaded here, so that an addon that is not there is a message and not a stack trace.
+  const [{ defineTrain }, { defineDoctor }] = await Promise.all([import('./train.js'), import('./doctor.js')])
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  const program = new Command('hebb').description('Neural networks that are sparse from the first step to the last').version(version)
+  defineTrain(program)
+  defineDoctor(program)
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof HebbError)) throw error
+  console.error(`hebb: ${error.message}`)
+  process.exitCode = 1
+}
