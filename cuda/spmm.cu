@@ -21,9 +21,10 @@
 namespace hebb::cuda {
 namespace {
 
-constexpr int kThreads = 128;   // small blocks: a block holds its place until its longest row is done
-constexpr int kColumns = 64;    // columns that a block computes, at most
-constexpr int kInFlight = 4;    // links of a team that are fetched before the first is added
+constexpr int kThreads = 128;  // small blocks: a block holds its place until its longest row is done
+constexpr int kResident = 8;   // blocks that fit a multiprocessor at once: asking for more makes ptxas save registers and wait for every load
+constexpr int kColumns = 64;   // columns that a block computes, at most
+constexpr int kInFlight = 4;   // links of a team that are fetched before the first is added
 
 /// Lanes of a team that covers `columns` (a multiple of 16), four to a lane.
 __host__ __device__ constexpr int teamFor(int columns) { return columns > 32 ? 16 : columns > 16 ? 8 : 4; }
@@ -39,13 +40,13 @@ struct Links {
 /// What is multiplied, where the result goes, and how the blocks are laid over it.
 struct Product {
   Links links;
-  const float* x;              // [panels][xFeatures][panel]
-  float* y;                    // [panels][rows][panel]
+  const float* x;  // [panels][xFeatures][panel]
+  float* y;        // [panels][rows][panel]
   int32_t xFeatures, rows;
   int32_t panel, capacity;
   const int32_t* columns;
-  int32_t rowBlocks;           // blocks over the rows
-  int32_t columnBlocks;        // blocks over the columns of one panel
+  int32_t rowBlocks;     // blocks over the rows
+  int32_t columnBlocks;  // blocks over the columns of one panel
 };
 
 /// A NaN passes through, so that it is seen where it counts.
@@ -72,7 +73,7 @@ struct Backward {
 /// The warp's rows times `live` columns (16 to 64). x and y: the first of these columns in feature 0; `start`: y's place in its array.
 /// `Team` and `live` are the same in the whole block and every loop here runs equally often in the whole warp: its shuffles meet.
 template <int Team, class Epilogue>
-__device__ __forceinline__ void multiply(const Product& product, const Epilogue& epilogue, int32_t rowBlock, const float* x, int64_t start, int32_t live) {
+__device__ __forceinline__ void multiplyRows(const Product& product, const Epilogue& epilogue, int32_t rowBlock, const float* x, int64_t start, int32_t live) {
   constexpr int kRow = 2 * Team;  // lanes that share a row
   const Links& links = product.links;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -123,7 +124,7 @@ __device__ __forceinline__ void multiply(const Product& product, const Epilogue&
 
 /// Blocks of the same columns are neighbours: the slice of X that they share stays in L2.
 template <class Epilogue>
-__global__ void __launch_bounds__(kThreads) sparseProduct(Product product, Epilogue epilogue) {
+__global__ void __launch_bounds__(kThreads, kResident) sparseProduct(Product product, Epilogue epilogue) {
   const int32_t block = static_cast<int32_t>(blockIdx.x);
   const int32_t rowBlock = block % product.rowBlocks, columnBlock = block / product.rowBlocks;
   const int32_t p = columnBlock / product.columnBlocks, first = columnBlock % product.columnBlocks * kColumns;
@@ -134,9 +135,9 @@ __global__ void __launch_bounds__(kThreads) sparseProduct(Product product, Epilo
   const int64_t start = static_cast<int64_t>(p) * product.rows * product.panel + first;
   // Fewer columns, smaller teams, more rows to a warp. The rows were cut for the panel's width, so the last blocks may find none left.
   switch (teamFor(live)) {
-    case 16: return multiply<16>(product, epilogue, rowBlock, x, start, live);
-    case 8: return multiply<8>(product, epilogue, rowBlock, x, start, live);
-    default: return multiply<4>(product, epilogue, rowBlock, x, start, live);
+    case 16: return multiplyRows<16>(product, epilogue, rowBlock, x, start, live);
+    case 8: return multiplyRows<8>(product, epilogue, rowBlock, x, start, live);
+    default: return multiplyRows<4>(product, epilogue, rowBlock, x, start, live);
   }
 }
 

@@ -58,7 +58,15 @@ export class Tape {
       const outputGradient = this.gradientOf(y)
       // First what reads the weights, then their gradient: the optimizer's step can then be fused into the latter.
       this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('spmmTransposed', { weights: pattern, values: weights.values, outputGradient, inputGradient, input: x.activations, activation: x.activation, accumulate }),
+        this.program.record('spmmTransposed', {
+          weights: pattern,
+          values: weights.values,
+          outputGradient,
+          inputGradient,
+          input: x.activations,
+          activation: x.activation,
+          accumulate,
+        }),
       )
       const accumulate = this.#accumulates(weights)
       this.program.record('sddmm', { pattern, outputGradient, input: x.activations, gradient: weights.gradient, biasGradient: bias?.gradient, accumulate })
@@ -73,7 +81,14 @@ export class Tape {
     this.#later(() => {
       const outputGradient = this.gradientOf(y)
       this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('linearTransposed', { weights: weights.values, outputGradient, inputGradient, input: x.activations, activation: x.activation, accumulate }),
+        this.program.record('linearTransposed', {
+          weights: weights.values,
+          outputGradient,
+          inputGradient,
+          input: x.activations,
+          activation: x.activation,
+          accumulate,
+        }),
       )
       const accumulate = this.#accumulates(weights)
       this.program.record('linearGradient', { outputGradient, input: x.activations, gradient: weights.gradient, biasGradient: bias?.gradient, accumulate })

@@ -32,7 +32,10 @@ export class Device {
     } else {
       this.native = new addon.Device('cpu', threads, simd, 0)
       // The CUDA backend holds the first kernels only; it becomes auto's choice when it can train.
-      this.reason = kind === 'cpu' ? 'cpu was asked for' : `auto chose the CPU: ${addon.cudaStatus().devices > 0 ? 'the CUDA backend of this version cannot train yet' : addon.cudaStatus().detail}`
+      this.reason =
+        kind === 'cpu'
+          ? 'cpu was asked for'
+          : `auto chose the CPU: ${addon.cudaStatus().devices > 0 ? 'the CUDA backend of this version cannot train yet' : addon.cudaStatus().detail}`
     }
   }
 

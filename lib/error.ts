@@ -44,14 +44,20 @@ export function show(value: unknown): string {
 /** `value`, if it is an integer in [least, most]. */
 export function integer(value: unknown, what: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
   const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `between ${least} and ${most}`
-  expect(Number.isInteger(value) && (value as number) >= least && (value as number) <= most, () => `Expected ${what} to be an integer ${range}, got ${show(value)}`)
+  expect(
+    Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
+    () => `Expected ${what} to be an integer ${range}, got ${show(value)}`,
+  )
   return value as number
 }
 
 /** `value`, if it is a finite number in [least, most]. */
 export function number(value: unknown, what: string, least: number, most = Number.POSITIVE_INFINITY): number {
   const range = most === Number.POSITIVE_INFINITY ? `of at least ${least}` : `between ${least} and ${most}`
-  expect(Number.isFinite(value) && (value as number) >= least && (value as number) <= most, () => `Expected ${what} to be a number ${range}, got ${show(value)}`)
+  expect(
+    Number.isFinite(value) && (value as number) >= least && (value as number) <= most,
+    () => `Expected ${what} to be a number ${range}, got ${show(value)}`,
+  )
   return value as number
 }
 

@@ -79,7 +79,13 @@ export interface Links {
 
 interface Addon {
   Device: new (kind: string, threads: number, simd: string | undefined, index: number) => NativeDevice
-  predictLinks(rows: number, cols: number, rowOffsets: Int32Array, columnIndices: Int32Array, predictor: string): { row: Int32Array; col: Int32Array; score: Float32Array }
+  predictLinks(
+    rows: number,
+    cols: number,
+    rowOffsets: Int32Array,
+    columnIndices: Int32Array,
+    predictor: string,
+  ): { row: Int32Array; col: Int32Array; score: Float32Array }
   sampleWithoutReplacement(scores: Float32Array, k: number, temperature: number, seed: number): Int32Array
   brf(rows: number, cols: number, links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Links
   erdosRenyi(rows: number, cols: number, links: number, seed: number, layer: number): Links
@@ -99,7 +105,11 @@ function loadAddon(): { addon: Addon; path: string } {
     return { addon: find(packageRoot), path: find.path(packageRoot) }
   } catch (cause) {
     const place = given ? `HEBB_ADDON=${given}` : packageRoot
-    throw new HebbError('DEVICE_UNAVAILABLE', `Expected hebb's native addon in ${place}, got none that loads: ${(cause as Error).message}. Build it there with 'npm run build' (needs CMake and a C++20 compiler).`, { cause })
+    throw new HebbError(
+      'DEVICE_UNAVAILABLE',
+      `Expected hebb's native addon in ${place}, got none that loads: ${(cause as Error).message}. Build it there with 'npm run build' (needs CMake and a C++20 compiler).`,
+      { cause },
+    )
   }
 }
 

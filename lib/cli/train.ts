@@ -17,7 +17,11 @@ const topologies = { brf, 'erdos-renyi': erdosRenyi }
 const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
   mnist,
   'fashion-mnist': (directory) => {
-    if (directory === undefined) throw new HebbError('INVALID_ARGUMENT', "Expected --data with the folder of Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)")
+    if (directory === undefined)
+      throw new HebbError(
+        'INVALID_ARGUMENT',
+        "Expected --data with the folder of Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)",
+      )
     return fashionMnist(directory)
   },
 }
@@ -162,7 +166,9 @@ async function train(flags: Flags): Promise<void> {
   say(`test accuracy   ${percent(accuracyOf(last))} after the last epoch (best: ${percent(accuracyOf(best))} in epoch ${best.epoch})`)
   say(`links           ${count(last.links)} in the sparse layers, ${percent(last.density)} of the possible; ${percent(last.itop)} were ever active`)
   say(`active neurons  ${percent(last.activeNeurons, 1)}`)
-  say(`speed           ${((1000 * seconds) / steps).toFixed(3)} ms a step, ${count((epochs * data.train.samples) / seconds)} samples a second; updates ${updateSeconds.toFixed(2)} s in all`)
+  say(
+    `speed           ${((1000 * seconds) / steps).toFixed(3)} ms a step, ${count((epochs * data.train.samples) / seconds)} samples a second; updates ${updateSeconds.toFixed(2)} s in all`,
+  )
 }
 
 function accuracyOf(epoch: Epoch): number {
@@ -172,5 +178,17 @@ function accuracyOf(epoch: Epoch): number {
 /** An epoch as the log has it: accuracies, densities and rates as fractions of 1. */
 function fields(epoch: Epoch): object {
   const { trainLoss, seconds, updateSeconds, links, density, activeNeurons, itop, learningRate } = epoch
-  return { epoch: epoch.epoch, trainLoss, testAccuracy: accuracyOf(epoch), testLoss: epoch.validation?.loss, seconds, updateSeconds, links, density, activeNeurons, itop, learningRate }
+  return {
+    epoch: epoch.epoch,
+    trainLoss,
+    testAccuracy: accuracyOf(epoch),
+    testLoss: epoch.validation?.loss,
+    seconds,
+    updateSeconds,
+    links,
+    density,
+    activeNeurons,
+    itop,
+    learningRate,
+  }
 }

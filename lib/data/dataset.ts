@@ -39,10 +39,16 @@ export function dataset(options: DatasetOptions): Dataset {
   expect(x instanceof Uint8Array || x instanceof Float32Array, () => `Expected x to be a Uint8Array or a Float32Array, got ${show(x)}`)
   expect(Array.isArray(shape) && shape.length > 0, () => `Expected shape to be the shape of a sample, such as [28, 28], got ${show(shape)}`)
   const features = shape.reduce((product, length) => product * integer(length, 'a length in shape', 1), 1)
-  expect(x.length > 0 && x.length % features === 0, () => `Expected x to hold samples of ${features} features (shape ${shape.join(' x ')}), got ${x.length} elements`)
+  expect(
+    x.length > 0 && x.length % features === 0,
+    () => `Expected x to hold samples of ${features} features (shape ${shape.join(' x ')}), got ${x.length} elements`,
+  )
   const samples = x.length / features
   const { mean, deviation } = normalise
-  expect(Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 0, () => `Expected normalise to be a finite mean and a positive deviation, got ${show(normalise)}`)
+  expect(
+    Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 0,
+    () => `Expected normalise to be a finite mean and a positive deviation, got ${show(normalise)}`,
+  )
   const unit = x instanceof Uint8Array ? 1 / 255 : 1
   const common = { name, x, shape, samples, features, scale: unit / deviation, shift: -mean / deviation }
   if (x instanceof Float32Array) {
@@ -59,7 +65,10 @@ export function dataset(options: DatasetOptions): Dataset {
   const labels = Int32Array.from(y)
   const classes = options.classes === undefined ? labels.reduce((most, label) => Math.max(most, label), 0) + 1 : integer(options.classes, 'classes', 1)
   for (let i = 0; i < samples; ++i) {
-    expect(labels[i] === y[i] && (labels[i] as number) >= 0 && (labels[i] as number) < classes, () => `Expected labels to be integers in [0, ${classes}), got ${y[i]} for sample ${i}`)
+    expect(
+      labels[i] === y[i] && (labels[i] as number) >= 0 && (labels[i] as number) < classes,
+      () => `Expected labels to be integers in [0, ${classes}), got ${y[i]} for sample ${i}`,
+    )
   }
   return { ...common, labels, classes }
 }

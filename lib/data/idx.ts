@@ -25,7 +25,9 @@ export function parseIdx(bytes: Uint8Array, name = 'the file'): Idx {
   const elements = shape.reduce((product, length) => product * length, 1)
   if (elements > MAX_ELEMENTS) throw bad(`its header says ${shape.join(' x ')} elements`)
   if (bytes.length !== header + elements) {
-    throw bad(`its header says ${shape.join(' x ')} elements, but ${bytes.length - header} bytes follow. The file is ${bytes.length < header + elements ? 'truncated; fetch it again' : 'too long'}.`)
+    throw bad(
+      `its header says ${shape.join(' x ')} elements, but ${bytes.length - header} bytes follow. The file is ${bytes.length < header + elements ? 'truncated; fetch it again' : 'too long'}.`,
+    )
   }
   return { shape, data: bytes.subarray(header) }
 }

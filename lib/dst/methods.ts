@@ -5,8 +5,8 @@ import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { constantDensity, sigmoidDensity } from './density.js'
 import { cosine, updateSchedule } from './fraction.js'
 import { type Method, method } from './method.js'
-import { magnitude, relativeImportance, softMagnitude } from './remove.js'
 import { random, soft } from './regrow.js'
+import { magnitude, relativeImportance, softMagnitude } from './remove.js'
 
 type Parts = Partial<Method>
 

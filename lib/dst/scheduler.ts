@@ -225,7 +225,8 @@ export class Scheduler {
     const relations: { first: number; second: number; kind: 'consecutive' }[] = []
     for (let i = 0; i + 1 < this.#layers.length; ++i) {
       const [a, b] = [this.#layers[i] as Layer, this.#layers[i + 1] as Layer]
-      if (a.parameter.matrix.rows === b.parameter.matrix.cols && b.parameter.layer === a.parameter.layer + 1) relations.push({ first: i, second: i + 1, kind: 'consecutive' })
+      if (a.parameter.matrix.rows === b.parameter.matrix.cols && b.parameter.layer === a.parameter.layer + 1)
+        relations.push({ first: i, second: i + 1, kind: 'consecutive' })
     }
     return relations
   }
@@ -276,7 +277,10 @@ export class Scheduler {
     const view = { rows: matrix.rows, cols: matrix.cols, rowOffsets, columnIndices, layer: parameter.layer, update: this.#current.update, seed: this.#seed }
     const { row, col } = await (this.#method.regrow as import('./regrow.js').RegrowFunction)(view, count)
     const where = `in layer ${parameter.layer}`
-    expect(row.length === count && col.length === count, () => `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ${where}`)
+    expect(
+      row.length === count && col.length === count,
+      () => `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ${where}`,
+    )
     const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => (row[a] as number) - (row[b] as number) || (col[a] as number) - (col[b] as number))
     const newRows = new Int32Array(parameter.capacity)
     const newColumns = new Int32Array(parameter.capacity)
@@ -285,7 +289,10 @@ export class Scheduler {
       const [r, c] = [row[i] as number, col[i] as number]
       expect(inRange(r, matrix.rows) && inRange(c, matrix.cols), () => `Expected new links inside ${matrix.rows} x ${matrix.cols}, got (${r}, ${c}) ${where}`)
       expect(n === 0 || newRows[n - 1] !== r || newColumns[n - 1] !== c, () => `Expected each new link once, got (${r}, ${c}) twice ${where}`)
-      expect(!columnIndices.subarray(rowOffsets[r] as number, rowOffsets[r + 1] as number).includes(c), () => `Expected missing links, got (${r}, ${c}), which exists, ${where}`)
+      expect(
+        !columnIndices.subarray(rowOffsets[r] as number, rowOffsets[r + 1] as number).includes(c),
+        () => `Expected missing links, got (${r}, ${c}), which exists, ${where}`,
+      )
       newRows[n] = r
       newColumns[n] = c
     }

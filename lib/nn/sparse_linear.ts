@@ -56,10 +56,7 @@ export class SparseLinear implements Module {
     const layer = materials.nextLayer()
     const topology = this.#topology ?? materials.topology
     const links = topology.generate({ rows, cols, links: initial, seed, layer })
-    expect(
-      links.columnIndices.length === initial,
-      () => `Expected the topology '${topology.name}' to make ${initial} links, got ${links.columnIndices.length}`,
-    )
+    expect(links.columnIndices.length === initial, () => `Expected the topology '${topology.name}' to make ${initial} links, got ${links.columnIndices.length}`)
     this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, capacity)
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
     const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })

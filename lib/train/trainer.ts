@@ -1,7 +1,7 @@
 import type { Dataset } from '../data/dataset.js'
 import { dataset } from '../data/dataset.js'
 import { Device, type DeviceOptions, type Memory } from '../device.js'
-import { type Method } from '../dst/method.js'
+import type { Method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { linksAt, type Plan, Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
@@ -106,7 +106,10 @@ export class Trainer {
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
     expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...), got ${show(optimizer)}`)
     expect(typeof dst?.density?.schedule === 'function', () => `Expected dst to be a method such as chts(), got ${show(dst)}`)
-    expect(loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError', () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`)
+    expect(
+      loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',
+      () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`,
+    )
     const given = options.device ?? 'auto'
     this.#ownsDevice = !(given instanceof Device)
     this.device = given instanceof Device ? given : new Device(typeof given === 'string' ? { kind: given } : given)
@@ -116,7 +119,13 @@ export class Trainer {
     this.#loss = loss
     try {
       this.#ready = this.#materialise()
-      this.#scheduler = new Scheduler(this.device, dst, model.seed, model.sparse, model.modules.filter(isSparse).map((m) => m.density))
+      this.#scheduler = new Scheduler(
+        this.device,
+        dst,
+        model.seed,
+        model.sparse,
+        model.modules.filter(isSparse).map((m) => m.density),
+      )
       this.#measures = new Measures(this.device, model.sparse)
     } catch (error) {
       model.dispose()
@@ -140,7 +149,8 @@ export class Trainer {
       const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
       expect(
         schedule(0) === density || updatesOf(this.method, plan).count > 0,
-        () => `Expected a run with at least one topology update, for ${this.method.name} to reach the density ${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or update more often.`,
+        () =>
+          `Expected a run with at least one topology update, for ${this.method.name} to reach the density ${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or update more often.`,
       )
     }
     this.#epochs = epochs
@@ -180,7 +190,10 @@ export class Trainer {
         }
         const totals = await graph.totals()
         if (totals.nonFiniteStep !== undefined) {
-          throw new HebbError('NON_FINITE', `Expected a finite loss, got NaN or infinity in step ${totals.nonFiniteStep} (epoch ${epoch + 1}). Lower the learning rate, or look at the data.`)
+          throw new HebbError(
+            'NON_FINITE',
+            `Expected a finite loss, got NaN or infinity in step ${totals.nonFiniteStep} (epoch ${epoch + 1}). Lower the learning rate, or look at the data.`,
+          )
         }
         yield {
           epoch: epoch + 1,
@@ -204,23 +217,38 @@ export class Trainer {
    */
   async trainOn(batch: Batch, options: { signal?: AbortSignal } = {}): Promise<number> {
     const features = this.model.inFeatures as number
-    expect(batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0, () => `Expected x to be a Float32Array of samples of ${features} features, got ${show(batch?.x)}`)
+    expect(
+      batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0,
+      () => `Expected x to be a Float32Array of samples of ${features} features, got ${show(batch?.x)}`,
+    )
     const samples = batch.x.length / features
-    const data = dataset({ x: batch.x, y: batch.y, shape: [features], name: 'the batch', ...(!(batch.y instanceof Float32Array) && { classes: this.model.outFeatures as number }) })
+    const data = dataset({
+      x: batch.x,
+      y: batch.y,
+      shape: [features],
+      name: 'the batch',
+      ...(!(batch.y instanceof Float32Array) && { classes: this.model.outFeatures as number }),
+    })
     this.#checkData(data)
     this.#begin()
     try {
       await this.#ready
       if (!this.#training) await this.#measures.note()
-      const { graph } = this.#training?.data === undefined && this.#training ? this.#training : this.#trainingGraph(samples, features, undefined, this.#lossOf(data))
+      const { graph } =
+        this.#training?.data === undefined && this.#training ? this.#training : this.#trainingGraph(samples, features, undefined, this.#lossOf(data))
       expect(samples <= graph.batch, () => `Expected at most ${graph.batch} samples, the size of the first batch, got ${samples}`)
       const epoch = this.#plan ? Math.floor(this.#step / this.#plan.stepsPerEpoch) : 0
       if (this.#scheduler.due(this.#step)) await this.#update(options.signal)
       await this.#write(graph, batch.x, data)
-      await Promise.all([graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#epochs })), graph.program.rewind(0, samples), graph.resetTotals()])
+      await Promise.all([
+        graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#epochs })),
+        graph.program.rewind(0, samples),
+        graph.resetTotals(),
+      ])
       await this.#run(graph, 1, options.signal)
       const { loss, nonFiniteStep } = await graph.totals()
-      if (nonFiniteStep !== undefined) throw new HebbError('NON_FINITE', `Expected a finite loss, got ${loss} in step ${this.#step - 1}. Lower the learning rate, or look at the data.`)
+      if (nonFiniteStep !== undefined)
+        throw new HebbError('NON_FINITE', `Expected a finite loss, got ${loss} in step ${this.#step - 1}. Lower the learning rate, or look at the data.`)
       return loss
     } finally {
       this.#busy = false
@@ -339,9 +367,18 @@ export class Trainer {
   #checkData(data: Dataset): void {
     const { inFeatures, outFeatures } = this.model
     expect(typeof data?.samples === 'number', () => `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`)
-    expect(inFeatures === data.features, () => `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`)
-    expect(outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes), () => `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`)
-    expect((this.#lossOf(data) === 'crossEntropy') === (data.labels !== undefined), () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${this.#lossOf(data)}'`)
+    expect(
+      inFeatures === data.features,
+      () => `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`,
+    )
+    expect(
+      outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes),
+      () => `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`,
+    )
+    expect(
+      (this.#lossOf(data) === 'crossEntropy') === (data.labels !== undefined),
+      () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${this.#lossOf(data)}'`,
+    )
   }
 
   #onDevice(data: Dataset, shuffled: boolean): DeviceDataset {
@@ -356,7 +393,15 @@ export class Trainer {
   #trainingGraph(batch: number, features: number, data: DeviceDataset | undefined, loss?: Loss): { data: DeviceDataset | undefined; graph: Graph } {
     if (this.#training?.data !== data || this.#training?.graph.batch !== batch || !this.#training) {
       this.#training?.graph.dispose()
-      const graph = new Graph({ device: this.device, model: this.model, batch, features, data, optimizer: this.#optimizer, loss: loss ?? this.#lossOf((data as DeviceDataset).dataset) })
+      const graph = new Graph({
+        device: this.device,
+        model: this.model,
+        batch,
+        features,
+        data,
+        optimizer: this.#optimizer,
+        loss: loss ?? this.#lossOf((data as DeviceDataset).dataset),
+      })
       this.#training = { data, graph }
     }
     return this.#training

@@ -1,0 +1,330 @@
+// Opens a GPU and moves data to and from it. Activations cross as the host sees them, [columns][features]; a kernel on the device turns them
+// into panels and back, through a tile in shared memory, so that both sides are read and written along their rows. Bound by the copy over PCIe.
+#include <new>
+#include <vector>
+
+#include "launch.cuh"
+
+namespace hebb {
+namespace cuda {
+
+// ---- errors
+
+Status statusOf(cudaError_t error, const std::string& operation) {
+  if (error == cudaSuccess) return {};
+  cudaGetLastError();  // the error is reported here and by nobody else
+  std::string message = "CUDA could not " + operation + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+  switch (error) {
+    case cudaErrorMemoryAllocation:
+      return {Code::outOfMemory, std::move(message)};
+    case cudaErrorNoDevice:
+    case cudaErrorInvalidDevice:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorDeviceNotLicensed:
+    case cudaErrorInsufficientDriver:
+    case cudaErrorInitializationError:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorSystemNotReady:
+    case cudaErrorCompatNotSupportedOnDevice:
+    case cudaErrorStubLibrary:
+    case cudaErrorMpsConnectionFailed:
+    case cudaErrorMpsServerNotReady:
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorNotSupported:
+      return {Code::deviceUnavailable, std::move(message)};
+    default:
+      return {Code::internal, std::move(message)};
+  }
+}
+
+namespace {
+
+// ---- what is on this machine
+
+constexpr int kOldestArchitecture = 80;
+constexpr int kDriverNeeded = CUDART_VERSION >= 13000 ? 580 : 525;
+
+std::string versionOf(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
+struct Gpu {
+  std::string name;
+  int architecture = 0;  // 90 is compute capability 9.0
+  int multiprocessors = 0;
+  int64_t memoryBytes = 0;
+  bool usable() const { return architecture >= kOldestArchitecture; }
+  std::string capability() const { return std::to_string(architecture / 10) + "." + std::to_string(architecture % 10); }
+};
+
+/// The GPUs by CUDA's numbering; when none can be used, what is the matter and what helps.
+struct Machine {
+  std::vector<Gpu> gpus;
+  int driver = 0;  // CUDA version that the driver brings, 0 when there is none
+  std::string matter, remedy;
+};
+
+Machine lookAround() {
+  Machine machine;
+  const std::string install = "install a driver >= " + std::to_string(kDriverNeeded);
+  // The driver's version comes first: cudaGetDeviceCount gives the same error for no driver and for an old one.
+  if (cudaDriverGetVersion(&machine.driver) != cudaSuccess) machine.driver = 0;
+  if (machine.driver == 0) {
+    machine.matter = "no NVIDIA driver is installed";
+    machine.remedy = install + " (in a container: start it with access to the GPU)";
+    return machine;
+  }
+  const std::string driver = "the NVIDIA driver (CUDA " + versionOf(machine.driver) + ")";
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) cudaGetLastError();
+  if (error == cudaErrorInsufficientDriver || machine.driver / 1000 < CUDART_VERSION / 1000) {
+    machine.matter = driver + " is too old for this build, which needs CUDA " + std::to_string(CUDART_VERSION / 1000);
+    machine.remedy = install;
+    return machine;
+  }
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    machine.matter = driver + " sees no GPU";
+    machine.remedy = "check that nvidia-smi lists one and that CUDA_VISIBLE_DEVICES does not hide it";
+    return machine;
+  }
+  if (error != cudaSuccess) {
+    machine.matter = driver + " does not start: " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+    machine.remedy = "check that nvidia-smi works";
+    return machine;
+  }
+  std::string names;
+  bool usable = false;
+  for (int i = 0; i < count; ++i) {
+    Gpu gpu;
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, i) == cudaSuccess) {
+      gpu = {properties.name, properties.major * 10 + properties.minor, properties.multiProcessorCount, static_cast<int64_t>(properties.totalGlobalMem)};
+    } else {
+      cudaGetLastError();
+      gpu.name = "GPU " + std::to_string(i) + " that does not answer";
+    }
+    usable = usable || gpu.usable();
+    names += (i ? ", " : "") + gpu.name + (gpu.architecture ? " (compute capability " + gpu.capability() + ")" : "");
+    machine.gpus.push_back(std::move(gpu));
+  }
+  if (!usable) {
+    machine.matter = "found " + names + ", and this build needs compute capability " + std::to_string(kOldestArchitecture / 10) + "." +
+                     std::to_string(kOldestArchitecture % 10) + " or newer";
+    machine.remedy = "use an A100, an RTX 30 or a newer GPU";
+  }
+  return machine;
+}
+
+std::string sentence(std::string words) {
+  if (!words.empty() && words[0] >= 'a' && words[0] <= 'z') words[0] = static_cast<char>(words[0] - 'a' + 'A');
+  return words;
+}
+
+// ---- panels
+
+constexpr int kTile = 32, kTileRows = 8;  // a block turns a tile of 32 x 32 numbers, eight rows at a time
+
+/// Activations and their turned copy, rows [columns][features]. Columns from `columns` on are in the panels only.
+struct Turned {
+  float* panels;
+  float* rows;
+  int32_t features, panel, padded, columns;  // padded: columns of all panels together
+  int32_t featureTiles;
+
+  __device__ __forceinline__ float& inPanels(int32_t column, int32_t feature) const {
+    return panels[(static_cast<int64_t>(column / panel) * features + feature) * panel + column % panel];
+  }
+  __device__ __forceinline__ float& inRows(int32_t column, int32_t feature) const { return rows[static_cast<int64_t>(column) * features + feature]; }
+};
+
+/// Every column of every panel is written: those that the host did not give become zero.
+__global__ void __launch_bounds__(kTile * kTileRows) rowsToPanels(Turned turned) {
+  HEBB_SHARED(float, tile, [kTile][kTile + 1]);  // one more: a column of the tile is spread over all banks
+  const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % turned.featureTiles * kTile;
+  const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / turned.featureTiles * kTile;
+  const int along = static_cast<int>(threadIdx.x);
+  for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+    const int32_t column = firstColumn + i, feature = firstFeature + along;
+    tile[i][along] = column < turned.columns && feature < turned.features ? turned.inRows(column, feature) : 0.f;
+  }
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+    const int32_t column = firstColumn + along, feature = firstFeature + i;
+    if (column < turned.padded && feature < turned.features) turned.inPanels(column, feature) = tile[along][i];
+  }
+}
+
+__global__ void __launch_bounds__(kTile * kTileRows) panelsToRows(Turned turned) {
+  HEBB_SHARED(float, tile, [kTile][kTile + 1]);
+  const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % turned.featureTiles * kTile;
+  const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / turned.featureTiles * kTile;
+  const int along = static_cast<int>(threadIdx.x);
+  for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+    const int32_t column = firstColumn + along, feature = firstFeature + i;
+    tile[i][along] = column < turned.columns && feature < turned.features ? turned.inPanels(column, feature) : 0.f;
+  }
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+    const int32_t column = firstColumn + i, feature = firstFeature + along;
+    if (column < turned.columns && feature < turned.features) turned.inRows(column, feature) = tile[along][i];
+  }
+}
+
+int32_t tiles(int32_t count) { return (count - 1) / kTile + 1; }
+
+Turned turnedOf(const Activations& a, float* rows, int32_t columns) {
+  return {a.data, rows, a.features, a.panel, a.panels() * a.panel, columns, tiles(a.features)};
+}
+
+}  // namespace
+
+// ---- the device
+
+Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
+  const Machine machine = lookAround();
+  if (!machine.matter.empty()) {
+    return {Code::deviceUnavailable, "Expected a CUDA device, got none: " + machine.matter + ". " + sentence(machine.remedy) + ", or use device 'cpu' or 'auto'."};
+  }
+  const int count = static_cast<int>(machine.gpus.size());
+  if (index < 0 || index >= count) {
+    return {Code::invalidArgument, "Expected index to be between 0 and " + std::to_string(count - 1) + ", the CUDA devices of this machine, got " + std::to_string(index)};
+  }
+  const Gpu& gpu = machine.gpus[static_cast<size_t>(index)];
+  if (!gpu.usable()) {
+    return {Code::deviceUnavailable, "Expected a GPU of compute capability 8.0 or newer, got " + gpu.name + " (" + gpu.capability() + ") at index " +
+                                         std::to_string(index) + ". Use another index, or device 'cpu' or 'auto'."};
+  }
+  std::unique_ptr<Cuda> cuda(new (std::nothrow) Cuda(index));
+  if (!cuda) return {Code::outOfMemory, "the system could not give the memory"};
+  HEBB_RETURN_IF_ERROR(cuda->select());
+  // Not blocking: independent of what other libraries in the process do on the default stream.
+  HEBB_RETURN_IF_ERROR(statusOf(cudaStreamCreateWithFlags(&cuda->stream_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
+  // A pool of its own, so that all memory goes back with the device. It keeps a little for the scratch memory of topology updates.
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = index;
+  HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolCreate(&cuda->pool_, &properties), "create a pool of memory on " + gpu.name));
+  uint64_t kept = 64 << 20;
+  HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolSetAttribute(cuda->pool_, cudaMemPoolAttrReleaseThreshold, &kept), "set up the pool of memory"));
+  cuda->operations_.spmm = spmm;
+  cuda->operations_.spmmTransposed = spmmTransposed;
+
+  int runtime = CUDART_VERSION;
+  cudaRuntimeGetVersion(&runtime);
+  info->kind = "cuda";
+  info->name = gpu.name;
+  info->memoryBytes = gpu.memoryBytes;
+  info->detail = "compute capability " + gpu.capability() + ", " + std::to_string(gpu.multiprocessors) + " multiprocessors, driver CUDA " +
+                 versionOf(machine.driver) + ", runtime CUDA " + versionOf(runtime);
+  *out = std::move(cuda);
+  return {};
+}
+
+// Errors are of no use to anybody here: the memory goes back to the driver in any case.
+Cuda::~Cuda() {
+  if (!select().ok()) return;
+  if (stream_) {
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+  if (pool_) cudaMemPoolDestroy(pool_);
+  cudaGetLastError();
+}
+
+Status Cuda::select() const {
+  const cudaError_t error = cudaSetDevice(index_);
+  return error == cudaSuccess ? Status{} : statusOf(error, "select device " + std::to_string(index_));
+}
+
+Status Cuda::allocateZeroed(size_t bytes, void** out) {
+  HEBB_RETURN_IF_ERROR(select());
+  const size_t size = bytes ? bytes : 1;  // no bytes at all would be no address
+  void* memory = nullptr;
+  cudaError_t error = cudaMallocFromPoolAsync(&memory, size, pool_, stream_);
+  if (error != cudaSuccess) {
+    const Status status = statusOf(error, "allocate " + std::to_string(bytes) + " bytes");
+    size_t free = 0, total = 0;
+    if (status.code() != Code::outOfMemory || cudaMemGetInfo(&free, &total) != cudaSuccess) return status;
+    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: " + std::to_string(free) + " of its " + std::to_string(total) + " bytes are free"};
+  }
+  error = cudaMemsetAsync(memory, 0, size, stream_);
+  if (error == cudaSuccess) error = cudaStreamSynchronize(stream_);
+  if (error != cudaSuccess) {
+    cudaFreeAsync(memory, stream_);
+    return statusOf(error, "clear " + std::to_string(bytes) + " bytes");
+  }
+  *out = memory;
+  return {};
+}
+
+// In the order of the stream: what was queued before may still use the memory, and nobody waits for it.
+void Cuda::releaseMemory(void* memory) {
+  if (select().ok() && cudaFreeAsync(memory, stream_) != cudaSuccess) cudaGetLastError();
+}
+
+/// Waits for a copy that was queued with this result.
+Status Cuda::finish(cudaError_t queued, const char* operation, size_t bytes) {
+  const cudaError_t error = queued == cudaSuccess ? cudaStreamSynchronize(stream_) : queued;
+  return error == cudaSuccess ? Status{} : statusOf(error, std::string(operation) + " " + std::to_string(bytes) + " bytes");
+}
+
+Status Cuda::write(void* device, const void* host, size_t bytes) {
+  if (!bytes) return {};
+  HEBB_RETURN_IF_ERROR(select());
+  return finish(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_), "write", bytes);
+}
+
+Status Cuda::read(void* host, const void* device, size_t bytes) {
+  if (!bytes) return {};
+  HEBB_RETURN_IF_ERROR(select());
+  return finish(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_), "read", bytes);
+}
+
+Status Cuda::writeActivations(const Activations& a, const float* host, int32_t columns) {
+  if (a.features < 1 || a.panels() < 1) return {};
+  Scratch<float> rows(*this);
+  HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
+  HEBB_RETURN_IF_ERROR(write(rows.data(), host, sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features)));
+  const Turned turned = turnedOf(a, rows.data(), columns);
+  HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, int64_t{turned.featureTiles} * tiles(turned.padded), dim3(kTile, kTileRows), 0, turned));
+  return synchronize();
+}
+
+Status Cuda::readActivations(float* host, const Activations& a, int32_t columns) {
+  if (a.features < 1 || columns < 1) return {};
+  Scratch<float> rows(*this);
+  HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
+  const Turned turned = turnedOf(a, rows.data(), columns);
+  HEBB_RETURN_IF_ERROR(launch(*this, "readActivations", panelsToRows, int64_t{turned.featureTiles} * tiles(columns), dim3(kTile, kTileRows), 0, turned));
+  return read(host, rows.data(), sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features));
+}
+
+int32_t Cuda::panel(int32_t capacity) const {
+  return capacity > 64 ? 64 : (capacity + 15) / 16 * 16;  // 64: sixteen lanes of four columns, half a warp
+}
+
+Status Cuda::synchronize() {
+  HEBB_RETURN_IF_ERROR(select());
+  const cudaError_t error = cudaStreamSynchronize(stream_);
+  return error == cudaSuccess ? Status{} : statusOf(error, "finish what was asked of the device");
+}
+
+}  // namespace cuda
+
+bool cudaBuilt() { return true; }
+
+int cudaDeviceCount(std::string* detail) {
+  const cuda::Machine machine = cuda::lookAround();
+  if (!machine.matter.empty()) {
+    *detail = machine.matter + "; " + machine.remedy;
+    return 0;
+  }
+  *detail = "driver CUDA " + cuda::versionOf(machine.driver);
+  for (const auto& gpu : machine.gpus) *detail += ", " + gpu.name + " (compute capability " + gpu.capability() + ")";
+  return static_cast<int>(machine.gpus.size());
+}
+
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) { return cuda::Cuda::open(index, out, info); }
+
+}  // namespace hebb

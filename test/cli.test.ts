@@ -1,0 +1,128 @@
+import { execFile, spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { clusters } from './synthetic.js'
+
+const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
+
+function hebb(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) =>
+      resolve({ code: error ? (error.code as unknown as number) : 0, stdout, stderr }),
+    )
+  })
+}
+
+function header(shape: number[]): Buffer {
+  const bytes = Buffer.alloc(4 + 4 * shape.length)
+  bytes.writeUInt32BE(0x0800 | shape.length)
+  for (const [i, length] of shape.entries()) bytes.writeUInt32BE(length, 4 + 4 * i)
+  return bytes
+}
+
+describe('hebb', () => {
+  let folder: string
+  const flags = () => ['train', '--data', folder, '--hidden', '48,40', '--density', '0.1', '--device', 'cpu']
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hebb-cli-'))
+    for (const [part, samples, seed] of [
+      ['train', 320, 1],
+      ['t10k', 100, 2],
+    ] as const) {
+      const data = clusters({ samples, features: 36, classes: 10, seed, noise: 30 })
+      await writeFile(join(folder, `${part}-images-idx3-ubyte`), Buffer.concat([header([samples, 6, 6]), data.x as Uint8Array]))
+      await writeFile(join(folder, `${part}-labels-idx1-ubyte`), Buffer.concat([header([samples]), Uint8Array.from(data.labels as Int32Array)]))
+    }
+  })
+  after(() => rm(folder, { recursive: true }))
+
+  it('train --json prints JSON lines and nothing else, an event an epoch and a last one', async () => {
+    const { code, stdout, stderr } = await hebb(...flags(), '--method', 'chts', '--epochs', '4', '--seed', '5', '--json')
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const events = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(events.map((e) => e.event)).to.deep.equal(['epoch', 'epoch', 'epoch', 'epoch', 'done'])
+    const links = Math.round(0.1 * 36 * 48) + Math.round(0.1 * 48 * 40)
+    for (const [i, e] of events.slice(0, 4).entries()) {
+      expect(e).to.include({ epoch: i + 1, links })
+      for (const share of [e.testAccuracy, e.density, e.activeNeurons, e.itop]) expect(share).to.be.within(0, 1)
+      for (const time of [e.trainLoss, e.seconds, e.updateSeconds]) expect(time).to.be.at.least(0)
+    }
+    expect(events[4]).to.include({ epochs: 4, method: 'chts', seed: 5, testAccuracy: events[3].testAccuracy })
+    expect(events[4].bestTestAccuracy).to.equal(Math.max(...events.slice(0, 4).map((e) => e.testAccuracy)))
+  })
+
+  it('the same seed trains to the same result with one thread and two', async () => {
+    const run = async (threads: string) => {
+      const { stdout } = await hebb(...flags(), '--method', 'chtss', '--epochs', '5', '--threads', threads, '--json')
+      return stdout
+        .trim()
+        .split('\n')
+        .map((line) => {
+          const { seconds, updateSeconds, wallSeconds, stepSeconds, samplesPerSecond, device, ...rest } = JSON.parse(line)
+          return rest
+        })
+    }
+    expect(await run('2')).to.deep.equal(await run('1'))
+  })
+
+  for (const method of ['set', 'static']) {
+    it(`train --method ${method} reads well for a person`, async () => {
+      const { code, stdout } = await hebb(...flags(), '--method', method, '--topology', 'brf', '--epochs', '2')
+      expect(code).to.equal(0)
+      expect(stdout).to.match(/36-48-40-10, density 10\.00%/)
+      expect(stdout).to.match(/epoch 2 {2}loss \d\.\d+ {2}accuracy [\d.]+% {2}links 365/)
+      expect(stdout).to.match(/test accuracy .* after the last epoch \(best: .* in epoch \d\)/)
+      expect(stdout).to.match(/active neurons/)
+      expect(stdout).to.match(/speed .* ms a step, .* samples a second/)
+    })
+  }
+
+  it('stops at SIGINT and says so', async () => {
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), '--epochs', '1000000', '--json'])
+    let out = ''
+    const code = await new Promise((resolve) => {
+      child.stdout.on('data', (chunk) => {
+        if (out === '') child.kill('SIGINT')
+        out += chunk
+      })
+      child.on('exit', resolve)
+    })
+    expect(code).to.equal(130)
+    expect(JSON.parse(out.trim().split('\n').at(-1) as string)).to.include({ event: 'aborted' })
+  })
+
+  it('tells bad flags on stderr, with what would do', async () => {
+    const fails: [string[], RegExp][] = [
+      [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
+      [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
+      [['--topology', 'ring'], /--topology to be one of brf, erdos-renyi/],
+      [['--density', 'some'], /--density to be a number/],
+      [['--density', '2'], /density to be in \(0, 1\]/],
+      [['--data', '/nowhere'], /IDX file at \/nowhere/],
+      [['--dataset', 'fashion-mnist', '--data', '/nowhere'], /IDX file at \/nowhere/],
+      [['--epochs', '0'], /epochs to be an integer/],
+      [['--batch-size', '1000'], /batchSize to be at most the 320 samples/],
+      [['--device', 'tpu'], /device to be 'auto', 'cpu' or 'cuda'/],
+      [['--frobnicate'], /unknown option/],
+    ]
+    for (const [extra, message] of fails) {
+      const { code, stdout, stderr } = await hebb(...flags(), ...extra)
+      expect(code, extra.join(' ')).to.equal(1)
+      expect(stderr, extra.join(' ')).to.match(message)
+      expect(stdout + stderr).to.not.match(/\n\s+at /)
+    }
+  }).timeout(60000)
+
+  it('doctor tells what was loaded', async () => {
+    const { stdout } = await hebb('doctor', '--json')
+    expect(JSON.parse(stdout)).to.have.all.keys('node', 'platform', 'addon', 'processor', 'simd', 'threads', 'cuda', 'auto')
+    expect((await hebb('doctor')).stdout).to.match(/simd .*portable/)
+  })
+})

@@ -1,0 +1,43 @@
+/** Small data sets that tests train on in milliseconds. */
+import { type Dataset, dataset } from '../lib/index.js'
+
+/** Numbers in [0, 1) from a seed (mulberry32). For test data only: the library's own randomness is Philox. */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+/** Bytes around one centre a class: easy to learn, not trivial. */
+export function clusters(options: { samples: number; features: number; classes: number; seed?: number; noise?: number }): Dataset {
+  const { samples, features, classes, seed = 1, noise = 60 } = options
+  const centre = randomFrom(99)
+  const centres = Array.from({ length: classes * features }, () => 60 + 130 * centre())
+  const random = randomFrom(seed)
+  const x = new Uint8Array(samples * features)
+  const y = new Int32Array(samples)
+  for (let s = 0; s < samples; ++s) {
+    y[s] = Math.floor(random() * classes)
+    for (let f = 0; f < features; ++f) x[s * features + f] = Math.max(0, Math.min(255, centres[y[s] * features + f] + noise * (2 * random() - 1)))
+  }
+  return dataset({ x, y, shape: [features], classes, normalise: { mean: 0.5, deviation: 0.25 }, name: 'clusters' })
+}
+
+/** Targets that are a linear function of the input. */
+export function plane(options: { samples: number; features: number; outputs: number; seed?: number }): Dataset {
+  const { samples, features, outputs, seed = 1 } = options
+  const random = randomFrom(seed)
+  const w = Array.from({ length: features * outputs }, () => random() - 0.5)
+  const x = Float32Array.from({ length: samples * features }, () => 2 * random() - 1)
+  const y = new Float32Array(samples * outputs)
+  for (let s = 0; s < samples; ++s) {
+    for (let o = 0; o < outputs; ++o) {
+      for (let f = 0; f < features; ++f) y[s * outputs + o] += w[o * features + f] * x[s * features + f]
+    }
+  }
+  return dataset({ x, y, shape: [features], name: 'plane' })
+}

@@ -1,0 +1,396 @@
+import { expect } from 'chai'
+import {
+  type Batch,
+  chts,
+  chtss,
+  cosine,
+  cubicDensity,
+  Device,
+  dataset,
+  type Epoch,
+  HebbError,
+  Linear,
+  type Method,
+  magnitude,
+  method,
+  mlp,
+  type NewLinks,
+  Relu,
+  random,
+  relativeImportance,
+  Sequential,
+  SparseLinear,
+  SparseParameter,
+  set,
+  sgd,
+  soft,
+  softMagnitude,
+  softRelativeImportance,
+  staticSparse,
+  Trainer,
+  topK,
+  updateSchedule,
+} from '../lib/index.js'
+import { clusters, plane, randomFrom } from './synthetic.js'
+
+const widths = [48, 64, 56, 4]
+const optimizer = () => sgd({ learningRate: 0.05, momentum: 0.9, weightDecay: 1e-4 })
+const train = clusters({ samples: 400, features: 48, classes: 4 })
+const test = clusters({ samples: 203, features: 48, classes: 4, seed: 2 })
+
+async function all(run: AsyncIterable<Epoch>): Promise<Epoch[]> {
+  const epochs: Epoch[] = []
+  for await (const epoch of run) epochs.push(epoch)
+  return epochs
+}
+
+/** All parameters and links of a trainer's model, as bits. */
+async function state(trainer: Trainer): Promise<number[][]> {
+  const result: number[][] = []
+  for (const parameter of trainer.model.parameters) {
+    const arrays = await Promise.all(parameter.arrays.map((a) => a.read()))
+    let count = parameter.capacity
+    if (parameter instanceof SparseParameter) {
+      const { rowOffsets, columnIndices } = await parameter.matrix.read()
+      result.push(Array.from(rowOffsets), Array.from(columnIndices))
+      count = columnIndices.length
+    }
+    for (const array of arrays) result.push(Array.from(new Int32Array(array.buffer, 0, count)))
+  }
+  return result
+}
+
+async function error(run: () => unknown): Promise<HebbError> {
+  try {
+    await run()
+  } catch (e) {
+    expect(e).to.be.instanceOf(HebbError)
+    return e as HebbError
+  }
+  throw new Error('Expected a HebbError, got none')
+}
+
+const everyEpoch = updateSchedule({ fraction: cosine(0.3), until: 0.75 })
+const methods: Record<string, () => Method> = {
+  static: staticSparse,
+  set,
+  chts,
+  chtss,
+  'chts with CH3-L3n and soft RI': () => chts({ regrow: soft('CH3-L3n'), remove: softRelativeImportance({ to: 9 }) }),
+  'hard CHT': () => chts({ regrow: topK('CH2-L3n'), remove: magnitude() }),
+  'cubic decay': () => method({ density: cubicDensity(), remove: magnitude(), regrow: random(), prune: relativeImportance(), updates: everyEpoch }),
+}
+
+describe('Trainer', () => {
+  describe('every method', () => {
+    for (const [name, create] of Object.entries(methods)) {
+      it(`${name}: learns, with exactly round(density * rows * cols) links after every update`, async () => {
+        const density = 0.1
+        const dst = create()
+        using trainer = new Trainer(mlp({ widths, density, seed: 3 }), { optimizer: optimizer(), dst, device: 'cpu' })
+        const updates = dst.updates ? Math.floor(Math.min(dst.updates.until * 12, 11)) : 0
+        const epochs = await all(trainer.fit(train, { epochs: 12, batchSize: 16, validation: test }))
+        const schedule = dst.density.schedule({ target: density, updates })
+        for (const { epoch, linksPerLayer } of epochs) {
+          const share = schedule(Math.min(epoch - 1, updates))
+          expect(linksPerLayer, `epoch ${epoch}`).to.deep.equal([Math.round(share * 48 * 64), Math.round(share * 64 * 56)])
+        }
+        const last = epochs.at(-1) as Epoch
+        expect(last.validation?.accuracy).to.be.above(0.9)
+        expect(last.links).to.equal(Math.round(0.1 * 48 * 64) + Math.round(0.1 * 64 * 56))
+        if (dst.updates) expect(last.itop).to.be.above(0.12)
+        else expect(last.itop).to.equal(last.density)
+        expect(last.activeNeurons).to.be.within(0.1, 1)
+      })
+    }
+  })
+
+  it('the same seed gives the same bits with 1, 2 and 3 threads, another seed does not', async () => {
+    const run = async (threads: number, seed: number) => {
+      using trainer = new Trainer(mlp({ widths, density: 0.15, seed }), { optimizer: optimizer(), dst: chts(), device: { kind: 'cpu', threads } })
+      await all(trainer.fit(train, { epochs: 5, batchSize: 33 }))
+      return await state(trainer)
+    }
+    const one = await run(1, 7)
+    expect(await run(2, 7)).to.deep.equal(one)
+    expect(await run(3, 7)).to.deep.equal(one)
+    expect(await run(1, 8)).to.not.deep.equal(one)
+  })
+
+  it('evaluate and predict agree, whatever the batch', async () => {
+    using trainer = new Trainer(mlp({ widths, density: 0.2 }), { optimizer: optimizer(), device: 'cpu' })
+    await all(trainer.fit(train, { epochs: 2 }))
+    const { accuracy, samples, loss } = await trainer.evaluate(test)
+    const logits = await trainer.predict(test)
+    let right = 0
+    let sum = 0
+    for (let s = 0; s < test.samples; ++s) {
+      const row = Array.from(logits.subarray(4 * s, 4 * s + 4))
+      const label = (test.labels as Int32Array)[s]
+      right += Number(row.indexOf(Math.max(...row)) === label)
+      sum += Math.log(row.reduce((z, v) => z + Math.exp(v), 0)) - row[label]
+    }
+    expect(samples).to.equal(203)
+    expect(accuracy).to.be.closeTo(right / 203, 1e-12)
+    expect(loss).to.be.closeTo(sum / 203, 1e-6)
+    const x = Float32Array.from(test.x.subarray(0, 48), (v) => v * test.scale + test.shift)
+    expect(Array.from(await trainer.predict(x))).to.deep.equal(Array.from(logits.subarray(0, 4)))
+  })
+
+  it('a plain loop over batches trains, updates the topology and follows the plan', async () => {
+    using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+    trainer.plan({ epochs: 8, stepsPerEpoch: 10 })
+    async function* batches(): AsyncGenerator<Batch> {
+      for (let i = 0; i < 80; ++i) {
+        const first = (i * 32) % 368
+        const x = Float32Array.from(train.x.subarray(48 * first, 48 * (first + 32)), (v) => v * train.scale + train.shift)
+        yield { x, y: (train.labels as Int32Array).subarray(first, first + 32) }
+      }
+    }
+    const losses: number[] = []
+    for await (const batch of batches()) losses.push(await trainer.trainOn(batch))
+    expect(losses.at(-1)).to.be.below(losses[0] / 2)
+    const { itop, links } = await trainer.measures()
+    expect(itop).to.be.above(0.12)
+    expect(links).to.equal(Math.round(0.1 * 48 * 64) + Math.round(0.1 * 64 * 56))
+    // A smaller batch is welcome, a larger one is not.
+    await trainer.trainOn({ x: new Float32Array(48 * 3), y: [0, 1, 2] })
+    expect((await error(() => trainer.trainOn({ x: new Float32Array(48 * 33), y: new Int32Array(33) }))).message).to.match(/at most 32 samples/)
+  })
+
+  it('regression by mean squared error', async () => {
+    const data = plane({ samples: 256, features: 20, outputs: 3 })
+    using trainer = new Trainer(mlp({ widths: [20, 64, 3], density: 0.5 }), { optimizer: sgd({ learningRate: 0.05, momentum: 0.9 }), device: 'cpu' })
+    const epochs = await all(trainer.fit(data, { epochs: 30, batchSize: 32, validation: data }))
+    expect(epochs.at(-1)?.validation?.loss).to.be.below((epochs[0] as Epoch).trainLoss / 10)
+    expect(epochs.at(-1)?.validation?.accuracy).to.be.NaN
+  })
+
+  it('a model of its own layers, with a Relu that stands alone and a sparse output', async () => {
+    const model = new Sequential(
+      [
+        new Relu(),
+        new SparseLinear({ inFeatures: 48, outFeatures: 40, density: 0.2, bias: false }),
+        new Relu(),
+        new Linear({ inFeatures: 40, outFeatures: 24 }),
+        new Relu(),
+        new SparseLinear({ inFeatures: 24, outFeatures: 4, density: 0.5 }),
+      ],
+      { seed: 1 },
+    )
+    using trainer = new Trainer(model, { optimizer: optimizer(), dst: set(), device: 'cpu' })
+    const epochs = await all(trainer.fit(train, { epochs: 8, validation: test }))
+    expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
+  })
+
+  describe("a user's own rules", () => {
+    /** Removes the links with the smallest magnitude; grows links between the least connected neurons. */
+    const ownMethod = (regrow: (count: number) => NewLinks | undefined = () => undefined) =>
+      method({
+        name: 'own',
+        updates: updateSchedule({ every: 5, fraction: 0.2, until: 1 }),
+        remove: ({ values }, count) =>
+          Array.from(values.keys())
+            .sort((a, b) => Math.abs(values[a]) - Math.abs(values[b]))
+            .slice(0, count),
+        regrow: async ({ rows, cols, rowOffsets, columnIndices, update, seed }, count) => {
+          const given = regrow(count)
+          if (given) return given
+          const next = randomFrom(seed + update)
+          const taken = new Set<number>()
+          for (let r = 0; r < rows; ++r) for (let k = rowOffsets[r]; k < rowOffsets[r + 1]; ++k) taken.add(r * cols + columnIndices[k])
+          const row: number[] = []
+          const col: number[] = []
+          while (row.length < count) {
+            const cell = Math.floor(next() * rows * cols)
+            if (taken.has(cell)) continue
+            taken.add(cell)
+            row.push(Math.floor(cell / cols))
+            col.push(cell % cols)
+          }
+          return { row, col }
+        },
+      })
+
+    it('train, and keep the number of links', async () => {
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: ownMethod(), device: 'cpu' })
+      const epochs = await all(trainer.fit(train, { epochs: 6, batchSize: 40, validation: test }))
+      for (const { linksPerLayer } of epochs) expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
+      expect(epochs.at(-1)?.itop).to.be.above(0.15)
+      expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
+    })
+
+    const broken: [string, (count: number) => NewLinks, RegExp][] = [
+      ['too few links', () => ({ row: [], col: [] }), /to give \d+ links, got 0/],
+      ['a link twice', (n) => ({ row: new Array(n).fill(0), col: new Array(n).fill(0) }), /(twice|exists)/],
+      ['links outside the layer', (n) => ({ row: new Array(n).fill(64), col: Array.from({ length: n }, (_, i) => i) }), /inside 64 x 48/],
+    ]
+    for (const [what, links, message] of broken) {
+      it(`that give ${what} are refused and leave the network as it was`, async () => {
+        using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: ownMethod(links), device: 'cpu' })
+        const before: number[][] = []
+        const failure = await error(async () => {
+          for await (const _ of trainer.fit(train, { epochs: 2, batchSize: 80 })) before.push(...(await state(trainer)))
+        })
+        expect(failure.message).to.match(message)
+        expect(await state(trainer)).to.deep.equal(before)
+      })
+    }
+  })
+
+  describe('stopping', () => {
+    it('an AbortSignal ends the epoch; what was trained stays and training can go on', async () => {
+      using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.2 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      const stop = new AbortController()
+      const big = clusters({ samples: 20000, features: 48, classes: 4 })
+      setTimeout(() => stop.abort('enough'), 60)
+      const failure = await error(() => all(trainer.fit(big, { epochs: 100, batchSize: 16, signal: stop.signal })))
+      expect(failure.code).to.equal('ABORTED')
+      expect(failure.cause).to.equal('enough')
+      expect(trainer.step).to.be.above(0)
+      expect((await trainer.evaluate(test)).samples).to.equal(203)
+    })
+
+    it('leaving the loop is enough', async () => {
+      using trainer = new Trainer(mlp({ widths, density: 0.2 }), { optimizer: optimizer(), device: 'cpu' })
+      for await (const epoch of trainer.fit(train, { epochs: 1000 })) if (epoch.epoch === 2) break
+      expect(trainer.step).to.equal(26)
+      expect((await all(trainer.fit(train, { epochs: 1 }))).length).to.equal(1)
+    })
+
+    it('progress is told while an epoch runs, and the event loop goes on', async () => {
+      using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.3 }), { optimizer: optimizer(), device: 'cpu' })
+      let ticks = 0
+      const timer = setInterval(() => ++ticks, 5)
+      const steps: number[] = []
+      const big = clusters({ samples: 30000, features: 48, classes: 4 })
+      await all(trainer.fit(big, { epochs: 1, onProgress: ({ step }) => steps.push(step) }))
+      clearInterval(timer)
+      expect(ticks).to.be.above(5)
+      expect(steps.at(-1)).to.equal(938)
+      expect(steps).to.deep.equal([...steps].sort((a, b) => a - b))
+    })
+  })
+
+  describe('memory', () => {
+    it('is given back by dispose', async () => {
+      using device = new Device({ kind: 'cpu' })
+      expect(device.memory()).to.deep.equal({ buffers: 0, bytes: 0, peakBytes: 0 })
+      for (let i = 0; i < 3; ++i) {
+        const trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: chtss(), device })
+        await all(trainer.fit(train, { epochs: 4, batchSize: 16, validation: test }))
+        await trainer.predict(test)
+        expect(device.memory().bytes).to.be.above(0)
+        trainer.dispose()
+        trainer.dispose()
+        expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
+      }
+    })
+
+    it('of a layer grows with its links, never with rows * cols', async () => {
+      const peak = async (width: number) => {
+        using device = new Device({ kind: 'cpu', threads: 2 })
+        const model = mlp({ widths: [64, width, width, 4], density: 8 / width, seed: 1 })
+        const data = clusters({ samples: 64, features: 64, classes: 4 })
+        const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts(), device })
+        const epochs = await all(trainer.fit(data, { epochs: 4, batchSize: 16 }))
+        const { peakBytes } = device.memory()
+        trainer.dispose()
+        return { peakBytes, links: (epochs[0] as Epoch).links }
+      }
+      const small = await peak(1024)
+      const large = await peak(8192)
+      // A byte, even a bit, for each of the 8192 * 8192 cells would show: 8 MiB.
+      expect(large.peakBytes / large.links).to.be.below(1.5 * (small.peakBytes / small.links))
+    })
+  })
+
+  describe('bad input', () => {
+    const model = () => mlp({ widths, density: 0.1 })
+    const trainerOf = () => new Trainer(model(), { optimizer: optimizer(), device: 'cpu' })
+
+    it('is told when a trainer is made', async () => {
+      const fails: [() => unknown, RegExp, string?][] = [
+        [() => mlp({ widths: [5], density: 0.1 }), /at least an input and an output/],
+        [() => mlp({ widths, density: 0 }), /density to be in \(0, 1\]/],
+        [() => mlp({ widths, density: 1.01 }), /density to be in \(0, 1\]/],
+        [() => mlp({ widths: [4, 0, 2], density: 0.5 }), /at least 1, got 0/],
+        [() => mlp({ widths, density: 0.1, seed: -1 }), /seed/],
+        [() => new Trainer(mlp({ widths: [4, 4, 2], density: 0.01 }), { optimizer: optimizer() }), /at least 0.0625 for one link in the layer 4 -> 4/],
+        [() => new Trainer({} as Sequential, { optimizer: optimizer() }), /model/],
+        [() => new Trainer(model(), {} as { optimizer: ReturnType<typeof sgd> }), /optimizer/],
+        [() => new Trainer(model(), { optimizer: optimizer(), dst: 'chts' as unknown as Method }), /dst to be a method/],
+        [() => new Trainer(model(), { optimizer: optimizer(), device: 'tpu' as 'cpu' }), /'auto', 'cpu' or 'cuda', got 'tpu'/],
+        [() => new Trainer(model(), { optimizer: optimizer(), device: { kind: 'cpu', threads: 1.5 } }), /threads/],
+        [() => new Trainer(model(), { optimizer: optimizer(), device: { kind: 'cpu', simd: 'mmx' } }), /simd to be one of .*portable/],
+        [() => sgd({ learningRate: '0.1' as unknown as number }), /learningRate/],
+        [() => sgd({ learningRate: 0.1, momentum: 2 }), /momentum/],
+        [() => new Sequential([new Linear({ inFeatures: 4, outFeatures: 3 }), new Linear({ inFeatures: 4, outFeatures: 2 })]), /to take 3 features/],
+        [() => method({ remove: softMagnitude(), regrow: 'random' as unknown as ReturnType<typeof random>, updates: everyEpoch }), /regrow/],
+      ]
+      for (const [make, message] of fails) expect(make, String(message)).to.throw(HebbError, message)
+      const shared = model()
+      using _ = new Trainer(shared, { optimizer: optimizer(), device: 'cpu' })
+      expect(() => new Trainer(shared, { optimizer: optimizer(), device: 'cpu' })).to.throw(HebbError, /in use/)
+    })
+
+    it('is told when training begins', async () => {
+      using trainer = trainerOf()
+      const wide = clusters({ samples: 40, features: 47, classes: 4 })
+      const many = clusters({ samples: 400, features: 48, classes: 5 })
+      const fails: [() => unknown, RegExp][] = [
+        [() => all(trainer.fit(wide, { epochs: 1 })), /48 features a sample.*got 47/],
+        [() => all(trainer.fit(many, { epochs: 1 })), /4 classes.*got 5/],
+        [() => all(trainer.fit(train, { epochs: 1, validation: wide })), /got 47/],
+        [() => all(trainer.fit(train, { epochs: 0 })), /epochs/],
+        [() => all(trainer.fit(train, { epochs: 1, batchSize: 401 })), /batchSize to be at most the 400 samples/],
+        [() => all(trainer.fit(train, { epochs: 1, batchSize: 2.5 })), /batchSize/],
+        [() => all(trainer.fit(plane({ samples: 8, features: 48, outputs: 3 }), { epochs: 1, batchSize: 4 })), /4 outputs/],
+        [() => trainer.predict(new Float32Array(50)), /samples of 48 features/],
+        [() => trainer.trainOn({ x: new Float32Array(48), y: [4] }), /got 4 for sample 0/],
+      ]
+      for (const [run, message] of fails) expect((await error(run)).message, String(message)).to.match(message)
+      expect((await all(trainer.fit(train, { epochs: 1 }))).length).to.equal(1)
+    })
+
+    it('chtss without an update cannot reach its density and says so', async () => {
+      using trainer = new Trainer(model(), { optimizer: optimizer(), dst: chtss(), device: 'cpu' })
+      expect((await error(() => all(trainer.fit(train, { epochs: 1 })))).message).to.match(/at least one topology update/)
+    })
+
+    it('a loss that is not finite names the step', async () => {
+      using trainer = new Trainer(model(), { optimizer: sgd({ learningRate: 1e30 }), device: 'cpu' })
+      const failure = await error(() => all(trainer.fit(train, { epochs: 3 })))
+      expect(failure.code).to.equal('NON_FINITE')
+      expect(failure.message).to.match(/in step \d+ \(epoch 1\)/)
+    })
+
+    it('weights that are not finite name the layer when links are chosen', async () => {
+      using trainer = new Trainer(model(), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      const run = trainer.fit(train, { epochs: 4 })
+      await run.next()
+      const values = (trainer.model.parameters[0] as SparseParameter).values
+      await values.write((await values.read()).fill(Number.NaN))
+      const failure = await error(() => all(run))
+      expect(failure.code).to.equal('NON_FINITE')
+      expect(failure.message).to.match(/layer 0/)
+    })
+
+    it('one call at a time, and none after dispose', async () => {
+      const trainer = trainerOf()
+      const run = all(trainer.fit(train, { epochs: 2 }))
+      expect((await error(() => trainer.evaluate(test))).message).to.match(/one call of a trainer at a time/)
+      await run
+      trainer.dispose()
+      expect((await error(() => trainer.evaluate(test))).code).to.equal('DISPOSED')
+      expect((await error(() => all(trainer.fit(train, { epochs: 1 })))).code).to.equal('DISPOSED')
+    })
+
+    it('data that cannot be normal: a data set of one sample and one feature', async () => {
+      const tiny = dataset({ x: Float32Array.of(0.5), y: [1], shape: [1], classes: 2 })
+      using trainer = new Trainer(mlp({ widths: [1, 3, 2], density: 1 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      const epochs = await all(trainer.fit(tiny, { epochs: 6, batchSize: 1, validation: tiny }))
+      expect(epochs.at(-1)?.links).to.equal(3)
+    })
+  })
+})

@@ -1,0 +1,20 @@
+/** What a user's editor sees. Checked by `npm run types`; running it proves only that the imports exist. */
+import { expectTypeOf } from 'expect-type'
+import { type Dataset, mnist } from '../lib/data/index.js'
+import { chts, densitySchedule, type Epoch, type Method, mlp, predictLinks, type Sequential, sampleWithoutReplacement, set, Trainer } from '../lib/index.js'
+
+it('types are what the documentation says', () => {
+  expectTypeOf(mlp).returns.toEqualTypeOf<Sequential>()
+  expectTypeOf(chts).returns.toEqualTypeOf<Method>()
+  expectTypeOf(set).returns.toEqualTypeOf<Method>()
+  expectTypeOf(mnist).returns.resolves.toEqualTypeOf<{ readonly train: Dataset; readonly test: Dataset }>()
+  expectTypeOf<ReturnType<Trainer['fit']>>().toExtend<AsyncIterable<Epoch>>()
+  expectTypeOf(predictLinks).returns.toEqualTypeOf<{ row: Int32Array; col: Int32Array; score: Float32Array }>()
+  expectTypeOf(sampleWithoutReplacement).returns.toEqualTypeOf<Int32Array>()
+  expectTypeOf(densitySchedule.sigmoid({ finalDensity: 0.1, updates: 3 })).toEqualTypeOf<(c: number) => number>()
+  expectTypeOf(chts).parameter(0).toEqualTypeOf<Partial<Method> | undefined>()
+  // @ts-expect-error a density is a number
+  void (() => mlp({ widths: [1, 2], density: '1%' }))
+  // @ts-expect-error a trainer needs an optimizer
+  void ((model: Sequential) => new Trainer(model, {}))
+})
