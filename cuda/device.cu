@@ -98,7 +98,8 @@ Machine lookAround() {
     Gpu gpu;
     cudaDeviceProp properties{};
     if (cudaGetDeviceProperties(&properties, i) == cudaSuccess) {
-      gpu = {properties.name, properties.major * 10 + properties.minor, properties.multiProcessorCount, static_cast<int64_t>(properties.totalGlobalMem)};
+      gpu = {properties.name, properties.major * 10 + properties.minor, properties.multiProcessorCount,
+             static_cast<int64_t>(properties.totalGlobalMem)};
     } else {
       cudaGetLastError();
       gpu.name = "GPU " + std::to_string(i) + " that does not answer";
@@ -183,11 +184,13 @@ Turned turnedOf(const Activations& a, float* rows, int32_t columns) {
 Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   const Machine machine = lookAround();
   if (!machine.matter.empty()) {
-    return {Code::deviceUnavailable, "Expected a CUDA device, got none: " + machine.matter + ". " + sentence(machine.remedy) + ", or use device 'cpu' or 'auto'."};
+    return {Code::deviceUnavailable,
+            "Expected a CUDA device, got none: " + machine.matter + ". " + sentence(machine.remedy) + ", or use device 'cpu' or 'auto'."};
   }
   const int count = static_cast<int>(machine.gpus.size());
   if (index < 0 || index >= count) {
-    return {Code::invalidArgument, "Expected index to be between 0 and " + std::to_string(count - 1) + ", the CUDA devices of this machine, got " + std::to_string(index)};
+    return {Code::invalidArgument,
+            "Expected index to be between 0 and " + std::to_string(count - 1) + ", the CUDA devices of this machine, got " + std::to_string(index)};
   }
   const Gpu& gpu = machine.gpus[static_cast<size_t>(index)];
   if (!gpu.usable()) {
@@ -246,7 +249,8 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
     const Status status = statusOf(error, "allocate " + std::to_string(bytes) + " bytes");
     size_t free = 0, total = 0;
     if (status.code() != Code::outOfMemory || cudaMemGetInfo(&free, &total) != cudaSuccess) return status;
-    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: " + std::to_string(free) + " of its " + std::to_string(total) + " bytes are free"};
+    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: " + std::to_string(free) + " of its " +
+                                   std::to_string(total) + " bytes are free"};
   }
   error = cudaMemsetAsync(memory, 0, size, stream_);
   if (error == cudaSuccess) error = cudaStreamSynchronize(stream_);
@@ -287,7 +291,8 @@ Status Cuda::writeActivations(const Activations& a, const float* host, int32_t c
   HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
   HEBB_RETURN_IF_ERROR(write(rows.data(), host, sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features)));
   const Turned turned = turnedOf(a, rows.data(), columns);
-  HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, int64_t{turned.featureTiles} * tiles(turned.padded), dim3(kTile, kTileRows), 0, turned));
+  const int64_t blocks = int64_t{turned.featureTiles} * tiles(turned.padded);
+  HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, blocks, dim3(kTile, kTileRows), 0, turned));
   return synchronize();
 }
 
@@ -296,7 +301,8 @@ Status Cuda::readActivations(float* host, const Activations& a, int32_t columns)
   Scratch<float> rows(*this);
   HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
   const Turned turned = turnedOf(a, rows.data(), columns);
-  HEBB_RETURN_IF_ERROR(launch(*this, "readActivations", panelsToRows, int64_t{turned.featureTiles} * tiles(columns), dim3(kTile, kTileRows), 0, turned));
+  const int64_t blocks = int64_t{turned.featureTiles} * tiles(columns);
+  HEBB_RETURN_IF_ERROR(launch(*this, "readActivations", panelsToRows, blocks, dim3(kTile, kTileRows), 0, turned));
   return read(host, rows.data(), sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features));
 }
 

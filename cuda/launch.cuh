@@ -10,7 +10,7 @@
 /// Shared memory of fixed size: HEBB_SHARED(float, tile, [32][33]).
 #define HEBB_SHARED(Type, name, extents) __shared__ Type name extents
 /// Shared memory of the size given to launch(), as an array of Type.
-#define HEBB_SHARED_DYNAMIC(Type, name)                    \
+#define HEBB_SHARED_DYNAMIC(Type, name)                         \
   extern __shared__ __align__(16) unsigned char hebb_shared_[]; \
   Type* const name = reinterpret_cast<Type*>(hebb_shared_)
 #endif
@@ -28,10 +28,12 @@ inline constexpr unsigned kWholeWarp = 0xffffffffu;
 /// Queues a kernel on the device's stream. `operation` is the name that an error is reported with. What goes wrong while the kernel runs
 /// is reported by the next call that waits.
 template <class... Parameters, class... Arguments>
-Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), int64_t blocks, dim3 threads, size_t sharedBytes, Arguments&&... arguments) {
+Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), int64_t blocks, dim3 threads, size_t sharedBytes,
+              Arguments&&... arguments) {
   if (blocks == 0) return {};
   if (blocks < 0 || blocks > INT32_MAX) {
-    return {Code::unsupported, std::string("Expected ") + operation + " to need fewer than 2^31 blocks of threads, got " + std::to_string(blocks) + ". Use fewer columns."};
+    return {Code::unsupported, std::string("Expected ") + operation + " to need fewer than 2^31 blocks of threads, got " + std::to_string(blocks) +
+                                   ". Use fewer columns."};
   }
   HEBB_RETURN_IF_ERROR(cuda.select());
   cudaLaunchConfig_t config{};
@@ -45,7 +47,7 @@ Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), 
 
 /// What many warps read, none writes during the kernel: kept in L1.
 template <class T>
-__device__ __forceinline__ T loadShared(const T* address) { return __ldg(address); }
+__device__ __forceinline__ T loadReused(const T* address) { return __ldg(address); }
 
 /// What is read once: the first to leave the caches.
 template <class T>
@@ -53,7 +55,7 @@ __device__ __forceinline__ T loadOnce(const T* address) { return __ldcs(address)
 
 // Four columns of the batch in one 16-byte access. `address` must be 16-byte aligned.
 __device__ __forceinline__ float4 load4(const float* address) { return *reinterpret_cast<const float4*>(address); }
-__device__ __forceinline__ float4 loadShared4(const float* address) { return loadShared(reinterpret_cast<const float4*>(address)); }
+__device__ __forceinline__ float4 loadReused4(const float* address) { return loadReused(reinterpret_cast<const float4*>(address)); }
 __device__ __forceinline__ void store4(float* address, float4 v) { *reinterpret_cast<float4*>(address) = v; }
 
 /// f on each of four columns.

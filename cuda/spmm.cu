@@ -12,8 +12,8 @@
 // multiply and add (x86-64-v3 and v4, arm64). Another order of summation may differ by (links of the row + 2) * 2^-24 * sum |w x|.
 //
 // Roofline, B live columns, L links, M rows, N columns of W: 2 L B flop; 4 L B bytes of X from L1 or L2; at least 8 L (backward: 12 L) + 4 M +
-// 4 B (M + N) bytes from memory. 0.5 flop a byte on chip: the caches' bandwidth is the limit, not the arithmetic. What the
-// kernel does not do: rows are not ordered by length, and a hub's row is the work of one warp.
+// 4 B (M + N) bytes from memory. 0.5 flop a byte on chip: the caches' bandwidth is the limit, not the arithmetic. Its weakness: the row of
+// a hub is the work of one warp, and rows are not ordered by length.
 #include "hebb/spmm.h"
 
 #include "launch.cuh"
@@ -54,7 +54,7 @@ struct Forward {
   const float* bias;
   bool relu;
   __device__ __forceinline__ void store(float* y, int64_t at, int32_t row, float4 sum) const {
-    const float b = bias ? loadShared(bias + row) : 0.f;
+    const float b = bias ? loadReused(bias + row) : 0.f;
     const bool clip = relu;
     store4(y + at, each4([=](float s) { return clip && s + b < 0.f ? 0.f : s + b; }, sum));
   }
@@ -70,10 +70,11 @@ struct Backward {
   }
 };
 
-/// The warp's rows times `live` columns (16 to 64). x and y: the first of these columns in feature 0; `start`: y's place in its array.
+/// The warp's rows times `live` columns (16 to 64). `x` points to the first of these columns in feature 0, `start` is the place of it in y.
 /// `Team` and `live` are the same in the whole block and every loop here runs equally often in the whole warp: its shuffles meet.
 template <int Team, class Epilogue>
-__device__ __forceinline__ void multiplyRows(const Product& product, const Epilogue& epilogue, int32_t rowBlock, const float* x, int64_t start, int32_t live) {
+__device__ __forceinline__ void multiplyRows(const Product& product, const Epilogue& epilogue, int32_t rowBlock, const float* x, int64_t start,
+                                             int32_t live) {
   constexpr int kRow = 2 * Team;  // lanes that share a row
   const Links& links = product.links;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -83,8 +84,8 @@ __device__ __forceinline__ void multiplyRows(const Product& product, const Epilo
 
   int32_t begin = 0, count = 0;
   if (row < product.rows) {
-    begin = loadShared(links.offsets + row);
-    count = loadShared(links.offsets + row + 1) - begin;
+    begin = loadReused(links.offsets + row);
+    count = loadReused(links.offsets + row + 1) - begin;
   }
   const int32_t longest = __reduce_max_sync(kWholeWarp, count);  // for one row too: it tells the compiler that the warp stays together
 
@@ -98,7 +99,7 @@ __device__ __forceinline__ void multiplyRows(const Product& product, const Epilo
     if (first + within < count) {
       const int32_t k = begin + first + within;
       index = loadOnce(links.indices + k);
-      value = links.slots ? loadShared(links.values + loadOnce(links.slots + k)) : loadOnce(links.values + k);
+      value = links.slots ? loadReused(links.values + loadOnce(links.slots + k)) : loadOnce(links.values + k);
     }
     const int32_t left = longest - first, steps = left < kRow ? (left + 1) / 2 : Team;
     for (int32_t step = 0; step < steps; step += kInFlight) {  // Team is a multiple of kInFlight: a source is always below kRow
@@ -107,7 +108,7 @@ __device__ __forceinline__ void multiplyRows(const Product& product, const Epilo
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const int32_t from = __shfl_sync(kWholeWarp, index, 2 * (step + i) + team, kRow);
-        slice[i] = from < 0 ? make_float4(0.f, 0.f, 0.f, 0.f) : loadShared4(x + static_cast<int64_t>(from) * product.panel);
+        slice[i] = from < 0 ? make_float4(0.f, 0.f, 0.f, 0.f) : loadReused4(x + static_cast<int64_t>(from) * product.panel);
       }
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) weight[i] = __shfl_sync(kWholeWarp, value, 2 * (step + i) + team, kRow);
@@ -143,7 +144,8 @@ __global__ void __launch_bounds__(kThreads, kResident) sparseProduct(Product pro
 
 /// The grid follows from the rows and the panels alone; the number of links and of valid columns is read on the device.
 template <class Epilogue>
-Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t rows, const Activations& x, const Activations& y, const Epilogue& epilogue) {
+Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t rows, const Activations& x, const Activations& y,
+                const Epilogue& epilogue) {
   const int32_t rowsOfBlock = kThreads / (2 * teamFor(y.panel < kColumns ? y.panel : kColumns));
   Product product{links, x.data, y.data, x.features, rows, y.panel, y.capacity, y.columns, 0, 0};
   product.rowBlocks = (rows - 1) / rowsOfBlock + 1;

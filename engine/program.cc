@@ -103,6 +103,8 @@ Status Program::replay(int64_t steps) {
     }
     if (status.ok()) ++done_;
   }
+  // A device may still be at work on what was queued; its errors belong to this replay.
+  if (Status end = backend.synchronize(); status.ok()) status = std::move(end);
   running_ = false;
   abort_ = false;
   if (!device_->closing()) backend.stop = false;

@@ -1,0 +1,61 @@
+/**
+ * npm run bench -- [names...] [--rounds 5] [--threads 2] [--save] [--quick]
+ *
+ * Runs the benchmarks of the given names, or all, one after the other, and prints one table: the median of the rounds, and their least and largest.
+ * What is compared is measured in turns in one run. --save writes bench/results/<date>-<processor>.json. --quick only shows that everything runs.
+ */
+import { parseArgs } from 'node:util'
+import { Device } from '../lib/index.js'
+import { contention } from './contention.js'
+import { type Bench, type BenchOptions, describeRun, hebbVersion, processorName, progress, type Report, save, table } from './measure.js'
+import { step } from './step.js'
+import { update } from './update.js'
+
+const benches: Record<string, Bench> = { step, update, contention }
+
+function fail(message: string): never {
+  console.error(message)
+  process.exit(2)
+}
+
+function wholeNumber(text: string, flag: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) fail(`Expected --${flag} to be a whole number of at least 1, got '${text}'`)
+  return value
+}
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '5' },
+    threads: { type: 'string', default: '2' },
+    save: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+  },
+})
+const names = positionals.length > 0 ? positionals : Object.keys(benches)
+const unknown = names.find((name) => !Object.hasOwn(benches, name))
+if (unknown !== undefined) fail(`Expected names of ${Object.keys(benches).join(', ')}, got '${unknown}'`)
+if (flags.save && flags.quick) fail('Expected --save or --quick: the numbers of a quick run are not worth keeping')
+const options: BenchOptions = {
+  rounds: flags.quick ? 2 : wholeNumber(flags.rounds, 'rounds'),
+  threads: wholeNumber(flags.threads, 'threads'),
+  quick: flags.quick,
+}
+
+const reports: Record<string, Report> = {}
+for (const name of names) {
+  reports[name] = await (benches[name] as Bench)(options)
+  progress('')
+}
+
+using device = new Device({ kind: 'cpu', threads: options.threads })
+const { simd } = device.info
+console.log(
+  `hebb ${await hebbVersion()}, ${processorName()}, ${simd}, node ${process.version}; ${options.rounds} rounds${options.quick ? ', quick: numbers mean nothing' : ''}`,
+)
+console.log(table(reports))
+if (flags.save) {
+  const command = ['npm run bench --', ...positionals, `--rounds ${options.rounds}`, `--threads ${options.threads}`, '--save'].join(' ')
+  console.log(`saved as ${await save(await describeRun(command, simd, options, reports))}`)
+}

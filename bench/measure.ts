@@ -1,0 +1,156 @@
+/** What the benchmarks share: samples and their summary, the table, the file of a saved run, and the machine it ran on. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { availableParallelism, cpus } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Dataset, dataset } from '../lib/index.js'
+
+export interface BenchOptions {
+  /** Samples of every measure. */
+  readonly rounds: number
+  /** CPU threads of the device. */
+  readonly threads: number
+  /** Settings that only show that a benchmark runs; its numbers mean nothing. */
+  readonly quick: boolean
+}
+
+/** One thing measured, with every sample of it. */
+export interface Series {
+  readonly name: string
+  readonly unit: string
+  readonly samples: readonly number[]
+}
+
+/** A number derived from medians. */
+export interface Figure {
+  readonly name: string
+  readonly unit: string
+  readonly value: number
+  /** What it should be, for people: '<= 3'. */
+  readonly goal?: string
+}
+
+export interface Report {
+  readonly series: readonly Series[]
+  readonly figures: readonly Figure[]
+  /** Sentences a reader of the numbers needs: what was measured, or why something was not. */
+  readonly notes: readonly string[]
+  /** Versions of libraries other than hebb. */
+  readonly versions?: { readonly [library: string]: string }
+}
+
+export type Bench = (options: BenchOptions) => Promise<Report>
+
+export function median(samples: readonly number[]): number {
+  if (samples.length === 0) return Number.NaN
+  const sorted = [...samples].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}
+
+/** Milliseconds that `run` takes. */
+export async function milliseconds(run: () => unknown): Promise<number> {
+  const start = performance.now()
+  await run()
+  return performance.now() - start
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** A line that overwrites itself while a benchmark runs; nothing where stderr is not a terminal. */
+export function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+}
+
+/** The first `samples` of a data set. */
+export function firstOf(data: Dataset, samples: number): Dataset {
+  const { x, labels, shape, features, classes, name, scale, shift } = data
+  const unit = x instanceof Uint8Array ? 1 / 255 : 1
+  const normalise = { deviation: unit / scale, mean: (-shift * unit) / scale }
+  return dataset({ x: x.subarray(0, samples * features), y: (labels as Int32Array).subarray(0, samples), shape, classes, normalise, name })
+}
+
+function significant(value: number): string {
+  if (!Number.isFinite(value)) return '-'
+  const digits = value === 0 ? 0 : Math.max(0, 3 - Math.floor(Math.log10(Math.abs(value))))
+  return value.toFixed(Math.min(digits, 6))
+}
+
+/** Rows under a head, columns aligned: the first to the left, the last to the left, numbers to the right. */
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] as readonly string[]).map((_, c) => Math.max(...rows.map((row) => (row[c] as string).length)))
+  const cell = (text: string, c: number) => (c === 0 || c === widths.length - 1 ? text.padEnd(widths[c] as number) : text.padStart(widths[c] as number))
+  return rows.map((row) => row.map(cell).join('  ').trimEnd()).join('\n')
+}
+
+export function table(reports: { readonly [bench: string]: Report }): string {
+  const rows = [['', 'median', 'min', 'max', 'unit']]
+  for (const [bench, { series, figures }] of Object.entries(reports)) {
+    for (const { name, unit, samples } of series) {
+      rows.push([`${bench}: ${name}`, significant(median(samples)), significant(Math.min(...samples)), significant(Math.max(...samples)), unit])
+    }
+    for (const { name, unit, value, goal } of figures) rows.push([`${bench}: ${name}`, significant(value), '', '', goal ? `${unit} (goal ${goal})` : unit])
+  }
+  const notes = Object.entries(reports).flatMap(([bench, report]) => report.notes.map((note) => `${bench}: ${note}`))
+  return [aligned(rows), ...notes].join('\n')
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+export async function hebbVersion(): Promise<string> {
+  return JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version
+}
+
+export function processorName(): string {
+  return cpus()[0]?.model.trim() || process.arch
+}
+
+export interface Run {
+  readonly date: string
+  readonly processor: string
+  readonly cores: number
+  readonly simd: string
+  readonly platform: string
+  readonly node: string
+  readonly versions: { readonly [library: string]: string }
+  /** What repeats this run, from the repository's root. */
+  readonly command: string
+  readonly options: BenchOptions
+  readonly reports: { readonly [bench: string]: Report }
+}
+
+export async function describeRun(command: string, simd: string, options: BenchOptions, reports: { readonly [bench: string]: Report }): Promise<Run> {
+  return {
+    date: new Date().toISOString(),
+    processor: processorName(),
+    cores: availableParallelism(),
+    simd,
+    platform: `${process.platform}-${process.arch}`,
+    node: process.version,
+    versions: Object.assign({ hebb: await hebbVersion() }, ...Object.values(reports).map((report) => report.versions)),
+    command,
+    options,
+    reports,
+  }
+}
+
+/** Writes a run to bench/results/<date>-<processor>.json, beside one of the same day and never over it. Returns the path from the root. */
+export async function save(run: Run): Promise<string> {
+  const slug = run.processor
+    .toLowerCase()
+    .replaceAll(/\((r|tm|c)\)/g, '')
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-|-$/g, '')
+  await mkdir(join(root, 'bench', 'results'), { recursive: true })
+  const medians = Object.values(run.reports).flatMap((report) => report.series)
+  const summary = Object.fromEntries(medians.map(({ name, unit, samples }) => [`${name} [${unit}]`, median(samples)]))
+  for (let n = 1; ; ++n) {
+    const path = join('bench', 'results', `${run.date.slice(0, 10)}-${slug}${n > 1 ? `-${n}` : ''}.json`)
+    try {
+      await writeFile(join(root, path), `${JSON.stringify({ ...run, medians: summary }, undefined, 2)}\n`, { flag: 'wx' })
+      return path
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+  }
+}

@@ -1,0 +1,261 @@
+import { expect } from 'chai'
+import type { Device } from '../../lib/device.js'
+import type { PlainCsr } from '../../lib/tensor.js'
+import { backward, forward, gradients, numericalGradient } from '../reference.js'
+import {
+  columnsOf,
+  cpu,
+  expectClose,
+  expectNear,
+  expectOnlyGoodOperands,
+  levels,
+  nameOf,
+  numbers,
+  on,
+  onAnyThreads,
+  randomCsr,
+  type Shape,
+  shapes,
+  Workspace,
+} from '../support.js'
+
+interface Forward {
+  csr: PlainCsr
+  values: Float32Array
+  bias?: Float32Array | undefined
+  /** [columns][inputs], of a capacity of `batch` columns. */
+  x: Float32Array
+  batch: number
+  activation?: string | undefined
+}
+
+function spmm(device: Device, { csr, values, bias, x, batch, activation }: Forward): Promise<Float32Array> {
+  return on(device, async (w) => {
+    const columns = x.length / csr.cols
+    const output = w.batch(csr.rows, batch)
+    const operands = {
+      weights: w.matrix(csr),
+      values: w.floats(values),
+      bias: bias && w.floats(bias),
+      input: w.batch(csr.cols, batch, x, 7.5),
+      output,
+      activation,
+    }
+    await w.run([['spmm', operands]], { batch, columns })
+    return output.read(columns)
+  })
+}
+
+interface Backward {
+  csr: PlainCsr
+  values: Float32Array
+  dy: Float32Array
+  batch: number
+  /** The layer's input, when relu's derivative is asked for. */
+  input?: Float32Array | undefined
+  /** What the gradient is added to. */
+  initial?: Float32Array | undefined
+}
+
+function spmmTransposed(device: Device, { csr, values, dy, batch, input, initial }: Backward): Promise<Float32Array> {
+  return on(device, async (w) => {
+    const columns = dy.length / csr.rows
+    const inputGradient = w.batch(csr.cols, batch, initial)
+    const operands = {
+      weights: w.matrix(csr),
+      values: w.floats(values),
+      outputGradient: w.batch(csr.rows, batch, dy),
+      inputGradient,
+      input: input && w.batch(csr.cols, batch, input, 7.5),
+      activation: input && 'relu',
+      accumulate: initial !== undefined,
+    }
+    await w.run([['spmmTransposed', operands]], { batch, columns })
+    return inputGradient.read(columns)
+  })
+}
+
+function layerOf({ rows, cols, links }: Shape, seed: number): { csr: PlainCsr; values: Float32Array; bias: Float32Array } {
+  return { csr: randomCsr(rows, cols, links, seed), values: numbers(links, seed + 1), bias: numbers(rows, seed + 2) }
+}
+
+/** A rectified batch: about half of it is exactly 0. */
+function rectified(length: number, seed: number): Float32Array {
+  return numbers(length, seed).map((x) => Math.max(0, x))
+}
+
+for (const level of levels) {
+  describe(`spmm at ${level}`, () => {
+    const device = cpu(1, level)
+    for (const shape of shapes) {
+      it(`is W x + b: ${nameOf(shape)}`, async () => {
+        const { batch } = shape
+        const { csr, values, bias } = layerOf(shape, 10)
+        for (const columns of columnsOf(batch)) {
+          const x = numbers(columns * csr.cols, 20)
+          for (const activation of [undefined, 'none', 'relu']) {
+            for (const b of [undefined, bias]) {
+              const what = `${columns} columns, ${activation}, ${b ? 'bias' : 'no bias'}`
+              expectClose(await spmm(device, { csr, values, bias: b, x, batch, activation }), forward(csr, values, b, x, columns, activation), what)
+            }
+          }
+        }
+      })
+    }
+  })
+
+  describe(`spmmTransposed at ${level}`, () => {
+    const device = cpu(1, level)
+    for (const shape of shapes) {
+      it(`is W^T dy: ${nameOf(shape)}`, async () => {
+        const { batch } = shape
+        const { csr, values } = layerOf(shape, 30)
+        for (const columns of columnsOf(batch)) {
+          const dy = numbers(columns * csr.rows, 40)
+          for (const input of [undefined, rectified(columns * csr.cols, 50)]) {
+            for (const initial of [undefined, numbers(columns * csr.cols, 60)]) {
+              const what = `${columns} columns, ${input ? 'relu' : 'none'}, ${initial ? 'accumulated' : 'written'}`
+              const actual = await spmmTransposed(device, { csr, values, dy, batch, input, initial })
+              expectClose(actual, backward(csr, values, dy, columns, { input, initial }), what)
+            }
+          }
+        }
+      })
+    }
+  })
+}
+
+describe('spmm and spmmTransposed', () => {
+  it('give the same bits on any number of threads', async () => {
+    const { csr, values, bias } = layerOf({ rows: 210, cols: 170, links: 3500, batch: 0 }, 1)
+    for (const batch of [1, 33, 300]) {
+      const x = numbers(batch * csr.cols, 2)
+      const dy = numbers(batch * csr.rows, 3)
+      await onAnyThreads((device) => spmm(device, { csr, values, bias, x, batch, activation: 'relu' }))
+      await onAnyThreads((device) => spmmTransposed(device, { csr, values, dy, batch, input: x, initial: x }))
+    }
+  })
+
+  it('do not let a column see another', async () => {
+    const { csr, values, bias } = layerOf({ rows: 37, cols: 61, links: 350, batch: 0 }, 4)
+    const x = numbers(300 * csr.cols, 5)
+    const all = await spmm(cpu(), { csr, values, bias, x, batch: 300 })
+    for (const column of [0, 99, 100, 299]) {
+      const alone = await spmm(cpu(), { csr, values, bias, x: x.slice(column * csr.cols, (column + 1) * csr.cols), batch: 1 })
+      expect([...alone]).to.deep.equal([...all.subarray(column * csr.rows, (column + 1) * csr.rows)])
+    }
+  })
+
+  it('let NaN and infinity through, relu included', async () => {
+    for (const level of levels) {
+      const csr = randomCsr(3, 3, 9, 1)
+      const values = new Float32Array(9).fill(1)
+      const x = Float32Array.of(Number.NaN, 0, 0, Number.POSITIVE_INFINITY, 1, 1, Number.NEGATIVE_INFINITY, 1, 1)
+      const y = await spmm(cpu(1, level), { csr, values, x, batch: 3, activation: 'relu' })
+      expect([...y]).to.deep.equal([...[Number.NaN, Number.POSITIVE_INFINITY, 0].flatMap((v) => [v, v, v])])
+    }
+  })
+
+  it('leave the columns past the next multiple of 16 alone', async () => {
+    await on(cpu(), async (w) => {
+      const { csr, values } = layerOf({ rows: 5, cols: 6, links: 12, batch: 0 }, 6)
+      const output = w.batch(5, 200, new Float32Array(200 * 5).fill(3))
+      const operands = { weights: w.matrix(csr), values: w.floats(values), input: w.batch(6, 200, numbers(40 * 6, 7)), output }
+      await w.run([['spmm', operands]], { batch: 200, columns: 40 })
+      expect([...(await output.read(200)).subarray(48 * 5)]).to.deep.equal(new Array(152 * 5).fill(3))
+    })
+  })
+
+  // Two layers, relu between them, and the loss sum of g * y: everything that training asks of the three products.
+  it('have the gradients that differences of the loss have', async () => {
+    const batch = 21
+    const [inputs, hidden, outputs] = [9, 13, 7]
+    const first = layerOf({ rows: hidden, cols: inputs, links: 50, batch }, 70)
+    const second = layerOf({ rows: outputs, cols: hidden, links: 40, batch }, 80)
+    const x = numbers(batch * inputs, 90)
+    const g = numbers(batch * outputs, 91)
+    const point = { x: Float64Array.from(x), w1: Float64Array.from(first.values), b1: Float64Array.from(first.bias), w2: Float64Array.from(second.values) }
+    const loss = () => {
+      const h = forward(first.csr, point.w1, point.b1, point.x, batch, 'relu').value
+      return forward(second.csr, point.w2, second.bias, h, batch).value.reduce((sum, y, i) => sum + y * g[i], 0)
+    }
+    const actual = await on(cpu(), async (w) => {
+      const [a, b] = [w.matrix(first.csr), w.matrix(second.csr)]
+      const [w1, w2, dw1, dw2, db1] = [w.floats(first.values), w.floats(second.values), w.floats(50), w.floats(40), w.floats(hidden)]
+      const [input, h, y] = [w.batch(inputs, batch, x), w.batch(hidden, batch), w.batch(outputs, batch)]
+      const [dx, dh, dy] = [w.batch(inputs, batch), w.batch(hidden, batch), w.batch(outputs, batch, g)]
+      await w.run(
+        [
+          ['spmm', { weights: a, values: w1, bias: w.floats(first.bias), input, output: h, activation: 'relu' }],
+          ['spmm', { weights: b, values: w2, bias: w.floats(second.bias), input: h, output: y }],
+          ['spmmTransposed', { weights: b, values: w2, outputGradient: dy, inputGradient: dh, input: h, activation: 'relu' }],
+          ['sddmm', { pattern: b, outputGradient: dy, input: h, gradient: dw2 }],
+          ['spmmTransposed', { weights: a, values: w1, outputGradient: dh, inputGradient: dx }],
+          ['sddmm', { pattern: a, outputGradient: dh, input, gradient: dw1, biasGradient: db1 }],
+        ],
+        { batch },
+      )
+      return { x: await dx.read(), w1: await dw1.read(), b1: await db1.read(), w2: await dw2.read() }
+    })
+    for (const name of ['x', 'w1', 'b1', 'w2'] as const) expectNear(actual[name], numericalGradient(loss, point[name]), name, 1e-5)
+    // The reference's own gradient agrees too: it is the one that the other tests compare with.
+    const h = forward(second.csr, point.w2, undefined, new Float64Array(batch * hidden), batch).value
+    expect(h.every((v) => v === 0)).to.equal(true)
+    const hiddenValues = forward(first.csr, point.w1, point.b1, point.x, batch, 'relu').value
+    expectNear(gradients(second.csr, g, hiddenValues, batch).values.value, numericalGradient(loss, point.w2), 'reference', 1e-7)
+  })
+
+  it('refuse operands that do not fit, and work afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const { csr, values, bias } = layerOf({ rows: 5, cols: 6, links: 12, batch: 0 }, 8)
+      const x = numbers(8 * 6, 9)
+      const program = w.program({ batch: 8 })
+      const [weights, buffer, input, output] = [w.matrix(csr), w.floats(values), w.batch(6, 8, x), w.batch(5, 8)]
+      const other = w.own(new Workspace(cpu(2)))
+      const gone = w.floats(12)
+      gone.dispose()
+      const goneBatch = w.batch(6, 8)
+      goneBatch.dispose()
+      const goneMatrix = w.matrix(csr)
+      goneMatrix.dispose()
+      await expectOnlyGoodOperands(
+        program,
+        'spmm',
+        { weights, values: buffer, bias: w.floats(bias), input, output },
+        {
+          'too few inputs': [{ input: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+          'too many outputs': [{ output: w.batch(6, 8) }, 'INVALID_ARGUMENT'],
+          'another capacity': [{ output: w.batch(5, 9) }, 'INVALID_ARGUMENT'],
+          'too few values': [{ values: w.floats(11) }, 'INVALID_ARGUMENT'],
+          'a short bias': [{ bias: w.floats(4) }, 'INVALID_ARGUMENT'],
+          'no values': [{ values: undefined }, 'INVALID_ARGUMENT'],
+          'no weights': [{ weights: undefined }, 'INVALID_ARGUMENT'],
+          'a tensor as weights': [{ weights: buffer }, 'INVALID_ARGUMENT'],
+          'a tensor as input': [{ input: buffer }, 'INVALID_ARGUMENT'],
+          'a number as values': [{ values: 3 }, 'INVALID_ARGUMENT'],
+          'an unknown activation': [{ activation: 'tanh' }, 'INVALID_ARGUMENT'],
+          'values of another device': [{ values: other.floats(values) }, 'INVALID_ARGUMENT'],
+          'weights of another device': [{ weights: other.matrix(csr) }, 'INVALID_ARGUMENT'],
+          'a batch of another device': [{ input: other.batch(6, 8) }, 'INVALID_ARGUMENT'],
+          'disposed values': [{ values: gone }, 'DISPOSED'],
+          'disposed weights': [{ weights: goneMatrix }, 'DISPOSED'],
+          'a disposed batch': [{ input: goneBatch }, 'DISPOSED'],
+        },
+      )
+      await expectOnlyGoodOperands(
+        program,
+        'spmmTransposed',
+        { weights, values: buffer, outputGradient: output, inputGradient: input, input, activation: 'relu' },
+        {
+          'too few inputs': [{ inputGradient: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+          'too few outputs': [{ outputGradient: w.batch(4, 8) }, 'INVALID_ARGUMENT'],
+          'another input': [{ input: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+          'no input for relu': [{ input: undefined }, 'INVALID_ARGUMENT'],
+          'too few values': [{ values: w.floats(11) }, 'INVALID_ARGUMENT'],
+        },
+      )
+      await program.replay(1)
+      expectClose(await output.read(), forward(csr, values, bias, x, 8), 'the good one')
+    })
+  })
+})

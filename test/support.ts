@@ -1,0 +1,302 @@
+/** What the tests share: random layers and batches, CPU devices of every level, memory that is given back, and the comparisons. */
+import { expect } from 'chai'
+import { Device } from '../lib/device.js'
+import { type ErrorCode, HebbError } from '../lib/error.js'
+import { type Operands, Program } from '../lib/program.js'
+import { Activations, type PlainCsr, SparseMatrix, Tensor, type TensorType, type TypedArrayOf } from '../lib/tensor.js'
+import type { Numbers, Sums } from './reference.js'
+
+/** Allowed rounding, in units of the sum of the terms' magnitudes. */
+export const ROUNDING = 2e-6
+
+/** A statistical test fails when its p-value is below this: with fresh seeds one in a million would fail although all is well. */
+export const FALSE_ALARM = 1e-6
+
+// Random data
+
+/** Uniform numbers in [0, 1) from a seed (mulberry32). */
+export function random(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** `length` floats, uniform in [from, to). */
+export function numbers(length: number, seed: number, from = -1, to = 1): Float32Array {
+  const next = random(seed)
+  return Float32Array.from({ length }, () => from + (to - from) * next())
+}
+
+/** `count` distinct numbers of [0, range), ascending. */
+export function subset(count: number, range: number, seed: number): number[] {
+  const next = random(seed)
+  const all = Array.from({ length: range }, (_, i) => i)
+  for (let i = 0; i < count; ++i) {
+    const j = i + Math.floor(next() * (range - i))
+    ;[all[i], all[j]] = [all[j], all[i]]
+  }
+  return all.slice(0, count).sort((a, b) => a - b)
+}
+
+/** Links by their cells (row * cols + col). */
+export function csrOf(rows: number, cols: number, cells: Iterable<number>): PlainCsr {
+  const sorted = [...cells].sort((a, b) => a - b)
+  const rowOffsets = new Int32Array(rows + 1)
+  for (const cell of sorted) ++rowOffsets[Math.floor(cell / cols) + 1]
+  for (let row = 0; row < rows; ++row) rowOffsets[row + 1] += rowOffsets[row]
+  return { rows, cols, rowOffsets, columnIndices: Int32Array.from(sorted, (cell) => cell % cols) }
+}
+
+/** The cells (row * cols + col) of the links, in their order. */
+export function cellsOf({ rows, cols, rowOffsets, columnIndices }: PlainCsr): number[] {
+  const cells: number[] = []
+  for (let row = 0; row < rows; ++row) for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) cells.push(row * cols + columnIndices[k])
+  return cells
+}
+
+export function randomCsr(rows: number, cols: number, links: number, seed: number): PlainCsr {
+  return csrOf(rows, cols, subset(links, rows * cols, seed))
+}
+
+export interface Shape {
+  readonly rows: number
+  readonly cols: number
+  readonly links: number
+  readonly batch: number
+}
+
+/** Sizes at which kernels may go wrong: no link, one link, all links, empty rows and columns, remainders of every vector, several panels. */
+export const shapes: readonly Shape[] = [
+  { rows: 1, cols: 1, links: 1, batch: 1 },
+  { rows: 3, cols: 4, links: 0, batch: 1 },
+  { rows: 20, cols: 25, links: 0, batch: 33 },
+  { rows: 37, cols: 61, links: 350, batch: 5 },
+  { rows: 61, cols: 37, links: 400, batch: 17 },
+  { rows: 37, cols: 61, links: 350, batch: 33 },
+  { rows: 1, cols: 64, links: 13, batch: 48 },
+  { rows: 64, cols: 1, links: 13, batch: 64 },
+  { rows: 16, cols: 16, links: 256, batch: 128 },
+  { rows: 23, cols: 19, links: 23 * 19, batch: 129 },
+  { rows: 40, cols: 30, links: 50, batch: 200 },
+  { rows: 37, cols: 61, links: 700, batch: 300 },
+]
+
+export function nameOf({ rows, cols, links, batch }: Shape): string {
+  return `${rows}x${cols}, ${links} links, batch ${batch}`
+}
+
+/** Numbers of valid columns to try for a capacity. */
+export function columnsOf(batch: number): number[] {
+  return [...new Set([batch, Math.ceil(batch / 2), Math.min(batch, 17), 1])]
+}
+
+// Devices
+
+const opened = new Map<string, Device>()
+
+/** A CPU device, opened once for all tests. */
+export function cpu(threads = 1, simd?: string): Device {
+  const key = `${threads} ${simd}`
+  let device = opened.get(key)
+  if (!device) {
+    device = new Device({ kind: 'cpu', threads, simd })
+    opened.set(key, device)
+  }
+  return device
+}
+
+after(() => {
+  for (const device of opened.values()) device.dispose()
+})
+
+/** The SIMD levels that this processor can run, the best first. */
+export const levels: readonly string[] = cpu().info.detail.split(', ')
+
+/** Runs `compute` on 1, 2 and 3 threads and expects the same bits; returns them. */
+export async function onAnyThreads<T>(compute: (device: Device) => Promise<T>): Promise<T> {
+  return sameBits(compute, [cpu(1), cpu(2), cpu(3)])
+}
+
+/** Runs `compute` at every SIMD level, and on two threads, and expects the same bits; returns them. */
+export async function atEveryLevel<T>(compute: (device: Device) => Promise<T>): Promise<T> {
+  return sameBits(compute, [...levels.map((level) => cpu(1, level)), cpu(2)])
+}
+
+async function sameBits<T>(compute: (device: Device) => Promise<T>, devices: readonly Device[]): Promise<T> {
+  const first = await compute(devices[0])
+  for (const device of devices.slice(1)) {
+    const { simd, threads } = device.info
+    expectSameBits(await compute(device), first, `${simd}, ${threads} threads`)
+  }
+  return first
+}
+
+/** Expects equal structures whose typed arrays have equal bytes, so that -0 differs from 0 and a NaN equals itself. */
+export function expectSameBits(actual: unknown, expected: unknown, where: string): void {
+  const bytes = (value: any): any => {
+    if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')
+    if (Array.isArray(value)) return value.map(bytes)
+    if (typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([name, v]) => [name, bytes(v)]))
+    return value
+  }
+  expect(JSON.stringify(bytes(actual)) === JSON.stringify(bytes(expected)), `the same bits on ${where}`).to.equal(true)
+}
+
+// Memory and programs
+
+interface RunOptions {
+  /** Columns of a full batch, and how many of them are valid (default: all). */
+  batch?: number
+  columns?: number
+  /** One row of scalars. */
+  scalars?: readonly number[]
+}
+
+/** Memory of one test on one device. */
+export class Workspace {
+  readonly device: Device
+  readonly #owned: { dispose(): void }[] = []
+
+  constructor(device: Device) {
+    this.device = device
+  }
+
+  own<T extends { dispose(): void }>(thing: T): T {
+    this.#owned.push(thing)
+    return thing
+  }
+
+  tensor<T extends TensorType>(type: T, data: number | TypedArrayOf<T>): Tensor<T> {
+    return this.own(new Tensor(this.device, type, data))
+  }
+
+  /** Floats with room for `capacity` of them; an empty array gets room for one, which no layer uses. */
+  floats(data: Numbers | number, capacity = typeof data === 'number' ? data : data.length): Tensor {
+    const all = new Float32Array(Math.max(1, capacity))
+    if (typeof data !== 'number') all.set(Float32Array.from(data))
+    return this.tensor('float32', all)
+  }
+
+  matrix(csr: PlainCsr, capacity?: number): SparseMatrix {
+    return this.own(new SparseMatrix(this.device, csr.rows, csr.cols, csr, capacity))
+  }
+
+  /**
+   * A batch that holds `data` [columns][features]. The columns up to the next multiple of 16 hold `padding`, as the contract allows; those
+   * after them hold NaN, which no operation may read.
+   */
+  batch(features: number, capacity: number, data: Numbers = [], padding = 0): Activations {
+    const activations = this.own(new Activations(this.device, features, capacity))
+    const columns = data.length / features
+    const all = new Float32Array(features * capacity).fill(Number.NaN)
+    all.fill(padding, 0, Math.min(capacity, Math.ceil(columns / 16) * 16) * features)
+    all.set(Float32Array.from(data))
+    void activations.write(all)
+    return activations
+  }
+
+  program(options: { scalars?: number; batch?: number } = {}): Program {
+    return this.own(new Program(this.device, options))
+  }
+
+  /** Records the operations, in their order, and runs them once. */
+  async run(operations: readonly (readonly [string, Operands])[], { batch = 1, columns = batch, scalars = [0] }: RunOptions = {}): Promise<Program> {
+    const program = this.program({ scalars: scalars.length, batch })
+    for (const [name, operands] of operations) program.record(name, operands)
+    await program.setScalars(scalars)
+    await program.rewind(0, columns)
+    await program.replay(1)
+    return program
+  }
+
+  dispose(): void {
+    for (const thing of this.#owned) thing.dispose()
+  }
+}
+
+/** Gives `use` a workspace and takes its memory back afterwards. */
+export async function on<T>(device: Device, use: (workspace: Workspace) => Promise<T>): Promise<T> {
+  const workspace = new Workspace(device)
+  try {
+    return await use(workspace)
+  } finally {
+    workspace.dispose()
+  }
+}
+
+/** The buffers of an update. */
+export function changesOf(workspace: Workspace, capacity: number) {
+  return {
+    keep: workspace.tensor('uint8', capacity),
+    newRows: workspace.tensor('int32', capacity),
+    newColumns: workspace.tensor('int32', capacity),
+    newCount: workspace.tensor('int32', 1),
+  }
+}
+
+// Comparisons
+
+export function expectClose(actual: Numbers, expected: Sums, what: string, tolerance = ROUNDING): void {
+  expect(actual.length, `${what}: length`).to.equal(expected.value.length)
+  for (let i = 0; i < actual.length; ++i) {
+    const error = Math.abs(actual[i] - expected.value[i])
+    if (!(error <= tolerance * expected.magnitude[i] + 1e-37)) {
+      expect.fail(`${what}: element ${i} is ${actual[i]}, expected ${expected.value[i]} within ${tolerance} of ${expected.magnitude[i]}`)
+    }
+  }
+}
+
+/** Expects numbers equal up to `tolerance`, relative to the largest of them. */
+export function expectNear(actual: Numbers, expected: Numbers, what: string, tolerance: number): void {
+  expect(actual.length, `${what}: length`).to.equal(expected.length)
+  const largest = Array.from(expected).reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+  for (let i = 0; i < actual.length; ++i) {
+    if (!(Math.abs(actual[i] - expected[i]) <= tolerance * largest)) {
+      expect.fail(`${what}: element ${i} is ${actual[i]}, expected ${expected[i]} within ${tolerance} of ${largest}`)
+    }
+  }
+}
+
+/** Expects a HebbError with this code, thrown or rejected with. */
+export async function expectRefusal(act: () => unknown, code: ErrorCode, what: string): Promise<HebbError> {
+  try {
+    await act()
+  } catch (error) {
+    if (!(error instanceof HebbError)) throw new Error(`${what}: expected a HebbError, got ${error}`, { cause: error })
+    expect(error.code, `${what}: ${error.message}`).to.equal(code)
+    expect(error.message, what).to.not.equal('')
+    return error
+  }
+  return expect.fail(`${what}: expected an error with code ${code}, got none`)
+}
+
+/** Expects record() to refuse `good` with each of the changes in `bad`, by name: [operands that differ, code]. Then records `good`. */
+export async function expectOnlyGoodOperands(
+  program: Program,
+  operation: string,
+  good: Operands,
+  bad: Record<string, readonly [Operands, ErrorCode]>,
+): Promise<void> {
+  for (const [what, [different, code]] of Object.entries(bad)) {
+    await expectRefusal(() => program.record(operation, { ...good, ...different }), code, `${operation} with ${what}`)
+  }
+  program.record(operation, good)
+}
+
+/** How often each key occurred. */
+export function tally<K>(keys: Iterable<K>): Map<K, number> {
+  const counts = new Map<K, number>()
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
+  return counts
+}
+
+/** A set of small numbers as a bit mask. */
+export function bitsOf(set: Iterable<number>): number {
+  let bits = 0
+  for (const i of set) bits |= 1 << i
+  return bits
+}
