@@ -6,7 +6,6 @@ namespace hebb::binding {
 
 struct Addon::Completion {
   Napi::Promise::Deferred deferred;
-  std::vector<Napi::Reference<Napi::Value>> inputs;
   std::function<Status()> run;  // kept so that what it holds is released here
   std::function<Napi::Value(Napi::Env)> result;
   Status status;
@@ -28,10 +27,9 @@ void Addon::closeDevices() {
   devices_.clear();
 }
 
-Napi::Value Addon::promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result, std::vector<Napi::Value> inputs) {
+Napi::Value Addon::promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result) {
   const Napi::Env env = errorClass.Env();
-  auto* completion = new Completion{Napi::Promise::Deferred::New(env), {}, std::move(run), std::move(result), {}};
-  for (const Napi::Value& input : inputs) completion->inputs.push_back(Napi::Reference<Napi::Value>::New(input, 1));
+  auto* completion = new Completion{Napi::Promise::Deferred::New(env), std::move(run), std::move(result), {}};
   const Napi::Value promise = completion->deferred.Promise();
   if (pending_++ == 0) settler_.Ref(env);
   device->enqueue({[completion] { return completion->run(); },

@@ -23,8 +23,8 @@ class Addon {
   static Addon& of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
 
   /// A promise for a job on the device's thread. `run` must not touch JavaScript; `result` makes the value, on the JavaScript thread. What both
-  /// hold is released on the JavaScript thread. `inputs` are kept alive until then.
-  Napi::Value promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result, std::vector<Napi::Value> inputs);
+  /// hold is released on the JavaScript thread.
+  Napi::Value promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result = nullptr);
 
   /// A CPU device for the functions that answer at once. Never used by a job.
   Status immediate(std::shared_ptr<Device>* out);

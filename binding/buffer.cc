@@ -51,8 +51,7 @@ Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
         const Bytes to = bytesOf(array);
         if (to.length == staging->size() && to.length) std::memcpy(to.data, staging->data(), to.length);  // none when detached meanwhile
         return array;
-      },
-      {});
+      });
 }
 
 // write(data, byteOffset): the data is copied at once and written after the jobs before it.
@@ -64,7 +63,7 @@ Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
   const Bytes from = bytesOf(info[0].As<Napi::TypedArray>());
   auto staging = std::make_shared<std::vector<uint8_t>>(from.data, from.data + length);
   return Addon::of(env).promise(
-      buffer->device(), [=] { return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length); }, nullptr, {});
+      buffer->device(), [=] { return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length); });
 }
 
 Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
@@ -109,8 +108,7 @@ Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
         result.Set("rowOffsets", array(*offsets));
         result.Set("columnIndices", array(*indices));
         return result;
-      },
-      {});
+      });
 }
 
 Napi::Value MatrixHandle::dispose(const Napi::CallbackInfo& info) {

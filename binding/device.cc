@@ -106,8 +106,7 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
         Napi::Float32Array array = keep->Value();
         if (array.ElementLength() >= staging->size()) std::copy(staging->begin(), staging->end(), array.Data());  // 0 when detached meanwhile
         return array;
-      },
-      {});
+      });
 }
 
 // writeActivations(activations, data, columns): data is [columns][features] and is copied at once.
@@ -123,7 +122,7 @@ Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
   }
   auto staging = std::make_shared<std::vector<float>>(data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
   return Addon::of(env).promise(
-      device, [=, uses = std::move(uses)] { return device->backend().writeActivations(activations, staging->data(), columns); }, nullptr, {});
+      device, [=, uses = std::move(uses)] { return device->backend().writeActivations(activations, staging->data(), columns); });
 }
 
 // dispose(): stops what runs and ends the device's thread. Its buffers go when their own handles do.

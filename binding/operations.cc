@@ -106,7 +106,7 @@ class Args {
     if (!value.IsObject()) fail(env(), std::string("Expected ") + name + " to be an object");
     return value.As<Napi::Object>();
   }
-  const Program& program() const { return program_; }
+  Program& program() const { return program_; }
   Napi::Env env() const { return object_.Env(); }
 
   template <class E>
@@ -276,13 +276,13 @@ const std::map<std::string, Maker>& makers() {
          Percolate op;
          const Napi::Array layers = a.listOf("layers"), relations = a.listOf("relations");
          for (uint32_t i = 0; i < layers.Length(); ++i) {
-           Args layer(const_cast<Program&>(a.program()), layers.Get(i).As<Napi::Object>());
+           Args layer(a.program(), layers.Get(i).As<Napi::Object>());
            const Csr links = layer.matrix("links");
            op.layers.push_back({links, layer.array<uint8_t>("keep", links.capacity)});
            a.uses.insert(a.uses.end(), layer.uses.begin(), layer.uses.end());
          }
          for (uint32_t i = 0; i < relations.Length(); ++i) {
-           Args relation(const_cast<Program&>(a.program()), relations.Get(i).As<Napi::Object>());
+           Args relation(a.program(), relations.Get(i).As<Napi::Object>());
            const LayerRelation r{relation.integer("first", 0), relation.integer("second", 0),
                                  relation.choice<LayerRelation::Kind>("kind", {{"consecutive", LayerRelation::Kind::consecutive}, {"joint", LayerRelation::Kind::joint}})};
            const auto count = static_cast<int32_t>(op.layers.size());

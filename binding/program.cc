@@ -33,7 +33,7 @@ Napi::Value ProgramHandle::setScalars(const Napi::CallbackInfo& info) {
   if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) fail(env, "Expected the scalars to be a Float64Array");
   const auto array = info[0].As<Napi::Float64Array>();
   return Addon::of(env).promise(
-      program->device(), [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] { return program->setScalars(table); }, nullptr, {});
+      program->device(), [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] { return program->setScalars(table); });
 }
 
 // rewind(samples, columns)
@@ -41,21 +41,21 @@ Napi::Value ProgramHandle::rewind(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = get(info.Env(), "program");
   const int64_t samples = integerOf(info[0], "samples", 0);
   const int32_t columns = int32Of(info[1], "columns", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->rewind(samples, columns); }, nullptr, {});
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->rewind(samples, columns); });
 }
 
 // setStep(step): the number of the next step.
 Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = get(info.Env(), "program");
   const int64_t step = integerOf(info[0], "step", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->setStep(step); }, nullptr, {});
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->setStep(step); });
 }
 
 // replay(steps)
 Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = get(info.Env(), "program");
   const int64_t steps = integerOf(info[0], "steps", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->replay(steps); }, nullptr, {});
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->replay(steps); });
 }
 
 // abort(): the replay that runs, or else the next one, ends after its step.

@@ -9,7 +9,8 @@ import type { SparseParameter } from '../nn/parameter.js'
 import { Program, type ReplayOptions } from '../program.js'
 import { Tensor } from '../tensor.js'
 import type { Method } from './method.js'
-import type { BuiltInRemove } from './remove.js'
+import type { RegrowFunction } from './regrow.js'
+import type { BuiltInRemove, RemoveFunction } from './remove.js'
 
 /** Steps of the training run that updates are laid out over. */
 export interface Plan {
@@ -56,7 +57,10 @@ export class Scheduler {
   #segments: (Program | (() => Promise<void>))[] = []
   #scores: Tensor[] = []
   #done = 0
-  #active: Program | undefined
+  /** The Program that is being recorded. */
+  #open: Program | undefined
+  /** The update that runs. */
+  #current: { update: number; scalars: Float64Array } = { update: 0, scalars: new Float64Array() }
 
   constructor(device: Device, method: Method, seed: number, parameters: readonly SparseParameter[], targets: readonly number[]) {
     this.#device = device
@@ -142,23 +146,21 @@ export class Scheduler {
     for (const scores of this.#scores) scores.dispose()
   }
 
-  #current: { update: number; scalars: Float64Array } = { update: 0, scalars: new Float64Array() }
-
   #densityOf(i: number, updates: number): (c: number) => number {
     return this.#method.density.schedule({ target: this.#targets[i] as number, updates })
   }
 
   /** The Program that the next built-in part is recorded into: the open one, or a new one after a user's function. */
   #program(): Program {
-    if (!this.#active) {
-      this.#active = new Program(this.#device, { scalars: 1 + SCALARS * this.#layers.length })
-      this.#segments.push(this.#active)
+    if (!this.#open) {
+      this.#open = new Program(this.#device, { scalars: 1 + SCALARS * this.#layers.length })
+      this.#segments.push(this.#open)
     }
-    return this.#active
+    return this.#open
   }
 
   #custom(run: () => Promise<void>): void {
-    this.#active = undefined
+    this.#open = undefined
     this.#segments.push(run)
   }
 
@@ -198,7 +200,7 @@ export class Scheduler {
     for (const { parameter, changes } of this.#layers) {
       this.#program().record('rebuild', { links: parameter.matrix, changes, arrays: parameter.arrays })
     }
-    this.#active = undefined
+    this.#open = undefined
   }
 
   /** Records the choice of the links that stay. Without decay, pruning finds nothing to do. */
@@ -252,7 +254,7 @@ export class Scheduler {
       update: this.#current.update,
       seed: this.#seed,
     }
-    const removed = await (this.#method.remove as import('./remove.js').RemoveFunction)(view, Math.max(0, count))
+    const removed = await (this.#method.remove as RemoveFunction)(view, Math.max(0, count))
     for (const place of Array.from(removed)) {
       expect(
         Number.isInteger(place) && place >= 0 && place < places.length && keep[places[place] as number] === 1,
@@ -275,7 +277,7 @@ export class Scheduler {
     const columnIndices = Int32Array.from(kept)
     const count = Math.max(0, (this.#current.scalars[scalar + TARGET] as number) - kept.length)
     const view = { rows: matrix.rows, cols: matrix.cols, rowOffsets, columnIndices, layer: parameter.layer, update: this.#current.update, seed: this.#seed }
-    const { row, col } = await (this.#method.regrow as import('./regrow.js').RegrowFunction)(view, count)
+    const { row, col } = await (this.#method.regrow as RegrowFunction)(view, count)
     const where = `in layer ${parameter.layer}`
     expect(
       row.length === count && col.length === count,

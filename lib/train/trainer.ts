@@ -1,5 +1,4 @@
-import type { Dataset } from '../data/dataset.js'
-import { dataset } from '../data/dataset.js'
+import { type Dataset, dataset } from '../data/dataset.js'
 import { Device, type DeviceOptions, type Memory } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
@@ -234,8 +233,8 @@ export class Trainer {
     try {
       await this.#ready
       if (!this.#training) await this.#measures.note()
-      const { graph } =
-        this.#training?.data === undefined && this.#training ? this.#training : this.#trainingGraph(samples, features, undefined, this.#lossOf(data))
+      const hostFed = this.#training?.data === undefined ? this.#training : undefined
+      const { graph } = hostFed ?? this.#trainingGraph(samples, features, undefined, this.#lossOf(data))
       expect(samples <= graph.batch, () => `Expected at most ${graph.batch} samples, the size of the first batch, got ${samples}`)
       const epoch = this.#plan ? Math.floor(this.#step / this.#plan.stepsPerEpoch) : 0
       if (this.#scheduler.due(this.#step)) await this.#update(options.signal)
@@ -391,7 +390,7 @@ export class Trainer {
   }
 
   #trainingGraph(batch: number, features: number, data: DeviceDataset | undefined, loss?: Loss): { data: DeviceDataset | undefined; graph: Graph } {
-    if (this.#training?.data !== data || this.#training?.graph.batch !== batch || !this.#training) {
+    if (!this.#training || this.#training.data !== data || this.#training.graph.batch !== batch) {
       this.#training?.graph.dispose()
       const graph = new Graph({
         device: this.device,
