@@ -323,10 +323,10 @@ export function ringWeights(size: number, centre: number, r: number): number[] {
 // Statistics
 
 function logGamma(x: number): number {
-  const c = [76.18009172947146, -86.50532032941677, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2, -0.5395239384953e-5]
+  const c = [76.18009172947146, -86.50532032941678, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2, -0.5395239384953e-5]
   const t = x + 5.5 - (x + 0.5) * Math.log(x + 5.5)
   const series = c.reduce((sum, coefficient, i) => sum + coefficient / (x + 1 + i), 1.000000000190015)
-  return -t + Math.log((2.5066282746310005 * series) / x)
+  return -t + Math.log((2.5066282746310007 * series) / x)
 }
 
 /** The regularised upper incomplete gamma function Q(a, x), by its series or its continued fraction. */

@@ -1,0 +1,254 @@
+import { expect } from 'chai'
+import type { Device } from '../../lib/device.js'
+import { type LossOf, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
+import { columnsOf, cpu, expectClose, expectNear, expectOnlyGoodOperands, levels, numbers, on, onAnyThreads, random, type Workspace } from '../support.js'
+
+/** loss, correct, columns, nonFiniteStep */
+const emptyTotals = Float64Array.of(0, 0, 0, -1)
+
+interface Result {
+  totals: Float64Array
+  /** [capacity][features] */
+  gradient: Float32Array
+}
+
+function crossEntropy(device: Device, classes: number, batch: number, logits: Float32Array, targets: Int32Array, training = true): Promise<Result> {
+  return on(device, async (w) => {
+    const columns = targets.length
+    const gradient = w.batch(classes, batch, new Float32Array(batch * classes).fill(9))
+    const totals = w.tensor('float64', emptyTotals)
+    const operands = {
+      logits: w.batch(classes, batch, logits, 7.5),
+      targets: targetsOf(w, targets, batch),
+      gradient: training ? gradient : undefined,
+      totals,
+    }
+    await w.run([['softmaxCrossEntropy', operands]], { batch, columns })
+    return { totals: await totals.read(), gradient: await gradient.read() }
+  })
+}
+
+/** Targets of the valid columns; the others name a class that does not exist, which must not matter. */
+function targetsOf(w: Workspace, targets: Int32Array, batch: number) {
+  const all = new Int32Array(batch).fill(-1_000_000)
+  all.set(targets)
+  return w.tensor('int32', all)
+}
+
+function squaredError(device: Device, features: number, batch: number, output: Float32Array, target: Float32Array, activation?: string): Promise<Result> {
+  return on(device, async (w) => {
+    const gradient = w.batch(features, batch, new Float32Array(batch * features).fill(9))
+    const totals = w.tensor('float64', emptyTotals)
+    const operands = { output: w.batch(features, batch, output, 7.5), target: w.batch(features, batch, target, 7.5), gradient, activation, totals }
+    await w.run([['meanSquaredError', operands]], { batch, columns: output.length / features })
+    return { totals: await totals.read(), gradient: await gradient.read() }
+  })
+}
+
+function classesOf(columns: number, classes: number, seed: number): Int32Array {
+  const next = random(seed)
+  return Int32Array.from({ length: columns }, () => Math.floor(next() * classes))
+}
+
+function expectTotals(totals: Float64Array, expected: LossOf, columns: number, what: string): void {
+  expectNear([totals[0]], [expected.loss], `${what}: loss`, 3e-6)
+  expect([totals[1], totals[2], totals[3]], what).to.deep.equal([expected.correct, columns, -1])
+}
+
+const batches = [1, 5, 17, 33, 128, 129, 200, 300]
+
+for (const level of levels) {
+  describe(`softmaxCrossEntropy at ${level}`, () => {
+    const device = cpu(1, level)
+    for (const [i, classes] of [2, 10, 47, 3, 10, 5, 62, 10].entries()) {
+      const batch = batches[i]
+      it(`is the mean of -log softmax: ${classes} classes, batch ${batch}`, async () => {
+        for (const columns of columnsOf(batch)) {
+          const logits = numbers(columns * classes, 1, -6, 6)
+          const targets = classesOf(columns, classes, 2)
+          const expected = softmaxCrossEntropy(logits, targets, classes, columns)
+          const { totals, gradient } = await crossEntropy(device, classes, batch, logits, targets)
+          expectTotals(totals, expected, columns, `${columns} columns`)
+          const magnitude = expected.gradient.map((g, j) => (targets[Math.floor(j / classes)] === j % classes ? g + 2 / columns : g))
+          expectClose(gradient.slice(0, columns * classes), { value: expected.gradient, magnitude }, `${columns} columns`, 4e-6)
+          const padding = gradient.slice(columns * classes, Math.min(batch, Math.ceil(columns / 16) * 16) * classes)
+          expect(
+            padding.every((g) => g === 0),
+            'no gradient in the padding',
+          ).to.equal(true)
+          const evaluated = await crossEntropy(device, classes, batch, logits, targets, false)
+          expect([...evaluated.totals]).to.deep.equal([...totals])
+          expect(evaluated.gradient.every((g) => g === 9)).to.equal(true)
+        }
+      })
+    }
+
+    it('is accurate for large and lopsided logits', async () => {
+      const logits = Float32Array.of(1e4, 0, -1e4, 80, 79.5, -3e38, -87, -88, -100, 0, 0, 0, 30, -30, -60)
+      const targets = Int32Array.of(0, 1, 0, 2, 1)
+      const expected = softmaxCrossEntropy(logits, targets, 3, 5)
+      const { totals, gradient } = await crossEntropy(device, 3, 5, logits, targets)
+      expectTotals(totals, expected, 5, 'loss')
+      expectNear(gradient, expected.gradient, 'gradient', 1e-6)
+    })
+
+    it('does not mind a class that is impossible', async () => {
+      const logits = Float32Array.of(Number.NEGATIVE_INFINITY, 1, 2)
+      const expected = softmaxCrossEntropy(logits, [1], 3, 1)
+      const { totals, gradient } = await crossEntropy(device, 3, 1, logits, Int32Array.of(1))
+      expectTotals(totals, expected, 1, 'loss')
+      expectNear(gradient, expected.gradient, 'gradient', 1e-6)
+    })
+  })
+
+  describe(`meanSquaredError at ${level}`, () => {
+    const device = cpu(1, level)
+    for (const [i, features] of [1, 61, 3, 37, 2, 19, 10, 5].entries()) {
+      const batch = batches[i]
+      it(`is the mean of squares: ${features} features, batch ${batch}`, async () => {
+        for (const columns of columnsOf(batch)) {
+          const target = numbers(columns * features, 3)
+          for (const activation of [undefined, 'relu']) {
+            const output = numbers(columns * features, 4).map((v) => (activation ? Math.max(0, v) : v))
+            const expected = meanSquaredError(output, target, features, columns, activation)
+            const { totals, gradient } = await squaredError(device, features, batch, output, target, activation)
+            expectTotals(totals, expected, columns, `${columns} columns, ${activation}`)
+            const magnitude = expected.gradient.map((g, j) => (g === 0 ? 0 : ((Math.abs(output[j]) + Math.abs(target[j])) * 2) / (features * columns)))
+            expectClose(gradient.slice(0, columns * features), { value: expected.gradient, magnitude }, `${columns} columns, ${activation}`, 4e-7)
+            const padding = gradient.slice(columns * features, Math.min(batch, Math.ceil(columns / 16) * 16) * features)
+            expect(
+              padding.every((g) => g === 0),
+              'no gradient in the padding',
+            ).to.equal(true)
+          }
+        }
+      })
+    }
+  })
+}
+
+describe('losses', () => {
+  it('give the same bits on any number of threads', async () => {
+    const logits = numbers(300 * 100, 1, -5, 5)
+    await onAnyThreads((device) => crossEntropy(device, 100, 300, logits, classesOf(300, 100, 2)))
+    const output = numbers(300 * 200, 3)
+    await onAnyThreads((device) => squaredError(device, 200, 300, output, numbers(300 * 200, 4)))
+  })
+
+  it('have the gradients that differences of the loss have', async () => {
+    const logits = numbers(12 * 7, 5, -3, 3)
+    const targets = classesOf(12, 7, 6)
+    const point = Float64Array.from(logits)
+    const slope = numericalGradient(() => softmaxCrossEntropy(point, targets, 7, 12).loss / 12, point)
+    expectNear((await crossEntropy(cpu(), 7, 12, logits, targets)).gradient, slope, 'cross-entropy', 1e-5)
+
+    const target = numbers(12 * 7, 7)
+    const squares = numericalGradient(() => meanSquaredError(point, target, 7, 12).loss / 12, point)
+    expectNear((await squaredError(cpu(), 7, 12, logits, target)).gradient, squares, 'mean squared error', 1e-5)
+    const rectified = logits.map((v) => Math.max(0, v))
+    const through = numericalGradient(
+      () =>
+        meanSquaredError(
+          point.map((v) => Math.max(0, v)),
+          target,
+          7,
+          12,
+        ).loss / 12,
+      point,
+    )
+    expectNear((await squaredError(cpu(), 7, 12, rectified, target, 'relu')).gradient, through, 'mean squared error after relu', 1e-5)
+  })
+
+  it('add up over steps, and note the first step that was not finite', async () => {
+    await on(cpu(), async (w) => {
+      const logits = w.batch(3, 4, numbers(12, 8))
+      const program = w.program({ batch: 4 })
+      const totals = w.tensor('float64', emptyTotals)
+      program.record('softmaxCrossEntropy', { logits, targets: w.tensor('int32', Int32Array.of(0, 1, 2, 0)), totals })
+      await program.setStep(100)
+      await program.replay(3)
+      const { loss, correct } = softmaxCrossEntropy(numbers(12, 8), [0, 1, 2, 0], 3, 4)
+      let read = await totals.read()
+      expectNear([read[0]], [3 * loss], 'three times the loss', 3e-6)
+      expect([...read.slice(1)]).to.deep.equal([3 * correct, 12, -1])
+      await logits.write(Float32Array.of(0, 0, 0, 1, Number.NaN, 1, 0, 0, 0, 0, 0, 0))
+      await program.replay(2)
+      read = await totals.read()
+      expect(read[0]).to.be.NaN
+      expect([...read.slice(2)]).to.deep.equal([20, 103])
+    })
+  })
+
+  it('note an infinite squared error', async () => {
+    const { totals } = await squaredError(cpu(), 2, 2, Float32Array.of(1, 2, Number.POSITIVE_INFINITY, 0), new Float32Array(4))
+    expect([totals[0], totals[3]]).to.deep.equal([Number.POSITIVE_INFINITY, 0])
+  })
+
+  it('do not count a column of NaN as right', async () => {
+    const { totals } = await crossEntropy(cpu(), 3, 2, new Float32Array(6).fill(Number.NaN), Int32Array.of(0, 1))
+    expect(totals[1]).to.equal(0)
+  })
+
+  it('take the first of equal logits as the class', async () => {
+    for (const level of levels) {
+      const { totals } = await crossEntropy(cpu(1, level), 3, 3, new Float32Array(9).fill(2), Int32Array.of(0, 1, 2))
+      expect(totals[1]).to.equal(1)
+    }
+  })
+
+  it('refuse operands that do not fit, and work afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch: 8 })
+      const totals = w.tensor('float64', 4)
+      const gone = w.tensor('float64', 4)
+      gone.dispose()
+      const good = { logits: w.batch(3, 8, numbers(24, 1)), targets: w.tensor('int32', 8), gradient: w.batch(3, 8), totals }
+      await expectOnlyGoodOperands(program, 'softmaxCrossEntropy', good, {
+        'too few targets': [{ targets: w.tensor('int32', 7) }, 'INVALID_ARGUMENT'],
+        'no targets': [{ targets: undefined }, 'INVALID_ARGUMENT'],
+        'a gradient of another shape': [{ gradient: w.batch(4, 8) }, 'INVALID_ARGUMENT'],
+        'a gradient of another capacity': [{ gradient: w.batch(3, 9) }, 'INVALID_ARGUMENT'],
+        'short totals': [{ totals: w.tensor('float64', 3) }, 'INVALID_ARGUMENT'],
+        'disposed totals': [{ totals: gone }, 'DISPOSED'],
+      })
+      await expectOnlyGoodOperands(
+        program,
+        'meanSquaredError',
+        { output: good.logits, target: w.batch(3, 8, numbers(24, 2)), totals },
+        {
+          'a target of another shape': [{ target: w.batch(2, 8) }, 'INVALID_ARGUMENT'],
+          'a gradient of another shape': [{ gradient: w.batch(2, 8) }, 'INVALID_ARGUMENT'],
+          'short totals': [{ totals: w.tensor('float64', 3) }, 'INVALID_ARGUMENT'],
+          'an unknown activation': [{ activation: 'sigmoid' }, 'INVALID_ARGUMENT'],
+        },
+      )
+      await program.replay(1)
+      expect((await totals.read())[2]).to.equal(16)
+    })
+  })
+
+  // With more columns than fit, the operations would read and write past their buffers.
+  it("refuse batches that are smaller than the program's", async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch: 64 })
+      const totals = w.tensor('float64', 4)
+      const targets = w.tensor('int32', 64)
+      await expectOnlyGoodOperands(
+        program,
+        'softmaxCrossEntropy',
+        { logits: w.batch(3, 64), targets, totals },
+        {
+          'room for 16 of 64 columns': [{ logits: w.batch(3, 16) }, 'INVALID_ARGUMENT'],
+        },
+      )
+      await expectOnlyGoodOperands(
+        program,
+        'meanSquaredError',
+        { output: w.batch(3, 64), target: w.batch(3, 64), totals },
+        {
+          'room for 16 of 64 columns': [{ output: w.batch(3, 16), target: w.batch(3, 16) }, 'INVALID_ARGUMENT'],
+        },
+      )
+    })
+  })
+})

@@ -1,0 +1,355 @@
+import { expect } from 'chai'
+import type { Device } from '../../lib/device.js'
+import type { Operands, Program } from '../../lib/program.js'
+import type { PlainCsr } from '../../lib/tensor.js'
+import { gradients, type Sums } from '../reference.js'
+import { cpu, expectClose, expectOnlyGoodOperands, expectSameBits, levels, numbers, on, onAnyThreads, randomCsr, Workspace } from '../support.js'
+
+interface Rule {
+  momentum: number
+  weightDecay: number
+}
+
+const rules: Rule[] = [
+  { momentum: 0, weightDecay: 0 },
+  { momentum: 0.9, weightDecay: 0 },
+  { momentum: 0, weightDecay: 5e-4 },
+  { momentum: 0.9, weightDecay: 0.1 },
+]
+
+/** PyTorch's SGD, in double precision: g += decay w; m = momentum m + g; w -= rate m. */
+function step(values: ArrayLike<number>, velocity: ArrayLike<number>, gradient: ArrayLike<number>, rate: number, { momentum, weightDecay }: Rule) {
+  const n = values.length
+  const m: Sums = { value: new Float64Array(n), magnitude: new Float64Array(n) }
+  const w: Sums = { value: new Float64Array(n), magnitude: new Float64Array(n) }
+  for (let i = 0; i < n; ++i) {
+    m.value[i] = momentum * velocity[i] + gradient[i] + weightDecay * values[i]
+    m.magnitude[i] = Math.abs(momentum * velocity[i]) + Math.abs(gradient[i]) + Math.abs(weightDecay * values[i])
+    w.value[i] = values[i] - rate * m.value[i]
+    w.magnitude[i] = Math.abs(values[i]) + rate * m.magnitude[i]
+  }
+  return { values: w, velocity: m }
+}
+
+describe('sgd', () => {
+  for (const count of [1, 3, 4, 5, 31, 1000]) {
+    it(`is PyTorch's step for ${count} parameters`, async () => {
+      const [values, velocity, gradient] = [numbers(count, 1), numbers(count, 2), numbers(count, 3)]
+      for (const level of levels) {
+        for (const rule of rules) {
+          await on(cpu(1, level), async (w) => {
+            const [v, m] = [w.floats(values), w.floats(velocity)]
+            const operands = { count, values: v, gradient: w.floats(gradient), velocity: rule.momentum ? m : undefined, learningRate: 0, ...rule }
+            await w.run([['sgd', operands]], { scalars: [0.025] })
+            const expected = step(values, rule.momentum ? velocity : new Float32Array(count), gradient, 0.025, rule)
+            const what = `${level}, ${JSON.stringify(rule)}`
+            expectClose(await v.read(), expected.values, what, 3e-7)
+            if (rule.momentum) expectClose(await m.read(), expected.velocity, what, 3e-7)
+            else expect(await m.read(), what).to.deep.equal(velocity)
+          })
+        }
+      }
+    })
+  }
+
+  it('changes the elements in use alone', async () => {
+    await on(cpu(), async (w) => {
+      const csr = randomCsr(7, 9, 22, 4)
+      const [values, velocity] = [w.floats(numbers(30, 5)), w.floats(numbers(30, 6))]
+      const operands = { pattern: w.matrix(csr, 30), values, velocity, gradient: w.floats(numbers(30, 7)), learningRate: 0, momentum: 0.9, weightDecay: 0.1 }
+      await w.run([['sgd', operands]], { scalars: [0.5] })
+      expect((await values.read()).slice(22)).to.deep.equal(numbers(30, 5).slice(22))
+      expect((await velocity.read()).slice(22)).to.deep.equal(numbers(30, 6).slice(22))
+      expectClose((await values.read()).slice(0, 22), sliced(step(numbers(30, 5), numbers(30, 6), numbers(30, 7), 0.5, rules[3]).values, 22), 'in use', 3e-7)
+    })
+  })
+
+  it("takes each step's rate from the scalar table", async () => {
+    await on(cpu(), async (w) => {
+      const values = w.floats([0])
+      const program = w.program({ scalars: 2 })
+      program.record('sgd', { count: 1, values, gradient: w.floats([1]), learningRate: 1 })
+      await program.setScalars([100, 1, 100, 0.25, 100, 4])
+      const seen: number[] = []
+      for (let i = 0; i < 5; ++i) {
+        await program.replay(1)
+        seen.push((await values.read())[0])
+      }
+      expect(seen).to.deep.equal([-1, -1.25, -5.25, -9.25, -13.25])
+    })
+  })
+
+  it('gives the same bits on any number of threads', async () => {
+    const count = 50_003
+    await onAnyThreads((device) =>
+      on(device, async (w) => {
+        const [values, velocity] = [w.floats(numbers(count, 1)), w.floats(numbers(count, 2))]
+        await w.run([['sgd', { count, values, velocity, gradient: w.floats(numbers(count, 3)), learningRate: 0, ...rules[3] }]], { scalars: [0.1] })
+        return [await values.read(), await velocity.read()]
+      }),
+    )
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program()
+      const other = w.own(new Workspace(cpu(2)))
+      const gone = w.floats(12)
+      gone.dispose()
+      const values = w.floats(12)
+      await expectOnlyGoodOperands(
+        program,
+        'sgd',
+        { count: 12, values, gradient: w.floats(new Float32Array(12).fill(1)), learningRate: 0 },
+        {
+          'too few values': [{ values: w.floats(11) }, 'INVALID_ARGUMENT'],
+          'a small gradient': [{ gradient: w.floats(11) }, 'INVALID_ARGUMENT'],
+          'a small velocity': [{ velocity: w.floats(11), momentum: 0.5 }, 'INVALID_ARGUMENT'],
+          'momentum without velocity': [{ momentum: 0.5 }, 'INVALID_ARGUMENT'],
+          'a pattern with more links': [{ pattern: w.matrix(randomCsr(4, 4, 13, 1)) }, 'INVALID_ARGUMENT'],
+          'a scalar that the program lacks': [{ learningRate: 1 }, 'INVALID_ARGUMENT'],
+          'no rate': [{ learningRate: undefined }, 'INVALID_ARGUMENT'],
+          'a momentum of NaN': [{ momentum: Number.NaN }, 'INVALID_ARGUMENT'],
+          'values of another device': [{ values: other.floats(12) }, 'INVALID_ARGUMENT'],
+          'disposed values': [{ values: gone }, 'DISPOSED'],
+        },
+      )
+      await program.setScalars([2])
+      await program.replay(1)
+      expect([...(await values.read())]).to.deep.equal(new Array(12).fill(-2))
+    })
+  })
+})
+
+function sliced({ value, magnitude }: Sums, length: number): Sums {
+  return { value: value.slice(0, length), magnitude: magnitude.slice(0, length) }
+}
+
+/** A sparse layer with everything that training it needs. */
+class Trained {
+  readonly w: Workspace
+  readonly program: Program
+  readonly csr: PlainCsr
+  readonly batch: number
+  readonly dy: Float32Array
+  readonly x: Float32Array
+  readonly operands: Record<'pattern' | 'outputGradient' | 'input' | 'values' | 'velocity' | 'gradient' | 'bias' | 'biasVelocity' | 'biasGradient', any>
+
+  constructor(device: Device, csr: PlainCsr, batch: number, columns = batch) {
+    const { rows, cols } = csr
+    const links = csr.columnIndices.length
+    const w = new Workspace(device)
+    this.w = w
+    this.csr = csr
+    this.batch = batch
+    this.dy = numbers(columns * rows, 1)
+    this.x = numbers(columns * cols, 2)
+    this.program = w.program({ batch, scalars: 2 })
+    void this.program.rewind(0, columns)
+    void this.program.setScalars([0.05, 0.02, 0.04, 0.01])
+    this.operands = {
+      pattern: w.matrix(csr),
+      outputGradient: w.batch(rows, batch, this.dy),
+      input: w.batch(cols, batch, this.x),
+      values: w.floats(numbers(links, 3)),
+      velocity: w.floats(numbers(links, 4)),
+      gradient: w.floats(links),
+      bias: w.floats(numbers(rows, 5)),
+      biasVelocity: w.floats(numbers(rows, 6)),
+      biasGradient: w.floats(rows),
+    }
+  }
+
+  product(different: Operands = {}): void {
+    const { pattern, outputGradient, input, gradient, biasGradient } = this.operands
+    this.program.record('sddmm', { pattern, outputGradient, input, gradient, biasGradient, ...different })
+  }
+
+  stepValues(rule: Rule = rules[3], different: Operands = {}): void {
+    const { pattern, values, velocity, gradient } = this.operands
+    this.program.record('sgd', { pattern, values, gradient, velocity: rule.momentum ? velocity : undefined, learningRate: 0, ...rule, ...different })
+  }
+
+  stepBias(rule: Rule = rules[3]): void {
+    const { bias, biasVelocity, biasGradient } = this.operands
+    const velocity = rule.momentum ? biasVelocity : undefined
+    this.program.record('sgd', { count: this.csr.rows, values: bias, gradient: biasGradient, velocity, learningRate: 1, ...rule })
+  }
+
+  /** Something else that reads the gradients, and changes nothing. */
+  readGradients(): void {
+    const { gradient, biasGradient } = this.operands
+    const links = Math.max(1, this.csr.columnIndices.length)
+    this.program.record('sgd', { count: links, values: this.w.floats(links), gradient, learningRate: 0 })
+    this.program.record('sgd', { count: this.csr.rows, values: this.w.floats(this.csr.rows), gradient: biasGradient, learningRate: 0 })
+  }
+
+  async state(): Promise<Float32Array[]> {
+    const { values, velocity, bias, biasVelocity } = this.operands
+    return Promise.all([values, velocity, bias, biasVelocity].map((tensor) => tensor.read()))
+  }
+}
+
+describe('sddmm and sgd', () => {
+  async function trained<T>(device: Device, csr: PlainCsr, batch: number, use: (t: Trained) => Promise<T>, columns = batch): Promise<T> {
+    const t = new Trained(device, csr, batch, columns)
+    try {
+      return await use(t)
+    } finally {
+      t.w.dispose()
+    }
+  }
+
+  const sizes = [
+    { rows: 1, cols: 1, links: 1, batch: 1, columns: 1 },
+    { rows: 3, cols: 3, links: 0, batch: 4, columns: 4 },
+    { rows: 37, cols: 61, links: 350, batch: 33, columns: 33 },
+    { rows: 23, cols: 19, links: 23 * 19, batch: 129, columns: 129 },
+    { rows: 210, cols: 170, links: 3501, batch: 300, columns: 300 },
+    { rows: 37, cols: 61, links: 350, batch: 300, columns: 50 },
+  ]
+
+  for (const { rows, cols, links, batch, columns } of sizes) {
+    it(`give the same bits fused and not, at every level and on any threads: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
+      const csr = randomCsr(rows, cols, links, 7)
+      for (const device of [...levels.map((level) => cpu(1, level)), cpu(3)]) {
+        for (const rule of rules) {
+          const run = (fused: boolean) =>
+            trained(
+              device,
+              csr,
+              batch,
+              async (t) => {
+                t.product()
+                if (!fused) t.readGradients()
+                t.stepValues(rule)
+                t.stepBias(rule)
+                await t.program.replay(3)
+                expect(t.program.operationCount).to.equal(fused ? 2 : 6)
+                return t.state()
+              },
+              columns,
+            )
+          expectSameBits(await run(true), await run(false), `${device.info.simd}, ${device.info.threads} threads, ${JSON.stringify(rule)}`)
+        }
+      }
+    })
+  }
+
+  const csr = randomCsr(13, 17, 60, 8)
+
+  it('are fused in either order, and when only the values or only the bias are stepped', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      t.product()
+      t.stepBias()
+      t.stepValues()
+      await t.program.replay(1)
+      expect(t.program.operationCount).to.equal(2)
+    })
+    for (const part of ['stepValues', 'stepBias'] as const) {
+      await trained(cpu(), csr, 20, async (t) => {
+        t.product()
+        t[part]()
+        await t.program.replay(1)
+        expect(t.program.operationCount, part).to.equal(2)
+        const expected = gradients(csr, t.dy, t.x, 20)
+        // The gradient that no optimizer takes is there for the user.
+        if (part === 'stepValues') expectClose(await t.operands.biasGradient.read(), expected.bias, 'bias')
+        else expectClose(await t.operands.gradient.read(), expected.values, 'values')
+      })
+    }
+  })
+
+  it('compute the step of PyTorch when fused', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      t.product()
+      t.stepValues()
+      t.stepBias()
+      await t.program.replay(1)
+      const [values, velocity, bias] = await t.state()
+      const g = gradients(csr, t.dy, t.x, 20)
+      const widened = (s: Sums, of: Sums, rate: number): Sums => ({ value: s.value, magnitude: s.magnitude.map((m, i) => m + rate * of.magnitude[i]) })
+      const forValues = step(numbers(60, 3), numbers(60, 4), g.values.value, 0.05, rules[3])
+      expectClose(values, widened(forValues.values, g.values, 0.05), 'values')
+      expectClose(velocity, widened(forValues.velocity, g.values, 1), 'velocity')
+      expectClose(bias, widened(step(numbers(13, 5), numbers(13, 6), g.bias.value, 0.02, rules[3]).values, g.bias, 0.02), 'bias')
+    })
+  })
+
+  it('are not fused when the gradient is accumulated', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      t.product({ accumulate: true })
+      t.stepValues()
+      t.stepBias()
+      await t.program.replay(2)
+      expect(t.program.operationCount).to.equal(4)
+      const once = gradients(csr, t.dy, t.x, 20).values
+      expectClose(await t.operands.gradient.read(), { value: once.value.map((g) => 2 * g), magnitude: once.magnitude.map((g) => 2 * g) }, 'twice')
+    })
+  })
+
+  it('are not fused when two products add up', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      t.product()
+      t.product({ accumulate: true })
+      t.stepValues()
+      await t.program.replay(1)
+      expect(t.program.operationCount).to.equal(4)
+    })
+  })
+
+  it('are not fused when the values are read in between, by a product that must see the old ones', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      const { pattern, values, input } = t.operands
+      const output = t.w.batch(13, 20)
+      t.product()
+      t.program.record('spmm', { weights: pattern, values, input, output })
+      t.stepValues()
+      await t.program.replay(1)
+      expect(t.program.operationCount).to.equal(4)
+      const withOldValues = await output.read()
+      await trained(cpu(), csr, 20, async (alone) => {
+        const expected = alone.w.batch(13, 20)
+        alone.program.record('spmm', { weights: alone.operands.pattern, values: alone.operands.values, input: alone.operands.input, output: expected })
+        await alone.program.replay(1)
+        expectSameBits(withOldValues, await expected.read(), 'the old values')
+      })
+    })
+  })
+
+  it('are not fused across operations on the topology', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      const { pattern, values } = t.operands
+      const [keep, scores] = [t.w.tensor('uint8', 60), t.w.floats(60)]
+      t.product()
+      t.program.record('importance', { links: pattern, values, keep, rule: 'magnitude', scores })
+      t.stepValues()
+      await t.program.replay(1)
+      expect(t.program.operationCount).to.equal(4)
+    })
+  })
+
+  it('are not fused when the step comes first: it takes the gradient of the step before', async () => {
+    const run = (device: Device) =>
+      trained(device, csr, 20, async (t) => {
+        t.stepValues(rules[0])
+        t.product()
+        await t.program.replay(1)
+        expect(t.program.operationCount).to.equal(3)
+        expect((await t.state())[0]).to.deep.equal(numbers(60, 3))
+        await t.program.replay(1)
+        return t.state()
+      })
+    const [values] = await run(cpu())
+    expect(values).to.not.deep.equal(numbers(60, 3))
+  })
+
+  it('are not fused when the optimizer steps another number of parameters', async () => {
+    await trained(cpu(), csr, 20, async (t) => {
+      t.product()
+      t.stepValues(rules[0], { pattern: undefined, count: 5 })
+      await t.program.replay(1)
+      expectSameBits((await t.state())[0].slice(5), numbers(60, 3).slice(5), 'the elements that the optimizer leaves')
+    })
+  })
+})

@@ -1,0 +1,123 @@
+import type { Device } from '../../lib/device.js'
+import type { PlainCsr } from '../../lib/tensor.js'
+import { forward, gradients, numericalGradient } from '../reference.js'
+import {
+  columnsOf,
+  cpu,
+  expectClose,
+  expectNear,
+  expectOnlyGoodOperands,
+  levels,
+  nameOf,
+  numbers,
+  on,
+  onAnyThreads,
+  randomCsr,
+  shapes,
+  Workspace,
+} from '../support.js'
+
+interface Case {
+  csr: PlainCsr
+  /** [columns][outputs] and [columns][inputs], of a capacity of `batch` columns. */
+  dy: Float32Array
+  x: Float32Array
+  batch: number
+  /** What the gradients are added to. */
+  initial?: { values: Float32Array; bias: Float32Array } | undefined
+  withoutBias?: boolean
+}
+
+function sddmm(device: Device, { csr, dy, x, batch, initial, withoutBias }: Case): Promise<{ values: Float32Array; bias: Float32Array }> {
+  return on(device, async (w) => {
+    const links = csr.columnIndices.length
+    const columns = x.length / csr.cols
+    const gradient = w.floats(initial?.values ?? new Float32Array(links).fill(Number.NaN))
+    const biasGradient = w.floats(initial?.bias ?? new Float32Array(csr.rows).fill(Number.NaN))
+    const operands = {
+      pattern: w.matrix(csr),
+      outputGradient: w.batch(csr.rows, batch, dy),
+      input: w.batch(csr.cols, batch, x, 7.5),
+      gradient,
+      biasGradient: withoutBias ? undefined : biasGradient,
+      accumulate: initial !== undefined,
+    }
+    await w.run([['sddmm', operands]], { batch, columns })
+    return { values: (await gradient.read()).slice(0, links), bias: await biasGradient.read() }
+  })
+}
+
+for (const level of levels) {
+  describe(`sddmm at ${level}`, () => {
+    const device = cpu(1, level)
+    for (const shape of shapes) {
+      it(`is dy x^T on the links: ${nameOf(shape)}`, async () => {
+        const { rows, cols, links, batch } = shape
+        const csr = randomCsr(rows, cols, links, 10)
+        for (const columns of columnsOf(batch)) {
+          const dy = numbers(columns * rows, 20)
+          const x = numbers(columns * cols, 30)
+          for (const initial of [undefined, { values: numbers(links, 40), bias: numbers(rows, 50) }]) {
+            const what = `${columns} columns, ${initial ? 'accumulated' : 'written'}`
+            const expected = gradients(csr, dy, x, columns, initial)
+            const actual = await sddmm(device, { csr, dy, x, batch, initial })
+            expectClose(actual.values, expected.values, `values, ${what}`)
+            expectClose(actual.bias, expected.bias, `bias, ${what}`)
+            expectClose((await sddmm(device, { csr, dy, x, batch, initial, withoutBias: true })).values, expected.values, `values alone, ${what}`)
+          }
+        }
+      })
+    }
+  })
+}
+
+describe('sddmm', () => {
+  it('gives the same bits on any number of threads', async () => {
+    const csr = randomCsr(210, 170, 3500, 1)
+    for (const batch of [1, 33, 300]) {
+      const dy = numbers(batch * csr.rows, 2)
+      const x = numbers(batch * csr.cols, 3)
+      await onAnyThreads((device) => sddmm(device, { csr, dy, x, batch }))
+    }
+  })
+
+  it('has the gradients that differences of the loss have', async () => {
+    const batch = 19
+    const csr = randomCsr(8, 11, 30, 4)
+    const x = numbers(batch * 11, 5)
+    const g = numbers(batch * 8, 6)
+    const point = { values: Float64Array.from(numbers(30, 7)), bias: Float64Array.from(numbers(8, 8)) }
+    // A loss that is not linear in the parameters: sum of g * y + y^2 / 2, whose derivative by y is g + y.
+    const loss = () => forward(csr, point.values, point.bias, x, batch).value.reduce((sum, y, i) => sum + g[i] * y + y ** 2 / 2, 0)
+    const dy = Float32Array.from(forward(csr, point.values, point.bias, x, batch).value, (y, i) => g[i] + y)
+    const actual = await sddmm(cpu(), { csr, dy, x, batch })
+    expectNear(actual.values, numericalGradient(loss, point.values), 'values', 1e-5)
+    expectNear(actual.bias, numericalGradient(loss, point.bias), 'bias', 1e-5)
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const csr = randomCsr(5, 6, 12, 1)
+      const [dy, x] = [numbers(8 * 5, 2), numbers(8 * 6, 3)]
+      const program = w.program({ batch: 8 })
+      const other = w.own(new Workspace(cpu(2)))
+      const gone = w.floats(12)
+      gone.dispose()
+      const gradient = w.floats(12)
+      const good = { pattern: w.matrix(csr), outputGradient: w.batch(5, 8, dy), input: w.batch(6, 8, x), gradient, biasGradient: w.floats(5) }
+      await expectOnlyGoodOperands(program, 'sddmm', good, {
+        'too few inputs': [{ input: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+        'too few outputs': [{ outputGradient: w.batch(4, 8) }, 'INVALID_ARGUMENT'],
+        'another capacity': [{ input: w.batch(6, 7) }, 'INVALID_ARGUMENT'],
+        'a small gradient': [{ gradient: w.floats(11) }, 'INVALID_ARGUMENT'],
+        'a gradient smaller than the capacity': [{ pattern: w.matrix(csr, 13) }, 'INVALID_ARGUMENT'],
+        'a small bias gradient': [{ biasGradient: w.floats(4) }, 'INVALID_ARGUMENT'],
+        'no gradient': [{ gradient: undefined }, 'INVALID_ARGUMENT'],
+        'a gradient of another device': [{ gradient: other.floats(12) }, 'INVALID_ARGUMENT'],
+        'a disposed gradient': [{ gradient: gone }, 'DISPOSED'],
+      })
+      await program.replay(1)
+      expectClose(await gradient.read(), gradients(csr, dy, x, 8).values, 'the good one')
+    })
+  })
+})
