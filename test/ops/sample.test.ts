@@ -24,7 +24,7 @@ describe('Philox', () => {
   it("gives the published answers (Random123's known-answer tests, philox4x32-10)", () => {
     const ones = 0xffffffff
     expect(philox(0, [0, 0, 0, 0])).to.deep.equal([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8])
-    expect(philox(0xffffffffffffffffn, [ones, ones, ones, ones])).to.deep.equal([0x408f276d, 0x41c83b0e, 0xa20bd7c6, 0x6d5451fd])
+    expect(philox(0xffffffffffffffffn, [ones, ones, ones, ones])).to.deep.equal([0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd])
     expect(philox(0x299f31d0a4093822n, [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344])).to.deep.equal([0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1])
   })
 })

@@ -1,0 +1,120 @@
+import { expect } from 'chai'
+import { type PlainCsr, SparseMatrix } from '../../lib/tensor.js'
+import { cellsOf, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, randomCsr, Workspace } from '../support.js'
+
+describe('uniteLinks', () => {
+  it('collects the links that were ever active, sorted and once', async () => {
+    await on(cpu(), async (w) => {
+      const ever = w.tensor('uint64', 700)
+      const count = w.tensor('uint64', 1)
+      const seen = new Set<number>()
+      const layers = [0, 1, 120, 0, 300, 5, 120].map((links, i) => randomCsr(17, 41, links, i % 5))
+      layers.push(layers[2], randomCsr(17, 41, 100, 9))
+      for (const csr of layers) {
+        await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 700 }]])
+        for (const cell of cellsOf(csr)) seen.add(cell)
+        expect((await count.read())[0]).to.equal(BigInt(seen.size))
+        expect([...(await ever.read()).slice(0, seen.size)].map(Number)).to.deep.equal([...seen].sort((a, b) => a - b))
+      }
+    })
+  })
+
+  it('can hold all links, of a layer whose cells need more than 32 bits too', async () => {
+    await on(cpu(), async (w) => {
+      const full = randomCsr(5, 6, 30, 1)
+      const [ever, count] = [w.tensor('uint64', 30), w.tensor('uint64', 1)]
+      for (const csr of [randomCsr(5, 6, 10, 2), full, full]) await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 30 }]])
+      expect([...(await ever.read())].map(Number)).to.deep.equal(Array.from({ length: 30 }, (_, i) => i))
+
+      const rowOffsets = new Int32Array(70_001).fill(1, 1)
+      rowOffsets[70_000] = 2
+      const wide: PlainCsr = { rows: 70_000, cols: 70_000, rowOffsets, columnIndices: Int32Array.of(3, 69_999) }
+      const [far, two] = [w.tensor('uint64', 2), w.tensor('uint64', 1)]
+      await w.run([['uniteLinks', { links: w.matrix(wide), ever: far, count: two, capacity: 2 }]])
+      expect([...(await far.read())]).to.deep.equal([3n, 70_000n * 70_000n - 1n])
+    })
+  })
+
+  it('changes nothing when there is no room, and says so', async () => {
+    await on(cpu(), async (w) => {
+      const [ever, count] = [w.tensor('uint64', 20), w.tensor('uint64', 1)]
+      const unite = (csr: PlainCsr, capacity: number) => w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity }]])
+      await unite(csrOf(4, 5, [0, 2, 4, 6]), 6)
+      const before = await ever.read()
+      await expectRefusal(() => unite(csrOf(4, 5, [1, 2, 3, 5]), 6), 'INVALID_ARGUMENT', 'a union of 7')
+      expect((await count.read())[0]).to.equal(4n)
+      expect(await ever.read()).to.deep.equal(before)
+      await unite(csrOf(4, 5, [1, 2, 3]), 6)
+      expect([...(await ever.read()).slice(0, 6)]).to.deep.equal([0n, 1n, 2n, 3n, 4n, 6n])
+    })
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program()
+      const other = w.own(new Workspace(cpu(2)))
+      const gone = w.tensor('uint64', 20)
+      gone.dispose()
+      const count = w.tensor('uint64', 1)
+      await expectOnlyGoodOperands(
+        program,
+        'uniteLinks',
+        { links: w.matrix(csrOf(4, 5, [3, 8])), ever: w.tensor('uint64', 20), count, capacity: 20 },
+        {
+          'less room than said': [{ capacity: 21 }, 'INVALID_ARGUMENT'],
+          'no capacity': [{ capacity: undefined }, 'INVALID_ARGUMENT'],
+          'no count': [{ count: undefined }, 'INVALID_ARGUMENT'],
+          'a count of 32 bits': [{ count: w.tensor('int32', 1) }, 'INVALID_ARGUMENT'],
+          'links of another device': [{ links: other.matrix(csrOf(4, 5, [3])) }, 'INVALID_ARGUMENT'],
+          'a disposed history': [{ ever: gone }, 'DISPOSED'],
+        },
+      )
+      await program.replay(1)
+      expect((await count.read())[0]).to.equal(2n)
+    })
+  })
+})
+
+describe('activeNeurons', () => {
+  it('counts inputs with links, outputs with links, and links', async () => {
+    await on(cpu(), async (w) => {
+      for (const [rows, cols, links] of [
+        [1, 1, 0],
+        [1, 1, 1],
+        [20, 30, 0],
+        [40, 30, 25],
+        [37, 61, 700],
+        [9, 9, 81],
+      ]) {
+        const csr = randomCsr(rows, cols, links, 3)
+        const counts = w.tensor('int32', 3)
+        await w.run([['activeNeurons', { links: w.matrix(csr, links + 10), counts }]])
+        const cells = cellsOf(csr)
+        const inputs = new Set(cells.map((cell) => cell % cols)).size
+        const outputs = new Set(cells.map((cell) => Math.floor(cell / cols))).size
+        expect([...(await counts.read())]).to.deep.equal([inputs, outputs, links])
+      }
+    })
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program()
+      const gone = new SparseMatrix(cpu(), 2, 2, csrOf(2, 2, [0]))
+      gone.dispose()
+      const counts = w.tensor('int32', 3)
+      await expectOnlyGoodOperands(
+        program,
+        'activeNeurons',
+        { links: w.matrix(csrOf(2, 2, [1])), counts },
+        {
+          'too few counts': [{ counts: w.tensor('int32', 2) }, 'INVALID_ARGUMENT'],
+          'no links': [{ links: undefined }, 'INVALID_ARGUMENT'],
+          'disposed links': [{ links: gone }, 'DISPOSED'],
+        },
+      )
+      await program.replay(1)
+      expect([...(await counts.read())]).to.deep.equal([1, 1, 1])
+    })
+  })
+})
