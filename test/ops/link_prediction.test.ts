@@ -117,7 +117,7 @@ describe('predictLinks', () => {
     const { row, col, score } = predictLinks(csr, 'CH2-L3n')
     expect(row.length).to.equal(2 * 4100)
     expect([row[0], col[0], row[4100], col[4100]]).to.deep.equal([0, 4200, 1, 0])
-    // By the other output, 100 common, external degree 4100; by 100 inputs of degree 2, and by others of degree 1: none share the target.
+    // Through the other output: 100 common inputs, 4100 of its own. Through the 100 common inputs: each has one output more than it shares.
     const expected = 101 / 4100 + 100 * (2 / 1)
     for (const s of score) if (!(Math.abs(s - expected) <= tolerance * expected)) expect.fail(`${s} instead of ${expected}`)
   })

@@ -1,0 +1,302 @@
+import { expect } from 'chai'
+import type { Device } from '../../lib/device.js'
+import { type LinkPredictor, type PlainCsr, predictLinks } from '../../lib/tensor.js'
+import { bestOf, chiSquareTest, distinctDraws, linkScores, maskOf, philox, purposeWord, samplingKey, setProbabilities } from '../reference.js'
+import {
+  atEveryLevel,
+  bitsOf,
+  cellsOf,
+  changesOf,
+  cpu,
+  csrOf,
+  expectOnlyGoodOperands,
+  expectRefusal,
+  expectSameBits,
+  FALSE_ALARM,
+  on,
+  onAnyThreads,
+  random,
+  randomCsr,
+  tally,
+  Workspace,
+} from '../support.js'
+
+interface Growth {
+  csr: PlainCsr
+  /** Flags of the links; default: all stay. */
+  keep?: Uint8Array | undefined
+  predictor: 'none' | LinkPredictor
+  selection: 'sample' | 'largest'
+  /** Links afterwards. */
+  count: number
+  capacity?: number
+  update?: number
+  seed?: number
+  layer?: number
+}
+
+/** The cells of the new links, in the order in which they come. */
+function regrow(device: Device, growth: Growth): Promise<number[]> {
+  return on(device, async (w) => {
+    const { csr, keep, predictor, selection, count, update = 1, seed = 0, layer = 0 } = growth
+    const links = w.matrix(csr, growth.capacity ?? Math.max(csr.columnIndices.length, count))
+    const changes = changesOf(w, links.capacity)
+    const flags = new Uint8Array(links.capacity).fill(1)
+    if (keep) flags.set(keep)
+    await changes.keep.write(flags)
+    await w.run([['regrow', { links, changes, predictor, selection, count: 0, update: 1, seed, layer }]], { scalars: [count, update] })
+    const [rows, columns, added] = await Promise.all([changes.newRows.read(), changes.newColumns.read(), changes.newCount.read()])
+    return Array.from(rows.slice(0, added[0]), (row, n) => row * csr.cols + columns[n])
+  })
+}
+
+/** The links that stay. */
+function keptOf({ csr, keep }: Growth): PlainCsr {
+  return csrOf(
+    csr.rows,
+    csr.cols,
+    cellsOf(csr).filter((_, k) => !keep || keep[k]),
+  )
+}
+
+/** Expects as many new links as are wanted, missing ones of the kept topology, by row, then column, each once. */
+function expectValid(cells: number[], growth: Growth, what: string): void {
+  const kept = keptOf(growth)
+  const mask = maskOf(kept)
+  expect(cells.length, what).to.equal(Math.max(0, growth.count - kept.columnIndices.length))
+  expect(
+    cells.every((cell, n) => !mask[cell] && cell < kept.rows * kept.cols && (n === 0 || cell > cells[n - 1])),
+    `${what}: missing links in order`,
+  ).to.equal(true)
+}
+
+/** The cells that regrow should choose, by reference Philox and the library's own scores (which other tests check); undefined when it is a matter of rounding. */
+function expectedCells(growth: Growth): number[] | undefined {
+  const { predictor, selection, count, update = 1, seed = 0, layer = 0 } = growth
+  const kept = keptOf(growth)
+  const wanted = Math.max(0, count - kept.columnIndices.length)
+  const scores = predictor === 'none' ? { row: [], col: [], score: [] } : predictLinks(kept, predictor)
+  const ranked = Array.from(scores.score, (score, n) => {
+    const words = philox(seed, [scores.row[n], scores.col[n], update, purposeWord('regrow', layer)])
+    return { key: selection === 'largest' ? score : samplingKey(score, words[0], 1), tie: words[1] }
+  })
+  const best = bestOf(ranked, Math.min(wanted, ranked.length))
+  if (!best) return undefined
+  const chosen = best.map((n) => scores.row[n] * kept.cols + scores.col[n])
+  const taken = maskOf(kept)
+  for (const cell of chosen) taken[cell] = 1
+  const free = Array.from(taken, (_, cell) => cell).filter((cell) => !taken[cell])
+  const fill = distinctOf(wanted - chosen.length, free.length, seed, update, purposeWord('fill', layer))
+  return [...chosen, ...fill.map((n) => free[n])].sort((a, b) => a - b)
+}
+
+/** Distinct draws; when more than half of the range is wanted, the draws say what stays out. */
+function distinctOf(count: number, range: number, seed: number, step: number, purpose: number): number[] {
+  const all = Array.from({ length: range }, (_, n) => n)
+  if (count <= range / 2) return [...distinctDraws(count, range, seed, step, purpose)]
+  const out = distinctDraws(range - count, range, seed, step, purpose)
+  return all.filter((n) => !out.has(n))
+}
+
+function flagsOf(length: number, share: number, seed: number): Uint8Array {
+  const next = random(seed)
+  return Uint8Array.from({ length }, () => (next() < share ? 1 : 0))
+}
+
+describe('regrow', () => {
+  const shapes = [
+    { rows: 1, cols: 1, links: 0, count: 1 },
+    { rows: 1, cols: 9, links: 4, count: 6 },
+    { rows: 9, cols: 1, links: 4, count: 9 },
+    { rows: 6, cols: 7, links: 0, count: 20 },
+    { rows: 6, cols: 7, links: 42, count: 42 },
+    { rows: 20, cols: 30, links: 25, count: 200 },
+    { rows: 37, cols: 61, links: 350, count: 350 },
+    { rows: 61, cols: 37, links: 700, count: 900 },
+    { rows: 40, cols: 70, links: 1680, count: 1700 },
+  ]
+  for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n'] as const) {
+    for (const selection of ['sample', 'largest'] as const) {
+      for (const { rows, cols, links, count } of shapes) {
+        it(`chooses missing links as its Philox words say: ${predictor}, ${selection}, ${rows}x${cols}, ${links} to ${count} links`, async () => {
+          const csr = randomCsr(rows, cols, links, 1)
+          for (const share of [1, 0.7, 0]) {
+            const growth = { csr, keep: flagsOf(links, share, 2), predictor, selection, count, update: 5, seed: 6e9, layer: 4 }
+            const cells = await atEveryLevel((device) => regrow(device, growth))
+            expectValid(cells, growth, `${share} kept`)
+            const expected = expectedCells(growth)
+            if (expected) expect(cells, `${share} kept`).to.deep.equal(expected)
+          }
+        })
+      }
+    }
+  }
+
+  it('grows nothing when there are links enough', async () => {
+    const csr = randomCsr(20, 30, 100, 3)
+    for (const count of [100, 99, 0]) expect(await regrow(cpu(), { csr, predictor: 'CH2-L3n', selection: 'sample', count })).to.deep.equal([])
+  })
+
+  it('takes the best scores of the kept topology', async () => {
+    const csr = randomCsr(30, 40, 150, 4)
+    const keep = flagsOf(150, 0.7, 5)
+    for (const predictor of ['CH2-L3n', 'CH3-L3n'] as const) {
+      const growth = { csr, keep, predictor, selection: 'largest' as const, count: 150 }
+      const scores = linkScores(keptOf(growth), predictor)
+      const cells = new Set(await regrow(cpu(), growth))
+      const worst = Math.min(...[...cells].map((cell) => scores[cell]))
+      const missed = Math.max(...Array.from(scores, (score, cell) => (cells.has(cell) ? 0 : score)))
+      expect(missed, predictor).to.be.at.most(worst * (1 + 1e-5))
+    }
+  })
+
+  it('gives the same bits on any number of threads and at every level', async () => {
+    for (const links of [900, 9000]) {
+      const csr = randomCsr(150, 130, links, 6)
+      const keep = flagsOf(links, 0.7, 7)
+      for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n'] as const) {
+        for (const selection of ['sample', 'largest'] as const) {
+          const growth = { csr, keep, predictor, selection, count: links, seed: 8 }
+          const cells = await onAnyThreads((device) => regrow(device, growth))
+          expectValid(cells, growth, `${predictor}, ${selection}`)
+          expectSameBits(await atEveryLevel((device) => regrow(device, growth)), cells, 'levels')
+        }
+      }
+    }
+  })
+
+  it('depends on seed, update and layer', async () => {
+    for (const predictor of ['none', 'CH2-L3n'] as const) {
+      const base: Growth = { csr: randomCsr(20, 20, 80, 9), predictor, selection: 'sample', count: 120 }
+      const first = await regrow(cpu(), base)
+      expect(await regrow(cpu(2), base)).to.deep.equal(first)
+      for (const different of [{ seed: 1 }, { seed: 2 ** 32 }, { update: 2 }, { layer: 1 }]) {
+        expect(await regrow(cpu(), { ...base, ...different }), `${predictor}, ${JSON.stringify(different)}`).to.not.deep.equal(first)
+      }
+    }
+  })
+
+  /** What is grown in many updates of one layer: bit masks over `among`. */
+  async function manyUpdates(growth: Growth, among: number[], updates: number): Promise<number[]> {
+    return on(cpu(), async (w) => {
+      const { csr, predictor, selection, count } = growth
+      const links = w.matrix(csr, count)
+      const changes = changesOf(w, count)
+      const program = w.program({ scalars: 2 })
+      program.record('beginUpdate', { links, changes })
+      program.record('regrow', { links, changes, predictor, selection, count: 0, update: 1, seed: 13, layer: 1 })
+      await program.setScalars(Array.from({ length: updates }, (_, update) => [count, update]).flat())
+      const reads: Promise<Int32Array[]>[] = []
+      for (let update = 0; update < updates; ++update) {
+        void program.replay(1)
+        reads.push(Promise.all([changes.newRows.read(), changes.newColumns.read()]))
+      }
+      const grown = count - csr.columnIndices.length
+      return (await Promise.all(reads)).map(([rows, columns]) =>
+        bitsOf(Array.from(rows.slice(0, grown), (row, n) => among.indexOf(row * csr.cols + columns[n]))),
+      )
+    })
+  }
+
+  const updates = 6000
+  // A small layer with missing links of many scores, some of them 0.
+  const small = csrOf(4, 5, [0, 1, 5, 7, 8, 12, 19])
+  const missing = Array.from({ length: 20 }, (_, cell) => cell).filter((cell) => !maskOf(small)[cell])
+  const scoresOf = (predictor: LinkPredictor) => missing.map((cell) => linkScores(small, predictor)[cell])
+
+  for (const predictor of ['CH2-L3n', 'CH3-L3n'] as const) {
+    for (const grown of [1, 2, 3]) {
+      it(`samples ${grown} like sequential draws by ${predictor}`, async () => {
+        const scores = scoresOf(predictor)
+        expect(scores.filter((s) => s > 0).length).to.be.above(3)
+        const sets = await manyUpdates({ csr: small, predictor, selection: 'sample', count: 7 + grown }, missing, updates)
+        expect(chiSquareTest(tally(sets), setProbabilities(scores, grown))).to.be.above(FALSE_ALARM)
+      })
+    }
+  }
+
+  it('fills up uniformly from the links of score 0, after all positive ones', async () => {
+    for (const selection of ['sample', 'largest'] as const) {
+      const scores = scoresOf('CH2-L3n')
+      const positive = scores.filter((s) => s > 0).length
+      expect(missing.length - positive, 'links of score 0').to.be.at.least(3)
+      for (const extra of [1, 2]) {
+        const sets = await manyUpdates({ csr: small, predictor: 'CH2-L3n', selection, count: 7 + positive + extra }, missing, updates)
+        expect(chiSquareTest(tally(sets), setProbabilities(scores, positive + extra)), `${selection}, ${extra}`).to.be.above(FALSE_ALARM)
+      }
+    }
+  })
+
+  it('chooses uniformly without a predictor', async () => {
+    for (const grown of [1, 2, 11]) {
+      const sets = await manyUpdates({ csr: small, predictor: 'none', selection: 'sample', count: 7 + grown }, missing, updates)
+      expect(chiSquareTest(tally(sets), setProbabilities(new Array(missing.length).fill(1), grown)), `${grown}`).to.be.above(FALSE_ALARM)
+    }
+  })
+
+  it('breaks ties of the best by chance', async () => {
+    // A ring: every missing link has the same score as its images under rotation.
+    const ring = csrOf(5, 5, [0, 1, 6, 7, 12, 13, 18, 19, 24, 20])
+    const scores = linkScores(ring, 'CH2-L3n')
+    const best = Math.max(...scores)
+    const tied = Array.from(scores, (_, cell) => cell).filter((cell) => Math.abs(scores[cell] - best) < 1e-9)
+    expect(tied.length).to.be.within(4, 10)
+    for (const grown of [1, 2]) {
+      const sets = await manyUpdates({ csr: ring, predictor: 'CH2-L3n', selection: 'largest', count: 10 + grown }, tied, updates)
+      expect(chiSquareTest(tally(sets), setProbabilities(new Array(tied.length).fill(1), grown)), `${grown}`).to.be.above(FALSE_ALARM)
+    }
+  })
+
+  it('refuses more links than fit, and works on', async () => {
+    await on(cpu(2), async (w) => {
+      const csr = randomCsr(5, 6, 12, 10)
+      for (const [capacity, tooMany] of [
+        [15, 16],
+        [40, 31],
+      ]) {
+        const links = w.matrix(csr, capacity)
+        const changes = changesOf(w, capacity)
+        const program = w.program({ scalars: 2 })
+        program.record('beginUpdate', { links, changes })
+        program.record('regrow', { links, changes, predictor: 'CH2-L3n', selection: 'sample', count: 0, update: 1, seed: 0, layer: 9 })
+        program.record('rebuild', { links, changes, arrays: [] })
+        await program.setScalars([tooMany, 1])
+        const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `${tooMany} links`)
+        expect(error.message).to.match(/layer 9\b/)
+        expect(cellsOf({ ...csr, ...(await links.read()) })).to.deep.equal(cellsOf(csr))
+        await program.setScalars([tooMany - 1, 1])
+        await program.replay(1)
+        expect((await links.read()).columnIndices.length).to.equal(tooMany - 1)
+      }
+    })
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ scalars: 2 })
+      const other = w.own(new Workspace(cpu(2)))
+      const csr = randomCsr(4, 5, 12, 1)
+      const changes = changesOf(w, 15)
+      const gone = w.tensor('int32', 15)
+      gone.dispose()
+      const good = { links: w.matrix(csr, 15), changes, predictor: 'none', selection: 'sample', count: 0, update: 1, seed: 0, layer: 0 }
+      await changes.keep.write(new Uint8Array(15).fill(1))
+      await expectOnlyGoodOperands(program, 'regrow', good, {
+        'few flags': [{ changes: { ...changes, keep: w.tensor('uint8', 14) } }, 'INVALID_ARGUMENT'],
+        'few new rows': [{ changes: { ...changes, newRows: w.tensor('int32', 14) } }, 'INVALID_ARGUMENT'],
+        'few new columns': [{ changes: { ...changes, newColumns: w.tensor('int32', 14) } }, 'INVALID_ARGUMENT'],
+        'no new count': [{ changes: { ...changes, newCount: undefined } }, 'INVALID_ARGUMENT'],
+        'no changes': [{ changes: undefined }, 'INVALID_ARGUMENT'],
+        'an unknown predictor': [{ predictor: 'CH3-L3p' }, 'INVALID_ARGUMENT'],
+        'an unknown selection': [{ selection: 'best' }, 'INVALID_ARGUMENT'],
+        'a count that the program lacks': [{ count: 2 }, 'INVALID_ARGUMENT'],
+        'no update': [{ update: undefined }, 'INVALID_ARGUMENT'],
+        'new rows of another device': [{ changes: { ...changes, newRows: other.tensor('int32', 15) } }, 'INVALID_ARGUMENT'],
+        'disposed new rows': [{ changes: { ...changes, newRows: gone } }, 'DISPOSED'],
+      })
+      await program.setScalars([14, 1])
+      await program.replay(1)
+      expect((await changes.newCount.read())[0]).to.equal(2)
+    })
+  })
+})
