@@ -41,7 +41,9 @@ function spread(values: number[]): string {
 
 console.log('| data | method | network | epochs | density % | seeds | accuracy %, last epoch | best epoch | active neurons % | ITOP % |')
 console.log('|---|---|---|---|---|---|---|---|---|---|')
-for (const group of [...groups.values()].sort((a, b) => (a[0] as Done).dataset.localeCompare((b[0] as Done).dataset) || mean(b.map((r) => r.testAccuracy)) - mean(a.map((r) => r.testAccuracy)))) {
+for (const group of [...groups.values()].sort(
+  (a, b) => (a[0] as Done).dataset.localeCompare((b[0] as Done).dataset) || mean(b.map((r) => r.testAccuracy)) - mean(a.map((r) => r.testAccuracy)),
+)) {
   const { dataset, method, topology, epochs, density } = group[0] as Done
   const all = (field: keyof Done) => group.map((run) => run[field] as number)
   const seeds = all('seed').sort((a, b) => a - b)
