@@ -17,6 +17,8 @@ export const BATCH = 32
 export const LEARNING_RATE = 0.025
 /** Epochs before the first sample: caches, page tables and clock rates settle. */
 const WARM_UP = 1
+/** Milliseconds after which the threads of a matrix library have stopped to spin for more work. */
+const SPIN = 300
 
 export async function trainingImages(quick: boolean): Promise<Dataset> {
   const { train } = await mnist()
@@ -135,8 +137,7 @@ export async function step(options: BenchOptions): Promise<Report> {
     const steps = Math.ceil(data.samples / BATCH)
     for (let round = -WARM_UP; round < rounds; ++round) {
       progress(`step: hebb, round ${Math.max(0, round + 1)} of ${rounds}`)
-      // Threads of the other process may spin for a while after their work.
-      if (peers.length > 0) await pause(200)
+      if (peers.length > 0) await pause(SPIN)
       const { value: epoch, done } = await epochs.next()
       if (done) break
       if (round < 0) continue
@@ -146,6 +147,7 @@ export async function step(options: BenchOptions): Promise<Report> {
       if (epoch.updateSeconds > 0) updateMs.push(1000 * epoch.updateSeconds)
       for (const peer of peers) {
         progress(`step: ${peer.name}, round ${round + 1} of ${rounds}`)
+        await pause(SPIN)
         await peer.measure(quick ? 0 : 1.5, quick ? 1 : 3)
       }
     }

@@ -3,7 +3,6 @@ import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { backward, forward } from '../reference.js'
 import {
-  atEveryLevel,
   cellsOf,
   changesOf,
   cpu,
@@ -12,6 +11,7 @@ import {
   expectOnlyGoodOperands,
   expectRefusal,
   expectSameBits,
+  levels,
   numbers,
   on,
   onAnyThreads,
@@ -77,13 +77,15 @@ function reference(csr: PlainCsr, arrays: Float32Array[], updates: Update[]): Ma
 }
 
 async function expectUpdated(csr: PlainCsr, arrays: Float32Array[], capacity: number, updates: Update[]): Promise<void> {
-  const { links, arrays: after, y, dx } = await atEveryLevel((device) => updated(device, csr, arrays, capacity, updates))
   const expected = reference(csr, arrays, updates)
-  expect(cellsOf(links), 'links').to.deep.equal([...expected.keys()])
-  expect(links.rowOffsets.length).to.equal(csr.rows + 1)
-  for (const [n, array] of after.entries()) expect([...array], `array ${n}`).to.deep.equal([...expected.values()].map((values) => values[n]))
-  expectClose(y, forward(links, after[0], undefined, numbers(20 * csr.cols, 1), 20), 'by rows')
-  expectClose(dx, backward(links, after[0], numbers(20 * csr.rows, 2), 20), 'by columns')
+  for (const level of levels) {
+    const { links, arrays: after, y, dx } = await updated(cpu(1, level), csr, arrays, capacity, updates)
+    expect(cellsOf(links), 'links').to.deep.equal([...expected.keys()])
+    expect(links.rowOffsets.length).to.equal(csr.rows + 1)
+    for (const [n, array] of after.entries()) expect([...array], `array ${n}`).to.deep.equal([...expected.values()].map((values) => values[n]))
+    expectClose(y, forward(links, after[0], undefined, numbers(20 * csr.cols, 1), 20), `by rows, ${level}`)
+    expectClose(dx, backward(links, after[0], numbers(20 * csr.rows, 2), 20), `by columns, ${level}`)
+  }
 }
 
 /** Removes `removed` links at random and adds as many cells as asked for, of which some were just removed. */
