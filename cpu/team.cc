@@ -34,6 +34,12 @@ bool spin(const Done& done, int microseconds) {
 // Longer than the gap between two loops of a training step, shorter than a scheduler's slice.
 constexpr int kWorkerSpin = 50, kCallerSpin = 30;
 
+// A helper that keeps the caller waiting for this long was put aside by the system.
+constexpr auto kStall = std::chrono::microseconds(500);
+// How long a way of running is tried before it is judged, and how many such times pass before the other one is tried again.
+constexpr auto kWindow = std::chrono::milliseconds(10);
+constexpr int kPatience = 16;
+
 }  // namespace
 
 Team::Team(int threads) : size_(threads < 1 ? 1 : threads), ranges_(new Range[size_]) {
@@ -57,21 +63,53 @@ void Team::stop() {
 }
 
 void Team::run(int64_t chunks, const void* context, Call call) {
+  const auto begin = Clock::now();
+  int64_t chunk = 0;
+  // Alone, but a loop that turns out long is for all.
+  for (; mode_ == alone && chunk < chunks && Clock::now() - begin < kWindow; ++chunk) call(context, chunk, 0);
+  const bool stalled = chunk < chunks && runTogether(chunk, chunks, context, call);
+  choose(chunks, begin, stalled);
+}
+
+void Team::choose(int64_t chunks, Clock::time_point begin, bool stalled) {
+  const auto end = Clock::now();
+  windowChunks_ += chunks;
+  windowTime_ += end - begin;
+  windowStalled_ |= stalled;
+  if (end - windowBegin_ < kWindow) return;
+  rate_[mode_] = static_cast<double>(windowChunks_) / std::chrono::duration<double>(windowTime_).count();
+  ++windows_;
+  const Mode other = mode_ == together ? alone : together;
+  const bool tryOther = windows_ >= kPatience || (windows_ == 1 && rate_[other] == 0);
+  // Without stalls the helpers help: there is nothing to weigh.
+  const bool change = mode_ == together ? windowStalled_ && (tryOther || rate_[alone] > rate_[together]) : tryOther || rate_[together] > rate_[alone];
+  if (change) {
+    mode_ = other;
+    windows_ = 0;
+  }
+  windowBegin_ = end;
+  windowTime_ = {};
+  windowChunks_ = 0;
+  windowStalled_ = false;
+}
+
+/// Says whether the caller had to wait for a helper that the system had put aside.
+bool Team::runTogether(int64_t first, int64_t chunks, const void* context, Call call) {
   context_ = context;
   call_ = call;
   chunks_ = chunks;
-  done_.store(0, std::memory_order_relaxed);
-  for (int rank = 0; rank < size_; ++rank) {
-    const uint64_t begin = static_cast<uint64_t>(chunks * rank / size_), end = static_cast<uint64_t>(chunks * (rank + 1) / size_);
-    ranges_[rank].next.store(begin << 32 | end, std::memory_order_release);
-  }
+  done_.store(first, std::memory_order_relaxed);
+  const auto share = [&](int rank) { return static_cast<uint64_t>(first + (chunks - first) * rank / size_); };
+  for (int rank = 0; rank < size_; ++rank) ranges_[rank].next.store(share(rank) << 32 | share(rank + 1), std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
 
   work(0);
 
   const auto done = [&] { return done_.load(std::memory_order_acquire) == chunks_; };
+  bool stalled = false;
   if (!spin(done, kCallerSpin)) {
+    const auto begin = Clock::now();
     callerSleeps_.store(true, std::memory_order_seq_cst);
     for (;;) {
       const int32_t seen = finished_.load(std::memory_order_seq_cst);
@@ -79,11 +117,13 @@ void Team::run(int64_t chunks, const void* context, Call call) {
       finished_.wait(seen);
     }
     callerSleeps_.store(false, std::memory_order_relaxed);
+    stalled = Clock::now() - begin > kStall;
   }
   if (failed_.load(std::memory_order_acquire)) {
     failed_.store(false, std::memory_order_relaxed);
     std::rethrow_exception(std::exchange(failure_, nullptr));
   }
+  return stalled;
 }
 
 void Team::work(int rank) {

@@ -1,9 +1,11 @@
 // The threads of one CPU device. A parallel loop is cut into chunks; each thread takes its own range first and then helps the others, so a
 // thread that the system has put aside delays the loop by one chunk at most. Threads wait by spinning briefly and then sleep: beside
-// another busy process they give the processor away. What a chunk computes must not depend on who runs it.
+// another busy process they give the processor away. When helpers are put aside in the middle of chunks, again and again, the caller tries to
+// go on alone for a while and keeps to what turns out faster. What a chunk computes must not depend on who runs it.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -34,12 +36,15 @@ class Team {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
   using Call = void (*)(const void* context, int64_t chunk, int rank);
   struct alignas(64) Range {
     std::atomic<uint64_t> next{0};  // next chunk in the upper half, end in the lower: taken by compare-exchange
   };
 
   void run(int64_t chunks, const void* context, Call call);
+  bool runTogether(int64_t first, int64_t chunks, const void* context, Call call);
+  void choose(int64_t chunks, Clock::time_point begin, bool stalled);
   void work(int rank);
   void worker(int rank);
   void stop();
@@ -59,6 +64,16 @@ class Team {
   std::exception_ptr failure_;
   std::atomic<bool> failed_{false};
   std::vector<std::thread> threads_;
+
+  // How the caller runs loops, judged window by window; touched by the caller alone.
+  enum Mode { together, alone };
+  Mode mode_ = together;
+  double rate_[2] = {0, 0};  // chunks a second in the last window of each mode
+  int windows_ = 0;          // since the mode was last changed
+  Clock::time_point windowBegin_{};
+  Clock::duration windowTime_{};
+  int64_t windowChunks_ = 0;
+  bool windowStalled_ = false;
 };
 
 }  // namespace hebb::cpu
