@@ -1,7 +1,7 @@
 /** The epoch alone, and beside another process that keeps as many threads busy: threads that wait must give the processor away. In turns. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { type BenchOptions, median, progress, type Report } from './measure.js'
+import { type BenchOptions, median, progress, Quiet, type Report } from './measure.js'
 import { BATCH, paperTrainer, trainingImages } from './step.js'
 
 const BUSY_THREADS = 2
@@ -36,6 +36,7 @@ async function burn(): Promise<() => Promise<void>> {
 export async function contention(options: BenchOptions): Promise<Report> {
   const { rounds, threads, quick } = options
   const data = await trainingImages(quick)
+  const quiet = new Quiet()
   const alone: number[] = []
   const beside: number[] = []
   using trainer = paperTrainer(threads)
@@ -44,6 +45,7 @@ export async function contention(options: BenchOptions): Promise<Report> {
   await seconds()
   for (let round = 0; round < rounds; ++round) {
     progress(`contention: alone, round ${round + 1} of ${rounds}`)
+    await quiet.settle()
     alone.push(await seconds())
     progress(`contention: beside a busy process, round ${round + 1} of ${rounds}`)
     const stop = await burn()
@@ -59,6 +61,6 @@ export async function contention(options: BenchOptions): Promise<Report> {
       { name: `epoch beside a process of ${BUSY_THREADS} busy threads`, unit: 's', samples: beside },
     ],
     figures: [{ name: 'beside / alone', unit: 'x', value: median(beside) / median(alone), goal: '<= 3' }],
-    notes: [],
+    notes: quiet.notes,
   }
 }

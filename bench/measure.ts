@@ -55,7 +55,36 @@ export async function milliseconds(run: () => unknown): Promise<number> {
   return performance.now() - start
 }
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Milliseconds after which the threads of a matrix library have stopped to spin for more work. */
+const SPIN = 300
+/** Long enough to see a share of a processor in the system's clock ticks. */
+const LOOK = 200
+/** Processors kept busy by others that make a run worth a warning. */
+const TOLERATED = 0.3
+
+function idleMs(): number {
+  return cpus().reduce((sum, { times }) => sum + times.idle, 0)
+}
+
+/** Waits between measurements, while nothing of ours runs, and notes what others do to the machine meanwhile. */
+export class Quiet {
+  #most = 0
+
+  async settle(): Promise<void> {
+    await pause(SPIN)
+    const [idle, start] = [idleMs(), performance.now()]
+    await pause(LOOK)
+    this.#most = Math.max(this.#most, cpus().length - (idleMs() - idle) / (performance.now() - start))
+  }
+
+  /** A warning for the reader, if there is a reason for one. */
+  get notes(): string[] {
+    if (this.#most <= TOLERATED) return []
+    return [`DISTURBED: between measurements other processes kept up to ${this.#most.toFixed(1)} processors busy. Run it again on an idle machine.`]
+  }
+}
 
 /** A line that overwrites itself while a benchmark runs; nothing where stderr is not a terminal. */
 export function progress(text: string): void {

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { mnist } from '../lib/data/index.js'
 import { chts, type Dataset, mlp, sgd, Trainer } from '../lib/index.js'
-import { type BenchOptions, firstOf, median, pause, progress, type Report } from './measure.js'
+import { type BenchOptions, firstOf, median, progress, Quiet, type Report } from './measure.js'
 
 export const WIDTHS = [784, 1568, 1568, 1568, 10]
 export const DENSITY = 0.01
@@ -17,8 +17,6 @@ export const BATCH = 32
 export const LEARNING_RATE = 0.025
 /** Epochs before the first sample: caches, page tables and clock rates settle. */
 const WARM_UP = 1
-/** Milliseconds after which the threads of a matrix library have stopped to spin for more work. */
-const SPIN = 300
 
 export async function trainingImages(quick: boolean): Promise<Dataset> {
   const { train } = await mnist()
@@ -128,6 +126,7 @@ export async function step(options: BenchOptions): Promise<Report> {
     notes.push(error.message)
     return []
   })
+  const quiet = new Quiet()
   const stepMs: number[] = []
   const epochSeconds: number[] = []
   const updateMs: number[] = []
@@ -137,7 +136,7 @@ export async function step(options: BenchOptions): Promise<Report> {
     const steps = Math.ceil(data.samples / BATCH)
     for (let round = -WARM_UP; round < rounds; ++round) {
       progress(`step: hebb, round ${Math.max(0, round + 1)} of ${rounds}`)
-      if (peers.length > 0) await pause(SPIN)
+      await quiet.settle()
       const { value: epoch, done } = await epochs.next()
       if (done) break
       if (round < 0) continue
@@ -147,7 +146,7 @@ export async function step(options: BenchOptions): Promise<Report> {
       if (epoch.updateSeconds > 0) updateMs.push(1000 * epoch.updateSeconds)
       for (const peer of peers) {
         progress(`step: ${peer.name}, round ${round + 1} of ${rounds}`)
-        await pause(SPIN)
+        await quiet.settle()
         await peer.measure(quick ? 0 : 1.5, quick ? 1 : 3)
       }
     }
@@ -173,7 +172,7 @@ export async function step(options: BenchOptions): Promise<Report> {
     figures: fastest
       ? [{ name: `a step in PyTorch / in hebb${tuned ? '' : ' (UNFAIR: reference BLAS)'}`, unit: 'x', value: median(fastest.samples) / median(stepMs) }]
       : [],
-    notes,
+    notes: [...notes, ...quiet.notes],
     ...(fastest && { versions: { torch: fastest.about.torch, blas: fastest.about.blas } }),
   }
 }

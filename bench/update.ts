@@ -4,7 +4,7 @@
  */
 import { brf, mlp, predictLinks, type SparseParameter, sgd, staticSparse, swi, Tensor, Trainer } from '../lib/index.js'
 import { Program } from '../lib/program.js'
-import { type BenchOptions, milliseconds, progress, type Report } from './measure.js'
+import { type BenchOptions, milliseconds, progress, Quiet, type Report } from './measure.js'
 import { BATCH, DENSITY, LEARNING_RATE, trainingImages, WIDTHS } from './step.js'
 
 /** Share of the links that an update replaces, and the temperature at which it keeps the others. */
@@ -74,6 +74,7 @@ export async function update(options: BenchOptions): Promise<Report> {
     dst: staticSparse({ topology: brf(), weights: swi() }),
     device: { kind: 'cpu', threads },
   })
+  const quiet = new Quiet()
   const whole: number[] = []
   const scores: number[] = []
   const calls: number[] = []
@@ -90,6 +91,7 @@ export async function update(options: BenchOptions): Promise<Report> {
     links = before.columnIndices.length
     layer ??= new LayerUpdate(trainer, parameter, links)
     await layer.next()
+    await quiet.settle()
     const { empty, whole: all, parts: single } = layer
     if (round < 0) {
       await all.replay(1)
@@ -122,6 +124,7 @@ export async function update(options: BenchOptions): Promise<Report> {
     notes: [
       `${rows} x ${cols}, ${links.toLocaleString('en-US')} links, ${100 * REMOVED}% replaced, CH2-L3n, an epoch of training between updates`,
       'predictLinks runs at once on a device of its own, with all threads that the process may use',
+      ...quiet.notes,
     ],
   }
 }

@@ -64,6 +64,9 @@ class Args {
   }
   Activations activations(const char* name) {
     Activations a = activationsOf(object_.Get(name), name, program_.device(), &uses);
+    if (a.capacity < program_.batch()) {
+      fail(env(), std::string("Expected ") + name + " to have room for the program's batch of " + std::to_string(program_.batch()) + " columns, got " + std::to_string(a.capacity));
+    }
     a.columns = program_.columns();
     return a;
   }
@@ -160,7 +163,7 @@ const std::map<std::string, Maker>& makers() {
          return op;
        }},
       {"gatherLabels", [](Args& a) -> Operation {
-         return GatherLabels{a.array<int32_t>("labels", a.integer("samples", 1)), a.array<int32_t>("indices", a.integer("count", 1)), streamOf(a), a.array<int32_t>("targets", a.integer("batch", 1))};
+         return GatherLabels{a.array<int32_t>("labels", a.integer("samples", 1)), a.array<int32_t>("indices", a.integer("count", 1)), streamOf(a), a.array<int32_t>("targets", a.program().batch())};
        }},
       {"spmm", [](Args& a) -> Operation {
          Spmm op;
@@ -191,6 +194,7 @@ const std::map<std::string, Maker>& makers() {
          op.gradient = a.array<float>("gradient", op.pattern.capacity);
          op.biasGradient = a.optionalArray<float>("biasGradient", op.pattern.rows);
          op.accumulate = a.flag("accumulate");
+         op.accumulateBias = a.has("accumulateBias") ? a.flag("accumulateBias") : op.accumulate;
          return op;
        }},
       {"linear", [](Args& a) -> Operation {
@@ -219,6 +223,7 @@ const std::map<std::string, Maker>& makers() {
          op.gradient = a.array<float>("gradient", int64_t{op.input.features} * op.outputGradient.features);
          op.biasGradient = a.optionalArray<float>("biasGradient", op.outputGradient.features);
          op.accumulate = a.flag("accumulate");
+         op.accumulateBias = a.has("accumulateBias") ? a.flag("accumulateBias") : op.accumulate;
          return op;
        }},
       {"relu", [](Args& a) -> Operation { return Relu{a.activations("input"), a.activations("output")}; }},

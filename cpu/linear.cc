@@ -115,7 +115,7 @@ Status linearGradient(Backend& backend, const LinearGradient& op) {
         for (int32_t row = 0; row < m; ++row) {
           Vec sum{};
           for (int32_t i = 0; i < vectors; ++i) sum += load(dy + static_cast<int64_t>(row) * op.outputGradient.panel + i * W);
-          emitGradient(op.biasGradient, {}, 0, row, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, op.accumulate || p > 0);
+          emitGradient(op.biasGradient, {}, 0, row, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, op.accumulateBias || p > 0);
         }
       }
     }

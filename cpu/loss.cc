@@ -62,7 +62,7 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
       for (int i = 0; i < valid; ++i) {
         const int32_t target = op.targets[column + i];
         loss += std::log(static_cast<double>(sum[i])) + top[i] - in[static_cast<int64_t>(target) * z.panel + i];
-        correct += best[i] == target;
+        correct += best[i] == target && sum[i] == sum[i];  // among NaN nothing is largest
       }
       cpu.partials[static_cast<size_t>(b) * 2] = loss;
       cpu.partials[static_cast<size_t>(b) * 2 + 1] = correct;

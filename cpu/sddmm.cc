@@ -32,7 +32,7 @@ void gradientRows(const Sddmm& op, const Rates& rates, int32_t p, int32_t first,
   const Csr& w = op.pattern;
   const float* x = panelData(op.input, p);
   const float* dy = panelData(op.outputGradient, p);
-  const bool add = op.accumulate || !firstPanel;
+  const bool add = op.accumulate || !firstPanel, addBias = op.accumulateBias || !firstPanel;
   const SgdRule values = lastPanel ? op.fusedValues : SgdRule{}, bias = lastPanel ? op.fusedBias : SgdRule{};
   for (int32_t row = first; row < last; ++row) {
     const float* d = dy + static_cast<int64_t>(row) * op.outputGradient.panel;
@@ -49,7 +49,7 @@ void gradientRows(const Sddmm& op, const Rates& rates, int32_t p, int32_t first,
     if (op.biasGradient) {
       Vec sum{};
       for (int32_t i = 0; i < vectors; ++i) sum += load(d + i * W);
-      emitGradient(op.biasGradient, bias, rates.bias, row, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, add);
+      emitGradient(op.biasGradient, bias, rates.bias, row, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, addBias);
     }
   }
 }

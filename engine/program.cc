@@ -6,7 +6,7 @@ namespace hebb {
 
 Status Program::create(const std::shared_ptr<Device>& device, int32_t scalars, int32_t batch, std::shared_ptr<Program>* out) {
   if (scalars < 1 || batch < 1) return {Code::invalidArgument, "Expected at least one scalar and a batch of at least 1"};
-  std::shared_ptr<Program> program(new Program(device, scalars));
+  std::shared_ptr<Program> program(new Program(device, scalars, batch));
   HEBB_RETURN_IF_ERROR(device->allocate(sizeof(StepState), &program->state_));
   HEBB_RETURN_IF_ERROR(device->allocate(sizeof(double) * static_cast<size_t>(scalars), &program->scalars_));
   HEBB_RETURN_IF_ERROR(device->allocate(sizeof(double) * static_cast<size_t>(scalars), &program->table_));
@@ -198,9 +198,9 @@ std::vector<Operation> fuse(const std::vector<Operation>& recorded) {
   std::vector<bool> gone(fused.size(), false);
   for (size_t i = 0; i < fused.size(); ++i) {
     auto* product = std::get_if<Sddmm>(&fused[i]);
-    if (!product || product->accumulate) continue;
-    const auto absorb = [&](const float* gradient, SgdRule* into) {
-      if (!gradient) return;
+    if (!product) continue;
+    const auto absorb = [&](const float* gradient, bool accumulate, const int32_t* count, int64_t capacity, SgdRule* into) {
+      if (!gradient || accumulate) return;
       const size_t none = fused.size();
       size_t reader = none;
       for (size_t j = 0; j < fused.size(); ++j) {
@@ -209,15 +209,16 @@ std::vector<Operation> fuse(const std::vector<Operation>& recorded) {
         reader = j;
       }
       const auto* optimizer = reader == none ? nullptr : std::get_if<Sgd>(&fused[reader]);
-      if (!optimizer || optimizer->gradient != gradient) return;
+      if (!optimizer || optimizer->gradient != gradient || optimizer->count != count || optimizer->capacity != capacity) return;
       for (size_t j = i + 1; j < reader; ++j) {
         if (!gone[j] && (touches(fused[j], optimizer->rule.values) || touches(fused[j], optimizer->rule.velocity))) return;
       }
       *into = optimizer->rule;
       gone[reader] = true;
     };
-    absorb(product->gradient, &product->fusedValues);
-    absorb(product->biasGradient, &product->fusedBias);
+    const Csr& links = product->pattern;
+    absorb(product->gradient, product->accumulate, links.rowOffsets + links.rows, links.capacity, &product->fusedValues);
+    absorb(product->biasGradient, product->accumulateBias, nullptr, links.rows, &product->fusedBias);
   }
   std::vector<Operation> result;
   for (size_t i = 0; i < fused.size(); ++i) {

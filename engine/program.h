@@ -19,6 +19,7 @@ class Program {
   StepState* state() const { return state_->data<StepState>(); }
   const double* scalar(int32_t index) const { return scalars_->data<double>() + index; }
   int32_t scalarCount() const { return width_; }
+  int32_t batch() const { return batch_; }
   const int32_t* columns() const { return &state()->columns; }
   const int64_t* step() const { return &state()->step; }
 
@@ -42,11 +43,11 @@ class Program {
   int64_t operationCount() const { return static_cast<int64_t>(bound_.size()); }
 
  private:
-  Program(std::shared_ptr<Device> device, int32_t scalars) : device_(std::move(device)), width_(scalars) {}
+  Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch) : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
 
   std::shared_ptr<Device> device_;
-  const int32_t width_;
+  const int32_t width_, batch_;
   std::shared_ptr<Buffer> state_, scalars_, table_;
   int64_t tableRows_ = 1;
   std::vector<Operation> recorded_;

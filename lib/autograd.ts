@@ -55,7 +55,7 @@ export class Tape {
     const pattern = weights.matrix
     this.program.record('spmm', { weights: pattern, values: weights.values, bias: bias?.values, input: x.activations, output: y.activations, activation })
     this.#later(() => {
-      const outputGradient = this.gradientOf(y)
+      const outputGradient = this.#gradientOf(y)
       // First what reads the weights, then their gradient: the optimizer's step can then be fused into the latter.
       this.#contribute(x, (inputGradient, accumulate) =>
         this.program.record('spmmTransposed', {
@@ -69,7 +69,16 @@ export class Tape {
         }),
       )
       const accumulate = this.#accumulates(weights)
-      this.program.record('sddmm', { pattern, outputGradient, input: x.activations, gradient: weights.gradient, biasGradient: bias?.gradient, accumulate })
+      const accumulateBias = bias !== undefined && this.#accumulates(bias)
+      this.program.record('sddmm', {
+        pattern,
+        outputGradient,
+        input: x.activations,
+        gradient: weights.gradient,
+        biasGradient: bias?.gradient,
+        accumulate,
+        accumulateBias,
+      })
     })
     return y
   }
@@ -79,7 +88,7 @@ export class Tape {
     const y = this.#value(weights.rows, activation)
     this.program.record('linear', { weights: weights.values, bias: bias?.values, input: x.activations, output: y.activations, activation })
     this.#later(() => {
-      const outputGradient = this.gradientOf(y)
+      const outputGradient = this.#gradientOf(y)
       this.#contribute(x, (inputGradient, accumulate) =>
         this.program.record('linearTransposed', {
           weights: weights.values,
@@ -91,7 +100,15 @@ export class Tape {
         }),
       )
       const accumulate = this.#accumulates(weights)
-      this.program.record('linearGradient', { outputGradient, input: x.activations, gradient: weights.gradient, biasGradient: bias?.gradient, accumulate })
+      const accumulateBias = bias !== undefined && this.#accumulates(bias)
+      this.program.record('linearGradient', {
+        outputGradient,
+        input: x.activations,
+        gradient: weights.gradient,
+        biasGradient: bias?.gradient,
+        accumulate,
+        accumulateBias,
+      })
     })
     return y
   }
@@ -104,20 +121,16 @@ export class Tape {
     this.#later(() => {
       if (!this.#gradients.has(y)) return
       this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('reluGradient', { output: y.activations, outputGradient: this.gradientOf(y), inputGradient, accumulate }),
+        this.program.record('reluGradient', { output: y.activations, outputGradient: this.#gradientOf(y), inputGradient, accumulate }),
       )
     })
     return y
   }
 
-  /** The gradient of a value, for its first writer to write. */
+  /** The gradient of a value, for a loss to write; what else the value flows into adds to it. */
   gradientOf(value: Value): Activations {
-    let gradient = this.#gradients.get(value)
-    if (!gradient) {
-      gradient = this.activations(value.activations.features)
-      this.#gradients.set(value, gradient)
-    }
-    return gradient
+    this.#accumulates(value)
+    return this.#gradientOf(value)
   }
 
   /** Records the gradients of everything on the tape. The loss has written gradientOf() its output before. */
@@ -130,6 +143,15 @@ export class Tape {
     for (const activations of this.#memory) activations.dispose()
   }
 
+  #gradientOf(value: Value): Activations {
+    let gradient = this.#gradients.get(value)
+    if (!gradient) {
+      gradient = this.activations(value.activations.features)
+      this.#gradients.set(value, gradient)
+    }
+    return gradient
+  }
+
   #value(features: number, activation: ActivationName): Value {
     return { activations: this.activations(features), activation, needsGradient: true }
   }
@@ -139,7 +161,7 @@ export class Tape {
   }
 
   #contribute(x: Value, record: (gradient: Activations, accumulate: boolean) => void): void {
-    if (x.needsGradient) record(this.gradientOf(x), this.#accumulates(x))
+    if (x.needsGradient) record(this.#gradientOf(x), this.#accumulates(x))
   }
 
   /** Whether the gradient of `target` was written before in this step; notes that it is now. */

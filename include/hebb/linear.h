@@ -31,6 +31,7 @@ struct LinearGradient {
   float* gradient = nullptr;     // [M][N] device
   float* biasGradient = nullptr; // [M] device, or null
   bool accumulate = false;
+  bool accumulateBias = false;
 };
 
 }  // namespace hebb

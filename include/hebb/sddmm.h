@@ -16,7 +16,8 @@ struct Sddmm {
   Activations input;             // [N][columns]
   float* gradient = nullptr;     // [links] device, CSR order
   float* biasGradient = nullptr; // [M] device, or null
-  bool accumulate = false;       // add to the gradients instead of writing them
+  bool accumulate = false;       // add to the gradient instead of writing it
+  bool accumulateBias = false;   // the same for the bias, which may belong to fewer or more layers than the weights
   SgdRule fusedValues;
   SgdRule fusedBias;
 };

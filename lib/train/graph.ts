@@ -127,7 +127,7 @@ export class Graph {
     this.program.record('gather', { ...source, samples, scale, shift, indices, count: samples, output: this.input })
     if (this.labels) {
       expect(labels !== undefined, () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
-      this.program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels, batch: this.batch })
+      this.program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })
     }
   }
 

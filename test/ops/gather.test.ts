@@ -104,7 +104,7 @@ describe('gather', () => {
       const order = orderOf(50, 71, 9)
       const targets = w.tensor('int32', 32)
       const program = w.program({ batch: 32 })
-      program.record('gatherLabels', { labels: w.tensor('int32', labels), samples: 71, indices: w.tensor('int32', order), count: 50, targets, batch: 32 })
+      program.record('gatherLabels', { labels: w.tensor('int32', labels), samples: 71, indices: w.tensor('int32', order), count: 50, targets })
       await program.rewind(50)
       await program.replay(1)
       expect([...(await targets.read())]).to.deep.equal([...order.slice(0, 32)].map((i) => 1000 + i))
@@ -145,11 +145,11 @@ describe('gather', () => {
       await expectOnlyGoodOperands(
         program,
         'gatherLabels',
-        { labels, samples: 10, indices, count: 10, targets: w.tensor('int32', 8), batch: 8 },
+        { labels, samples: 10, indices, count: 10, targets: w.tensor('int32', 8) },
         {
           'too few labels': [{ samples: 11 }, 'INVALID_ARGUMENT'],
           'too few indices': [{ count: 11 }, 'INVALID_ARGUMENT'],
-          'too few targets': [{ batch: 9 }, 'INVALID_ARGUMENT'],
+          'too few targets': [{ targets: w.tensor('int32', 7) }, 'INVALID_ARGUMENT'],
         },
       )
       await program.rewind(10)
@@ -175,9 +175,9 @@ describe('gather', () => {
       await expectOnlyGoodOperands(
         program,
         'gatherLabels',
-        { ...labels, targets: w.tensor('int32', 64), batch: 64 },
+        { ...labels, targets: w.tensor('int32', 64) },
         {
-          'room for 16 of 64 targets': [{ targets: w.tensor('int32', 16), batch: 16 }, 'INVALID_ARGUMENT'],
+          'room for 16 of 64 targets': [{ targets: w.tensor('int32', 16) }, 'INVALID_ARGUMENT'],
         },
       )
     })

@@ -199,38 +199,41 @@ describe('regrow', () => {
   }
 
   const updates = 6000
-  // A small layer with missing links of many scores, some of them 0.
-  const small = csrOf(4, 5, [0, 1, 5, 7, 8, 12, 19])
-  const missing = Array.from({ length: 20 }, (_, cell) => cell).filter((cell) => !maskOf(small)[cell])
-  const scoresOf = (predictor: LinkPredictor) => missing.map((cell) => linkScores(small, predictor)[cell])
+  /** The missing cells of a layer. */
+  const missingOf = (csr: PlainCsr) => Array.from(maskOf(csr), (_, cell) => cell).filter((cell) => !maskOf(csr)[cell])
+  // A layer whose 18 missing links have very different scores, ten of them 0.
+  const uneven = csrOf(5, 6, [4, 6, 7, 9, 11, 18, 21, 22, 23, 25, 27, 28])
+  const missing = missingOf(uneven)
+  const scoresOf = (predictor: LinkPredictor) => missing.map((cell) => linkScores(uneven, predictor)[cell])
 
   for (const predictor of ['CH2-L3n', 'CH3-L3n'] as const) {
     for (const grown of [1, 2, 3]) {
       it(`samples ${grown} like sequential draws by ${predictor}`, async () => {
         const scores = scoresOf(predictor)
-        expect(scores.filter((s) => s > 0).length).to.be.above(3)
-        const sets = await manyUpdates({ csr: small, predictor, selection: 'sample', count: 7 + grown }, missing, updates)
+        expect(Math.max(...scores), 'a wide range of scores').to.be.above(6 * Math.min(...scores.filter((s) => s > 0)))
+        const sets = await manyUpdates({ csr: uneven, predictor, selection: 'sample', count: 12 + grown }, missing, 2 * updates)
         expect(chiSquareTest(tally(sets), setProbabilities(scores, grown))).to.be.above(FALSE_ALARM)
       })
     }
   }
 
   it('fills up uniformly from the links of score 0, after all positive ones', async () => {
+    const scores = scoresOf('CH2-L3n')
+    const positive = scores.filter((s) => s > 0).length
+    expect([positive, missing.length]).to.deep.equal([8, 18])
     for (const selection of ['sample', 'largest'] as const) {
-      const scores = scoresOf('CH2-L3n')
-      const positive = scores.filter((s) => s > 0).length
-      expect(missing.length - positive, 'links of score 0').to.be.at.least(3)
       for (const extra of [1, 2]) {
-        const sets = await manyUpdates({ csr: small, predictor: 'CH2-L3n', selection, count: 7 + positive + extra }, missing, updates)
+        const sets = await manyUpdates({ csr: uneven, predictor: 'CH2-L3n', selection, count: 12 + positive + extra }, missing, updates)
         expect(chiSquareTest(tally(sets), setProbabilities(scores, positive + extra)), `${selection}, ${extra}`).to.be.above(FALSE_ALARM)
       }
     }
   })
 
   it('chooses uniformly without a predictor', async () => {
+    const small = csrOf(4, 5, [0, 1, 5, 7, 8, 12, 19])
     for (const grown of [1, 2, 11]) {
-      const sets = await manyUpdates({ csr: small, predictor: 'none', selection: 'sample', count: 7 + grown }, missing, updates)
-      expect(chiSquareTest(tally(sets), setProbabilities(new Array(missing.length).fill(1), grown)), `${grown}`).to.be.above(FALSE_ALARM)
+      const sets = await manyUpdates({ csr: small, predictor: 'none', selection: 'sample', count: 7 + grown }, missingOf(small), updates)
+      expect(chiSquareTest(tally(sets), setProbabilities(new Array(13).fill(1), grown)), `${grown}`).to.be.above(FALSE_ALARM)
     }
   })
 
