@@ -61,8 +61,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const SPIN = 300
 /** Long enough to see a share of a processor in the system's clock ticks. */
 const LOOK = 200
-/** Processors kept busy by others that make a run worth a warning. */
-const TOLERATED = 0.3
+/** Processors kept busy by others, on average, that make a run worth a warning. */
+const TOLERATED = 0.15
 
 function idleMs(): number {
   return cpus().reduce((sum, { times }) => sum + times.idle, 0)
@@ -70,19 +70,23 @@ function idleMs(): number {
 
 /** Waits between measurements, while nothing of ours runs, and notes what others do to the machine meanwhile. */
 export class Quiet {
-  #most = 0
+  #busy = 0
+  #looked = 0
 
   async settle(): Promise<void> {
     await pause(SPIN)
     const [idle, start] = [idleMs(), performance.now()]
     await pause(LOOK)
-    this.#most = Math.max(this.#most, cpus().length - (idleMs() - idle) / (performance.now() - start))
+    const looked = performance.now() - start
+    this.#busy += cpus().length * looked - (idleMs() - idle)
+    this.#looked += looked
   }
 
   /** A warning for the reader, if there is a reason for one. */
   get notes(): string[] {
-    if (this.#most <= TOLERATED) return []
-    return [`DISTURBED: between measurements other processes kept up to ${this.#most.toFixed(1)} processors busy. Run it again on an idle machine.`]
+    const busy = this.#busy / this.#looked
+    if (!(busy > TOLERATED)) return []
+    return [`DISTURBED: between measurements other processes kept ${busy.toFixed(1)} processors busy on average. Run it again on an idle machine.`]
   }
 }
 

@@ -1,6 +1,7 @@
 #include "addon.h"
 
 #include <cmath>
+#include <sstream>
 
 namespace hebb::binding {
 
@@ -80,9 +81,17 @@ double numberOf(Napi::Value value, const char* what, double least, double most) 
   if (!value.IsNumber()) fail(value.Env(), std::string("Expected ") + what + " to be a number");
   const double number = value.As<Napi::Number>().DoubleValue();
   if (!(number >= least && number <= most)) {
-    fail(value.Env(), std::string("Expected ") + what + " to be between " + std::to_string(static_cast<int64_t>(least)) + " and " + std::to_string(static_cast<int64_t>(most)) + ", got " + std::to_string(number));
+    std::ostringstream message;
+    message << "Expected " << what << " to be between " << least << " and " << most << ", got " << number;
+    fail(value.Env(), message.str());
   }
   return number;
+}
+
+int64_t integerOf(Napi::Value value, const char* what, int64_t least, int64_t most) {
+  const double number = numberOf(value, what, static_cast<double>(least), static_cast<double>(most));
+  if (number != std::floor(number)) fail(value.Env(), std::string("Expected ") + what + " to be an integer, got " + std::to_string(number));
+  return static_cast<int64_t>(number);
 }
 
 Napi::Int32Array int32ArrayOf(Napi::Value value, const char* what) {

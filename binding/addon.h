@@ -53,8 +53,8 @@ void check(Napi::Env env, const Status& status);
 
 // Arguments, checked. `what` names them in messages.
 double numberOf(Napi::Value value, const char* what, double least, double most);
-inline int32_t int32Of(Napi::Value value, const char* what, int32_t least) { return static_cast<int32_t>(numberOf(value, what, least, 2147483647)); }
-inline int64_t integerOf(Napi::Value value, const char* what, int64_t least) { return static_cast<int64_t>(numberOf(value, what, static_cast<double>(least), 9007199254740991.0)); }
+int64_t integerOf(Napi::Value value, const char* what, int64_t least, int64_t most = 9007199254740991);
+inline int32_t int32Of(Napi::Value value, const char* what, int32_t least) { return static_cast<int32_t>(integerOf(value, what, least, 2147483647)); }
 Napi::Int32Array int32ArrayOf(Napi::Value value, const char* what);
 Napi::Float32Array float32ArrayOf(Napi::Value value, const char* what);
 /// The bytes of a typed array, over an ArrayBuffer or a SharedArrayBuffer; none when it is detached.

@@ -158,12 +158,14 @@ const std::map<std::string, Maker>& makers() {
          if (!op.bytes == !op.floats) fail(a.env(), "Expected either bytes or floats");
          op.scale = static_cast<float>(a.number("scale", 1));
          op.shift = static_cast<float>(a.number("shift", 0));
-         op.indices = a.array<int32_t>("indices", a.integer("count", 1));
+         op.count = a.integer("count", 1);
+         op.indices = a.array<int32_t>("indices", op.count);
          op.state = streamOf(a);
          return op;
        }},
       {"gatherLabels", [](Args& a) -> Operation {
-         return GatherLabels{a.array<int32_t>("labels", a.integer("samples", 1)), a.array<int32_t>("indices", a.integer("count", 1)), streamOf(a), a.array<int32_t>("targets", a.program().batch())};
+         const int32_t count = a.integer("count", 1);
+         return GatherLabels{a.array<int32_t>("labels", a.integer("samples", 1)), a.array<int32_t>("indices", count), count, streamOf(a), a.array<int32_t>("targets", a.program().batch())};
        }},
       {"spmm", [](Args& a) -> Operation {
          Spmm op;
@@ -383,7 +385,7 @@ Napi::Value sampleWithoutReplacement(const Napi::CallbackInfo& info) {
   SampleScores op;
   op.scores = scores.Data();
   op.n = static_cast<int64_t>(scores.ElementLength());
-  op.k = static_cast<int64_t>(numberOf(info[1], "k", 0, static_cast<double>(op.n)));
+  op.k = integerOf(info[1], "k", 0, op.n);
   op.temperature = static_cast<float>(numberOf(info[2], "temperature", 0, 1e30));
   op.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
   std::vector<int64_t> indices;

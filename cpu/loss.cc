@@ -42,6 +42,10 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   const int32_t columns = z.columns ? *z.columns : z.capacity;
   const int32_t blocks = (columns + W - 1) / W;
   cpu.partials.assign(static_cast<size_t>(blocks) * 2, 0.0);
+  for (int32_t c = 0; c < columns; ++c) {
+    if (op.targets[c] >= 0 && op.targets[c] < z.features) continue;
+    return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(z.features) + "), got " + std::to_string(op.targets[c]) + " in column " + std::to_string(c)};
+  }
   const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, int64_t{blocks} * z.features, 512));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     for (int32_t b = static_cast<int32_t>(blocks * chunk / chunks); b < blocks * (chunk + 1) / chunks; ++b) {

@@ -27,7 +27,7 @@ bool inOrder(const Candidate& a, const Candidate& b) { return a.row != b.row ? a
 /// The best candidates that one thread has seen.
 struct Best {
   Candidate* at = nullptr;
-  int64_t size = 0, wanted = 0, room = 0, positives = 0;
+  int64_t size = 0, wanted = 0, room = 0;
   uint64_t floor = 0;  // ranks below it cannot win
 
   void add(const Candidate& candidate) {
@@ -135,7 +135,7 @@ Status regrow(Backend& backend, const Regrow& op) {
     Scratch<Candidate> memory(backend);
     HEBB_RETURN_IF_ERROR(memory.allocate(room * threads));
     std::vector<Best> best(static_cast<size_t>(threads));
-    for (int t = 0; t < threads; ++t) best[static_cast<size_t>(t)] = {memory.data() + room * t, 0, wanted, room, 0, 0};
+    for (int t = 0; t < threads; ++t) best[static_cast<size_t>(t)] = {memory.data() + room * t, 0, wanted, room, 0};
     const Draw draw{op.seed, update, purposeWord(Purpose::regrow, layer)};
     const bool soft = op.selection == Selection::sample;
     std::atomic<uint64_t> floor{0};  // the highest of the threads' floors
@@ -149,7 +149,6 @@ Status regrow(Backend& backend, const Regrow& op) {
             const Vec score = load(scores + j);
             uint32_t lanes = lanesOf(score > Vec{});
             if (!lanes) continue;
-            mine.positives += __builtin_popcount(lanes);
             UintVec columns, random, tie;
             for (int n = 0; n < W; ++n) columns[n] = static_cast<uint32_t>(j + n);
             Vec key;

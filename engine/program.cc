@@ -23,6 +23,8 @@ Status Program::record(Operation operation, std::vector<std::shared_ptr<Buffer>>
     return {Code::unsupported, std::string("Expected a device with the operation '") + nameOf(operation) + "', got '" + device_->info().kind + "', which does not have it yet. Use device 'cpu'."};
   }
   HEBB_RETURN_IF_ERROR(checkShapes(operation));
+  if (const auto* gather = std::get_if<Gather>(&operation)) longestStream_ = std::min(longestStream_, gather->count);
+  if (const auto* labels = std::get_if<GatherLabels>(&operation)) longestStream_ = std::min(longestStream_, labels->count);
   recorded_.push_back(std::move(operation));
   uses_.insert(uses_.end(), uses.begin(), uses.end());
   fresh_ = false;
@@ -55,7 +57,10 @@ Status Program::rewind(int64_t samples, int32_t columns) {
   if (columns < 0 || columns > state.batch) {
     return {Code::invalidArgument, "Expected at most " + std::to_string(state.batch) + " columns, got " + std::to_string(columns)};
   }
-  state.samples = samples;
+  if (samples > longestStream_) {
+    return {Code::invalidArgument, "Expected a stream of at most " + std::to_string(longestStream_) + " samples, the indices that gather was given, got " + std::to_string(samples)};
+  }
+  samples_ = state.samples = samples;
   state.next = state.offset = 0;
   state.columns = columns ? columns : state.batch;
   return backend.write(state_->data(), &state, sizeof state);
@@ -85,6 +90,10 @@ Status Program::instantiate() {
 }
 
 Status Program::replay(int64_t steps) {
+  const int64_t read = samples_ > 0 ? samples_ : batch_;  // without a stream, the first columns are read again and again
+  if (read > longestStream_) {
+    return {Code::invalidArgument, "Expected a program that gathers to read at most " + std::to_string(longestStream_) + " indices, got " + std::to_string(read)};
+  }
   HEBB_RETURN_IF_ERROR(instantiate());
   Backend& backend = device_->backend();
   running_ = true;

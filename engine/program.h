@@ -30,7 +30,8 @@ class Program {
 
   /// Rows of scalars for the steps from the next one on; steps past the last row use the last row.
   Status setScalars(const std::vector<double>& table);
-  /// The stream of samples that gather reads: its length; the next batch starts at its beginning. 0 samples and n columns: no stream, n valid columns.
+  /// The stream of samples that gather reads: its length; the next batch starts at its beginning. 0 samples and n columns: no stream, n valid
+  /// columns, gathered from the first indices.
   Status rewind(int64_t samples, int32_t columns);
   Status setStep(int64_t step);
   /// Runs `steps` steps, or fewer when stopped (Code::aborted; the steps done are whole).
@@ -50,6 +51,8 @@ class Program {
   const int32_t width_, batch_;
   std::shared_ptr<Buffer> state_, scalars_, table_;
   int64_t tableRows_ = 1;
+  int64_t longestStream_ = INT64_MAX;  // what the recorded gathers can read; INT64_MAX without one
+  int64_t samples_ = 0;                // of the stream, 0 without one
   std::vector<Operation> recorded_;
   std::vector<std::shared_ptr<Buffer>> uses_;
   std::vector<Operation> bound_;  // what replay runs: the recording after fusion

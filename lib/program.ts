@@ -1,10 +1,10 @@
-/** A recorded step: operations with their operands, replayed natively, off the event loop. Recording checks all shapes. */
+/** A recorded step: operations with their operands, replayed natively, off the event loop. Shapes are checked when an operation is recorded. */
 import type { Device } from './device.js'
 import { HebbError, integer } from './error.js'
 import type { NativeProgram } from './native.js'
 import { Activations, SparseMatrix, Tensor } from './tensor.js'
 
-type Operand = Tensor<never> | Activations | SparseMatrix | number | boolean | string | undefined | Operand[] | { [name: string]: Operand }
+type Operand = Tensor<never> | Activations | SparseMatrix | number | boolean | string | null | undefined | Operand[] | { [name: string]: Operand }
 
 /** Operands by name; tensors, activations and matrices stand for their memory. */
 // biome-ignore lint/suspicious/noExplicitAny: tensors of every type are operands
@@ -12,6 +12,7 @@ export type Operands = { [name: string]: any }
 
 function nativeOf(operand: Operand): unknown {
   if (operand instanceof Tensor || operand instanceof SparseMatrix) return operand.native
+  if (operand === null) return undefined
   if (Array.isArray(operand)) return operand.map(nativeOf)
   if (typeof operand === 'object' && !(operand instanceof Activations)) return nativeArgs(operand)
   return operand

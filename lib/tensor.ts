@@ -77,6 +77,7 @@ export class Activations implements NativeActivations {
 
   /** The first `columns` columns as [columns][features]. */
   read(columns: number = this.capacity): Promise<Float32Array> {
+    integer(columns, 'columns', 0, this.capacity)
     return this.device.native.readActivations(this, new Float32Array(columns * this.features), columns)
   }
 

@@ -59,17 +59,21 @@ export function backward(
 }
 
 /** The gradients of the links' values and of the biases, plus `initial` ones when given. */
-export function gradients(w: PlainCsr, dy: Numbers, x: Numbers, columns: number, initial?: { values: Numbers; bias: Numbers }): { values: Sums; bias: Sums } {
+export function gradients(
+  w: PlainCsr,
+  dy: Numbers,
+  x: Numbers,
+  columns: number,
+  initial: { values?: Numbers; bias?: Numbers } = {},
+): { values: Sums; bias: Sums } {
   const values = sums(w.columnIndices.length)
   const bias = sums(w.rows)
   for (let c = 0; c < columns; ++c) {
     eachLink(w, (row, col, k) => add(values, k, dy[c * w.rows + row] * x[c * w.cols + col]))
     for (let row = 0; row < w.rows; ++row) add(bias, row, dy[c * w.rows + row])
   }
-  if (initial) {
-    for (let k = 0; k < values.value.length; ++k) add(values, k, initial.values[k])
-    for (let row = 0; row < w.rows; ++row) add(bias, row, initial.bias[row])
-  }
+  if (initial.values) for (let k = 0; k < values.value.length; ++k) add(values, k, initial.values[k])
+  if (initial.bias) for (let row = 0; row < w.rows; ++row) add(bias, row, initial.bias[row])
   return { values, bias }
 }
 

@@ -9,7 +9,7 @@ namespace hebb {
 
 enum class ImportanceRule : int32_t {
   magnitude = 0,  // |w|
-  relative = 1,   // |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (relative importance: column sum and row sum)
+  relative = 1,   // |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (relative importance: column sum and row sum, over kept links)
 };
 
 /// scores[l] of every link l with keep[l]; the others are left as they are.

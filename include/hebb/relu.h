@@ -10,8 +10,7 @@ struct Relu {
   Activations input, output;  // [features][columns] each
 };
 
-/// inputGradient = outputGradient where input > 0, else 0, times the derivative of `activation` at `input`'s own epilogue
-/// (a rectified input: none is needed, the derivative is the same). Adds to inputGradient when `accumulate`.
+/// inputGradient = outputGradient where output > 0, which is where the input is, else 0. Adds to inputGradient when `accumulate`.
 struct ReluGradient {
   Activations output;          // [features][columns], as Relu wrote it
   Activations outputGradient;  // [features][columns]

@@ -8,8 +8,8 @@
 namespace hebb {
 
 /// gradient[i,j] = sum over columns of outputGradient[i] * input[j], for the links (i, j) alone; biasGradient[i] = sum of outputGradient[i].
-/// With `fusedValues` / `fusedBias` set (by the engine, when nothing else reads the gradient) the optimizer's step is taken at once and
-/// the gradient is not written.
+/// With `fusedValues` / `fusedBias` set (by the engine, when nothing else reads the gradient) the optimizer's step is taken at once, and what the
+/// gradient's memory holds afterwards is unspecified.
 struct Sddmm {
   Csr pattern;                   // [M][N]
   Activations outputGradient;    // [M][columns]

@@ -14,7 +14,7 @@ struct HostCsr {
 
 struct BrfOptions {
   double randomness = 0.25;   // r in [0, 1]: 0 the nearest neurons, 1 uniform
-  bool uniformDegrees = false;// false: equal degrees up to rounding; true: one link each, the rest thrown at random
+  bool uniformDegrees = false;// false: equal degrees up to rounding; true: one link each (where there are that many), the rest thrown at random
 };
 
 /// Bipartite receptive field network: each neuron of the smaller side draws its links without replacement with probability proportional to

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import { atEveryLevel, cpu, expectClose, expectOnlyGoodOperands, levels, numbers, on, onAnyThreads, random, Workspace } from '../support.js'
+import { atEveryLevel, cpu, expectClose, expectOnlyGoodOperands, expectRefusal, levels, numbers, on, onAnyThreads, random, Workspace } from '../support.js'
 
 interface Source {
   bytes?: Uint8Array
@@ -180,6 +180,21 @@ describe('gather', () => {
           'room for 16 of 64 targets': [{ targets: w.tensor('int32', 16) }, 'INVALID_ARGUMENT'],
         },
       )
+    })
+  })
+
+  // The indices have room for 64 here, so that a test that fails reads no foreign memory.
+  it('refuses a stream that is longer than its indices', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch: 16 })
+      program.record('gather', { bytes: w.tensor('uint8', 100), samples: 100, indices: w.tensor('int32', 64), count: 10, output: w.batch(1, 16) })
+      const step = (samples: number) => async () => {
+        await program.rewind(samples)
+        await program.replay(1)
+      }
+      await expectRefusal(step(11), 'INVALID_ARGUMENT', '11 samples of 10')
+      await expectRefusal(step(0), 'INVALID_ARGUMENT', 'no stream, and 16 columns of 10')
+      await step(10)()
     })
   })
 })

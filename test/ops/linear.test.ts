@@ -69,7 +69,7 @@ function linearGradient(
   { inputs, outputs, batch }: Layer,
   dy: Float32Array,
   x: Float32Array,
-  initial?: { values: Float32Array; bias: Float32Array },
+  initial?: { values?: Float32Array; bias?: Float32Array },
 ): Promise<{ values: Float32Array; bias: Float32Array }> {
   return on(device, async (w) => {
     const gradient = w.floats(initial?.values ?? new Float32Array(inputs * outputs).fill(Number.NaN))
@@ -79,7 +79,8 @@ function linearGradient(
       input: w.batch(inputs, batch, x, 7.5),
       gradient,
       biasGradient,
-      accumulate: initial !== undefined,
+      accumulate: initial?.values !== undefined,
+      accumulateBias: initial?.bias !== undefined,
     }
     await w.run([['linearGradient', operands]], { batch, columns: x.length / inputs })
     return { values: await gradient.read(), bias: await biasGradient.read() }
@@ -125,7 +126,8 @@ for (const level of levels) {
         for (const columns of columnsOf(batch)) {
           const dy = numbers(columns * outputs, 7)
           const x = numbers(columns * inputs, 8)
-          for (const initial of [undefined, { values: numbers(outputs * inputs, 9), bias: numbers(outputs, 10) }]) {
+          const [values, bias] = [numbers(outputs * inputs, 9), numbers(outputs, 10)]
+          for (const initial of [undefined, { values, bias }, { values }, { bias }]) {
             const actual = await linearGradient(device, layer, dy, x, initial)
             const expected = gradients(csr, dy, x, columns, initial)
             expectClose(actual.values, expected.values, `values, ${columns} columns`)

@@ -276,16 +276,43 @@ describe('sddmm and sgd', () => {
     })
   })
 
-  it('are not fused when the gradient is accumulated', async () => {
-    await trained(cpu(), csr, 20, async (t) => {
-      t.product({ accumulate: true })
-      t.stepValues()
-      t.stepBias()
-      await t.program.replay(2)
-      expect(t.program.operationCount).to.equal(4)
-      const once = gradients(csr, t.dy, t.x, 20).values
-      expectClose(await t.operands.gradient.read(), { value: once.value.map((g) => 2 * g), magnitude: once.magnitude.map((g) => 2 * g) }, 'twice')
-    })
+  it('are not fused where the gradient is accumulated', async () => {
+    for (const [accumulate, accumulateBias, operations] of [
+      [true, true, 4],
+      [true, false, 3],
+      [false, true, 3],
+    ] as const) {
+      await trained(cpu(), csr, 20, async (t) => {
+        t.product({ accumulate, accumulateBias })
+        t.stepValues()
+        t.stepBias()
+        await t.program.replay(2)
+        expect(t.program.operationCount).to.equal(operations)
+        const once = gradients(csr, t.dy, t.x, 20)
+        const twice = ({ value, magnitude }: Sums): Sums => ({ value: value.map((g) => 2 * g), magnitude: magnitude.map((g) => 2 * g) })
+        if (accumulate) expectClose(await t.operands.gradient.read(), twice(once.values), 'the values twice')
+        if (accumulateBias) expectClose(await t.operands.biasGradient.read(), twice(once.bias), 'the bias twice')
+      })
+    }
+  })
+
+  it('give the same bits when one of the gradients is accumulated and the other fused', async () => {
+    for (const [accumulate, accumulateBias] of [
+      [true, false],
+      [false, true],
+    ]) {
+      const run = (fused: boolean) =>
+        trained(cpu(), csr, 150, async (t) => {
+          t.product({ accumulate, accumulateBias })
+          if (!fused) t.readGradients()
+          t.stepValues()
+          t.stepBias()
+          await t.program.replay(3)
+          expect(t.program.operationCount).to.equal(fused ? 3 : 6)
+          return t.state()
+        })
+      expectSameBits(await run(true), await run(false), `${accumulate}, ${accumulateBias}`)
+    }
   })
 
   it('are not fused when two products add up', async () => {

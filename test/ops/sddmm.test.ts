@@ -24,7 +24,7 @@ interface Case {
   x: Float32Array
   batch: number
   /** What the gradients are added to. */
-  initial?: { values: Float32Array; bias: Float32Array } | undefined
+  initial?: { values?: Float32Array; bias?: Float32Array } | undefined
   withoutBias?: boolean
 }
 
@@ -40,7 +40,8 @@ function sddmm(device: Device, { csr, dy, x, batch, initial, withoutBias }: Case
       input: w.batch(csr.cols, batch, x, 7.5),
       gradient,
       biasGradient: withoutBias ? undefined : biasGradient,
-      accumulate: initial !== undefined,
+      accumulate: initial?.values !== undefined,
+      accumulateBias: initial?.bias !== undefined,
     }
     await w.run([['sddmm', operands]], { batch, columns })
     return { values: (await gradient.read()).slice(0, links), bias: await biasGradient.read() }
@@ -57,8 +58,9 @@ for (const level of levels) {
         for (const columns of columnsOf(batch)) {
           const dy = numbers(columns * rows, 20)
           const x = numbers(columns * cols, 30)
-          for (const initial of [undefined, { values: numbers(links, 40), bias: numbers(rows, 50) }]) {
-            const what = `${columns} columns, ${initial ? 'accumulated' : 'written'}`
+          const [values, bias] = [numbers(links, 40), numbers(rows, 50)]
+          for (const initial of [undefined, { values, bias }, { values }, { bias }]) {
+            const what = `${columns} columns, ${initial ? `${Object.keys(initial).join(' and ')} accumulated` : 'written'}`
             const expected = gradients(csr, dy, x, columns, initial)
             const actual = await sddmm(device, { csr, dy, x, batch, initial })
             expectClose(actual.values, expected.values, `values, ${what}`)
@@ -79,6 +81,26 @@ describe('sddmm', () => {
       const x = numbers(batch * csr.cols, 3)
       await onAnyThreads((device) => sddmm(device, { csr, dy, x, batch }))
     }
+  })
+
+  it('takes the word for the values for the bias too, when it hears nothing else', async () => {
+    await on(cpu(), async (w) => {
+      const csr = randomCsr(5, 6, 12, 1)
+      const [dy, x, bias] = [numbers(8 * 5, 2), numbers(8 * 6, 3), numbers(5, 4)]
+      for (const accumulate of [false, true]) {
+        const biasGradient = w.floats(bias)
+        const operands = {
+          pattern: w.matrix(csr),
+          outputGradient: w.batch(5, 8, dy),
+          input: w.batch(6, 8, x),
+          gradient: w.floats(12),
+          biasGradient,
+          accumulate,
+        }
+        await w.run([['sddmm', operands]], { batch: 8 })
+        expectClose(await biasGradient.read(), gradients(csr, dy, x, 8, accumulate ? { bias } : undefined).bias, `${accumulate}`)
+      }
+    })
   })
 
   it('has the gradients that differences of the loss have', async () => {

@@ -258,4 +258,16 @@ describe('spmm and spmmTransposed', () => {
       expectClose(await output.read(), forward(csr, values, bias, x, 8), 'the good one')
     })
   })
+
+  it('refuse null with an error of the library', async () => {
+    await on(cpu(), async (w) => {
+      const csr = randomCsr(5, 6, 12, 1)
+      const good = { weights: w.matrix(csr), values: w.floats(12), input: w.batch(6, 8), output: w.batch(5, 8) }
+      await expectOnlyGoodOperands(w.program({ batch: 8 }), 'spmm', good, {
+        'null for values': [{ values: null }, 'INVALID_ARGUMENT'],
+        'null for weights': [{ weights: null }, 'INVALID_ARGUMENT'],
+        'null for a batch': [{ input: null }, 'INVALID_ARGUMENT'],
+      })
+    })
+  })
 })

@@ -108,7 +108,7 @@ async function observed(use: (steps: { program: ReturnType<Workspace['program']>
     const output = w.batch(1, batch)
     const value = w.floats([0])
     const labels = Int32Array.from({ length: 200 }, (_, i) => i)
-    program.record('gatherLabels', { labels: w.tensor('int32', labels), samples: 200, indices: w.tensor('int32', stream), count: 50, targets, batch })
+    program.record('gatherLabels', { labels: w.tensor('int32', labels), samples: 200, indices: w.tensor('int32', stream), count: 50, targets })
     program.record('relu', { input: output, output })
     program.record('meanSquaredError', { output, target: output, totals })
     program.record('sgd', { count: 1, values: value, gradient: w.floats([-1]), learningRate: 1 })
