@@ -28,6 +28,7 @@ struct Stream {
     gather.bytes = arrays.copyOf(bytes);
     gather.scale = 1.f / 255;
     gather.indices = arrays.copyOf(order);
+    gather.count = static_cast<int64_t>(order.size());
     gather.state = state;
     gather.output = arrays.activations(features, batch, &state->columns);
   }

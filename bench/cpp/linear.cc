@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
           return LinearTransposed{l.weights, l.outputGradient, l.inputGradient, l.input, Activation::relu, false};
         }));
         cases.push_back(caseOf("gradient", size, batch, threads, [](const DenseLayer& l) {
-          return LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false};
+          return LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false, false};
         }));
       }
     }

@@ -137,16 +137,16 @@ struct Network {
     int32_t* targets = arrays.zeros<int32_t>((batch + 15) / 16 * 16);
     auto* totals = arrays.zeros<LossTotals>(1);
 
-    recorded.push_back(Gather{arrays.copyOf(images), nullptr, 1.f / 128, -1, order, state, x[0]});
-    recorded.push_back(GatherLabels{arrays.copyOf(labels), order, state, targets});
+    recorded.push_back(Gather{arrays.copyOf(images), nullptr, 1.f / 128, -1, order, kSamples, state, x[0]});
+    recorded.push_back(GatherLabels{arrays.copyOf(labels), order, kSamples, state, targets});
     for (int i = 0; i < kLayers; ++i) recorded.push_back(Spmm{matrices[i]->csr(), values[i], bias[i], x[i], x[i + 1], Activation::relu});
     recorded.push_back(Linear{lastWeights, lastBias, x[kLayers], logits, Activation::none});
     recorded.push_back(SoftmaxCrossEntropy{logits, targets, dLogits, totals, &state->step});
     recorded.push_back(LinearTransposed{lastWeights, dLogits, dx[kLayers], x[kLayers], Activation::relu, false});
-    recorded.push_back(LinearGradient{dLogits, x[kLayers], lastGradient, lastBiasGradient, false});
+    recorded.push_back(LinearGradient{dLogits, x[kLayers], lastGradient, lastBiasGradient, false, false});
     for (int i = kLayers - 1; i >= 0; --i) {
       if (i > 0) recorded.push_back(SpmmTransposed{matrices[i]->csr(), values[i], dx[i + 1], dx[i], x[i], Activation::relu, false});
-      recorded.push_back(Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, {}, {}});
+      recorded.push_back(Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, false, {}, {}});
     }
     for (int i = 0; i < kLayers; ++i) {
       const Csr& links = matrices[i]->csr();
