@@ -57,45 +57,40 @@ HEBB_INLINE void storeGradient(float* dx, const float* x, int32_t row, int64_t p
   }
 }
 
-/// One step of SGD on a few parameters: the same arithmetic wherever it is used, so that fusing it changes no bits.
-HEBB_INLINE void sgdStep(const SgdRule& rule, float rate, Vec4 gradient, Vec4& value, Vec4& velocity) {
-  const Vec4 g = mulAdd4(splat4(rule.weightDecay), value, gradient);
-  velocity = mulAdd4(splat4(rule.momentum), velocity, g);
-  value = mulAdd4(splat4(-rate), velocity, value);
-}
-
-/// sgdStep on `count` (at most 4) parameters from place `at`.
-HEBB_INLINE void sgdUpdate(const SgdRule& rule, float rate, int64_t at, Vec4 gradient, int count) {
-  if (count == 4) {
-    Vec4 value = load4(rule.values + at), velocity = rule.velocity ? load4(rule.velocity + at) : Vec4{};
-    sgdStep(rule, rate, gradient, value, velocity);
-    store4(rule.values + at, value);
-    if (rule.velocity) store4(rule.velocity + at, velocity);
-    return;
+/// One step of SGD on the parameters [begin, end): the one place of this arithmetic, so that fusing it into a product changes no bits.
+HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient, int64_t begin, int64_t end) {
+  const Vec decay = splat(rule.weightDecay), momentum = splat(rule.momentum), step = splat(-rate);
+  const auto advance = [&](Vec g, Vec& value, Vec& velocity) {
+    velocity = mulAdd(momentum, velocity, mulAdd(decay, value, g));
+    value = mulAdd(step, velocity, value);
+  };
+  int64_t at = begin;
+  for (; at + W <= end; at += W) {
+    Vec value = load(rule.values + at), velocity = rule.velocity ? load(rule.velocity + at) : Vec{};
+    advance(load(gradient + at), value, velocity);
+    store(rule.values + at, value);
+    if (rule.velocity) store(rule.velocity + at, velocity);
   }
-  Vec4 value{}, velocity{};
-  for (int i = 0; i < count; ++i) {
+  Vec g{}, value{}, velocity{};
+  for (int i = 0; at + i < end; ++i) {
+    g[i] = gradient[at + i];
     value[i] = rule.values[at + i];
     if (rule.velocity) velocity[i] = rule.velocity[at + i];
   }
-  sgdStep(rule, rate, gradient, value, velocity);
-  for (int i = 0; i < count; ++i) {
+  advance(g, value, velocity);
+  for (int i = 0; at + i < end; ++i) {
     rule.values[at + i] = value[i];
     if (rule.velocity) rule.velocity[at + i] = velocity[i];
   }
 }
 
-/// Writes, adds or applies `count` (at most 4) gradients: what a gradient product does with its result.
-HEBB_INLINE void emitGradient(float* gradient, const SgdRule& fused, float rate, int64_t at, Vec4 g, int count, bool accumulate) {
-  if (accumulate) {
-    for (int i = 0; i < count; ++i) g[i] += gradient[at + i];
-  }
-  if (fused.values) {
-    sgdUpdate(fused, rate, at, g, count);
-  } else if (count == 4) {
-    store4(gradient + at, g);
+/// Writes or adds `count` (at most 4) gradients at place `at`. Where there is room before `end`, all four lanes are written: what follows in this
+/// chunk overwrites the spare ones.
+HEBB_INLINE void emitGradient(float* gradient, int64_t at, int64_t end, Vec4 g, int count, bool accumulate) {
+  if (count == 4 || (!accumulate && at + 4 <= end)) {
+    store4(gradient + at, accumulate ? load4(gradient + at) + g : g);
   } else {
-    for (int i = 0; i < count; ++i) gradient[at + i] = g[i];
+    for (int i = 0; i < count; ++i) gradient[at + i] = accumulate ? gradient[at + i] + g[i] : g[i];
   }
 }
 

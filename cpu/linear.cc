@@ -108,14 +108,14 @@ Status linearGradient(Backend& backend, const LinearGradient& op) {
           for (int32_t i = 0; i < vectors; ++i) {
             for (int j = 0; j < 4; ++j) part[j] = mulAdd(load(d + i * W), load(column[j] + i * W), part[j]);
           }
-          emitGradient(op.gradient, {}, 0, static_cast<int64_t>(row) * n + k, sumLanes(part[0], part[1], part[2], part[3]), count, op.accumulate || p > 0);
+          emitGradient(op.gradient, static_cast<int64_t>(row) * n + k, 0, sumLanes(part[0], part[1], part[2], part[3]), count, op.accumulate || p > 0);
         }
       }
       if (chunk == 0 && op.biasGradient) {
         for (int32_t row = 0; row < m; ++row) {
           Vec sum{};
           for (int32_t i = 0; i < vectors; ++i) sum += load(dy + static_cast<int64_t>(row) * op.outputGradient.panel + i * W);
-          emitGradient(op.biasGradient, {}, 0, row, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, op.accumulateBias || p > 0);
+          emitGradient(op.biasGradient, row, 0, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, op.accumulateBias || p > 0);
         }
       }
     }

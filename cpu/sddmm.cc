@@ -1,7 +1,10 @@
 // The weights' gradient on the links alone: a dot over the batch for each link. A row of dY stays in registers or L1; four links are
-// reduced together, so the sum over lanes costs three operations a link. The optimizer's step can follow at once: then no gradient is written.
+// reduced together, so the sum over lanes costs three operations a link. The optimizer's step can follow at once, chunk by chunk, while the
+// chunk's gradients are in L1.
 // Bound, like spmm, by fetching one row of X a link.
 #include "hebb/sddmm.h"
+
+#include <algorithm>
 
 #include "cpu.h"
 #include "level.h"
@@ -23,34 +26,33 @@ HEBB_INLINE Vec4 dots(const float* dy, const float* x, int64_t panel, const int3
   return sumLanes(part[0], part[1], part[2], part[3]);
 }
 
-struct Rates {
-  float values, bias;
-};
-
 template <int NV>
-void gradientRows(const Sddmm& op, const Rates& rates, int32_t p, int32_t first, int32_t last, int32_t vectors, bool firstPanel, bool lastPanel) {
+void gradientRows(const Sddmm& op, int32_t p, int32_t first, int32_t last, int32_t vectors, bool firstPanel) {
   const Csr& w = op.pattern;
   const float* x = panelData(op.input, p);
   const float* dy = panelData(op.outputGradient, p);
-  const bool add = op.accumulate || !firstPanel, addBias = op.accumulateBias || !firstPanel;
-  const SgdRule values = lastPanel ? op.fusedValues : SgdRule{}, bias = lastPanel ? op.fusedBias : SgdRule{};
+  const int64_t panel = op.outputGradient.panel, chunkEnd = w.rowOffsets[last];
+  const bool add = op.accumulate || !firstPanel;
   for (int32_t row = first; row < last; ++row) {
-    const float* d = dy + static_cast<int64_t>(row) * op.outputGradient.panel;
+    const float* d = dy + row * panel;
     const int32_t end = w.rowOffsets[row + 1];
     int32_t k = w.rowOffsets[row];
-    for (; k + 4 <= end; k += 4) {
-      emitGradient(op.gradient, values, rates.values, k, dots<NV>(d, x, op.input.panel, w.columnIndices + k, vectors), 4, add);
-    }
+    for (; k + 4 <= end; k += 4) emitGradient(op.gradient, k, chunkEnd, dots<NV>(d, x, op.input.panel, w.columnIndices + k, vectors), 4, add);
     if (k < end) {
       int32_t columns[4];
       for (int j = 0; j < 4; ++j) columns[j] = w.columnIndices[k + j < end ? k + j : end - 1];
-      emitGradient(op.gradient, values, rates.values, k, dots<NV>(d, x, op.input.panel, columns, vectors), end - k, add);
+      emitGradient(op.gradient, k, chunkEnd, dots<NV>(d, x, op.input.panel, columns, vectors), end - k, add);
     }
-    if (op.biasGradient) {
-      Vec sum{};
-      for (int32_t i = 0; i < vectors; ++i) sum += load(d + i * W);
-      emitGradient(op.biasGradient, bias, rates.bias, row, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, addBias);
+  }
+  if (!op.biasGradient) return;
+  const bool addBias = op.accumulateBias || !firstPanel;
+  for (int32_t row = first; row < last; row += 4) {
+    Vec sum[4] = {};
+    for (int j = 0; j < 4; ++j) {
+      const float* d = dy + (row + j < last ? row + j : last - 1) * panel;
+      for (int32_t i = 0; i < vectors; ++i) sum[j] += load(d + i * W);
     }
+    emitGradient(op.biasGradient, row, last, sumLanes(sum[0], sum[1], sum[2], sum[3]), std::min(4, last - row), addBias);
   }
 }
 
@@ -59,8 +61,6 @@ void gradientRows(const Sddmm& op, const Rates& rates, int32_t p, int32_t first,
 Status sddmm(Backend& backend, const Sddmm& op) {
   Cpu& cpu = cpuOf(backend);
   const Csr& w = op.pattern;
-  const Rates rates{op.fusedValues.values ? static_cast<float>(*op.fusedValues.learningRate) : 0.f,
-                    op.fusedBias.values ? static_cast<float>(*op.fusedBias.learningRate) : 0.f};
   int32_t panels = op.input.panels();
   while (panels > 1 && liveColumns(op.input, panels - 1) == 0) --panels;
   const int64_t work = (w.rowOffsets[w.rows] + 4 * int64_t{w.rows}) * panels * (liveColumns(op.input, 0) / 16 + 1);
@@ -70,8 +70,13 @@ Status sddmm(Backend& backend, const Sddmm& op) {
     for (int32_t p = 0; p < panels; ++p) {
       const int32_t vectors = liveColumns(op.input, p) / W;
       const auto kernel = vectors == 1 ? gradientRows<1> : vectors == 2 ? gradientRows<2> : vectors == 4 ? gradientRows<4> : vectors == 8 ? gradientRows<8> : gradientRows<0>;
-      kernel(op, rates, p, first, last, vectors, p == 0, p == panels - 1);
+      kernel(op, p, first, last, vectors, p == 0);
     }
+    const auto step = [&](const SgdRule& rule, const float* gradient, int64_t begin, int64_t end) {
+      if (rule.values) sgdRange(rule, static_cast<float>(*rule.learningRate), gradient, begin, end);
+    };
+    step(op.fusedValues, op.gradient, w.rowOffsets[first], w.rowOffsets[last]);
+    step(op.fusedBias, op.biasGradient, first, last);
   });
   return {};
 }

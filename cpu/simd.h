@@ -44,7 +44,6 @@ HEBB_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecInMemory*>(p) = v
 HEBB_INLINE Vec4 load4(const float* p) { return *reinterpret_cast<const Vec4InMemory*>(p); }
 HEBB_INLINE void store4(float* p, Vec4 v) { *reinterpret_cast<Vec4InMemory*>(p) = v; }
 HEBB_INLINE Vec splat(float x) { return x - Vec{}; }
-HEBB_INLINE Vec4 splat4(float x) { return x - Vec4{}; }
 
 /// a * b + c, rounded once where the processor can and twice where it cannot: for training, where speed counts.
 HEBB_INLINE Vec mulAdd(Vec a, Vec b, Vec c) {
@@ -58,12 +57,6 @@ HEBB_INLINE Vec mulAdd(Vec a, Vec b, Vec c) {
   return a * b + c;
 #endif
 }
-#if !defined(__AVX2__)
-HEBB_INLINE Vec4 mulAdd4(Vec4 a, Vec4 b, Vec4 c) { return mulAdd(a, b, c); }
-#else
-HEBB_INLINE Vec4 mulAdd4(Vec4 a, Vec4 b, Vec4 c) { return (Vec4)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c); }
-#endif
-
 #if !defined(__clang__)
 template <int... I, class V>
 HEBB_INLINE V shuffleOf(V a, V b) {
