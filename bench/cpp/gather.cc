@@ -23,12 +23,12 @@ struct Stream {
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     state = arrays.zeros<StepState>(1);
-    *state = StepState{-1, 0, 1, 0, 0, kSamples, batch, batch};
-    advance = {state, arrays.zeros<double>(1), arrays.zeros<double>(1), 1};
+    *state = StepState{.samples = kSamples, .batch = batch, .columns = batch};
+    advance = {.state = state, .table = arrays.zeros<double>(1), .scalars = arrays.zeros<double>(1), .width = 1};
     gather.bytes = arrays.copyOf(bytes);
     gather.scale = 1.f / 255;
     gather.indices = arrays.copyOf(order);
-    gather.count = static_cast<int64_t>(order.size());
+    gather.count = kSamples;
     gather.state = state;
     gather.output = arrays.activations(features, batch, &state->columns);
   }

@@ -38,9 +38,12 @@ int main(int argc, char** argv) {
   for (int threads : options.threads) {
     for (const Size size : {Size{10, 1568}, Size{10, 4096}, kSizes[0], kSizes[1], kSizes[2]}) {
       for (const int32_t batch : kBatches) {
-        cases.push_back(caseOf("forward", size, batch, threads, [](const DenseLayer& l) { return Linear{l.weights, l.bias, l.input, l.output, Activation::none}; }));
+        cases.push_back(caseOf("forward", size, batch, threads, [](const DenseLayer& l) {
+          return Linear{.weights = l.weights, .bias = l.bias, .input = l.input, .output = l.output};
+        }));
         cases.push_back(caseOf("transposed", size, batch, threads, [](const DenseLayer& l) {
-          return LinearTransposed{l.weights, l.outputGradient, l.inputGradient, l.input, Activation::relu, false};
+          return LinearTransposed{
+              .weights = l.weights, .outputGradient = l.outputGradient, .inputGradient = l.inputGradient, .input = l.input, .activation = Activation::relu};
         }));
         cases.push_back(caseOf("gradient", size, batch, threads, [](const DenseLayer& l) {
           return LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false, false};

@@ -50,8 +50,9 @@ int main(int argc, char** argv) {
             const Csr& links = update->layer.matrix->csr();
             Work work;
             work.items = static_cast<double>(update->layer.links);
-            if (scoresOnly) work.call = running(device, PredictLinks{links, predictor, &update->scores}, update);
-            else work.call = running(device, Regrow{links, update->changes, predictor, Selection::sample, update->count, update->number, 1, 0}, update);
+            const Regrow regrow{
+                .links = links, .changes = update->changes, .predictor = predictor, .count = update->count, .update = update->number, .seed = 1};
+            work.call = scoresOnly ? running(device, PredictLinks{links, predictor, &update->scores}, update) : running(device, regrow, update);
             return work;
           }});
         };

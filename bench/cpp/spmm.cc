@@ -14,14 +14,16 @@ int main(int argc, char** argv) {
       const auto device = deviceOf(threads);
       const auto layer = std::make_shared<Layer>(device, size, density, batch);
       const double links = static_cast<double>(layer->links);
-      return Work{running(device, Spmm{layer->matrix->csr(), layer->values, layer->bias, layer->input, layer->output, Activation::relu}, layer), links,
-                  2 * links * batch, links * (4 * batch + 8) + 4.0 * batch * size.rows};
+      const Spmm op{.weights = layer->matrix->csr(), .values = layer->values, .bias = layer->bias,
+                    .input = layer->input, .output = layer->output, .activation = Activation::relu};
+      return Work{running(device, op, layer), links, 2 * links * batch, links * (4 * batch + 8) + 4.0 * batch * size.rows};
     }});
     cases.push_back({"transposed/" + shape, [=] {
       const auto device = deviceOf(threads);
       const auto layer = std::make_shared<Layer>(device, size, density, batch);
       const double links = static_cast<double>(layer->links);
-      SpmmTransposed op{layer->matrix->csr(), layer->values, layer->outputGradient, layer->inputGradient, layer->input, Activation::relu, false};
+      const SpmmTransposed op{.weights = layer->matrix->csr(), .values = layer->values, .outputGradient = layer->outputGradient,
+                              .inputGradient = layer->inputGradient, .input = layer->input, .activation = Activation::relu};
       return Work{running(device, op, layer), links, 2 * links * batch, links * (4 * batch + 12) + 8.0 * batch * size.cols};
     }});
   });

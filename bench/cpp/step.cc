@@ -51,7 +51,7 @@ struct Network {
   Network(const std::shared_ptr<Device>& device, const Settings& settings) : arrays(device) {
     const int32_t batch = settings.batch;
     state = arrays.zeros<StepState>(1);
-    *state = StepState{-1, 0, 1, 0, 0, kSamples, batch, batch};
+    *state = StepState{.samples = kSamples, .batch = batch, .columns = batch};
     rate = arrays.zeros<double>(1);
     table = arrays.zeros<double>(1);
     *table = 1e-4;
@@ -59,7 +59,8 @@ struct Network {
       const Size size{kWidths[i + 1], kWidths[i]};
       const int64_t links = std::llround(kDensity * size.rows * size.cols);
       HostCsr host;
-      must(settings.random ? erdosRenyi(size.rows, size.cols, links, 1, i, &host) : bipartiteReceptiveField(size.rows, size.cols, links, {}, 1, i, &host));
+      if (settings.random) must(erdosRenyi(size.rows, size.cols, links, 1, i, &host));
+      else must(bipartiteReceptiveField(size.rows, size.cols, links, {}, 1, i, &host));
       matrices[i] = matrixOf(device, size, host);
       for (float** array : {&values[i], &velocity[i], &gradient[i]}) *array = arrays.zeros<float>(links);
       for (float** array : {&bias[i], &biasVelocity[i], &biasGradient[i]}) *array = arrays.zeros<float>(size.rows);
@@ -71,7 +72,8 @@ struct Network {
 
   void initialize(int i) {
     const Csr& links = matrices[i]->csr();
-    must(arrays.device()->run(InitializeNormal{links, values[i], std::sqrt(2 / (kDensity * links.cols)), 1, i}));
+    must(arrays.device()->run(InitializeNormal{
+        .pattern = links, .values = values[i], .deviation = std::sqrt(2 / (kDensity * links.cols)), .seed = 1, .layer = i}));
   }
 
   /// Topology updates as CHTs makes them, with new random weights before each: the hubs that training grows come from the topology's own rule.
@@ -84,7 +86,8 @@ struct Network {
     Percolate percolate;
     for (int i = 0; i < kLayers; ++i) {
       const Csr& links = matrices[i]->csr();
-      changes[i] = {arrays.zeros<uint8_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};
+      changes[i] = {.keep = arrays.zeros<uint8_t>(links.capacity), .newRows = arrays.zeros<int32_t>(links.capacity),
+                    .newColumns = arrays.zeros<int32_t>(links.capacity), .newCount = arrays.zeros<int32_t>(1)};
       scores[i] = arrays.zeros<float>(links.capacity);
       percolate.layers.push_back({links, changes[i].keep});
       if (i > 0) percolate.relations.push_back({i - 1, i, LayerRelation::Kind::consecutive});
@@ -96,14 +99,16 @@ struct Network {
         *target = links.capacity;
         *kept = std::ceil(0.7 * *target);
         must(device->run(BeginUpdate{links, changes[i]}));
-        must(device->run(Importance{links, values[i], changes[i].keep, ImportanceRule::magnitude, scores[i]}));
-        must(device->run(KeepLinks{links, scores[i], changes[i].keep, kept, heat, number, 1, Purpose::remove, i}));
+        must(device->run(Importance{.links = links, .values = values[i], .keep = changes[i].keep, .scores = scores[i]}));
+        must(device->run(KeepLinks{
+            .links = links, .scores = scores[i], .keep = changes[i].keep, .count = kept, .temperature = heat, .update = number, .seed = 1, .layer = i}));
       }
       must(device->run(percolate));
       for (int i = 0; i < kLayers; ++i) {
         const Csr& links = matrices[i]->csr();
         *target = links.capacity;
-        must(device->run(Regrow{links, changes[i], LinkPredictor::ch2L3n, Selection::sample, target, number, 1, i}));
+        must(device->run(Regrow{
+            .links = links, .changes = changes[i], .predictor = LinkPredictor::ch2L3n, .count = target, .update = number, .seed = 1, .layer = i}));
         must(device->run(Rebuild{links, changes[i], {values[i], velocity[i]}}));
       }
     }
@@ -122,7 +127,7 @@ struct Network {
     std::vector<int32_t> labels(kSamples);
     for (int32_t& label : labels) label = static_cast<int32_t>(random() % kClasses);
     int32_t* order = arrays.zeros<int32_t>(kSamples);
-    must(device->run(Permute{order, kSamples, 1, nullptr, false}));
+    must(device->run(Permute{.indices = order, .count = kSamples, .seed = 1}));
 
     Activations x[kLayers + 1], dx[kLayers + 1];
     for (int i = 0; i <= kLayers; ++i) {
@@ -137,11 +142,15 @@ struct Network {
     int32_t* targets = arrays.zeros<int32_t>((batch + 15) / 16 * 16);
     auto* totals = arrays.zeros<LossTotals>(1);
 
-    recorded.push_back(Gather{arrays.copyOf(images), nullptr, 1.f / 128, -1, order, kSamples, state, x[0]});
-    recorded.push_back(GatherLabels{arrays.copyOf(labels), order, kSamples, state, targets});
-    for (int i = 0; i < kLayers; ++i) recorded.push_back(Spmm{matrices[i]->csr(), values[i], bias[i], x[i], x[i + 1], Activation::relu});
-    recorded.push_back(Linear{lastWeights, lastBias, x[kLayers], logits, Activation::none});
-    recorded.push_back(SoftmaxCrossEntropy{logits, targets, dLogits, totals, &state->step});
+    recorded.push_back(Gather{
+        .bytes = arrays.copyOf(images), .scale = 1.f / 128, .shift = -1, .indices = order, .count = kSamples, .state = state, .output = x[0]});
+    recorded.push_back(GatherLabels{.labels = arrays.copyOf(labels), .indices = order, .count = kSamples, .state = state, .targets = targets});
+    for (int i = 0; i < kLayers; ++i) {
+      recorded.push_back(Spmm{.weights = matrices[i]->csr(), .values = values[i], .bias = bias[i],
+                              .input = x[i], .output = x[i + 1], .activation = Activation::relu});
+    }
+    recorded.push_back(Linear{.weights = lastWeights, .bias = lastBias, .input = x[kLayers], .output = logits});
+    recorded.push_back(SoftmaxCrossEntropy{.logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = &state->step});
     recorded.push_back(LinearTransposed{lastWeights, dLogits, dx[kLayers], x[kLayers], Activation::relu, false});
     recorded.push_back(LinearGradient{dLogits, x[kLayers], lastGradient, lastBiasGradient, false, false});
     for (int i = kLayers - 1; i >= 0; --i) {
@@ -150,17 +159,18 @@ struct Network {
     }
     for (int i = 0; i < kLayers; ++i) {
       const Csr& links = matrices[i]->csr();
-      recorded.push_back(Sgd{rule(values[i], velocity[i]), gradient[i], links.capacity, links.rowOffsets + links.rows});
-      recorded.push_back(Sgd{rule(bias[i], biasVelocity[i]), biasGradient[i], links.rows, nullptr});
+      recorded.push_back(Sgd{
+          .rule = rule(values[i], velocity[i]), .gradient = gradient[i], .capacity = links.capacity, .count = links.rowOffsets + links.rows});
+      recorded.push_back(Sgd{.rule = rule(bias[i], biasVelocity[i]), .gradient = biasGradient[i], .capacity = links.rows});
     }
-    recorded.push_back(Sgd{rule(lastWeights, lastVelocity), lastGradient, int64_t{last} * kClasses, nullptr});
-    recorded.push_back(Sgd{rule(lastBias, lastBiasVelocity), lastBiasGradient, kClasses, nullptr});
+    recorded.push_back(Sgd{.rule = rule(lastWeights, lastVelocity), .gradient = lastGradient, .capacity = int64_t{last} * kClasses});
+    recorded.push_back(Sgd{.rule = rule(lastBias, lastBiasVelocity), .gradient = lastBiasGradient, .capacity = kClasses});
   }
 
   /// The step as the engine runs it, each operation with its name and traffic.
   std::vector<Timed> bound(int32_t batch) const {
     std::vector<Operation> operations = fuse(recorded);
-    operations.insert(operations.begin(), Advance{state, table, rate, 1});
+    operations.insert(operations.begin(), Advance{.state = state, .table = table, .scalars = rate, .width = 1});
     std::vector<Timed> result;
     for (const Operation& operation : operations) {
       Timed timed{operation, nameOf(operation), 0, 0, {}};
