@@ -51,9 +51,8 @@ for (const name of names) {
 
 using device = new Device({ kind: 'cpu', threads: options.threads })
 const { simd } = device.info
-console.log(
-  `hebb ${await hebbVersion()}, ${processorName()}, ${simd}, node ${process.version}; ${options.rounds} rounds${options.quick ? ', quick: numbers mean nothing' : ''}`,
-)
+const warning = options.quick ? ', quick: numbers mean nothing' : ''
+console.log(`hebb ${await hebbVersion()}, ${processorName()}, ${simd}, node ${process.version}; ${options.rounds} rounds${warning}`)
 console.log(table(reports))
 if (flags.save) {
   const command = ['npm run bench --', ...positionals, `--rounds ${options.rounds}`, `--threads ${options.threads}`, '--save'].join(' ')
