@@ -36,12 +36,13 @@ Napi::Value ProgramHandle::setScalars(const Napi::CallbackInfo& info) {
       program->device(), [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] { return program->setScalars(table); });
 }
 
-// rewind(samples, columns)
+// rewind(samples, columns, next)
 Napi::Value ProgramHandle::rewind(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = get(info.Env(), "program");
   const int64_t samples = integerOf(info[0], "samples", 0);
   const int32_t columns = int32Of(info[1], "columns", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->rewind(samples, columns); });
+  const int64_t next = integerOf(info[2], "next", 0);
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->rewind(samples, columns, next); });
 }
 
 // setStep(step): the number of the next step.

@@ -27,11 +27,16 @@ HEBB_INLINE Vec exponential(Vec x) {
   return y < splat(-126.f) ? Vec{} : (x != x ? x : result);
 }
 
-void addTotals(LossTotals* totals, double loss, double correct, int32_t columns, const int64_t* step) {
+/// In training, a loss that is not finite ends the step, before it spoils the weights.
+Status addTotals(LossTotals* totals, double loss, double correct, int32_t columns, const int64_t* step, bool training) {
+  if (!std::isfinite(loss)) {
+    if (training) return {Code::nonFinite, "Expected a finite loss, got " + std::to_string(loss) + " in step " + std::to_string(*step)};
+    if (totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*step);
+  }
   totals->loss += loss;
   totals->correct += correct;
   totals->columns += columns;
-  if (!std::isfinite(loss) && totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*step);
+  return {};
 }
 
 }  // namespace
@@ -91,8 +96,7 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
     loss += cpu.partials[static_cast<size_t>(b) * 2];
     correct += cpu.partials[static_cast<size_t>(b) * 2 + 1];
   }
-  addTotals(op.totals, loss, correct, columns, op.step);
-  return {};
+  return addTotals(op.totals, loss, correct, columns, op.step, op.gradient.data != nullptr);
 }
 
 Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
@@ -118,8 +122,7 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   });
   double loss = 0;
   for (double part : cpu.partials) loss += part;
-  addTotals(op.totals, loss / y.features, 0, columns, op.step);
-  return {};
+  return addTotals(op.totals, loss / y.features, 0, columns, op.step, op.gradient.data != nullptr);
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

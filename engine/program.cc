@@ -50,7 +50,7 @@ Status Program::setScalars(const std::vector<double>& table) {
   return backend.write(state_->data(), &state, sizeof state);
 }
 
-Status Program::rewind(int64_t samples, int32_t columns) {
+Status Program::rewind(int64_t samples, int32_t columns, int64_t next) {
   Backend& backend = device_->backend();
   StepState state;
   HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
@@ -60,8 +60,12 @@ Status Program::rewind(int64_t samples, int32_t columns) {
   if (samples > longestStream_) {
     return {Code::invalidArgument, "Expected a stream of at most " + std::to_string(longestStream_) + " samples, the indices that gather was given, got " + std::to_string(samples)};
   }
+  if (next < 0 || (next > 0 && next >= samples)) {
+    return {Code::invalidArgument, "Expected the next sample to be one of " + std::to_string(samples) + ", got " + std::to_string(next)};
+  }
   samples_ = state.samples = samples;
-  state.next = state.offset = 0;
+  state.next = next;
+  state.offset = 0;
   state.columns = columns ? columns : state.batch;
   return backend.write(state_->data(), &state, sizeof state);
 }

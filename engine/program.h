@@ -30,9 +30,9 @@ class Program {
 
   /// Rows of scalars for the steps from the next one on; steps past the last row use the last row.
   Status setScalars(const std::vector<double>& table);
-  /// The stream of samples that gather reads: its length; the next batch starts at its beginning. 0 samples and n columns: no stream, n valid
+  /// The stream of samples that gather reads: its length, and where the next batch starts. 0 samples and n columns: no stream, n valid
   /// columns, gathered from the first indices.
-  Status rewind(int64_t samples, int32_t columns);
+  Status rewind(int64_t samples, int32_t columns, int64_t next = 0);
   Status setStep(int64_t step);
   /// Runs `steps` steps, or fewer when stopped (Code::aborted; the steps done are whole).
   Status replay(int64_t steps);

@@ -29,6 +29,8 @@ export class Tape {
   readonly #gradients = new Map<Value, Activations>()
   readonly #written = new Set<object>()
   readonly #memory: Activations[] = []
+  /** What the modules of the model gave, in their order. */
+  readonly outputs: { readonly module: number; readonly output: Activations }[] = []
 
   constructor(program: Program, batch: number, training: boolean) {
     this.program = program
@@ -47,6 +49,11 @@ export class Tape {
   /** A value that the tape did not compute. */
   input(activations: Activations): Value {
     return { activations, activation: 'none', needsGradient: false }
+  }
+
+  /** Notes what a module gave, so that it can be found when numbers go wrong. */
+  note(module: number, value: Value): void {
+    this.outputs.push({ module, output: value.activations })
   }
 
   /** y = activation(W x + b), W sparse. */

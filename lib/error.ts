@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'UNSUPPORTED'
   | 'MISSING_FILE'
   | 'BAD_FILE'
+  | 'CANNOT_WRITE'
   | 'INTERNAL'
 
 /** Every error of this library. The message says what was given, what was expected and how to mend it. */

@@ -35,4 +35,15 @@ export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'
 export type { TopologyMeasures } from './train/measures.js'
-export { type Batch, type Epoch, type Evaluation, type FitOptions, type Progress, Trainer, type TrainerOptions } from './train/trainer.js'
+export { type Evaluation, type LoadOptions, load, Predictor, type RunOptions } from './train/predictor.js'
+export {
+  type Batch,
+  type CheckpointOptions,
+  type Epoch,
+  type FitOptions,
+  type Progress,
+  type ResumeOptions,
+  Trainer,
+  type TrainerLoadOptions,
+  type TrainerOptions,
+} from './train/trainer.js'

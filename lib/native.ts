@@ -25,7 +25,7 @@ export interface NativeActivations {
 export interface NativeProgram {
   record(name: string, args: object): void
   setScalars(table: Float64Array): Promise<void>
-  rewind(samples: number, columns: number): Promise<void>
+  rewind(samples: number, columns: number, next: number): Promise<void>
   setStep(step: number): Promise<void>
   replay(steps: number): Promise<void>
   abort(): void

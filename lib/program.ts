@@ -47,9 +47,9 @@ export class Program {
     return this.#native.setScalars(Float64Array.from(table))
   }
 
-  /** Starts the stream of samples again; without one (`samples` 0), says how many columns of the batch are valid. */
-  rewind(samples: number, columns = 0): Promise<void> {
-    return this.#native.rewind(samples, columns)
+  /** Starts the stream of samples again, or at the sample `next`; without one (`samples` 0), says how many columns of the batch are valid. */
+  rewind(samples: number, columns = 0, next = 0): Promise<void> {
+    return this.#native.rewind(samples, columns, next)
   }
 
   setStep(step: number): Promise<void> {

@@ -39,14 +39,14 @@ export class Tensor<T extends TensorType = 'float32'> {
     this.native = device.native.allocate(bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
   }
 
-  /** A copy of the elements, after all calls made before. */
-  read(): Promise<TypedArrayOf<T>> {
-    return this.native.read(new types[this.type](this.length) as TypedArrayOf<T>)
+  /** A copy of the first `length` elements, after all calls made before. */
+  read(length: number = this.length): Promise<TypedArrayOf<T>> {
+    return this.native.read(new types[this.type](integer(length, 'length', 0, this.length)) as TypedArrayOf<T>)
   }
 
-  /** Copies `data` in, after all calls made before. The array may be reused at once. */
-  write(data: TypedArrayOf<T>): Promise<void> {
-    expect(data.length === this.length, () => `Expected ${this.length} elements, got ${data.length}`)
+  /** Copies `data` in, after all calls made before. The array may be reused at once. With `length`, the first elements alone are given. */
+  write(data: TypedArrayOf<T>, length: number = this.length): Promise<void> {
+    expect(data.length === length && length <= this.length, () => `Expected ${Math.min(length, this.length)} elements, got ${data.length}`)
     return this.native.write(data)
   }
 

@@ -1,5 +1,6 @@
 /** Density schedules: the share of links after each topology update. */
 import { density, integer, number } from '../error.js'
+import { maker } from '../recipe.js'
 
 export interface DensityScheduleOptions {
   /** Density before the first update. Default 0.5. */
@@ -62,9 +63,10 @@ export interface DensityRule {
 }
 
 /** The target density from the first step to the last. */
-export function constantDensity(): DensityRule {
-  return { name: 'constant', schedule: ({ target }) => densitySchedule.constant({ density: target }) }
-}
+export const constantDensity = maker(
+  'constantDensity',
+  (): DensityRule => ({ name: 'constant', schedule: ({ target }) => densitySchedule.constant({ density: target }) }),
+)
 
 export interface DecayOptions {
   /** Density at the start, where the target is lower. Default 0.5. */
@@ -74,7 +76,7 @@ export interface DecayOptions {
 }
 
 /** Sigmoid decay to the target over a share of the updates, by default half (so that its training costs what cubic decay over all of them does). */
-export function sigmoidDensity(options: DecayOptions & { steepness?: number } = {}): DensityRule {
+export const sigmoidDensity = maker('sigmoidDensity', (options: DecayOptions & { steepness?: number } = {}): DensityRule => {
   const { initialDensity = 0.5, over = 0.5, steepness = 6 } = options
   number(over, 'over', 0, 1)
   return {
@@ -82,10 +84,10 @@ export function sigmoidDensity(options: DecayOptions & { steepness?: number } = 
     schedule: ({ target, updates }) =>
       densitySchedule.sigmoid({ initialDensity: Math.max(target, initialDensity), finalDensity: target, steepness, updates: Math.floor(over * updates) }),
   }
-}
+})
 
 /** Cubic decay to the target, by default over all updates. */
-export function cubicDensity(options: DecayOptions = {}): DensityRule {
+export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): DensityRule => {
   const { initialDensity = 0.5, over = 1 } = options
   number(over, 'over', 0, 1)
   return {
@@ -93,4 +95,4 @@ export function cubicDensity(options: DecayOptions = {}): DensityRule {
     schedule: ({ target, updates }) =>
       densitySchedule.cubic({ initialDensity: Math.max(target, initialDensity), finalDensity: target, updates: Math.floor(over * updates) }),
   }
-}
+})

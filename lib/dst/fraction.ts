@@ -1,5 +1,6 @@
 /** When updates happen, and what fraction of the links each removes. */
 import { expect, integer, number, show } from '../error.js'
+import { maker } from '../recipe.js'
 
 export interface FractionPoint {
   readonly step: number
@@ -10,15 +11,15 @@ export interface FractionPoint {
 export type Fraction = (point: FractionPoint) => number
 
 /** zeta / 2 (1 + cos(pi step / lastStep)). */
-export function cosine(zeta: number): Fraction {
+export const cosine = maker('cosine', (zeta: number): Fraction => {
   number(zeta, 'zeta', 0, 1)
   return ({ step, lastStep }) => (zeta / 2) * (1 + Math.cos((Math.PI * step) / lastStep))
-}
+})
 
-export function constantFraction(zeta: number): Fraction {
+export const constantFraction = maker('constantFraction', (zeta: number): Fraction => {
   number(zeta, 'zeta', 0, 1)
   return () => zeta
-}
+})
 
 export interface UpdateSchedule {
   /** Steps between updates, or 'epoch'. */

@@ -57,6 +57,8 @@ export class Scheduler {
   #segments: (Program | (() => Promise<void>))[] = []
   #scores: Tensor[] = []
   #done = 0
+  /** The step before which the last update was made. */
+  #lastStep = 0
   /** The Program that is being recorded. */
   #open: Program | undefined
   /** The update that runs. */
@@ -70,9 +72,20 @@ export class Scheduler {
     this.#targets = targets
   }
 
-  /** Updates done. */
-  get done(): number {
-    return this.#done
+  /** Updates done, and the step before which the last one was. */
+  get progress(): { done: number; step: number } {
+    return { done: this.#done, step: this.#lastStep }
+  }
+
+  /** Goes on after updates that were made before. */
+  restore({ done, step }: { done: number; step: number }): void {
+    this.#done = done
+    this.#lastStep = step
+  }
+
+  /** A run begins: its first step is step 0. */
+  begin(): void {
+    this.#lastStep = 0
   }
 
   /** Lays the updates out over a run. */
@@ -99,7 +112,7 @@ export class Scheduler {
   due(step: number): boolean {
     if (!this.#plan || this.#parameters.length === 0) return false
     const { interval, lastStep } = updatesOf(this.#method, this.#plan)
-    return step > 0 && step < this.#plan.steps && step <= lastStep && step % interval === 0
+    return step > this.#lastStep && step < this.#plan.steps && step <= lastStep && step % interval === 0
   }
 
   /** Steps from `step` until the next update is due, at least 1. */
@@ -138,6 +151,7 @@ export class Scheduler {
       }
     }
     this.#done = update
+    this.#lastStep = step
   }
 
   dispose(): void {

@@ -1,5 +1,6 @@
 import type { ActivationName, Tape, Value } from '../autograd.js'
 import { expect, HebbError, integer } from '../error.js'
+import { makerOf, remember } from '../recipe.js'
 import { checkWeightInit, kaiming, type WeightInit } from './init.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter } from './parameter.js'
@@ -29,18 +30,21 @@ export class Linear implements Module {
     this.outFeatures = integer(options.outFeatures, 'outFeatures', 1)
     this.#hasBias = options.bias ?? true
     this.#init = checkWeightInit(options.weights ?? kaiming())
+    if (new.target === Linear) remember('Linear', [options], this)
   }
 
   get parameters(): Parameter[] {
     return [this.#weights, this.#bias].filter((p) => p !== undefined)
   }
 
-  materialise({ device, seed, initialise, nextLayer }: Materials): void {
+  materialise({ device, seed, initialise, nextLayer, restored }: Materials): void {
     expect(!this.#weights, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
     this.#weights = new DenseParameter(device, 'weights', this.outFeatures, this.inFeatures)
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
+    const layer = nextLayer()
+    if (restored) return
     const deviation = this.#init.deviation({ fanIn: this.inFeatures, fanOut: this.outFeatures, density: 1 })
-    initialise.record('initializeNormal', { rows: this.outFeatures, cols: this.inFeatures, values: this.#weights.values, deviation, seed, layer: nextLayer() })
+    initialise.record('initializeNormal', { rows: this.outFeatures, cols: this.inFeatures, values: this.#weights.values, deviation, seed, layer })
   }
 
   forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {
@@ -53,3 +57,4 @@ export class Linear implements Module {
     this.#weights = this.#bias = undefined
   }
 }
+makerOf('Linear', Linear)

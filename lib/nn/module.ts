@@ -1,5 +1,6 @@
 import type { ActivationName, Tape, Value } from '../autograd.js'
 import type { Device } from '../device.js'
+import type { Links } from '../native.js'
 import type { Program } from '../program.js'
 import type { Topology } from '../topology/topology.js'
 import type { WeightInit } from './init.js'
@@ -14,6 +15,8 @@ export interface Materials {
   readonly weights: WeightInit
   /** Links of a sparse layer at the start, and the most it will ever have, for its target density. */
   links(possible: number, density: number, name: string): { initial: number; capacity: number }
+  /** The links that the layer of this number had when it was saved; undefined: it begins anew, by the topology. */
+  restored?(layer: number): Links
   /** Numbers the layers in the order of the network: the number is part of every random counter. */
   nextLayer(): number
   /** Records the operation that draws the parameter's initial weights. */
@@ -26,6 +29,8 @@ export interface Module {
   readonly inFeatures?: number | undefined
   readonly outFeatures?: number | undefined
   readonly parameters: readonly Parameter[]
+  /** Modules that this one is made of, which have the parameters. */
+  readonly modules?: readonly Module[]
   /** Sparse layers in the order of the network; neighbours are consecutive for percolation. */
   readonly sparse: readonly SparseParameter[]
   materialise(materials: Materials): void

@@ -8,8 +8,8 @@ abstract class ParameterArrays {
   /** Elements that fit. */
   readonly capacity: number
   readonly values: Tensor
-  readonly gradient: Tensor
   readonly #slots = new Map<string, Tensor>()
+  #gradient: Tensor | undefined
   readonly #device: Device
 
   constructor(device: Device, name: string, capacity: number) {
@@ -17,7 +17,12 @@ abstract class ParameterArrays {
     this.name = name
     this.capacity = capacity
     this.values = new Tensor(device, 'float32', capacity)
-    this.gradient = new Tensor(device, 'float32', capacity)
+  }
+
+  /** Made at the first call: a network that only predicts has none. */
+  get gradient(): Tensor {
+    this.#gradient ??= new Tensor(this.#device, 'float32', this.capacity)
+    return this.#gradient
   }
 
   /** An optimizer's array, made at the first call. */
@@ -30,13 +35,19 @@ abstract class ParameterArrays {
     return slot
   }
 
+  /** The optimizer's arrays by name. */
+  get slots(): ReadonlyMap<string, Tensor> {
+    return this.#slots
+  }
+
   /** Everything that belongs to a parameter's place: values and optimizer state. */
   get arrays(): Tensor[] {
     return [this.values, ...this.#slots.values()]
   }
 
   dispose(): void {
-    for (const tensor of [...this.arrays, this.gradient]) tensor.dispose()
+    for (const tensor of this.arrays) tensor.dispose()
+    this.#gradient?.dispose()
   }
 }
 

@@ -1,10 +1,15 @@
 import type { Tape, Value } from '../autograd.js'
+import { makerOf, remember } from '../recipe.js'
 import type { Module } from './module.js'
 
 /** max(x, 0). After a layer, Sequential lets it ride on that layer's product. */
 export class Relu implements Module {
   readonly parameters = []
   readonly sparse = []
+
+  constructor() {
+    if (new.target === Relu) remember('Relu', [], this)
+  }
 
   materialise(): void {}
 
@@ -14,3 +19,4 @@ export class Relu implements Module {
 
   dispose(): void {}
 }
+makerOf('Relu', Relu)

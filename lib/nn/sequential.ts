@@ -1,5 +1,6 @@
 import type { Tape, Value } from '../autograd.js'
 import { expect, integer } from '../error.js'
+import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
 import { Relu } from './relu.js'
@@ -22,6 +23,7 @@ export class Sequential implements Module {
       features = module.outFeatures ?? features
     }
     this.modules = modules
+    if (new.target === Sequential) remember('Sequential', [modules, options], this)
   }
 
   get inFeatures(): number | undefined {
@@ -48,12 +50,14 @@ export class Sequential implements Module {
     let value = x
     for (let i = 0; i < this.modules.length; ++i) {
       const module = this.modules[i] as Module
+      const place = i
       if (module.takesActivation && this.modules[i + 1] instanceof Relu) {
         value = module.forward(tape, value, 'relu')
         ++i
       } else {
         value = module.forward(tape, value)
       }
+      tape.note(place, value)
     }
     return value
   }
@@ -62,3 +66,4 @@ export class Sequential implements Module {
     for (const module of this.modules) module.dispose()
   }
 }
+makerOf('Sequential', Sequential)

@@ -1,5 +1,6 @@
 import type { ActivationName, Tape, Value } from '../autograd.js'
 import { density, expect, HebbError, integer } from '../error.js'
+import { makerOf, remember } from '../recipe.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
 import { checkWeightInit, type WeightInit } from './init.js'
 import type { Materials, Module } from './module.js'
@@ -37,6 +38,7 @@ export class SparseLinear implements Module {
     this.#hasBias = options.bias ?? true
     this.#topology = options.topology && checkTopology(options.topology)
     this.#init = options.weights && checkWeightInit(options.weights)
+    if (new.target === SparseLinear) remember('SparseLinear', [options], this)
   }
 
   get parameters(): Parameter[] {
@@ -54,11 +56,14 @@ export class SparseLinear implements Module {
     const cols = this.inFeatures
     const { initial, capacity } = materials.links(rows * cols, this.density, `${cols} -> ${rows}`)
     const layer = materials.nextLayer()
+    const restored = materials.restored?.(layer)
     const topology = this.#topology ?? materials.topology
-    const links = topology.generate({ rows, cols, links: initial, seed, layer })
-    expect(links.columnIndices.length === initial, () => `Expected the topology '${topology.name}' to make ${initial} links, got ${links.columnIndices.length}`)
-    this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, capacity)
+    const links = restored ?? topology.generate({ rows, cols, links: initial, seed, layer })
+    const count = links.columnIndices.length
+    expect(restored !== undefined || count === initial, () => `Expected the topology '${topology.name}' to make ${initial} links, got ${count}`)
+    this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, Math.max(capacity, count))
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
+    if (restored) return // the weights are restored, too
     const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })
     initialise.record('initializeNormal', { pattern: this.#weights.matrix, values: this.#weights.values, deviation, seed, layer })
   }
@@ -73,3 +78,4 @@ export class SparseLinear implements Module {
     this.#weights = this.#bias = undefined
   }
 }
+makerOf('SparseLinear', SparseLinear)

@@ -1,6 +1,7 @@
 import { number } from '../error.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
 import type { Program } from '../program.js'
+import { maker } from '../recipe.js'
 import { type Rate, type RatePoint, rateOf } from './rates.js'
 
 /** What a trainer asks of an optimizer. */
@@ -23,7 +24,7 @@ export interface SgdOptions {
 }
 
 /** Stochastic gradient descent with momentum and weight decay: g += decay w; m = momentum m + g; w -= rate m. */
-export function sgd(options: SgdOptions): Optimizer {
+export const sgd = maker('sgd', (options: SgdOptions): Optimizer => {
   const rate = rateOf(options.learningRate)
   const momentum = number(options.momentum ?? 0, 'momentum', 0, 1)
   const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
@@ -44,4 +45,4 @@ export function sgd(options: SgdOptions): Optimizer {
         weightDecay,
       }),
   }
-}
+})

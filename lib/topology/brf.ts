@@ -1,5 +1,6 @@
 import { expect, number, show } from '../error.js'
 import { addon } from '../native.js'
+import { maker } from '../recipe.js'
 import type { Topology } from './topology.js'
 
 export interface BrfOptions {
@@ -13,9 +14,9 @@ export interface BrfOptions {
  * Bipartite receptive field network (paper, section 3.1): each neuron of the smaller side draws its links without replacement with probability
  * proportional to (1 + d)^(-(1-r)/r), d the ring distance on the larger side from its own place.
  */
-export function brf(options: BrfOptions = {}): Topology {
+export const brf = maker('brf', (options: BrfOptions = {}): Topology => {
   const { r = 0.25, degree = 'fixed' } = options
   number(r, 'r', 0, 1)
   expect(degree === 'fixed' || degree === 'uniform', () => `Expected degree to be 'fixed' or 'uniform', got ${show(degree)}`)
   return { name: 'brf', generate: ({ rows, cols, links, seed, layer }) => addon.brf(rows, cols, links, r, degree === 'uniform', seed, layer) }
-}
+})

@@ -52,13 +52,19 @@ export interface LossTotals {
   readonly nonFiniteStep?: number
 }
 
+/** Sums before the first step. */
+export function noTotals(): Float64Array {
+  return Float64Array.of(0, 0, 0, -1)
+}
+
 export interface GraphOptions {
   device: Device
   model: Sequential
   batch: number
-  /** Features and classes, where the model does not tell. */
+  /** Features of a sample. */
   features: number
-  loss: Loss
+  /** Without it the graph only predicts. */
+  loss?: Loss
   /** Read batches from here; without it they are written by the host. */
   data?: DeviceDataset
   /** Train with this optimizer; without it evaluate only. */
@@ -97,21 +103,31 @@ export class Graph {
         this.program.record('gather', { floats: data.targets, samples, indices: data.indices, count: samples, output: this.targets })
       }
     }
-    this.#lossOf(output, loss, optimizer !== undefined)
+    if (loss) this.#lossOf(output, loss, optimizer !== undefined)
     if (optimizer) {
       tape.backward()
       for (const parameter of model.parameters) optimizer.record(this.program, parameter, 0)
     }
   }
 
-  /** Sums since the last call of resetTotals. */
+  /** Sums since the last call of setTotals. */
   async totals(): Promise<LossTotals> {
     const [loss, correct, samples, nonFiniteStep] = (await this.#totals.read()) as unknown as [number, number, number, number]
     return { loss: loss / samples, accuracy: correct / samples, samples, ...(nonFiniteStep >= 0 && { nonFiniteStep }) }
   }
 
-  resetTotals(): Promise<void> {
-    return this.#totals.write(Float64Array.of(0, 0, 0, -1))
+  /** The sums as they are kept, to go on with later. */
+  sums(): Promise<Float64Array> {
+    return this.#totals.read()
+  }
+
+  setTotals(sums: Float64Array = noTotals()): Promise<void> {
+    return this.#totals.write(sums)
+  }
+
+  /** What the model's modules gave in the last step. */
+  get outputs(): Tape['outputs'] {
+    return this.#tape.outputs
   }
 
   dispose(): void {

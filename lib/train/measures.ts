@@ -67,6 +67,26 @@ export class Measures {
     await this.#unite.replay(1)
   }
 
+  /** The links that were ever active in a layer, as row * cols + col, ascending. */
+  async history(parameter: SparseParameter): Promise<BigUint64Array | undefined> {
+    const layer = this.#layers.find((l) => l.parameter === parameter)
+    if (!layer) return undefined
+    return layer.ever.read(Number((await layer.everCount.read())[0]))
+  }
+
+  /** Goes on with a history that was saved. */
+  async restore(parameter: SparseParameter, history: BigUint64Array): Promise<void> {
+    const layer = this.#layers.find((l) => l.parameter === parameter)
+    if (!layer) return
+    if (history.length > layer.ever.length) {
+      layer.ever.dispose()
+      layer.ever = new Tensor(this.#device, 'uint64', history.length)
+      this.#unite.dispose()
+      this.#unite = this.#recordUnite()
+    }
+    await Promise.all([layer.ever.write(history, history.length), layer.everCount.write(BigUint64Array.of(BigInt(history.length)))])
+  }
+
   async read(): Promise<TopologyMeasures> {
     await this.#active.replay(1)
     let [links, possible, active, neurons, ever] = [0, 0, 0, 0, 0]

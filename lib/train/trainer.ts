@@ -1,16 +1,16 @@
 import { type Dataset, dataset } from '../data/dataset.js'
-import { Device, type DeviceOptions, type Memory } from '../device.js'
+import type { Device, Memory } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
-import { linksAt, type Plan, Scheduler, updatesOf } from '../dst/scheduler.js'
+import { linksAt, Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
-import type { Module } from '../nn/module.js'
 import { Sequential } from '../nn/sequential.js'
-import type { SparseLinear } from '../nn/sparse_linear.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { Program } from '../program.js'
-import { DeviceDataset, Graph, type Loss } from './graph.js'
+import { type Checkpoint, namedParameters, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { type DeviceDataset, Graph, type Loss, noTotals } from './graph.js'
 import { Measures, type TopologyMeasures } from './measures.js'
+import { checkData, type DeviceChoice, DeviceDatasets, type Evaluation, Inference, lossFor, openDevice, type RunOptions, sparseLayers } from './predictor.js'
 
 export interface TrainerOptions {
   optimizer: Optimizer
@@ -19,19 +19,42 @@ export interface TrainerOptions {
   /** Default: by the data, 'crossEntropy' for labels and 'meanSquaredError' for targets. */
   loss?: Loss
   /** A device, or how to open one. Default 'auto'. */
-  device?: Device | DeviceOptions | 'auto' | 'cpu' | 'cuda'
+  device?: DeviceChoice
 }
 
-export interface FitOptions {
-  epochs: number
-  /** Samples a step. Default 32. The last batch of an epoch may be smaller. */
-  batchSize?: number
+/** What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may. */
+export interface TrainerLoadOptions extends Partial<TrainerOptions> {
+  model?: Sequential
+}
+
+/** Checkpoints of a run, without the loop's doing. */
+export interface CheckpointOptions {
+  /** Replaced as a whole, or not at all. */
+  file: string
+  /** Epochs between checkpoints; default 1, or none when everySteps is given. The last epoch is always saved. */
+  everyEpochs?: number
+  /** Steps between checkpoints. */
+  everySteps?: number
+  /** Kept with each. */
+  notes?: Readonly<Record<string, string>>
+  /** Called when one could not be written; training goes on. Default: a process warning. */
+  onError?: (error: Error) => void
+}
+
+export interface ResumeOptions {
   /** Evaluated after every epoch. */
   validation?: Dataset
-  /** Stops within a step or between parts of an update; the loop then throws ABORTED. What was trained stays. */
+  /** Stops within a step or between parts of an update; the loop then throws ABORTED. What was trained stays, and resume() goes on from there. */
   signal?: AbortSignal
   /** Called at most every 50 ms while an epoch runs. */
   onProgress?: (progress: Progress) => void
+  checkpoint?: CheckpointOptions
+}
+
+export interface FitOptions extends ResumeOptions {
+  epochs: number
+  /** Samples a step. Default 32. The last batch of an epoch may be smaller. */
+  batchSize?: number
 }
 
 export interface Progress {
@@ -58,13 +81,6 @@ export interface Epoch extends TopologyMeasures {
   readonly learningRate: number
 }
 
-export interface Evaluation {
-  readonly loss: number
-  /** Share of samples whose class is right; NaN for a regression. */
-  readonly accuracy: number
-  readonly samples: number
-}
-
 export interface Batch {
   /** [samples][features], as the network sees it (already normalised). */
   x: Float32Array
@@ -72,66 +88,89 @@ export interface Batch {
   y: ArrayLike<number>
 }
 
-const EVALUATION_BATCH = 256
 /** Updates that a method is imagined to make when nothing is known of the run yet: for its initial and its highest density. */
 const IMAGINED_UPDATES = 1000
-
-function isSparse(module: Module): module is SparseLinear {
-  return 'density' in module
-}
 
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
 export class Trainer {
   readonly model: Sequential
   readonly device: Device
   readonly method: Method
+  /** What was noted with the checkpoint that the trainer was loaded from. */
+  readonly notes: Readonly<Record<string, string>>
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
   readonly #ownsDevice: boolean
   readonly #scheduler: Scheduler
   readonly #measures: Measures
   readonly #ready: Promise<void>
-  readonly #datasets = new Map<Dataset, DeviceDataset>()
+  readonly #datasets: DeviceDatasets
+  readonly #inference: Inference
   #training: { data: DeviceDataset | undefined; graph: Graph } | undefined
-  #evaluating: { data: DeviceDataset | undefined; graph: Graph } | undefined
-  #plan: Plan | undefined
-  #epochs = 1
+  #plan: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
+  #run: Run | undefined
   #step = 0
   #disposed = false
   #busy = false
 
-  constructor(model: Sequential, options: TrainerOptions) {
+  /** `checkpoint` is internal: see Trainer.load(). */
+  constructor(model: Sequential, options: TrainerOptions, checkpoint?: Checkpoint) {
     const { optimizer, dst = staticSparse(), loss } = options
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
+    expect(model.parameters.length === 0, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
     expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...), got ${show(optimizer)}`)
     expect(typeof dst?.density?.schedule === 'function', () => `Expected dst to be a method such as chts(), got ${show(dst)}`)
     expect(
       loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',
       () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`,
     )
-    const given = options.device ?? 'auto'
-    this.#ownsDevice = !(given instanceof Device)
-    this.device = given instanceof Device ? given : new Device(typeof given === 'string' ? { kind: given } : given)
+    const { device, owned } = openDevice(options.device ?? 'auto')
+    this.device = device
+    this.#ownsDevice = owned
     this.model = model
     this.method = dst
+    this.notes = checkpoint?.notes ?? {}
     this.#optimizer = optimizer
     this.#loss = loss
+    this.#datasets = new DeviceDatasets(device)
+    this.#inference = new Inference(device, model, this.#datasets, loss)
     try {
-      this.#ready = this.#materialise()
+      const materialised = this.#materialise(checkpoint)
       this.#scheduler = new Scheduler(
-        this.device,
+        device,
         dst,
         model.seed,
         model.sparse,
-        model.modules.filter(isSparse).map((m) => m.density),
+        sparseLayers(model).map((layer) => layer.density),
       )
-      this.#measures = new Measures(this.device, model.sparse)
+      this.#measures = new Measures(device, model.sparse)
+      this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
     } catch (error) {
       model.dispose()
-      if (this.#ownsDevice) this.device.dispose()
+      if (owned) device.dispose()
       throw error
     }
     this.#ready.catch(() => {}) // reported by the first call that awaits it
+  }
+
+  /**
+   * A trainer as it was when save() wrote the file. The model, the optimizer and the method are made again as they were; parts that were
+   * functions of your own must be given, others may be replaced. resume() goes on with a run of fit() that was not finished.
+   */
+  static async load(file: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
+    const checkpoint = await readCheckpoint(file, { training: true })
+    const model = options.model ?? (checkpoint.remake('model') as Sequential)
+    const optimizer = options.optimizer ?? (checkpoint.remake('optimizer') as Optimizer)
+    const dst = options.dst ?? (checkpoint.remake('dst') as Method)
+    const loss = options.loss ?? checkpoint.loss
+    const trainer = new Trainer(model, { optimizer, dst, ...(loss && { loss }), device: options.device ?? 'auto' }, checkpoint)
+    try {
+      await trainer.#ready
+    } catch (error) {
+      trainer.dispose()
+      throw error
+    }
+    return trainer
   }
 
   /** Steps trained so far. */
@@ -139,12 +178,17 @@ export class Trainer {
     return this.#step
   }
 
+  /** The run of fit() that was last begun: what it was asked for, and how many of its epochs are done. */
+  get run(): { readonly epochs: number; readonly batchSize: number; readonly epoch: number } | undefined {
+    return this.#run && { epochs: this.#run.epochs, batchSize: this.#run.batchSize, epoch: this.#run.epoch }
+  }
+
   /** Lays the method's updates and the learning rate out over a run. fit() does it by itself; call it before a loop over batches of your own. */
   plan(options: { epochs: number; stepsPerEpoch: number }): void {
     const epochs = integer(options.epochs, 'epochs', 1)
     const stepsPerEpoch = integer(options.stepsPerEpoch, 'stepsPerEpoch', 1)
     const plan = { steps: epochs * stepsPerEpoch, stepsPerEpoch }
-    for (const { density } of this.model.modules.filter(isSparse)) {
+    for (const { density } of sparseLayers(this.model)) {
       const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
       expect(
         schedule(0) === density || updatesOf(this.method, plan).count > 0,
@@ -152,69 +196,49 @@ export class Trainer {
           `Expected a run with at least one topology update, for ${this.method.name} to reach the density ${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or update more often.`,
       )
     }
-    this.#epochs = epochs
-    this.#plan = plan
+    this.#plan = { epochs, stepsPerEpoch }
     this.#scheduler.plan(plan)
   }
 
-  /** Trains for some epochs and gives a report after each. Leaving the loop stops the training. */
+  /**
+   * Trains for some epochs, from the first one on, and gives a report after each. Leaving the loop stops the training; within it, the trainer may be
+   * saved, evaluated and asked for predictions.
+   */
   async *fit(train: Dataset, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
     const epochs = integer(options.epochs, 'epochs', 1)
     const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
-    const { validation, signal, onProgress } = options
-    this.#checkData(train)
-    if (validation) this.#checkData(validation)
+    this.#checkRun(train, options)
     expect(batchSize <= train.samples, () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`)
-    const stepsPerEpoch = Math.ceil(train.samples / batchSize)
-    this.#begin()
-    try {
-      await this.#ready
+    const run: Run = { epochs, batchSize, samples: train.samples, epoch: 0, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() }
+    await this.#alone(async () => {
+      this.plan({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
+      this.#scheduler.begin()
       this.#step = 0
-      this.plan({ epochs, stepsPerEpoch })
+      this.#run = run
       await this.#measures.note()
-      const data = this.#onDevice(train, true)
-      const { graph } = this.#trainingGraph(batchSize, train.features, data)
-      for (let epoch = 0; epoch < epochs; ++epoch) {
-        await data.shuffle(epoch)
-        const scalars = this.#optimizer.scalars({ epoch, epochs })
-        await Promise.all([graph.program.setScalars(scalars), graph.program.rewind(train.samples), graph.resetTotals()])
-        let seconds = 0
-        let updateSeconds = 0
-        for (let done = 0; done < stepsPerEpoch; ) {
-          if (this.#scheduler.due(this.#step)) updateSeconds += await this.#update(signal)
-          const steps = Math.min(stepsPerEpoch - done, this.#scheduler.until(this.#step))
-          const progress = (n: number) => onProgress?.({ epoch: epoch + 1, epochs, step: done + n, stepsPerEpoch })
-          seconds += await this.#run(graph, steps, signal, progress)
-          done += steps
-        }
-        const totals = await graph.totals()
-        if (totals.nonFiniteStep !== undefined) {
-          throw new HebbError(
-            'NON_FINITE',
-            `Expected a finite loss, got NaN or infinity in step ${totals.nonFiniteStep} (epoch ${epoch + 1}). Lower the learning rate, or look at the data.`,
-          )
-        }
-        yield {
-          epoch: epoch + 1,
-          trainLoss: totals.loss,
-          trainAccuracy: this.#lossOf(train) === 'crossEntropy' ? totals.accuracy : Number.NaN,
-          ...(validation && { validation: await this.#evaluate(validation, signal) }),
-          seconds,
-          updateSeconds,
-          learningRate: scalars[0] as number,
-          ...(await this.#measures.read()),
-        }
-      }
-    } finally {
-      this.#busy = false
+    })
+    yield* this.#epochs(run, train, options)
+  }
+
+  /** Goes on with the run of fit() that was stopped or saved before its end, as if it had not been: the result is the same to the last bit. */
+  async *resume(train: Dataset, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
+    this.#checkRun(train, options)
+    const run = this.#run
+    if (!run || run.epoch >= run.epochs) {
+      throw new HebbError(
+        'INVALID_ARGUMENT',
+        `Expected a run that is not finished, got ${run ? `one that has done its ${run.epochs} epochs` : 'none'}. Begin one with fit().`,
+      )
     }
+    expect(train.samples === run.samples, () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${train.name}`)
+    yield* this.#epochs(run, train, options)
   }
 
   /**
    * Trains one step on a batch of your own, after the topology update that is due before it (see plan()). Returns the batch's mean loss.
    * All batches of a trainer have the size of its first, or less.
    */
-  async trainOn(batch: Batch, options: { signal?: AbortSignal } = {}): Promise<number> {
+  async trainOn(batch: Batch, options: RunOptions = {}): Promise<number> {
     const features = this.model.inFeatures as number
     expect(
       batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0,
@@ -228,82 +252,49 @@ export class Trainer {
       name: 'the batch',
       ...(!(batch.y instanceof Float32Array) && { classes: this.model.outFeatures as number }),
     })
-    this.#checkData(data)
-    this.#begin()
-    try {
-      await this.#ready
+    checkData(this.model, data, this.#loss)
+    return this.#alone(async () => {
       if (!this.#training) await this.#measures.note()
       const hostFed = this.#training?.data === undefined ? this.#training : undefined
-      const { graph } = hostFed ?? this.#trainingGraph(samples, features, undefined, this.#lossOf(data))
+      const { graph } = hostFed ?? this.#trainingGraph(samples, features, undefined, lossFor(data, this.#loss))
       expect(samples <= graph.batch, () => `Expected at most ${graph.batch} samples, the size of the first batch, got ${samples}`)
       const epoch = this.#plan ? Math.floor(this.#step / this.#plan.stepsPerEpoch) : 0
       if (this.#scheduler.due(this.#step)) await this.#update(options.signal)
       await this.#write(graph, batch.x, data)
       await Promise.all([
-        graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#epochs })),
+        graph.program.setStep(this.#step),
+        graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#plan?.epochs ?? 1 })),
         graph.program.rewind(0, samples),
-        graph.resetTotals(),
+        graph.setTotals(),
       ])
-      await this.#run(graph, 1, options.signal)
-      const { loss, nonFiniteStep } = await graph.totals()
-      if (nonFiniteStep !== undefined)
-        throw new HebbError('NON_FINITE', `Expected a finite loss, got ${loss} in step ${this.#step - 1}. Lower the learning rate, or look at the data.`)
-      return loss
-    } finally {
-      this.#busy = false
-    }
+      await this.#steps(graph, 1, options.signal)
+      return (await graph.totals()).loss
+    })
   }
 
   /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset, options: { signal?: AbortSignal } = {}): Promise<Evaluation> {
-    this.#checkData(data)
-    this.#begin()
-    try {
-      await this.#ready
-      return await this.#evaluate(data, options.signal)
-    } finally {
-      this.#busy = false
-    }
+  async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
+    checkData(this.model, data, this.#loss)
+    return this.#alone(() => this.#inference.evaluate(data, options))
   }
 
   /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. */
-  async predict(x: Float32Array | Dataset): Promise<Float32Array> {
-    const features = this.model.inFeatures as number
-    const samples = x instanceof Float32Array ? x.length / features : x.samples
-    expect(samples > 0 && Number.isInteger(samples), () => `Expected x to hold samples of ${features} features, got ${show(x)}`)
-    if (!(x instanceof Float32Array)) this.#checkData(x)
-    this.#begin()
-    try {
-      await this.#ready
-      const classes = this.model.outFeatures as number
-      const graph = new Graph({ device: this.device, model: this.model, batch: Math.min(samples, EVALUATION_BATCH), features, loss: 'crossEntropy' })
-      try {
-        const out = new Float32Array(samples * classes)
-        for (let first = 0; first < samples; first += graph.batch) {
-          const count = Math.min(graph.batch, samples - first)
-          await graph.input.write(slice(x, first, count, features), count)
-          await graph.program.rewind(0, count)
-          await graph.program.replay(1)
-          out.set(await graph.output.read(count), first * classes)
-        }
-        return out
-      } finally {
-        graph.dispose()
-      }
-    } finally {
-      this.#busy = false
-    }
+  async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
+    this.#inference.check(x)
+    return this.#alone(() => this.#inference.predict(x, options))
   }
 
   /** Links, active neurons and ITOP rate as they are now. */
   async measures(): Promise<TopologyMeasures> {
-    this.#begin()
-    try {
-      await this.#ready
-      return await this.#measures.read()
-    } finally {
-      this.#busy = false
-    }
+    return this.#alone(() => this.#measures.read())
+  }
+
+  /**
+   * Writes the whole training state to one .safetensors file: parameters, links, optimizer state, the run, and how the model, the optimizer and the
+   * method were made. The file is replaced as a whole; when that fails, it is left as it was, and so is the training.
+   */
+  async save(file: string, options: { notes?: Readonly<Record<string, string>> } = {}): Promise<void> {
+    return this.#alone(() => this.#save(file, options.notes))
   }
 
   /** Live native memory on the trainer's device. */
@@ -316,8 +307,8 @@ export class Trainer {
     if (this.#disposed) return
     this.#disposed = true
     this.#training?.graph.dispose()
-    this.#evaluating?.graph.dispose()
-    for (const data of this.#datasets.values()) data.dispose()
+    this.#inference.dispose()
+    this.#datasets.dispose()
     this.#scheduler.dispose()
     this.#measures.dispose()
     this.model.dispose()
@@ -328,29 +319,48 @@ export class Trainer {
     this.dispose()
   }
 
-  #materialise(): Promise<void> {
+  #materialise(checkpoint?: Checkpoint): Promise<void> {
     const initialise = new Program(this.device)
     let layer = 0
-    this.model.materialise({
-      device: this.device,
-      seed: this.model.seed,
-      topology: this.method.topology,
-      weights: this.method.weights,
-      initialise,
-      nextLayer: () => layer++,
-      links: (possible, density, name) => {
-        const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
-        const initial = linksAt(schedule(0), possible)
-        let capacity = initial
-        for (let c = 1; c <= IMAGINED_UPDATES; ++c) capacity = Math.max(capacity, linksAt(schedule(c), possible))
-        const final = linksAt(density, possible)
-        expect(initial >= 1 && final >= 1, () => `Expected a density of at least ${1 / possible} for one link in the layer ${name}, got ${density}`)
-        expect(capacity < 2 ** 31, () => `Expected fewer than 2^31 links in the layer ${name}, got ${capacity}`)
-        return { initial, capacity }
-      },
-    })
-    for (const parameter of this.model.parameters) this.#optimizer.prepare(parameter)
+    try {
+      this.model.materialise({
+        device: this.device,
+        seed: this.model.seed,
+        topology: this.method.topology,
+        weights: this.method.weights,
+        initialise,
+        nextLayer: () => layer++,
+        ...(checkpoint && { restored: (at: number) => checkpoint.links(at) }),
+        links: (possible, density, name) => {
+          const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
+          const initial = linksAt(schedule(0), possible)
+          let capacity = initial
+          for (let c = 1; c <= IMAGINED_UPDATES; ++c) capacity = Math.max(capacity, linksAt(schedule(c), possible))
+          const final = linksAt(density, possible)
+          expect(initial >= 1 && final >= 1, () => `Expected a density of at least ${1 / possible} for one link in the layer ${name}, got ${density}`)
+          expect(capacity < 2 ** 31, () => `Expected fewer than 2^31 links in the layer ${name}, got ${capacity}`)
+          return { initial, capacity }
+        },
+      })
+      for (const parameter of this.model.parameters) this.#optimizer.prepare(parameter)
+    } catch (error) {
+      initialise.dispose()
+      throw error
+    }
     return initialise.replay(1).finally(() => initialise.dispose())
+  }
+
+  async #restore(checkpoint: Checkpoint): Promise<void> {
+    await checkpoint.fill(this.model)
+    for (const parameter of this.model.sparse) {
+      const history = checkpoint.history(parameter.layer)
+      if (history) await this.#measures.restore(parameter, history)
+    }
+    const { step, plan, updates, run } = checkpoint.progress
+    if (plan) this.plan(plan)
+    this.#scheduler.restore(updates)
+    this.#step = step
+    this.#run = run
   }
 
   #begin(): void {
@@ -359,34 +369,86 @@ export class Trainer {
     this.#busy = true
   }
 
-  #lossOf(data: Dataset): Loss {
-    return this.#loss ?? (data.labels ? 'crossEntropy' : 'meanSquaredError')
-  }
-
-  #checkData(data: Dataset): void {
-    const { inFeatures, outFeatures } = this.model
-    expect(typeof data?.samples === 'number', () => `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`)
-    expect(
-      inFeatures === data.features,
-      () => `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`,
-    )
-    expect(
-      outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes),
-      () => `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`,
-    )
-    expect(
-      (this.#lossOf(data) === 'crossEntropy') === (data.labels !== undefined),
-      () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${this.#lossOf(data)}'`,
-    )
-  }
-
-  #onDevice(data: Dataset, shuffled: boolean): DeviceDataset {
-    let found = this.#datasets.get(data)
-    if (!found) {
-      found = new DeviceDataset(this.device, data, shuffled ? this.model.seed : undefined)
-      this.#datasets.set(data, found)
+  /** Runs one call while no other runs. */
+  async #alone<T>(call: () => Promise<T>): Promise<T> {
+    this.#begin()
+    try {
+      await this.#ready
+      return await call()
+    } finally {
+      this.#busy = false
     }
-    return found
+  }
+
+  #checkRun(train: Dataset, { validation, checkpoint }: ResumeOptions): void {
+    checkData(this.model, train, this.#loss)
+    if (validation) checkData(this.model, validation, this.#loss)
+    if (!checkpoint) return
+    expect(typeof checkpoint.file === 'string' && checkpoint.file !== '', () => `Expected checkpoint.file to be a path, got ${show(checkpoint.file)}`)
+    if (checkpoint.everyEpochs !== undefined) integer(checkpoint.everyEpochs, 'checkpoint.everyEpochs', 1)
+    if (checkpoint.everySteps !== undefined) integer(checkpoint.everySteps, 'checkpoint.everySteps', 1)
+  }
+
+  /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
+  async *#epochs(run: Run, train: Dataset, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
+    while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options))
+  }
+
+  async #epoch(run: Run, train: Dataset, { validation, signal, onProgress, checkpoint }: ResumeOptions): Promise<Epoch> {
+    expect(this.#run === run, () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended')
+    const { epochs, batchSize } = run
+    const stepsPerEpoch = Math.ceil(train.samples / batchSize)
+    const data = this.#datasets.of(train, this.model.seed)
+    const { graph } = this.#trainingGraph(batchSize, train.features, data)
+    const { program } = graph
+    const epoch = run.epoch + 1
+    const scalars = this.#optimizer.scalars({ epoch: run.epoch, epochs })
+    await data.shuffle(run.epoch)
+    await Promise.all([
+      program.setStep(this.#step),
+      program.setScalars(scalars),
+      program.rewind(train.samples, 0, run.done < stepsPerEpoch ? run.done * batchSize : 0),
+      graph.setTotals(run.totals),
+    ])
+    const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
+    try {
+      while (run.done < stepsPerEpoch) {
+        if (this.#scheduler.due(this.#step)) run.updateSeconds += await this.#update(signal)
+        const steps = Math.min(stepsPerEpoch - run.done, this.#scheduler.until(this.#step), everySteps - (this.#step % everySteps || 0))
+        const before = run.done
+        const progress = onProgress && ((n: number) => onProgress({ epoch, epochs, step: before + n, stepsPerEpoch }))
+        const start = performance.now()
+        try {
+          await this.#steps(graph, steps, signal, progress, run)
+        } finally {
+          run.seconds += (performance.now() - start) / 1000
+        }
+        if (checkpoint && this.#step % everySteps === 0 && run.done < stepsPerEpoch) {
+          run.totals = await graph.sums()
+          await this.#saveNow(checkpoint)
+        }
+      }
+    } catch (error) {
+      // What was trained stays, and so do its sums: resume() goes on from here.
+      if (!this.#disposed) run.totals = await graph.sums().catch(() => run.totals)
+      throw error
+    }
+    const totals = await graph.totals()
+    if (totals.nonFiniteStep !== undefined) throw await this.#whereNotFinite(graph, totals.nonFiniteStep)
+    const report: Epoch = {
+      epoch,
+      trainLoss: totals.loss,
+      trainAccuracy: lossFor(train, this.#loss) === 'crossEntropy' ? totals.accuracy : Number.NaN,
+      ...(validation && { validation: await this.#inference.evaluate(validation, { signal }) }),
+      seconds: run.seconds,
+      updateSeconds: run.updateSeconds,
+      learningRate: scalars[0] as number,
+      ...(await this.#measures.read()),
+    }
+    Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
+    const everyEpochs = checkpoint?.everyEpochs ?? (checkpoint?.everySteps ? Number.POSITIVE_INFINITY : 1)
+    if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#step % everySteps === 0)) await this.#saveNow(checkpoint)
+    return report
   }
 
   #trainingGraph(batch: number, features: number, data: DeviceDataset | undefined, loss?: Loss): { data: DeviceDataset | undefined; graph: Graph } {
@@ -399,7 +461,7 @@ export class Trainer {
         features,
         data,
         optimizer: this.#optimizer,
-        loss: loss ?? this.#lossOf((data as DeviceDataset).dataset),
+        loss: loss ?? lossFor((data as DeviceDataset).dataset, this.#loss),
       })
       this.#training = { data, graph }
     }
@@ -413,36 +475,72 @@ export class Trainer {
     return (performance.now() - start) / 1000
   }
 
-  /** Replays steps; returns the seconds they took. */
-  async #run(graph: Graph, steps: number, signal?: AbortSignal, onProgress?: (done: number) => void): Promise<number> {
+  /** Replays steps, and counts those that were done. */
+  async #steps(graph: Graph, steps: number, signal?: AbortSignal, onProgress?: (done: number) => void, run?: Run): Promise<void> {
     const before = graph.program.stepsDone
     const done = () => graph.program.stepsDone - before
     const timer = onProgress && setInterval(() => onProgress(done()), 50)
-    const start = performance.now()
     try {
       await graph.program.replay(steps, { signal })
+    } catch (error) {
+      throw (error as HebbError).code === 'NON_FINITE' ? await this.#whereNotFinite(graph, this.#step + done(), error as HebbError) : error
     } finally {
       clearInterval(timer)
       this.#step += done()
+      if (run) run.done += done()
     }
-    const seconds = (performance.now() - start) / 1000
     onProgress?.(steps)
-    return seconds
   }
 
-  async #evaluate(set: Dataset, signal?: AbortSignal): Promise<Evaluation> {
-    const data = this.#onDevice(set, false)
-    if (this.#evaluating?.data !== data) {
-      this.#evaluating?.graph.dispose()
-      const batch = Math.min(EVALUATION_BATCH, set.samples)
-      this.#evaluating = { data, graph: new Graph({ device: this.device, model: this.model, batch, features: set.features, data, loss: this.#lossOf(set) }) }
-      await data.shuffle(0)
+  /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
+  async #whereNotFinite(graph: Graph, step: number, cause?: HebbError): Promise<HebbError> {
+    const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
+    let where = 'the data'
+    if (finite(await graph.input.read())) {
+      where = 'the loss'
+      const named = namedParameters(this.model)
+      for (const { module, output } of graph.outputs) {
+        const path = `modules.${module}`
+        const bad = []
+        for (const [name, { values }] of named) if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
+        if (bad.length === 0 && finite(await output.read())) continue
+        const { inFeatures, outFeatures } = this.model.modules[module] ?? {}
+        where = `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ${outFeatures})`
+        break
+      }
     }
-    const { graph } = this.#evaluating
-    await Promise.all([graph.program.rewind(set.samples), graph.resetTotals()])
-    await graph.program.replay(Math.ceil(set.samples / graph.batch), { signal })
-    const { loss, accuracy, samples } = await graph.totals()
-    return { loss, accuracy: set.labels ? accuracy : Number.NaN, samples }
+    const epoch = this.#plan ? ` (epoch ${Math.floor(step / this.#plan.stepsPerEpoch) + 1})` : ''
+    return new HebbError(
+      'NON_FINITE',
+      `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the learning rate, or look at the data.`,
+      { cause },
+    )
+  }
+
+  /** A checkpoint in the middle of a run: when it cannot be written, training goes on. */
+  async #saveNow({ file, notes, onError }: CheckpointOptions): Promise<void> {
+    try {
+      await this.#save(file, notes)
+    } catch (error) {
+      if (onError) onError(error as Error)
+      else process.emitWarning(`The checkpoint was not written, training goes on. ${(error as Error).message}`, 'HebbWarning')
+    }
+  }
+
+  #save(file: string, notes?: Readonly<Record<string, string>>): Promise<void> {
+    expect(typeof file === 'string' && file !== '', () => `Expected file to be a path, got ${show(file)}`)
+    return writeCheckpoint(
+      file,
+      {
+        model: this.model,
+        optimizer: this.#optimizer,
+        method: this.method,
+        loss: this.#loss,
+        progress: { step: this.#step, plan: this.#plan, updates: this.#scheduler.progress, run: this.#run },
+        history: (parameter) => this.#measures.history(parameter),
+      },
+      notes,
+    )
   }
 
   async #write(graph: Graph, x: Float32Array, data: Dataset): Promise<void> {
@@ -454,11 +552,4 @@ export class Trainer {
     }
     if (graph.targets) await graph.targets.write(data.targets as Float32Array, data.samples)
   }
-}
-
-/** Samples [first, first + count) as the network sees them. */
-function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
-  const [begin, end] = [first * features, (first + count) * features]
-  if (x instanceof Float32Array) return x.subarray(begin, end)
-  return Float32Array.from(x.x.subarray(begin, end), (v) => v * x.scale + x.shift)
 }

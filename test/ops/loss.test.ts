@@ -1,7 +1,20 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { type LossOf, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
-import { columnsOf, cpu, expectClose, expectNear, expectOnlyGoodOperands, levels, numbers, on, onAnyThreads, random, type Workspace } from '../support.js'
+import {
+  columnsOf,
+  cpu,
+  expectClose,
+  expectNear,
+  expectOnlyGoodOperands,
+  expectRefusal,
+  levels,
+  numbers,
+  on,
+  onAnyThreads,
+  random,
+  type Workspace,
+} from '../support.js'
 
 /** loss, correct, columns, nonFiniteStep */
 const emptyTotals = Float64Array.of(0, 0, 0, -1)
@@ -35,11 +48,25 @@ function targetsOf(w: Workspace, targets: Int32Array, batch: number) {
   return w.tensor('int32', all)
 }
 
-function squaredError(device: Device, features: number, batch: number, output: Float32Array, target: Float32Array, activation?: string): Promise<Result> {
+function squaredError(
+  device: Device,
+  features: number,
+  batch: number,
+  output: Float32Array,
+  target: Float32Array,
+  activation?: string,
+  training = true,
+): Promise<Result> {
   return on(device, async (w) => {
     const gradient = w.batch(features, batch, new Float32Array(batch * features).fill(9))
     const totals = w.tensor('float64', emptyTotals)
-    const operands = { output: w.batch(features, batch, output, 7.5), target: w.batch(features, batch, target, 7.5), gradient, activation, totals }
+    const operands = {
+      output: w.batch(features, batch, output, 7.5),
+      target: w.batch(features, batch, target, 7.5),
+      gradient: training ? gradient : undefined,
+      activation,
+      totals,
+    }
     await w.run([['meanSquaredError', operands]], { batch, columns: output.length / features })
     return { totals: await totals.read(), gradient: await gradient.read() }
   })
@@ -180,12 +207,31 @@ describe('losses', () => {
   })
 
   it('note an infinite squared error', async () => {
-    const { totals } = await squaredError(cpu(), 2, 2, Float32Array.of(1, 2, Number.POSITIVE_INFINITY, 0), new Float32Array(4))
+    const { totals } = await squaredError(cpu(), 2, 2, Float32Array.of(1, 2, Number.POSITIVE_INFINITY, 0), new Float32Array(4), 'none', false)
     expect([totals[0], totals[3]]).to.deep.equal([Number.POSITIVE_INFINITY, 0])
   })
 
+  for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+    it(`end the step when training meets ${bad}, and leave the sums`, async () => {
+      await on(cpu(), async (w) => {
+        const totals = w.tensor('float64', Float64Array.of(1, 2, 3, -1))
+        const program = w.program({ batch: 2 })
+        const [logits, gradient] = [w.batch(2, 2, Float32Array.of(1, bad, 0, 0)), w.batch(2, 2)]
+        program.record('softmaxCrossEntropy', { logits, targets: w.tensor('int32', Int32Array.of(1, 1)), gradient, totals })
+        await program.setStep(7)
+        const failure = await expectRefusal(() => program.replay(3), 'NON_FINITE', 'a loss')
+        expect(failure.message).to.match(/in step 7/)
+        expect(program.stepsDone).to.equal(7)
+        const squares = w.program({ batch: 2 })
+        squares.record('meanSquaredError', { output: logits, target: w.batch(2, 2, new Float32Array(4)), gradient, totals })
+        await expectRefusal(() => squares.replay(1), 'NON_FINITE', 'a squared error')
+        expect([...(await totals.read())]).to.deep.equal([1, 2, 3, -1])
+      })
+    })
+  }
+
   it('do not count a column of NaN as right', async () => {
-    const { totals } = await crossEntropy(cpu(), 3, 2, new Float32Array(6).fill(Number.NaN), Int32Array.of(0, 1))
+    const { totals } = await crossEntropy(cpu(), 3, 2, new Float32Array(6).fill(Number.NaN), Int32Array.of(0, 1), false)
     expect(totals[1]).to.equal(0)
   })
 

@@ -1,0 +1,62 @@
+/**
+ * How a value was made: by which function of this library, with which arguments. Models, optimizers and methods are made of functions, which a file
+ * cannot hold; their recipes it can. Only functions that were named here are ever called for a file.
+ */
+import { HebbError } from './error.js'
+
+/** A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood. */
+export type Written = null | boolean | number | string | Written[] | { [name: string]: Written }
+
+// biome-ignore lint/suspicious/noExplicitAny: makers of every kind are kept together
+const makers = new Map<string, (...args: any[]) => object>()
+const recipes = new WeakMap<object, Written>()
+
+/** Gives a function's name to what it makes. */
+export function maker<Args extends unknown[], T extends object>(name: string, make: (...args: Args) => T): (...args: Args) => T {
+  const named = (...args: Args) => remember(name, args, make(...args))
+  makers.set(name, named)
+  return named
+}
+
+/** Lets a class's objects be made again; its constructor calls remember(). */
+export function makerOf<Args extends unknown[], T extends object>(name: string, type: new (...args: Args) => T): void {
+  makers.set(name, (...args: Args) => new type(...args))
+}
+
+/** Notes how `value` was made. */
+export function remember<T extends object>(name: string, args: readonly unknown[], value: T): T {
+  recipes.set(value, { made: name, with: args.map((arg, i) => write(arg, `${name}(${i})`)) })
+  return value
+}
+
+/** `value` as a file can hold it; `where` names it in messages of remake(). */
+export function write(value: unknown, where: string): Written {
+  if (value === null || value === undefined) return null
+  if (typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string') return value
+  const recipe = typeof value === 'object' || typeof value === 'function' ? recipes.get(value) : undefined
+  if (recipe !== undefined) return recipe
+  if (Array.isArray(value)) return value.map((v, i) => write(v, `${where}[${i}]`))
+  if (typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return { custom: where }
+  const entries = Object.entries(value).filter(([, v]) => v !== undefined)
+  return Object.fromEntries(entries.map(([name, v]) => [name, write(v, `${where}.${name}`)]))
+}
+
+/** The value that was written, made again by the same functions. */
+export function remake(written: Written): unknown {
+  if (written === null) return undefined
+  if (typeof written !== 'object') return written
+  if (Array.isArray(written)) return written.map(remake)
+  if (typeof written.custom === 'string') {
+    throw new HebbError(
+      'INVALID_ARGUMENT',
+      `Expected ${written.custom} to be given again: it is a function or an object of your own, which a file cannot hold. Name the model, optimizer or dst it belongs to in the options.`,
+    )
+  }
+  if ('made' in written) {
+    const make = makers.get(String(written.made))
+    if (!make) throw new HebbError('BAD_FILE', `Expected a part that this version of hebb knows, got '${written.made}'`)
+    if (!Array.isArray(written.with)) throw new HebbError('BAD_FILE', `Expected the arguments of '${written.made}', got none`)
+    return make(...written.with.map(remake))
+  }
+  return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, remake(value)]))
+}

@@ -1,0 +1,239 @@
+/**
+ * A whole training state in one file: parameters, links, optimizer state, the history of the links, how far the run is, and how the model, the
+ * optimizer and the method were made. All randomness is counters (seed, update, epoch), so these few numbers are the random state.
+ */
+import { HebbError } from '../error.js'
+import type { Links } from '../native.js'
+import type { Module } from '../nn/module.js'
+import { type Parameter, SparseParameter } from '../nn/parameter.js'
+import type { Sequential } from '../nn/sequential.js'
+import { remake, type Written, write } from '../recipe.js'
+import type { Tensor } from '../tensor.js'
+import type { Loss } from './graph.js'
+import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
+
+/** Files of a later version may hold what this one does not understand. */
+const VERSION = 1
+
+/** How far a run of fit() is. */
+export interface Run {
+  readonly epochs: number
+  readonly batchSize: number
+  /** Of the training set. */
+  readonly samples: number
+  /** Epochs done. */
+  epoch: number
+  /** Steps done of the next epoch, with their time and sums. */
+  done: number
+  seconds: number
+  updateSeconds: number
+  totals: Float64Array
+}
+
+/** What a trainer knows beside its tensors. */
+export interface Progress {
+  readonly step: number
+  /** Steps that updates and rates are laid out over. */
+  readonly plan?: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
+  readonly updates: { readonly done: number; readonly step: number }
+  readonly run?: Run | undefined
+}
+
+/** Everything that save() writes. */
+export interface TrainingState {
+  readonly model: Sequential
+  readonly optimizer: object
+  readonly method: object
+  readonly loss: Loss | undefined
+  readonly progress: Progress
+  /** The links that were ever active, by layer, as row * cols + col. */
+  history(parameter: SparseParameter): Promise<BigUint64Array | undefined>
+}
+
+/** The parameters of a model with names of their own: modules.0.weights. */
+export function namedParameters(module: Module, path = ''): [string, Parameter][] {
+  if (module.modules) return module.modules.flatMap((inner, i) => namedParameters(inner, `${path}modules.${i}.`))
+  return module.parameters.map((parameter) => [`${path}${parameter.name}`, parameter])
+}
+
+export async function writeCheckpoint(file: string, state: TrainingState, notes: Readonly<Record<string, string>> = {}): Promise<void> {
+  const { model, optimizer, method, loss, progress } = state
+  const tensors: Outgoing[] = []
+  const layers: Record<string, number> = {}
+  const add = (name: string, type: Outgoing['type'], shape: readonly number[], read: () => StoredArray | Promise<StoredArray>) =>
+    tensors.push({ name, type, shape, read })
+  for (const [name, parameter] of namedParameters(model)) {
+    if (tensors.some((tensor) => tensor.name === name || tensor.name === `${name}.values`))
+      throw new HebbError('INVALID_ARGUMENT', `Expected every parameter of a module to have a name of its own, got ${name} twice`)
+    let shape: readonly number[]
+    if (parameter instanceof SparseParameter) {
+      const { rowOffsets, columnIndices } = await parameter.matrix.read()
+      shape = [columnIndices.length]
+      layers[name] = parameter.layer
+      add(`${name}.rowOffsets`, 'I32', [rowOffsets.length], () => rowOffsets)
+      add(`${name}.columnIndices`, 'I32', shape, () => columnIndices)
+      add(`${name}.values`, 'F32', shape, () => parameter.values.read(columnIndices.length))
+      const history = await state.history(parameter)
+      if (history) add(`history.${name}`, 'I64', [history.length], () => new BigInt64Array(history.buffer, history.byteOffset, history.length))
+    } else {
+      shape = parameter.cols === 1 ? [parameter.rows] : [parameter.rows, parameter.cols]
+      add(name, 'F32', shape, () => parameter.values.read())
+    }
+    const count = shape.reduce((product, length) => product * length, 1)
+    for (const [slot, tensor] of parameter.slots) add(`optimizer.${slot}.${name}`, 'F32', shape, () => tensor.read(count))
+  }
+  const { run } = progress
+  if (run) add('run.totals', 'F64', [run.totals.length], () => run.totals)
+  const text = (value: unknown) => JSON.stringify(value)
+  await writeTensors(file, tensors, {
+    ...Object.fromEntries(Object.entries(notes).map(([name, note]) => [`note.${name}`, note])),
+    format: 'hebb',
+    version: String(VERSION),
+    model: text(write(model, 'model')),
+    optimizer: text(write(optimizer, 'optimizer')),
+    dst: text(write(method, 'dst')),
+    loss: text(loss ?? null),
+    layers: text(layers),
+    progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
+  })
+}
+
+/** A file that was read, checked as far as it can be without a model. */
+export class Checkpoint {
+  readonly file: string
+  readonly loss: Loss | undefined
+  readonly progress: Progress
+  /** What the one who saved it noted. */
+  readonly notes: Readonly<Record<string, string>>
+  readonly #metadata: Readonly<Record<string, string>>
+  readonly #tensors: ReadonlyMap<string, Stored>
+  readonly #layers: ReadonlyMap<number, string>
+
+  constructor(file: string, metadata: Readonly<Record<string, string>>, tensors: ReadonlyMap<string, Stored>) {
+    this.file = file
+    this.#metadata = metadata
+    this.#tensors = tensors
+    const { format, version } = metadata
+    if (format !== 'hebb') throw this.#bad('another program made it')
+    if (!/^\d+$/.test(version ?? '')) throw this.#bad('it does not tell its version')
+    if (Number(version) > VERSION)
+      throw new HebbError('UNSUPPORTED', `Expected a checkpoint of version ${VERSION} or older, got version ${version} in ${file}. Install a newer hebb.`)
+    this.notes = Object.fromEntries(Object.entries(metadata).flatMap(([name, note]) => (name.startsWith('note.') ? [[name.slice(5), note]] : [])))
+    const loss = this.#json('loss')
+    if (loss !== null && loss !== 'crossEntropy' && loss !== 'meanSquaredError') throw this.#bad(`its loss is '${loss}'`)
+    this.loss = loss ?? undefined
+    this.#layers = new Map(Object.entries(this.#object('layers')).map(([name, layer]) => [Number(layer), name]))
+    this.progress = this.#readProgress()
+  }
+
+  /** The model, the optimizer or the method, made again. */
+  remake(part: 'model' | 'optimizer' | 'dst'): object {
+    const made = remake(this.#json(part) as Written)
+    if (typeof made !== 'object' || made === null) throw this.#bad(`it does not tell its ${part}`)
+    return made
+  }
+
+  /** The links of a sparse layer. */
+  links(layer: number): Links {
+    const name = this.#layers.get(layer)
+    if (name === undefined) throw this.#bad(`it has no sparse layer ${layer}. Give the model that it was saved from`)
+    return { rowOffsets: this.#tensor(`${name}.rowOffsets`, 'I32') as Int32Array, columnIndices: this.#tensor(`${name}.columnIndices`, 'I32') as Int32Array }
+  }
+
+  /** The links that were ever active in a layer, if they were counted. */
+  history(layer: number): BigUint64Array | undefined {
+    const name = `history.${this.#layers.get(layer)}`
+    if (!this.#tensors.has(name)) return undefined
+    const data = this.#tensor(name, 'I64') as BigInt64Array
+    return new BigUint64Array(data.buffer, data.byteOffset, data.length)
+  }
+
+  /** Writes values and optimizer state to the model's parameters. What the file has no state for starts at 0. */
+  async fill(model: Sequential): Promise<void> {
+    const known = new Set<string>()
+    const put = async (name: string, tensor: Tensor, length: number) => {
+      const data = this.#tensor(name, 'F32') as Float32Array
+      if (data.length !== length) throw this.#bad(`its tensor '${name}' has ${data.length} elements, but the model needs ${length}`)
+      await tensor.write(data, length)
+    }
+    for (const [name, parameter] of namedParameters(model)) {
+      const sparse = parameter instanceof SparseParameter
+      const length = sparse ? this.links(parameter.layer).columnIndices.length : parameter.capacity
+      known.add(sparse ? `${name}.values` : name)
+      await put(sparse ? `${name}.values` : name, parameter.values, length)
+      for (const [slot, tensor] of parameter.slots) {
+        if (this.#tensors.has(`optimizer.${slot}.${name}`)) await put(`optimizer.${slot}.${name}`, tensor, length)
+      }
+    }
+    for (const name of this.#tensors.keys()) {
+      const isParameter = name.startsWith('modules.') && !name.endsWith('.rowOffsets') && !name.endsWith('.columnIndices')
+      if (isParameter && !known.has(name)) throw this.#bad(`its tensor '${name}' has no place in the model`)
+    }
+  }
+
+  #readProgress(): Progress {
+    const { step, plan, updates, run } = this.#object('progress') as {
+      step?: unknown
+      plan?: Record<string, unknown>
+      updates?: Record<string, unknown>
+      run?: Record<string, unknown>
+    }
+    const count = (value: unknown, what: string, least = 0) => {
+      if (!Number.isSafeInteger(value) || (value as number) < least) throw this.#bad(`its ${what} is ${JSON.stringify(value)}`)
+      return value as number
+    }
+    const seconds = (value: unknown) => (typeof value === 'number' && value >= 0 ? value : 0)
+    let read: Run | undefined
+    if (run && this.#tensors.has('run.totals')) {
+      read = {
+        epochs: count(run.epochs, 'number of epochs', 1),
+        batchSize: count(run.batchSize, 'batch size', 1),
+        samples: count(run.samples, 'number of samples', 1),
+        epoch: count(run.epoch, 'epoch'),
+        done: count(run.done, 'step in the epoch'),
+        seconds: seconds(run.seconds),
+        updateSeconds: seconds(run.updateSeconds),
+        totals: this.#tensor('run.totals', 'F64') as Float64Array,
+      }
+      if (read.totals.length !== 4 || read.epoch > read.epochs || read.done > Math.ceil(read.samples / read.batchSize))
+        throw this.#bad('its run does not fit together')
+    }
+    return {
+      step: count(step, 'step'),
+      plan: plan && { epochs: count(plan.epochs, 'number of epochs', 1), stepsPerEpoch: count(plan.stepsPerEpoch, 'number of steps', 1) },
+      updates: { done: count(updates?.done, 'number of updates'), step: count(updates?.step, 'step of the last update') },
+      run: read,
+    }
+  }
+
+  #json(name: string): unknown {
+    try {
+      return JSON.parse(this.#metadata[name] as string)
+    } catch {
+      throw this.#bad(`its '${name}' is not JSON`)
+    }
+  }
+
+  #object(name: string): Record<string, unknown> {
+    const value = this.#json(name)
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw this.#bad(`its '${name}' is not an object`)
+    return value as Record<string, unknown>
+  }
+
+  #tensor(name: string, type: Stored['type']): StoredArray {
+    const tensor = this.#tensors.get(name)
+    if (!tensor) throw this.#bad(`it has no tensor '${name}'`)
+    if (tensor.type !== type) throw this.#bad(`its tensor '${name}' is of type ${tensor.type}, not ${type}`)
+    return tensor.data
+  }
+
+  #bad(what: string): HebbError {
+    return new HebbError('BAD_FILE', `Expected ${this.file} to be a checkpoint of hebb: ${what}`)
+  }
+}
+
+/** Reads a checkpoint; without `training`, what only a trainer needs stays in the file. */
+export async function readCheckpoint(file: string, { training }: { training: boolean }): Promise<Checkpoint> {
+  const { metadata, tensors } = await readTensors(file, (name) => training || name.startsWith('modules.'))
+  return new Checkpoint(file, metadata, tensors)
+}

@@ -1,0 +1,264 @@
+/** What a trained network does: outputs for samples, and how good they are. Holds no gradient and no optimizer state. */
+import type { Dataset } from '../data/dataset.js'
+import { Device, type DeviceOptions, type Memory } from '../device.js'
+import { expect, HebbError, show } from '../error.js'
+import { swi } from '../nn/init.js'
+import type { Module } from '../nn/module.js'
+import type { Sequential } from '../nn/sequential.js'
+import type { SparseLinear } from '../nn/sparse_linear.js'
+import { Program } from '../program.js'
+import { erdosRenyi } from '../topology/erdos_renyi.js'
+import { type Checkpoint, readCheckpoint } from './checkpoint.js'
+import { DeviceDataset, Graph, type Loss } from './graph.js'
+
+export interface Evaluation {
+  readonly loss: number
+  /** Share of samples whose class is right; NaN for a regression. */
+  readonly accuracy: number
+  readonly samples: number
+}
+
+export interface RunOptions {
+  /** Stops after the batch that runs; the promise then rejects with code ABORTED. */
+  signal?: AbortSignal | undefined
+}
+
+/** A device, or how to open one. */
+export type DeviceChoice = Device | DeviceOptions | 'auto' | 'cpu' | 'cuda'
+
+export function openDevice(choice: DeviceChoice): { device: Device; owned: boolean } {
+  if (choice instanceof Device) return { device: choice, owned: false }
+  return { device: new Device(typeof choice === 'string' ? { kind: choice } : choice), owned: true }
+}
+
+/** The layers of a model that have a density, in its order. */
+export function sparseLayers(module: Module): SparseLinear[] {
+  if (module.modules) return module.modules.flatMap(sparseLayers)
+  return 'density' in module ? [module as unknown as SparseLinear] : []
+}
+
+/** The loss for a data set: what was asked for, or what its targets are. */
+export function lossFor(data: Dataset, loss?: Loss): Loss {
+  return loss ?? (data.labels ? 'crossEntropy' : 'meanSquaredError')
+}
+
+/** Refuses data that the model cannot take. */
+export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
+  const { inFeatures, outFeatures } = model
+  expect(typeof data?.samples === 'number', () => `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`)
+  expect(
+    inFeatures === data.features,
+    () => `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`,
+  )
+  expect(
+    outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes),
+    () => `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`,
+  )
+  expect(
+    (lossFor(data, loss) === 'crossEntropy') === (data.labels !== undefined),
+    () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${lossFor(data, loss)}'`,
+  )
+}
+
+/** Data sets that were brought to a device, each once. */
+export class DeviceDatasets {
+  readonly #device: Device
+  readonly #found = new Map<Dataset, DeviceDataset>()
+
+  constructor(device: Device) {
+    this.#device = device
+  }
+
+  /** With a seed, for training: its samples are read in random orders. */
+  of(data: Dataset, seed?: number): DeviceDataset {
+    let found = this.#found.get(data)
+    if (!found) {
+      found = new DeviceDataset(this.#device, data, seed)
+      this.#found.set(data, found)
+    }
+    return found
+  }
+
+  dispose(): void {
+    for (const data of this.#found.values()) data.dispose()
+  }
+}
+
+const BATCH = 256
+
+/** Runs a model forward. Called by one at a time. */
+export class Inference {
+  readonly #device: Device
+  readonly #model: Sequential
+  readonly #loss: Loss | undefined
+  readonly #datasets: DeviceDatasets
+  #evaluating: { data: DeviceDataset; graph: Graph } | undefined
+  #predicting: Graph | undefined
+
+  constructor(device: Device, model: Sequential, datasets: DeviceDatasets, loss?: Loss) {
+    this.#device = device
+    this.#model = model
+    this.#datasets = datasets
+    this.#loss = loss
+  }
+
+  async evaluate(set: Dataset, { signal }: RunOptions): Promise<Evaluation> {
+    const data = this.#datasets.of(set)
+    const loss = lossFor(set, this.#loss)
+    if (this.#evaluating?.data !== data) {
+      this.#evaluating?.graph.dispose()
+      const graph = new Graph({ device: this.#device, model: this.#model, batch: Math.min(BATCH, set.samples), features: set.features, data, loss })
+      this.#evaluating = { data, graph }
+      await data.shuffle(0)
+    }
+    const { graph } = this.#evaluating
+    await Promise.all([graph.program.rewind(set.samples), graph.setTotals()])
+    await graph.program.replay(Math.ceil(set.samples / graph.batch), { signal })
+    const totals = await graph.totals()
+    return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: totals.samples }
+  }
+
+  async predict(x: Float32Array | Dataset, { signal }: RunOptions): Promise<Float32Array> {
+    const features = this.#model.inFeatures as number
+    const classes = this.#model.outFeatures as number
+    const samples = x instanceof Float32Array ? x.length / features : x.samples
+    const batch = Math.min(samples, BATCH)
+    if (!this.#predicting || this.#predicting.batch < batch) {
+      this.#predicting?.dispose()
+      this.#predicting = new Graph({ device: this.#device, model: this.#model, batch, features })
+    }
+    const graph = this.#predicting
+    const out = new Float32Array(samples * classes)
+    for (let first = 0; first < samples; first += graph.batch) {
+      const count = Math.min(graph.batch, samples - first)
+      await graph.input.write(slice(x, first, count, features), count)
+      await graph.program.rewind(0, count)
+      await graph.program.replay(1, { signal })
+      out.set(await graph.output.read(count), first * classes)
+    }
+    return out
+  }
+
+  /** Refuses what predict() cannot take. */
+  check(x: Float32Array | Dataset): void {
+    const features = this.#model.inFeatures as number
+    const samples = x instanceof Float32Array ? x.length / features : x?.samples
+    expect(samples > 0 && Number.isInteger(samples), () => `Expected x to hold samples of ${features} features, got ${show(x)}`)
+    if (!(x instanceof Float32Array)) checkData(this.#model, x, this.#loss)
+  }
+
+  dispose(): void {
+    this.#evaluating?.graph.dispose()
+    this.#predicting?.dispose()
+  }
+}
+
+/** Samples [first, first + count) as the network sees them. */
+function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
+  const [begin, end] = [first * features, (first + count) * features]
+  if (x instanceof Float32Array) return x.subarray(begin, end)
+  return Float32Array.from(x.x.subarray(begin, end), (v) => v * x.scale + x.shift)
+}
+
+export interface LoadOptions {
+  /** Default 'auto'. */
+  device?: DeviceChoice
+  /** Needed when the file's model has modules of your own. */
+  model?: Sequential
+}
+
+/** A trained network from a file, for use without training: it has weights and links, and no gradients or optimizer state. */
+export class Predictor {
+  readonly device: Device
+  readonly model: Sequential
+  readonly #ownsDevice: boolean
+  readonly #datasets: DeviceDatasets
+  readonly #inference: Inference
+  #queue: Promise<unknown> = Promise.resolve()
+  #disposed = false
+
+  /** @internal Use load(). */
+  constructor(device: Device, ownsDevice: boolean, model: Sequential, loss?: Loss) {
+    this.device = device
+    this.model = model
+    this.#ownsDevice = ownsDevice
+    this.#datasets = new DeviceDatasets(device)
+    this.#inference = new Inference(device, model, this.#datasets, loss)
+  }
+
+  /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. Calls may overlap; they wait for each other. */
+  async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
+    this.#inference.check(x)
+    return this.#inTurn(() => this.#inference.predict(x, options))
+  }
+
+  /** Mean loss and accuracy on a data set. */
+  async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
+    checkData(this.model, data)
+    return this.#inTurn(() => this.#inference.evaluate(data, options))
+  }
+
+  /** Live native memory on the predictor's device. */
+  memory(): Memory {
+    return this.device.memory()
+  }
+
+  /** Gives back the network's memory, and the device's if load() opened it. Safe to call twice. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#inference.dispose()
+    this.#datasets.dispose()
+    this.model.dispose()
+    if (this.#ownsDevice) this.device.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const mine = this.#queue.then(() => {
+      if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a predictor that is in use, got one that was disposed')
+      return run()
+    })
+    this.#queue = mine.catch(() => {})
+    return mine
+  }
+}
+
+/** Reads the network of a checkpoint, for predictions. Optimizer state is not loaded. */
+export async function load(file: string, options: LoadOptions = {}): Promise<Predictor> {
+  const checkpoint = await readCheckpoint(file, { training: false })
+  const model = options.model ?? (checkpoint.remake('model') as Sequential)
+  const { device, owned } = openDevice(options.device ?? 'auto')
+  const predictor = new Predictor(device, owned, model, checkpoint.loss)
+  try {
+    await materialise(device, model, checkpoint)
+  } catch (error) {
+    predictor.dispose()
+    throw error
+  }
+  return predictor
+}
+
+/** Makes the model's parameters as the file has them. */
+async function materialise(device: Device, model: Sequential, checkpoint: Checkpoint): Promise<void> {
+  const initialise = new Program(device)
+  let layer = 0
+  try {
+    model.materialise({
+      device,
+      seed: model.seed,
+      topology: erdosRenyi(),
+      weights: swi(),
+      initialise,
+      nextLayer: () => layer++,
+      restored: (at) => checkpoint.links(at),
+      links: () => ({ initial: 0, capacity: 0 }),
+    })
+    await checkpoint.fill(model)
+  } finally {
+    initialise.dispose()
+  }
+}
