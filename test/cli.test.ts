@@ -98,6 +98,64 @@ describe('hebb', () => {
     expect(JSON.parse(out.trim().split('\n').at(-1) as string)).to.include({ event: 'aborted' })
   })
 
+  it('goes on after a kill with --resume, to the same result, and evaluates what was saved', async () => {
+    const whole = join(folder, 'whole.safetensors')
+    const parts = join(folder, 'parts.safetensors')
+    const all = ['--method', 'chts', '--epochs', '9', '--seed', '4', '--batch-size', '8', '--json']
+    const linesOf = (out: string) => {
+      const timeless = (line: string) => {
+        const { seconds, updateSeconds, wallSeconds, stepSeconds, samplesPerSecond, device, bestTestAccuracy, bestEpoch, ...rest } = JSON.parse(line)
+        return rest
+      }
+      return out.trim().split('\n').map(timeless)
+    }
+    const expected = await hebb(...flags(), ...all, '--checkpoint', whole)
+    expect([expected.code, expected.stderr]).to.deep.equal([0, ''])
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), ...all, '--checkpoint', parts, '--every', '30steps'])
+    let out = ''
+    await new Promise((resolve) => {
+      child.stdout.on('data', (chunk) => {
+        out += chunk
+        if (out.includes('"epoch":3')) child.kill('SIGKILL')
+      })
+      child.on('exit', resolve)
+    })
+    const resumed = await hebb('train', '--resume', parts, '--json')
+    expect([resumed.code, resumed.stderr]).to.deep.equal([0, ''])
+    const lines = linesOf(resumed.stdout)
+    expect(lines.length).to.be.within(2, 8)
+    expect(lines).to.deep.equal(linesOf(expected.stdout).slice(-lines.length))
+    const evaluations = await Promise.all([whole, parts].map((file) => hebb('evaluate', file, '--json')))
+    const [a, b] = evaluations.map(({ stdout }) => JSON.parse(stdout))
+    expect([b.accuracy, b.loss]).to.deep.equal([a.accuracy, a.loss])
+    expect(a.accuracy).to.equal(lines.at(-1)?.testAccuracy)
+    expect((await hebb('evaluate', whole)).stdout).to.match(/mnist test: accuracy [\d.]+%, loss [\d.]+, 100 samples/)
+    const again = await hebb('train', '--resume', parts)
+    expect([again.code, again.stderr]).to.deep.equal([
+      1,
+      'hebb: Expected a run that is not finished, got one that has done its 9 epochs. Begin one with fit().\n',
+    ])
+    const conflict = await hebb('train', '--resume', parts, '--method', 'set', '--seed', '7')
+    expect([conflict.code, conflict.stderr]).to.deep.equal([1, 'hebb: Expected no --method beside --resume: the run goes on as it began\n'])
+  }).timeout(60000)
+
+  it('saves when it is interrupted, and says how to go on', async () => {
+    const file = join(folder, 'interrupted.safetensors')
+    const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), '--epochs', '1000000', '--checkpoint', file, '--every', '1000000'])
+    let out = ''
+    const code = await new Promise((resolve) => {
+      child.stdout.on('data', (chunk) => {
+        if (!out.includes('epoch ') && String(chunk).includes('epoch ')) child.kill('SIGINT')
+        out += chunk
+      })
+      child.on('exit', resolve)
+    })
+    expect(code).to.equal(130)
+    expect(out).to.match(/stopped in epoch \d+; go on with: hebb train --resume .*interrupted\.safetensors/)
+    const { accuracy } = JSON.parse((await hebb('evaluate', file, '--json')).stdout)
+    expect(accuracy).to.be.within(0, 1)
+  })
+
   it('tells bad flags on stderr, with what would do', async () => {
     const fails: [string[], RegExp][] = [
       [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
@@ -111,6 +169,8 @@ describe('hebb', () => {
       [['--batch-size', '1000'], /batchSize to be at most the 320 samples/],
       [['--device', 'tpu'], /device to be 'auto', 'cpu' or 'cuda'/],
       [['--frobnicate'], /unknown option/],
+      [['--every', '0'], /--every to be a number of epochs, or of steps as in 500steps, got '0'/],
+      [['--resume', '/nowhere'], /(checkpoint at \/nowhere|no --\w+ beside --resume)/],
     ]
     for (const [extra, message] of fails) {
       const { code, stdout, stderr } = await hebb(...flags(), ...extra)

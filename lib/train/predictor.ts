@@ -171,19 +171,24 @@ export interface LoadOptions {
 export class Predictor {
   readonly device: Device
   readonly model: Sequential
+  /** What was noted with the checkpoint. */
+  readonly notes: Readonly<Record<string, string>>
   readonly #ownsDevice: boolean
   readonly #datasets: DeviceDatasets
   readonly #inference: Inference
+  readonly #loss: Loss | undefined
   #queue: Promise<unknown> = Promise.resolve()
   #disposed = false
 
   /** @internal Use load(). */
-  constructor(device: Device, ownsDevice: boolean, model: Sequential, loss?: Loss) {
+  constructor(device: Device, ownsDevice: boolean, model: Sequential, checkpoint: Checkpoint) {
     this.device = device
     this.model = model
     this.#ownsDevice = ownsDevice
     this.#datasets = new DeviceDatasets(device)
-    this.#inference = new Inference(device, model, this.#datasets, loss)
+    this.notes = checkpoint.notes
+    this.#loss = checkpoint.loss
+    this.#inference = new Inference(device, model, this.#datasets, checkpoint.loss)
   }
 
   /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. Calls may overlap; they wait for each other. */
@@ -194,7 +199,7 @@ export class Predictor {
 
   /** Mean loss and accuracy on a data set. */
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
-    checkData(this.model, data)
+    checkData(this.model, data, this.#loss)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
   }
 
@@ -232,7 +237,7 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Pre
   const checkpoint = await readCheckpoint(file, { training: false })
   const model = options.model ?? (checkpoint.remake('model') as Sequential)
   const { device, owned } = openDevice(options.device ?? 'auto')
-  const predictor = new Predictor(device, owned, model, checkpoint.loss)
+  const predictor = new Predictor(device, owned, model, checkpoint)
   try {
     await materialise(device, model, checkpoint)
   } catch (error) {

@@ -1,0 +1,30 @@
+/** What several commands read from their flags, and how they print it. */
+import { fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
+import { HebbError, show } from '../error.js'
+
+export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
+  mnist,
+  'fashion-mnist': (directory) => {
+    if (directory === undefined)
+      throw new HebbError(
+        'INVALID_ARGUMENT',
+        "Expected --data with the folder of Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)",
+      )
+    return fashionMnist(directory)
+  },
+}
+
+export function pick<T>(choices: Record<string, T>, name: string, flag: string): T {
+  const found = Object.hasOwn(choices, name) ? choices[name] : undefined
+  if (found === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be one of ${Object.keys(choices).join(', ')}, got ${show(name)}`)
+  return found
+}
+
+export function numeric(text: string, flag: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be a number, got ${show(text)}`)
+  return value
+}
+
+export const percent = (share: number, digits = 2) => `${(100 * share).toFixed(digits)}%`
+export const count = (n: number) => Math.round(n).toLocaleString('en-US')
