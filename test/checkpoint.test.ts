@@ -247,9 +247,9 @@ describe('checkpoints', () => {
       expect((await all(plainer.resume(train))).length).to.equal(2)
       // Another model is one that the tensors do not fit.
       const wrong: [Sequential, RegExp][] = [
-        [mlp({ widths: [48, 64, 64, 4], density: 0.1 }), /Expected|model/],
-        [mlp({ widths: [48, 64, 4], density: 0.1 }), /no tensor/],
-        [mlp({ widths: [48, 64, 56, 5, 4], density: 0.1 }), /no sparse layer|rowOffsets/],
+        [mlp({ widths: [48, 64, 64, 4], density: 0.1 }), /needs a tensor/],
+        [mlp({ widths: [48, 64, 4], density: 0.1 }), /needs a tensor/],
+        [mlp({ widths: [48, 64, 56, 5, 4], density: 0.1 }), /needs a tensor/],
       ]
       for (const [model, message] of wrong) {
         using device = new Device({ kind: 'cpu' })

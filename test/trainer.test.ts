@@ -31,6 +31,7 @@ import {
   topK,
   updateSchedule,
 } from '../lib/index.js'
+import { addon } from '../lib/native.js'
 import { clusters, plane, randomFrom } from './synthetic.js'
 
 const widths = [48, 64, 56, 4]
@@ -358,11 +359,54 @@ describe('Trainer', () => {
       expect((await error(() => all(trainer.fit(train, { epochs: 1 })))).message).to.match(/at least one topology update/)
     })
 
-    it('a loss that is not finite names the step', async () => {
+    it('a loss that is not finite names the step and the layer, and spoils nothing', async () => {
       using trainer = new Trainer(model(), { optimizer: sgd({ learningRate: 1e30 }), device: 'cpu' })
       const failure = await error(() => all(trainer.fit(train, { epochs: 3 })))
       expect(failure.code).to.equal('NON_FINITE')
-      expect(failure.message).to.match(/in step \d+ \(epoch 1\)/)
+      expect(failure.message).to.match(/in step \d+ \(epoch 1\), first in .* \(\d+ -> \d+\)/)
+    })
+
+    for (const [place, name, where] of [
+      [0, 'modules.0.weights', '48 -> 64'],
+      [3, 'modules.2.bias', '64 -> 56'],
+      [4, 'modules.4.weights', '56 -> 4'],
+    ] as const) {
+      it(`weights that are not finite in ${name} are named in training, at the step that meets them`, async () => {
+        using trainer = trainerOf()
+        const run = trainer.fit(train, { epochs: 4, batchSize: 40 })
+        await run.next()
+        const { values } = trainer.model.parameters[place] as SparseParameter
+        await values.write((await values.read()).fill(Number.NaN))
+        const before = await state(trainer)
+        const failure = await error(() => all(run))
+        expect(failure.code).to.equal('NON_FINITE')
+        expect(failure.message).to.include(`in step 10 (epoch 2), first in the weights ${name} (${where})`)
+        expect(trainer.step).to.equal(10)
+        expect(await state(trainer)).to.deep.equal(before)
+      })
+    }
+
+    it('an output that overflows names its layer', async () => {
+      using trainer = trainerOf()
+      const { values } = trainer.model.parameters[2] as SparseParameter
+      await values.write((await values.read()).fill(3e38))
+      const failure = await error(() => all(trainer.fit(train, { epochs: 1 })))
+      expect(failure.message).to.include('in step 0 (epoch 1), first in the output of modules.2 (64 -> 56)')
+    })
+
+    it("device: 'cuda' without one says why, and what to do", async function () {
+      if (addon.cudaStatus().devices > 0) this.skip()
+      const failure = await error(() => new Device({ kind: 'cuda' }))
+      expect(failure.code).to.equal('DEVICE_UNAVAILABLE')
+      expect(failure.message).to.match(/Use device 'cpu' or 'auto'/)
+      expect((await error(() => new Trainer(model(), { optimizer: optimizer(), device: 'cuda' }))).code).to.equal('DEVICE_UNAVAILABLE')
+    })
+
+    it('a model in use stays in use when another trainer asks for it', async () => {
+      const shared = model()
+      using first = new Trainer(shared, { optimizer: optimizer(), device: 'cpu' })
+      expect(() => new Trainer(shared, { optimizer: optimizer(), device: 'cpu' })).to.throw(HebbError, /in use/)
+      expect((await all(first.fit(train, { epochs: 1 }))).length).to.equal(1)
     })
 
     it('weights that are not finite name the layer when links are chosen', async () => {

@@ -4,9 +4,11 @@
  */
 import { HebbError } from '../error.js'
 import type { Links } from '../native.js'
+import { Linear } from '../nn/linear.js'
 import type { Module } from '../nn/module.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
-import type { Sequential } from '../nn/sequential.js'
+import { Sequential } from '../nn/sequential.js'
+import { SparseLinear } from '../nn/sparse_linear.js'
 import { remake, type Written, write } from '../recipe.js'
 import type { Tensor } from '../tensor.js'
 import type { Loss } from './graph.js'
@@ -126,11 +128,38 @@ export class Checkpoint {
     this.progress = this.#readProgress()
   }
 
+  /** The model, made again. */
+  model(): Sequential {
+    const model = this.remake('model')
+    if (!(model instanceof Sequential)) throw this.#bad('its model is none')
+    return model
+  }
+
   /** The model, the optimizer or the method, made again. */
   remake(part: 'model' | 'optimizer' | 'dst'): object {
     const made = remake(this.#json(part) as Written)
     if (typeof made !== 'object' || made === null) throw this.#bad(`it does not tell its ${part}`)
     return made
+  }
+
+  /** Refuses a model whose layers are not those of the file, before any memory is taken for them. */
+  check(model: Sequential): void {
+    const shapeOf = (name: string) => this.#tensors.get(name)?.shape.join(' x ') ?? 'none'
+    const visit = (module: Module, path: string): void => {
+      module.modules?.forEach((inner, i) => {
+        visit(inner, `${path}modules.${i}.`)
+      })
+      const { inFeatures, outFeatures } = module
+      const [name, expected] =
+        module instanceof SparseLinear
+          ? [`${path}weights.rowOffsets`, `${module.outFeatures + 1}`]
+          : module instanceof Linear
+            ? [`${path}weights`, `${outFeatures} x ${inFeatures}`]
+            : []
+      if (name && shapeOf(name) !== expected && !(module instanceof Linear && inFeatures === 1 && shapeOf(name) === `${outFeatures}`))
+        throw this.#bad(`the model's layer ${inFeatures} -> ${outFeatures} needs a tensor '${name}' of shape ${expected}, the file has ${shapeOf(name)}`)
+    }
+    visit(model, '')
   }
 
   /** The links of a sparse layer. */

@@ -235,7 +235,8 @@ export class Predictor {
 /** Reads the network of a checkpoint, for predictions. Optimizer state is not loaded. */
 export async function load(file: string, options: LoadOptions = {}): Promise<Predictor> {
   const checkpoint = await readCheckpoint(file, { training: false })
-  const model = options.model ?? (checkpoint.remake('model') as Sequential)
+  const model = options.model ?? checkpoint.model()
+  checkpoint.check(model)
   const { device, owned } = openDevice(options.device ?? 'auto')
   const predictor = new Predictor(device, owned, model, checkpoint)
   try {

@@ -159,7 +159,8 @@ export class Trainer {
    */
   static async load(file: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
     const checkpoint = await readCheckpoint(file, { training: true })
-    const model = options.model ?? (checkpoint.remake('model') as Sequential)
+    const model = options.model ?? checkpoint.model()
+    checkpoint.check(model)
     const optimizer = options.optimizer ?? (checkpoint.remake('optimizer') as Optimizer)
     const dst = options.dst ?? (checkpoint.remake('dst') as Method)
     const loss = options.loss ?? checkpoint.loss
