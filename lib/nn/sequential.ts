@@ -1,5 +1,5 @@
 import type { Tape, Value } from '../autograd.js'
-import { expect, integer } from '../error.js'
+import { expect, integer, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
@@ -12,7 +12,11 @@ export class Sequential implements Module {
   readonly seed: number
 
   constructor(modules: readonly Module[], options: { seed?: number } = {}) {
-    expect(modules.length > 0, () => 'Expected at least one module, got none')
+    expect(Array.isArray(modules) && modules.length > 0, () => `Expected a list of at least one module, got ${show(modules)}`)
+    for (const [i, module] of modules.entries()) {
+      const isModule = (['materialise', 'forward', 'dispose'] as const).every((name) => typeof module?.[name] === 'function')
+      expect(isModule, () => `Expected module ${i} to be one such as SparseLinear, with materialise(), forward() and dispose(), got ${show(module)}`)
+    }
     this.seed = integer(options.seed ?? 0, 'seed', 0)
     let features: number | undefined
     for (const [i, module] of modules.entries()) {
