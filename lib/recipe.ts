@@ -2,7 +2,7 @@
  * How a value was made: by which function of this library, with which arguments. Models, optimizers and methods are made of functions, which a file
  * cannot hold; their recipes it can. Only functions that were named here are ever called for a file.
  */
-import { HebbError } from './error.js'
+import { HebbError, show } from './error.js'
 
 /** A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood. */
 export type Written = null | boolean | number | string | Written[] | { [name: string]: Written }
@@ -56,7 +56,13 @@ export function remake(written: Written): unknown {
     const make = makers.get(String(written.made))
     if (!make) throw new HebbError('BAD_FILE', `Expected a part that this version of hebb knows, got '${written.made}'`)
     if (!Array.isArray(written.with)) throw new HebbError('BAD_FILE', `Expected the arguments of '${written.made}', got none`)
-    return make(...written.with.map(remake))
+    const args = written.with.map(remake)
+    try {
+      return make(...args)
+    } catch (cause) {
+      if (cause instanceof HebbError) throw cause
+      throw new HebbError('BAD_FILE', `Expected arguments that ${written.made}() takes, got ${show(written.with)}`, { cause })
+    }
   }
   return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, remake(value)]))
 }

@@ -3,9 +3,9 @@ import { checkWeightInit, kaiming, type WeightInit } from '../nn/init.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
 import { constantDensity, type DensityRule } from './density.js'
-import type { UpdateSchedule } from './fraction.js'
-import type { RegrowRule } from './regrow.js'
-import type { BuiltInRemove, RemoveRule } from './remove.js'
+import { type UpdateSchedule, updateSchedule } from './fraction.js'
+import type { BuiltInRegrow, RegrowRule } from './regrow.js'
+import { type BuiltInRemove, magnitude, type RemoveRule } from './remove.js'
 
 /** A method of dynamic sparse training: four orthogonal values, and how the network begins. */
 export interface Method {
@@ -23,19 +23,31 @@ export interface Method {
   readonly weights: WeightInit
 }
 
+function isRemove(rule: BuiltInRemove): boolean {
+  const { from, to } = rule?.temperature ?? { from: 0, to: 0 }
+  return (rule?.importance === 'magnitude' || rule?.importance === 'relative') && from >= 0 && to >= 0 && Number.isFinite(from + to)
+}
+
+function isRegrow(rule: BuiltInRegrow): boolean {
+  return (rule?.selection === 'sample' || rule?.selection === 'largest') && ['none', 'CH2-L3n', 'CH3-L3n'].includes(rule.predictor)
+}
+
 /** Combines parts into a method. What is not given is SET's. */
 export function method(parts: Partial<Method> & Pick<Method, 'remove' | 'regrow' | 'updates'>): Method {
   const { name = 'custom', density = constantDensity(), percolate = false } = parts
-  const isRule = (rule: unknown) => typeof rule === 'function' || (typeof rule === 'object' && rule !== null && 'name' in rule)
-  expect(isRule(parts.remove), () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(parts.remove)}`)
-  expect(isRule(parts.regrow), () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(parts.regrow)}`)
+  const { remove, regrow, prune = magnitude(), updates } = parts
+  expect(typeof remove === 'function' || isRemove(remove), () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(remove)}`)
+  expect(typeof regrow === 'function' || isRegrow(regrow), () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(regrow)}`)
+  expect(isRemove(prune), () => `Expected prune to be a rule such as relativeImportance(), got ${show(prune)}`)
+  expect(typeof density?.schedule === 'function', () => `Expected density to be a rule such as constantDensity(), got ${show(density)}`)
+  expect(typeof percolate === 'boolean', () => `Expected percolate to be true or false, got ${show(percolate)}`)
   return {
     name,
     density,
-    prune: parts.prune ?? { name: 'magnitude', importance: 'magnitude' },
-    remove: parts.remove,
-    regrow: parts.regrow,
-    updates: parts.updates,
+    prune,
+    remove,
+    regrow,
+    updates: updates && updateSchedule(updates),
     percolate,
     topology: checkTopology(parts.topology ?? erdosRenyi()),
     weights: checkWeightInit(parts.weights ?? kaiming()),

@@ -1,6 +1,7 @@
 import { type Dataset, dataset } from '../data/dataset.js'
 import type { Device, Memory } from '../device.js'
 import type { Method } from '../dst/method.js'
+import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { linksAt, Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
@@ -124,11 +125,11 @@ export class Trainer {
       loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',
       () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`,
     )
+    this.method = method(dst)
     const { device, owned } = openDevice(options.device ?? 'auto')
     this.device = device
     this.#ownsDevice = owned
     this.model = model
-    this.method = dst
     this.notes = checkpoint?.notes ?? {}
     this.#optimizer = optimizer
     this.#loss = loss
