@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <vector>
 
 namespace hebb::cpu {
 namespace {
@@ -14,33 +15,26 @@ int64_t scaled(const Philox& p, int64_t range) {
 
 }  // namespace
 
-std::vector<int64_t> distinctRanks(int64_t count, int64_t range, uint64_t seed, uint32_t step, uint32_t purpose) {
-  std::vector<int64_t> chosen;
-  if (count <= 0) return chosen;
+void distinctRanks(int64_t count, int64_t range, uint64_t seed, uint32_t step, uint32_t purpose, int64_t* ranks) {
+  if (count <= 0) return;
   // More than half of the range: choose what stays out.
   const bool complement = count > range / 2;
   const int64_t wanted = complement ? range - count : count;
-  chosen.reserve(static_cast<size_t>(complement ? count : wanted));
+  std::vector<int64_t> left(complement ? static_cast<size_t>(wanted) : 0);
+  int64_t* const set = complement ? left.data() : ranks;
   // Draw, sort, drop repeats, draw again for the ones dropped: by symmetry every set stays equally likely.
   uint64_t draw = 0;
-  std::vector<int64_t> set;
-  set.reserve(static_cast<size_t>(wanted));
-  while (static_cast<int64_t>(set.size()) < wanted) {
-    const size_t sorted = set.size();
-    for (int64_t missing = wanted - static_cast<int64_t>(sorted); missing > 0; --missing, ++draw) {
-      set.push_back(scaled(philox(seed, static_cast<uint32_t>(draw), static_cast<uint32_t>(draw >> 32), step, purpose), range));
-    }
-    std::sort(set.begin() + static_cast<ptrdiff_t>(sorted), set.end());
-    std::inplace_merge(set.begin(), set.begin() + static_cast<ptrdiff_t>(sorted), set.end());
-    set.erase(std::unique(set.begin(), set.end()), set.end());
+  for (int64_t size = 0; size < wanted;) {
+    for (int64_t n = size; n < wanted; ++n, ++draw) set[n] = scaled(philox(seed, static_cast<uint32_t>(draw), static_cast<uint32_t>(draw >> 32), step, purpose), range);
+    std::sort(set + size, set + wanted);
+    std::inplace_merge(set, set + size, set + wanted);
+    size = std::unique(set, set + wanted) - set;
   }
-  if (!complement) return set;
-  auto out = set.begin();
-  for (int64_t i = 0; i < range; ++i) {
-    if (out != set.end() && *out == i) ++out;
-    else chosen.push_back(i);
+  if (!complement) return;
+  for (int64_t i = 0, out = 0; i < range; ++i) {
+    if (out < wanted && set[out] == i) ++out;
+    else *ranks++ = i;
   }
-  return chosen;
 }
 
 }  // namespace hebb::cpu

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "hebb/philox.h"
 
 namespace hebb::cpu {
 
-/// `count` distinct numbers of [0, range), ascending, every set as likely as any other. O(count log count) time; throws std::bad_alloc.
-/// Draws are Philox at counters (index, step, purposeWord).
-std::vector<int64_t> distinctRanks(int64_t count, int64_t range, uint64_t seed, uint32_t step, uint32_t purpose);
+/// Fills ranks [count] with distinct numbers of [0, range), ascending, every set as likely as any other. O(count log count) time; throws
+/// std::bad_alloc. Draws are Philox at counters (index, step, purposeWord).
+void distinctRanks(int64_t count, int64_t range, uint64_t seed, uint32_t step, uint32_t purpose, int64_t* ranks);
 
 }  // namespace hebb::cpu

@@ -1,36 +1,78 @@
 #include "hebb/link_prediction.h"
 
-#include "row_scorer.h"
+#include <vector>
+
+#include "tile_scorer.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
+namespace {
+
+/// What one chunk found: rows in any order, the columns of a row ascending.
+struct Part {
+  std::vector<int32_t> rows, columns;
+  std::vector<float> scores;
+  void push(int32_t row, int32_t column, float score) {
+    if (score == 0) return;
+    rows.push_back(row);
+    columns.push_back(column);
+    scores.push_back(score);
+  }
+};
+
+}  // namespace
 
 Status predictLinks(Backend& backend, const PredictLinks& op) {
   Cpu& cpu = cpuOf(backend);
   const Csr& w = op.links;
   *op.result = {};
   if (op.predictor == LinkPredictor::none) return {};
-  RowScorer scorer(cpu, {w.rows, w.cols, w.rowOffsets, w.columnIndices, w.columnOffsets, w.rowIndices}, op.predictor);
-  HEBB_RETURN_IF_ERROR(scorer.prepare());
-  std::vector<LinkScores> parts(static_cast<size_t>(chunksFor(cpu, w.rows, 16)));
-  const int64_t chunks = static_cast<int64_t>(parts.size());
-  cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
-    LinkScores& part = parts[static_cast<size_t>(chunk)];
-    for (int64_t i = w.rows * chunk / chunks; i < w.rows * (chunk + 1) / chunks && !backend.stop; ++i) {
-      scorer.row(static_cast<int32_t>(i), rank, [&](int32_t first, int32_t last, const float* scores) {
-        for (int32_t j = first; j < last; ++j) {
-          if (scores[j] == 0) continue;
-          part.row.push_back(static_cast<int32_t>(i));
-          part.col.push_back(j);
-          part.score.push_back(scores[j]);
-        }
+  const Topology links{w.rows, w.cols, w.rowOffsets, w.columnIndices, w.columnOffsets, w.rowIndices};
+  std::vector<Part> parts;
+  if (TileScorer::suits(links)) {
+    TileScorer scorer(cpu, links, op.predictor);
+    HEBB_RETURN_IF_ERROR(scorer.prepare());
+    parts.resize(static_cast<size_t>(scorer.strips()));
+    cpu.team.parallel(scorer.strips(), [&](int64_t strip, int rank) {
+      scorer.strip(strip, rank, [&](int32_t row, int32_t first, const float* scores, int32_t n) {
+        for (int32_t j = 0; j < n; ++j) parts[static_cast<size_t>(strip)].push(row, first + j, scores[j]);
       });
-    }
-  });
+    });
+  } else {
+    RowScorer scorer(cpu, links, op.predictor);
+    HEBB_RETURN_IF_ERROR(scorer.prepare());
+    parts.resize(static_cast<size_t>(chunksFor(cpu, w.rows, 16)));
+    const int64_t chunks = static_cast<int64_t>(parts.size());
+    cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
+      std::vector<std::pair<int32_t, float>> found;
+      for (int64_t i = w.rows * chunk / chunks; i < w.rows * (chunk + 1) / chunks && !backend.stop; ++i) {
+        scorer.row(static_cast<int32_t>(i), rank, [&](const int32_t* columns, const float* scores, int64_t n) {
+          found.clear();
+          for (int64_t j = 0; j < n; ++j) found.emplace_back(columns[j], scores[j]);
+          std::sort(found.begin(), found.end());
+          for (const auto& [column, score] : found) parts[static_cast<size_t>(chunk)].push(static_cast<int32_t>(i), column, score);
+        });
+      }
+    });
+  }
   if (backend.stop) return {Code::aborted, "stopped while predicting links"};
-  for (const LinkScores& part : parts) {
-    op.result->row.insert(op.result->row.end(), part.row.begin(), part.row.end());
-    op.result->col.insert(op.result->col.end(), part.col.begin(), part.col.end());
-    op.result->score.insert(op.result->score.end(), part.score.begin(), part.score.end());
+  // The parts in order hold each row's columns in order: one walk puts them by row.
+  std::vector<size_t> at(static_cast<size_t>(w.rows) + 1, 0);
+  for (const Part& part : parts) {
+    for (int32_t row : part.rows) ++at[static_cast<size_t>(row) + 1];
+  }
+  for (size_t r = 1; r < at.size(); ++r) at[r] += at[r - 1];
+  LinkScores& result = *op.result;
+  result.row.resize(at.back());
+  result.col.resize(at.back());
+  result.score.resize(at.back());
+  for (Part& part : parts) {
+    for (size_t n = 0; n < part.rows.size(); ++n) {
+      const size_t to = at[static_cast<size_t>(part.rows[n])]++;
+      result.row[to] = part.rows[n];
+      result.col[to] = part.columns[n];
+      result.score[to] = part.scores[n];
+    }
+    part = {};
   }
   return {};
 }

@@ -1,13 +1,16 @@
-// Chooses new links. Rows are scored one after the other and only candidates that can still win are held: each thread keeps the best ones it has
+// Chooses new links. Scores come row by row or tile by tile, and only candidates that can still win are held: each thread keeps the best ones it has
 // seen, at most twice as many as are wanted. No array of rows x cols exists, and as ranks are tied to places, neither the
 // number of threads nor their speed changes the choice.
+//
+// Once there is a floor that a candidate must reach, nearly all are refused by the first word of Philox and one comparison: -log(1 - v) >= v, so a
+// key of log2(score) - log2(E) can only reach it if v <= score 2^-floor. Logarithms and the tie word are for the others.
 #include "hebb/regrow.h"
 
 #include <vector>
 
 #include "distinct.h"
 #include "ranks.h"
-#include "row_scorer.h"
+#include "tile_scorer.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
@@ -22,24 +25,87 @@ bool better(const Candidate& a, const Candidate& b) {
   return a.row != b.row ? a.row < b.row : a.col < b.col;
 }
 
-bool inOrder(const Candidate& a, const Candidate& b) { return a.row != b.row ? a.row < b.row : a.col < b.col; }
-
 /// The best candidates that one thread has seen.
-struct Best {
-  Candidate* at = nullptr;
-  int64_t size = 0, wanted = 0, room = 0;
-  uint64_t floor = 0;  // ranks below it cannot win
+class Best {
+ public:
+  Best(const Draw& draw, bool soft, Candidate* memory, int64_t wanted, int64_t room) : draw_(draw), soft_(soft), at_(memory), wanted_(wanted), room_(room) {}
 
-  void add(const Candidate& candidate) {
-    at[size++] = candidate;
-    if (size == room) shrink();
+  /// Ranks below it cannot win.
+  uint64_t floor() const { return floor_; }
+  void raise(uint64_t floor) {
+    if (floor <= floor_) return;
+    floor_ = floor;
+    key_ = floatOfOrdered(static_cast<uint32_t>(floor >> 32));
+    // For half the first word, which fits into a signed lane. The margin covers the rounding of v and of three logarithms many times.
+    scale_ = key_ < 64 ? static_cast<float>(1.001 * 0x1p31) * std::exp2(-key_) : std::numeric_limits<float>::infinity();
+  }
+
+  /// Takes `n` scores of row `row`; columnsAt(j) are the columns of the scores from j on. Scores go on with zeros to the end of a vector.
+  template <class Columns>
+  HEBB_INLINE void offer(int32_t row, int64_t n, const float* scores, const Columns& columnsAt) {
+    const PhiloxRow philox(draw_.seed, static_cast<uint32_t>(row), draw_.step, draw_.purpose);
+    for (int64_t j = 0; j < n; j += W) {
+      const Vec score = load(scores + j);
+      IntVec passes = score > Vec{};
+      const UintVec columns = columnsAt(j);
+      if (soft_) passes &= __builtin_convertvector((IntVec)(philox.word(columns) >> 1), Vec) <= score * splat(scale_);
+      else if (floor_) passes &= score >= splat(key_);
+      const uint32_t lanes = lanesOf(passes);
+      if (!lanes) continue;
+      pack(static_cast<uint32_t>(row) - UintVec{}, lanes, rows_ + pending_);
+      pack(columns, lanes, columns_ + pending_);
+      pending_ += pack((UintVec)score, lanes, scores_ + pending_);
+      if (pending_ >= W) rank(W);
+    }
+  }
+
+  /// Reduces to the best ones wanted, and returns how many there are.
+  int64_t finish() {
+    rank(pending_);
+    shrink();
+    return size_;
+  }
+  const Candidate* begin() const { return at_; }
+
+ private:
+  /// Ranks the first `n` of those pending, at most W.
+  void rank(int n) {
+    UintVec rows, columns, scores, random, tie;
+    Vec key;
+    __builtin_memcpy(&rows, rows_, sizeof rows);
+    __builtin_memcpy(&columns, columns_, sizeof columns);
+    __builtin_memcpy(&scores, scores_, sizeof scores);
+    keysOf((Vec)scores, rows, columns, draw_, soft_, 1.f, key, random, tie);
+    uint32_t lanes = n >= W ? (1u << W) - 1 : (1u << n) - 1;
+    if (floor_) lanes &= lanesOf(key >= splat(key_));
+    for (; lanes; lanes &= lanes - 1) {
+      const int lane = __builtin_ctz(lanes);
+      const uint64_t value = rankOf(key[lane], tie[lane]);
+      if (value < floor_) continue;
+      at_[size_++] = {value, static_cast<int32_t>(rows[lane]), static_cast<int32_t>(columns[lane])};
+      if (size_ == room_) shrink();
+    }
+    pending_ -= n;
+    __builtin_memcpy(rows_, rows_ + W, sizeof rows);
+    __builtin_memcpy(columns_, columns_ + W, sizeof columns);
+    __builtin_memcpy(scores_, scores_ + W, sizeof scores);
   }
   void shrink() {
-    if (size <= wanted) return;
-    std::nth_element(at, at + wanted - 1, at + size, better);
-    size = wanted;
-    floor = std::max(floor, at[wanted - 1].rank);
+    if (size_ <= wanted_) return;
+    std::nth_element(at_, at_ + wanted_ - 1, at_ + size_, better);
+    size_ = wanted_;
+    raise(at_[wanted_ - 1].rank);
   }
+
+  const Draw draw_;
+  const bool soft_;
+  Candidate* const at_;
+  const int64_t wanted_, room_;
+  int64_t size_ = 0;
+  uint64_t floor_ = 0;
+  float key_ = 0, scale_ = std::numeric_limits<float>::infinity();  // of the floor
+  int pending_ = 0;
+  alignas(64) uint32_t rows_[3 * W], columns_[3 * W], scores_[3 * W];  // not ranked yet; scores as bits
 };
 
 /// The kept links in both views.
@@ -49,64 +115,150 @@ struct KeptTopology {
 
   explicit KeptTopology(Backend& backend) : rowOffsets(backend), columnIndices(backend), columnOffsets(backend), rowIndices(backend) {}
 
-  Status build(const Csr& w, const uint8_t* keep) {
-    for (int32_t k = 0; k < w.rowOffsets[w.rows]; ++k) links += keep[k];
+  Status build(Cpu& cpu, const Csr& w, const uint8_t* keep) {
     HEBB_RETURN_IF_ERROR(rowOffsets.allocate(int64_t{w.rows} + 1));
-    HEBB_RETURN_IF_ERROR(columnIndices.allocate(links));
     HEBB_RETURN_IF_ERROR(columnOffsets.allocate(int64_t{w.cols} + 1));
-    HEBB_RETURN_IF_ERROR(rowIndices.allocate(links));
-    int32_t n = 0;
-    for (int32_t r = 0; r < w.rows; ++r) {
-      rowOffsets[r] = n;
-      for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
-        if (keep[k]) columnIndices[n++] = w.columnIndices[k];
-      }
-    }
-    rowOffsets[w.rows] = n;
-    n = 0;
-    for (int32_t c = 0; c < w.cols; ++c) {
-      columnOffsets[c] = n;
-      for (int32_t k = w.columnOffsets[c]; k < w.columnOffsets[c + 1]; ++k) {
-        if (keep[w.csrSlots[k]]) rowIndices[n++] = w.rowIndices[k];
-      }
-    }
-    columnOffsets[w.cols] = n;
-    return {};
+    // A view in two passes: chunks count what they keep, then copy it.
+    const auto view = [&](int32_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* slots, Scratch<int32_t>& keptOffsets, Scratch<int32_t>& keptIndices) -> Status {
+      const int64_t chunks = chunksFor(cpu, offsets[nodes], 16384);
+      std::vector<int32_t> before(static_cast<size_t>(chunks) + 1, 0);
+      const auto stays = [&](int32_t k) { return keep[slots ? slots[k] : k]; };
+      cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+        int32_t n = 0;
+        for (int32_t k = offsets[firstRow(offsets, nodes, chunk, chunks)], end = offsets[firstRow(offsets, nodes, chunk + 1, chunks)]; k < end; ++k) n += stays(k);
+        before[static_cast<size_t>(chunk) + 1] = n;
+      });
+      for (size_t c = 1; c < before.size(); ++c) before[c] += before[c - 1];
+      links = before.back();
+      HEBB_RETURN_IF_ERROR(keptIndices.allocate(links + 1));
+      cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+        int32_t n = before[static_cast<size_t>(chunk)];
+        const int32_t end = before[static_cast<size_t>(chunk) + 1];
+        for (int32_t r = firstRow(offsets, nodes, chunk, chunks), last = firstRow(offsets, nodes, chunk + 1, chunks); r < last; ++r) {
+          keptOffsets[r] = n;
+          // Written whether it stays or not, and overwritten then, but not into the next chunk's place.
+          for (int32_t k = offsets[r]; k < offsets[r + 1] && n < end; ++k) {
+            keptIndices[n] = indices[k];
+            n += stays(k);
+          }
+        }
+      });
+      keptOffsets[nodes] = static_cast<int32_t>(links);
+      return {};
+    };
+    HEBB_RETURN_IF_ERROR(view(w.rows, w.rowOffsets, w.columnIndices, nullptr, rowOffsets, columnIndices));
+    return view(w.cols, w.columnOffsets, w.rowIndices, w.csrSlots, columnOffsets, rowIndices);
   }
 };
 
-/// Appends `count` missing links that are not in `chosen` (sorted), drawn uniformly: the free cells are numbered row by row.
-void fillUniformly(const Csr& w, const KeptTopology& kept, std::vector<Candidate>& chosen, int64_t count, const Draw& draw) {
-  const int64_t taken = kept.links + static_cast<int64_t>(chosen.size());
-  const int64_t range = int64_t{w.rows} * w.cols - taken;
-  const std::vector<int64_t> ranks = distinctRanks(count, range, draw.seed, draw.step, draw.purpose);
-  const size_t old = chosen.size();
-  size_t next = 0, c = 0;
-  int64_t before = 0;  // free cells in earlier rows
-  for (int32_t r = 0; r < w.rows && next < ranks.size(); ++r) {
-    const size_t firstChosen = c;
-    while (c < old && chosen[c].row == r) ++c;
-    int32_t a = kept.rowOffsets[r];
-    const int32_t aEnd = kept.rowOffsets[r + 1];
-    size_t b = firstChosen;
-    const int64_t free = w.cols - (aEnd - a) - static_cast<int64_t>(c - firstChosen);
-    // The column of the row's n-th free cell is n plus the occupied columns up to it.
-    int64_t occupied = 0;
-    for (; next < ranks.size() && ranks[next] < before + free; ++next) {
-      const int64_t n = ranks[next] - before;
-      for (;;) {
-        const int32_t x = a < aEnd ? kept.columnIndices[a] : INT32_MAX, y = b < c ? chosen[b].col : INT32_MAX;
-        const int32_t first = std::min(x, y);
-        if (first == INT32_MAX || first > n + occupied) break;
-        ++occupied;
-        if (x < y) ++a;
-        else ++b;
+/// Chosen links by row, then column.
+struct Chosen {
+  Scratch<int32_t> offsets, columns;
+  int64_t size = 0;
+  explicit Chosen(Backend& backend) : offsets(backend), columns(backend) {}
+};
+
+/// The candidates that win, of those with a positive score.
+Status race(Cpu& cpu, const Topology& links, const Regrow& op, int64_t wanted, const Draw& draw, Chosen& chosen) {
+  const int64_t threads = cpu.team.size(), room = 2 * wanted + 256;
+  Scratch<Candidate> memory(cpu);
+  HEBB_RETURN_IF_ERROR(memory.allocate(room * threads));
+  std::vector<Best> best;
+  for (int64_t t = 0; t < threads; ++t) best.emplace_back(draw, op.selection == Selection::sample, memory.data() + room * t, wanted, room);
+  std::atomic<uint64_t> floor{0};  // the highest of the threads' floors
+  const auto eachChunk = [&](int64_t chunks, const auto& body) {
+    cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
+      if (cpu.stop) return;
+      Best& mine = best[static_cast<size_t>(rank)];
+      mine.raise(floor.load(std::memory_order_relaxed));
+      body(chunk, rank, mine);
+      for (uint64_t seen = floor.load(std::memory_order_relaxed); mine.floor() > seen && !floor.compare_exchange_weak(seen, mine.floor());) {
       }
-      chosen.push_back({0, r, static_cast<int32_t>(n + occupied)});
-    }
-    before += free;
+    });
+  };
+  if (TileScorer::suits(links)) {
+    TileScorer scorer(cpu, links, op.predictor);
+    HEBB_RETURN_IF_ERROR(scorer.prepare());
+    eachChunk(scorer.strips(), [&](int64_t strip, int rank, Best& mine) {
+      scorer.strip(strip, rank, [&](int32_t row, int32_t first, const float* scores, int32_t n) {
+        UintVec lanes;
+        for (int lane = 0; lane < W; ++lane) lanes[lane] = static_cast<uint32_t>(lane);
+        mine.offer(row, n, scores, [&](int64_t j) { return lanes + static_cast<uint32_t>(first + j); });
+      });
+    });
+  } else {
+    RowScorer scorer(cpu, links, op.predictor);
+    HEBB_RETURN_IF_ERROR(scorer.prepare());
+    // Many chunks: rows of hubs cost far more than others.
+    const int64_t chunks = std::min<int64_t>(links.rows, chunksFor(cpu, links.rows, 4) * 32);
+    eachChunk(chunks, [&](int64_t chunk, int rank, Best& mine) {
+      for (int64_t i = links.rows * chunk / chunks; i < links.rows * (chunk + 1) / chunks && !cpu.stop; ++i) {
+        scorer.row(static_cast<int32_t>(i), rank, [&](const int32_t* columns, const float* scores, int64_t n) {
+          mine.offer(static_cast<int32_t>(i), n, scores, [&](int64_t j) { return loadUints(columns + j); });
+        });
+      }
+    });
   }
-  std::inplace_merge(chosen.begin(), chosen.begin() + static_cast<ptrdiff_t>(old), chosen.end(), inOrder);
+  if (cpu.stop) return {Code::aborted, "stopped while predicting links"};
+  Candidate* const all = memory.data();
+  int64_t size = 0;
+  for (Best& part : best) {
+    const int64_t n = part.finish();
+    std::copy(part.begin(), part.begin() + n, all + size);
+    size += n;
+  }
+  if (size > wanted) std::nth_element(all, all + (wanted - 1), all + size, better);
+  chosen.size = size = std::min(size, wanted);
+  HEBB_RETURN_IF_ERROR(chosen.columns.allocate(size));
+  int32_t* offsets = chosen.offsets.data();
+  for (int64_t n = 0; n < size; ++n) ++offsets[all[n].row + 1];
+  for (int32_t r = 0; r < links.rows; ++r) offsets[r + 1] += offsets[r];
+  for (int64_t n = 0; n < size; ++n) chosen.columns[offsets[all[n].row]++] = all[n].col;
+  for (int32_t r = links.rows; r > 0; --r) offsets[r] = offsets[r - 1];
+  offsets[0] = 0;
+  const int64_t chunks = chunksFor(cpu, size, 4096);
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    for (int32_t r = firstRow(offsets, links.rows, chunk, chunks), last = firstRow(offsets, links.rows, chunk + 1, chunks); r < last; ++r) {
+      std::sort(chosen.columns.data() + offsets[r], chosen.columns.data() + offsets[r + 1]);
+    }
+  });
+  return {};
+}
+
+/// Writes the chosen links, and between them the `fill` free cells of the given ranks (ascending); free cells are numbered row by row.
+void write(Cpu& cpu, const Topology& kept, const Chosen& chosen, const int64_t* ranks, int64_t fill, const LinkChanges& changes) {
+  const int64_t chunks = chunksFor(cpu, chosen.size + fill, 4096);
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    const int64_t firstOf = kept.rows * chunk / chunks, last = kept.rows * (chunk + 1) / chunks;
+    const auto freeBefore = [&](int64_t row) { return row * kept.cols - kept.rowOffsets[row] - chosen.offsets[row]; };
+    int64_t next = std::lower_bound(ranks, ranks + fill, freeBefore(firstOf)) - ranks;
+    int64_t out = chosen.offsets[firstOf] + next;
+    const auto put = [&](int64_t row, int64_t column) {
+      changes.newRows[out] = static_cast<int32_t>(row);
+      changes.newColumns[out++] = static_cast<int32_t>(column);
+    };
+    for (int64_t r = firstOf; r < last; ++r) {
+      int32_t a = kept.rowOffsets[r], b = chosen.offsets[r];
+      const int32_t aEnd = kept.rowOffsets[r + 1], bEnd = chosen.offsets[r + 1];
+      const int64_t before = freeBefore(r), after = freeBefore(r + 1);
+      // The column of the row's n-th free cell is n plus the occupied columns up to it.
+      for (int64_t occupied = 0; next < fill && ranks[next] < after; ++next) {
+        const int64_t n = ranks[next] - before;
+        for (;; ++occupied) {
+          const int32_t x = a < aEnd ? kept.columnIndices[a] : INT32_MAX, y = b < bEnd ? chosen.columns[b] : INT32_MAX;
+          if (std::min(x, y) == INT32_MAX || std::min(x, y) > n + occupied) break;
+          if (x < y) {
+            ++a;
+          } else {
+            put(r, y);
+            ++b;
+          }
+        }
+        put(r, n + occupied);
+      }
+      for (; b < bEnd; ++b) put(r, chosen.columns[b]);
+    }
+  });
 }
 
 }  // namespace
@@ -115,7 +267,7 @@ Status regrow(Backend& backend, const Regrow& op) {
   Cpu& cpu = cpuOf(backend);
   const Csr& w = op.links;
   KeptTopology kept(backend);
-  HEBB_RETURN_IF_ERROR(kept.build(w, op.changes.keep));
+  HEBB_RETURN_IF_ERROR(kept.build(cpu, w, op.changes.keep));
   const int64_t target = static_cast<int64_t>(*op.count), wanted = target - kept.links;
   if (target > w.capacity || target > int64_t{w.rows} * w.cols) {
     return {Code::invalidArgument, "Expected at most " + std::to_string(std::min(int64_t{w.capacity}, int64_t{w.rows} * w.cols)) + " links in layer " +
@@ -124,66 +276,19 @@ Status regrow(Backend& backend, const Regrow& op) {
   *op.changes.newCount = 0;
   if (wanted <= 0) return {};
   const uint32_t update = static_cast<uint32_t>(*op.update), layer = static_cast<uint32_t>(op.layer);
-  std::vector<Candidate> chosen;
-  chosen.reserve(static_cast<size_t>(wanted));
-
+  const Topology links{w.rows, w.cols, kept.rowOffsets.data(), kept.columnIndices.data(), kept.columnOffsets.data(), kept.rowIndices.data()};
+  Chosen chosen(backend);
+  HEBB_RETURN_IF_ERROR(chosen.offsets.allocate(int64_t{w.rows} + 1));
   if (op.predictor != LinkPredictor::none) {
-    RowScorer scorer(cpu, {w.rows, w.cols, kept.rowOffsets.data(), kept.columnIndices.data(), kept.columnOffsets.data(), kept.rowIndices.data()}, op.predictor);
-    HEBB_RETURN_IF_ERROR(scorer.prepare());
-    const int threads = cpu.team.size();
-    const int64_t room = 2 * wanted + 256;
-    Scratch<Candidate> memory(backend);
-    HEBB_RETURN_IF_ERROR(memory.allocate(room * threads));
-    std::vector<Best> best(static_cast<size_t>(threads));
-    for (int t = 0; t < threads; ++t) best[static_cast<size_t>(t)] = {memory.data() + room * t, 0, wanted, room, 0};
-    const Draw draw{op.seed, update, purposeWord(Purpose::regrow, layer)};
-    const bool soft = op.selection == Selection::sample;
-    std::atomic<uint64_t> floor{0};  // the highest of the threads' floors
-    const int64_t chunks = chunksFor(cpu, w.rows, 4) * 8;
-    cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
-      Best& mine = best[static_cast<size_t>(rank)];
-      for (int64_t i = w.rows * chunk / chunks; i < w.rows * (chunk + 1) / chunks && !backend.stop; ++i) {
-        mine.floor = std::max(mine.floor, floor.load(std::memory_order_relaxed));
-        scorer.row(static_cast<int32_t>(i), rank, [&](int32_t first, int32_t last, const float* scores) {
-          for (int32_t j = first; j < last; j += W) {
-            const Vec score = load(scores + j);
-            uint32_t lanes = lanesOf(score > Vec{});
-            if (!lanes) continue;
-            UintVec columns, random, tie;
-            for (int n = 0; n < W; ++n) columns[n] = static_cast<uint32_t>(j + n);
-            Vec key;
-            keysOf(score, static_cast<uint32_t>(i) - UintVec{}, columns, draw, soft, 1.f, key, random, tie);
-            if (mine.floor) lanes &= lanesOf(key >= splat(floatOfOrdered(static_cast<uint32_t>(mine.floor >> 32))));
-            for (; lanes; lanes &= lanes - 1) {
-              const int n = __builtin_ctz(lanes);
-              const uint64_t value = rankOf(key[n], tie[n]);
-              if (value >= mine.floor) mine.add({value, static_cast<int32_t>(i), j + n});
-            }
-          }
-        });
-        for (uint64_t seen = floor.load(std::memory_order_relaxed); mine.floor > seen && !floor.compare_exchange_weak(seen, mine.floor);) {
-        }
-      }
-    });
-    if (backend.stop) return {Code::aborted, "stopped while predicting links"};
-    for (Best& part : best) {
-      part.shrink();
-      chosen.insert(chosen.end(), part.at, part.at + part.size);
-    }
-    if (static_cast<int64_t>(chosen.size()) > wanted) {
-      std::nth_element(chosen.begin(), chosen.begin() + (wanted - 1), chosen.end(), better);
-      chosen.resize(static_cast<size_t>(wanted));
-    }
-    std::sort(chosen.begin(), chosen.end(), inOrder);
+    HEBB_RETURN_IF_ERROR(race(cpu, links, op, wanted, {op.seed, update, purposeWord(Purpose::regrow, layer)}, chosen));
   }
-  if (static_cast<int64_t>(chosen.size()) < wanted) {
-    fillUniformly(w, kept, chosen, wanted - static_cast<int64_t>(chosen.size()), {op.seed, update, purposeWord(Purpose::fill, layer)});
-  }
-  for (size_t n = 0; n < chosen.size(); ++n) {
-    op.changes.newRows[n] = chosen[n].row;
-    op.changes.newColumns[n] = chosen[n].col;
-  }
-  *op.changes.newCount = static_cast<int32_t>(chosen.size());
+  const int64_t fill = wanted - chosen.size, free = int64_t{w.rows} * w.cols - kept.links - chosen.size;
+  Scratch<int64_t> ranks(backend);
+  HEBB_RETURN_IF_ERROR(ranks.allocate(fill));
+  distinctRanks(fill, free, op.seed, update, purposeWord(Purpose::fill, layer), ranks.data());
+  if (backend.stop) return {Code::aborted, "stopped while choosing links"};
+  write(cpu, links, chosen, ranks.data(), fill, op.changes);
+  *op.changes.newCount = static_cast<int32_t>(wanted);
   return {};
 }
 

@@ -32,10 +32,14 @@ inline constexpr int W = 4;
 typedef float Vec __attribute__((vector_size(4 * W)));
 typedef int32_t IntVec __attribute__((vector_size(4 * W)));
 typedef uint32_t UintVec __attribute__((vector_size(4 * W)));
+typedef uint16_t ShortVec __attribute__((vector_size(4 * W)));
+typedef uint16_t HalfShortVec __attribute__((vector_size(2 * W)));
 typedef float Vec4 __attribute__((vector_size(16)));
 typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 typedef float VecInMemory __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t IntVecInMemory __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef uint32_t UintVecInMemory __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef uint16_t ShortVecInMemory __attribute__((vector_size(4 * W), aligned(2), may_alias));
 typedef float Vec4InMemory __attribute__((vector_size(16), aligned(4), may_alias));
 typedef uint8_t Bytes16InMemory __attribute__((vector_size(16), aligned(1), may_alias));
 
@@ -43,6 +47,8 @@ HEBB_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecInMemor
 HEBB_INLINE void store(float* p, Vec v) { *reinterpret_cast<VecInMemory*>(p) = v; }
 HEBB_INLINE Vec4 load4(const float* p) { return *reinterpret_cast<const Vec4InMemory*>(p); }
 HEBB_INLINE void store4(float* p, Vec4 v) { *reinterpret_cast<Vec4InMemory*>(p) = v; }
+HEBB_INLINE UintVec loadUints(const int32_t* p) { return *reinterpret_cast<const UintVecInMemory*>(p); }
+HEBB_INLINE ShortVec loadShorts(const uint16_t* p) { return *reinterpret_cast<const ShortVecInMemory*>(p); }
 HEBB_INLINE Vec splat(float x) { return x - Vec{}; }
 
 /// a * b + c, rounded once where the processor can and twice where it cannot: for training, where speed counts.
@@ -103,6 +109,16 @@ HEBB_INLINE uint32_t lanesOf(IntVec mask) {
 #endif
 }
 
+/// Stores the lanes that `lanes` names one after the other, and returns their number. What follows them, up to a whole vector, is overwritten.
+HEBB_INLINE int pack(UintVec v, uint32_t lanes, uint32_t* out) {
+#if defined(__AVX512F__)
+  _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(lanes), (__m512i)v));
+#else
+  for (uint32_t left = lanes; left; left &= left - 1) *out++ = v[__builtin_ctz(left)];
+#endif
+  return __builtin_popcount(lanes);
+}
+
 /// The high and low halves of the 64-bit products of the lanes with m.
 HEBB_INLINE void multiplyWide(UintVec a, uint32_t m, UintVec& high, UintVec& low) {
 #if defined(__AVX512F__)
@@ -153,6 +169,56 @@ HEBB_INLINE Vec toFloat(UintVec v) {
   return r;
 #endif
 }
+
+/// The first and the second half of the lanes as floats, exactly.
+HEBB_INLINE void toFloats(ShortVec v, Vec& first, Vec& second) {
+  HalfShortVec halves[2];
+  __builtin_memcpy(halves, &v, sizeof v);
+  first = __builtin_convertvector(__builtin_convertvector(halves[0], IntVec), Vec);
+  second = __builtin_convertvector(__builtin_convertvector(halves[1], IntVec), Vec);
+}
+
+/// The first word of philox() for many columns of one row: what depends on the row alone is done once.
+class PhiloxRow {
+ public:
+  PhiloxRow(uint64_t seed, uint32_t row, uint32_t step, uint32_t purpose) {
+    uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      key0_[round] = k0 + static_cast<uint32_t>(round) * kPhiloxWeyl0;
+      key1_[round] = k1 + static_cast<uint32_t>(round) * kPhiloxWeyl1;
+    }
+    const auto high = [](uint32_t a, uint32_t b) { return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32); };
+    // Round 1 has the column in its second word alone; rounds 2 and 3 spread it over the others.
+    first_ = high(step, kPhiloxMultiplier1) ^ key0_[0];
+    const uint32_t n1 = step * kPhiloxMultiplier1, n2 = high(row, kPhiloxMultiplier0) ^ purpose ^ key1_[0], n3 = row * kPhiloxMultiplier0;
+    const uint32_t m0 = high(n2, kPhiloxMultiplier1) ^ n1 ^ key0_[1];
+    second_ = n3 ^ key1_[1];
+    third_ = n2 * kPhiloxMultiplier1 ^ key0_[2];
+    fourth_ = high(m0, kPhiloxMultiplier0) ^ key1_[2];
+    fifth_ = m0 * kPhiloxMultiplier0;
+  }
+
+  HEBB_INLINE UintVec word(UintVec columns) const {
+    UintVec high, low;
+    multiplyWide(columns ^ first_, kPhiloxMultiplier0, high, low);
+    const UintVec m2 = high ^ second_, m3 = low;
+    multiplyWide(m2, kPhiloxMultiplier1, high, low);
+    UintVec c0 = high ^ third_, c1 = low, c2 = m3 ^ fourth_, c3 = fifth_ - UintVec{};
+    for (int round = 3; round < kPhiloxRounds; ++round) {
+      UintVec h0, l0, h1, l1;
+      multiplyWide(c0, kPhiloxMultiplier0, h0, l0);
+      multiplyWide(c2, kPhiloxMultiplier1, h1, l1);
+      c0 = h1 ^ c1 ^ key0_[round];
+      c1 = l1;
+      c2 = h0 ^ c3 ^ key1_[round];
+      c3 = l0;
+    }
+    return c0;
+  }
+
+ private:
+  uint32_t key0_[kPhiloxRounds], key1_[kPhiloxRounds], first_, second_, third_, fourth_, fifth_;
+};
 
 }  // namespace hebb::cpu::HEBB_LEVEL
 

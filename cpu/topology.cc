@@ -182,7 +182,8 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
 
 Status erdosRenyi(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
-  const auto cells = cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(Purpose::topology, static_cast<uint32_t>(layer)));
+  std::vector<int64_t> cells(static_cast<size_t>(links));
+  cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(Purpose::topology, static_cast<uint32_t>(layer)), cells.data());
   out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
   out->columnIndices.clear();
   out->columnIndices.reserve(cells.size());

@@ -1,0 +1,172 @@
+// Scores of all missing links of a layer (row_scorer.h says which) in tiles of 64 x 64, for layers whose links are many enough that nearly all
+// scores are positive. With C(a, b) = c(common neighbours, degree of a) a tile is two sparse-times-dense products on vectors of 64 neurons:
+//
+//   tile(i, j) = sum over k in column j of C(k, i)  +  sum over l in row i of C(l, j)
+//
+// and so are the counts of common neighbours. Terms that the definition leaves out are zeros, and a zero added to a sum that is not negative
+// changes no bits: the scores are those of row_scorer.h, bit for bit. What it costs does not depend on how degrees are spread:
+//   links (rows + cols) 3/2 + (rows^2 + cols^2)/2 divisions + rows cols
+// in lanes of a vector. The coefficients of the smaller side are kept, min(rows, cols)^2 floats, which must fit into kCoefficientBytes;
+// those of the other side are made 64 neurons at a time.
+#pragma once
+
+#include "row_scorer.h"
+
+namespace hebb::cpu::HEBB_LEVEL {
+
+class TileScorer {
+ public:
+  static constexpr int32_t kTile = 64;
+
+  TileScorer(Cpu& cpu, const Topology& topology, LinkPredictor predictor)
+      : cpu_(cpu), t_(topology), withInternal_(predictor == LinkPredictor::ch2L3n), byRows_(topology.rows >= topology.cols), kept_(cpu), made_(cpu), flags_(cpu), tiles_(cpu) {}
+
+  /// Whether tiles are faster than rows here, and within memory.
+  static bool suits(const Topology& t) {
+    const int64_t smaller = std::min(t.rows, t.cols), larger = std::max(t.rows, t.cols);
+    if (tilesOf(smaller) * kTile * smaller * 4 > kCoefficientBytes || larger > UINT16_MAX) return false;
+    // Terms that rows would add one by one: over the nodes that a link's other end shares a neighbour with.
+    const auto terms = [](int64_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* otherOffsets) {
+      double sum = 0;
+      for (int64_t n = 0; n < nodes; ++n) {
+        double paths = 0;
+        for (int32_t a = offsets[n]; a < offsets[n + 1]; ++a) paths += otherOffsets[indices[a] + 1] - otherOffsets[indices[a]];
+        sum += (offsets[n + 1] - offsets[n]) * std::min(paths, static_cast<double>(nodes));
+      }
+      return sum;
+    };
+    const double rows = t.rows, cols = t.cols, links = t.rowOffsets[t.rows];
+    const double byRow = terms(t.rows, t.rowOffsets, t.columnIndices, t.columnOffsets) + terms(t.cols, t.columnOffsets, t.rowIndices, t.rowOffsets);
+    return kTerm * byRow > (1.5 * links * (rows + cols) + 6 * (rows * rows + cols * cols) + 2 * rows * cols) / W;
+  }
+
+  Status prepare() {
+    const int64_t smaller = std::min(t_.rows, t_.cols), larger = std::max(t_.rows, t_.cols), threads = cpu_.team.size();
+    HEBB_RETURN_IF_ERROR(kept_.allocate(tilesOf(smaller) * kTile * smaller));
+    HEBB_RETURN_IF_ERROR(made_.allocate(larger * kTile * threads));
+    HEBB_RETURN_IF_ERROR(flags_.allocate(larger * kTile * threads));
+    HEBB_RETURN_IF_ERROR(tiles_.allocate(2 * kTile * kTile * threads));
+    cpu_.team.parallel(tilesOf(smaller), [&](int64_t tile, int rank) {
+      if (!cpu_.stop) coefficients(!byRows_, tile, rank, kept_.data() + tile * kTile * smaller);
+    });
+    return {};
+  }
+
+  /// The parts that all tiles fall into: strips of 64 rows, or of 64 columns if these are more.
+  int64_t strips() const { return tilesOf(std::max(t_.rows, t_.cols)); }
+
+  /// Calls body(row, first column, scores, n) for a strip, in blocks of up to 64 columns, the columns of a row ascending; existing links read 0.
+  /// The scores go on with zeros up to 64.
+  template <class Body>
+  void strip(int64_t strip, int rank, const Body& body) {
+    const int64_t smaller = std::min(t_.rows, t_.cols), larger = std::max(t_.rows, t_.cols);
+    float* made = made_.data() + larger * kTile * rank;
+    coefficients(byRows_, strip, rank, made);
+    for (int64_t tile = 0; tile < tilesOf(smaller) && !cpu_.stop; ++tile) {
+      const float* kept = kept_.data() + tile * kTile * smaller;
+      if (byRows_) score(strip, tile, made, kept, rank, body);
+      else score(tile, strip, kept, made, rank, body);
+    }
+  }
+
+ private:
+  static constexpr int NV = kTile / W;
+  /// A term that rows add one by one, in lanes of a vector of tiles: measured.
+  static constexpr double kTerm = 1.5;
+
+  static int64_t tilesOf(int64_t neurons) { return (neurons + kTile - 1) / kTile; }
+
+  /// out[a][lane] = C(a, first neuron of the tile + lane) for all neurons a of a side: rows, or columns.
+  void coefficients(bool ofRows, int64_t tile, int rank, float* out) {
+    const int32_t nodes = ofRows ? t_.rows : t_.cols;
+    const int32_t* offsets = ofRows ? t_.rowOffsets : t_.columnOffsets;
+    const int32_t* indices = ofRows ? t_.columnIndices : t_.rowIndices;
+    const int32_t first = static_cast<int32_t>(tile * kTile), lanes = std::min(kTile, nodes - first);
+    // Which neighbours the tile's neurons have: [neighbour][lane].
+    uint16_t* flags = flags_.data() + int64_t{std::max(t_.rows, t_.cols)} * kTile * rank;
+    for (int32_t lane = 0; lane < lanes; ++lane) {
+      for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a) flags[int64_t{indices[a]} * kTile + lane] = 1;
+    }
+    const Vec one = splat(1.f), internal = splat(withInternal_ ? 1.f : 0.f);
+    for (int32_t node = 0; node < nodes; ++node) {
+      ShortVec common[NV / 2] = {};
+      for (int32_t a = offsets[node]; a < offsets[node + 1]; ++a) {
+        const uint16_t* row = flags + int64_t{indices[a]} * kTile;
+        for (int v = 0; v < NV / 2; ++v) common[v] += loadShorts(row + v * 2 * W);
+      }
+      const Vec degree = splat(static_cast<float>(offsets[node + 1] - offsets[node]));
+      float* at = out + int64_t{node} * kTile;
+      for (int v = 0; v < NV / 2; ++v) {
+        Vec half[2];
+        toFloats(common[v], half[0], half[1]);
+        for (int h = 0; h < 2; ++h) {
+          const Vec s = half[h], external = degree - s;
+          store(at + (2 * v + h) * W, s > Vec{} ? (internal * s + one) / (external > one ? external : one) : Vec{});
+        }
+      }
+      if (node >= first && node < first + lanes) at[node - first] = 0;
+    }
+    for (int32_t lane = 0; lane < lanes; ++lane) {
+      for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a) flags[int64_t{indices[a]} * kTile + lane] = 0;
+    }
+  }
+
+  template <class Body>
+  void score(int64_t rowTile, int64_t columnTile, const float* ofRows, const float* ofColumns, int rank, const Body& body) {
+    float *turned = tiles_.data() + 2 * kTile * kTile * rank, *scores = turned + kTile * kTile;
+    const int32_t firstRow = static_cast<int32_t>(rowTile * kTile), rows = std::min(kTile, t_.rows - firstRow);
+    const int32_t firstColumn = static_cast<int32_t>(columnTile * kTile), columns = std::min(kTile, t_.cols - firstColumn);
+    for (int32_t lane = 0; lane < kTile; ++lane) {
+      Vec sum[NV] = {};
+      if (lane < columns) add(sum, t_.columnOffsets[firstColumn + lane], t_.columnOffsets[firstColumn + lane + 1], t_.rowIndices, ofRows);
+      for (int v = 0; v < NV; ++v) store(turned + lane * kTile + v * W, sum[v]);
+    }
+    turn(turned, scores);
+    for (int32_t lane = 0; lane < rows; ++lane) {
+      const int32_t row = firstRow + lane, begin = t_.rowOffsets[row], end = t_.rowOffsets[row + 1];
+      float* at = scores + lane * kTile;
+      Vec sum[NV];
+      for (int v = 0; v < NV; ++v) sum[v] = load(at + v * W);
+      add(sum, begin, end, t_.columnIndices, ofColumns);
+      for (int v = 0; v < NV; ++v) store(at + v * W, sum[v]);
+      for (const int32_t* c = std::lower_bound(t_.columnIndices + begin, t_.columnIndices + end, firstColumn); c < t_.columnIndices + end && *c < firstColumn + columns; ++c) {
+        at[*c - firstColumn] = 0;
+      }
+      body(row, firstColumn, at, columns);
+    }
+  }
+
+  static HEBB_INLINE void add(Vec (&sum)[NV], int32_t begin, int32_t end, const int32_t* indices, const float* coefficients) {
+    for (int32_t a = begin; a < end; ++a) {
+      const float* from = coefficients + int64_t{indices[a]} * kTile;
+      for (int v = 0; v < NV; ++v) sum[v] += load(from + v * W);
+    }
+  }
+
+  /// to = from transposed.
+  static void turn(const float* from, float* to) {
+    for (int r = 0; r < kTile; r += 4) {
+      for (int c = 0; c < kTile; c += 4) {
+        const float* at = from + r * kTile + c;
+        const Vec4 a = load4(at), b = load4(at + kTile), d = load4(at + 2 * kTile), e = load4(at + 3 * kTile);
+        const Vec4 ab = HEBB_SHUFFLE(a, b, 0, 4, 1, 5), cd = HEBB_SHUFFLE(a, b, 2, 6, 3, 7);
+        const Vec4 de = HEBB_SHUFFLE(d, e, 0, 4, 1, 5), ef = HEBB_SHUFFLE(d, e, 2, 6, 3, 7);
+        float* out = to + c * kTile + r;
+        store4(out, HEBB_SHUFFLE(ab, de, 0, 1, 4, 5));
+        store4(out + kTile, HEBB_SHUFFLE(ab, de, 2, 3, 6, 7));
+        store4(out + 2 * kTile, HEBB_SHUFFLE(cd, ef, 0, 1, 4, 5));
+        store4(out + 3 * kTile, HEBB_SHUFFLE(cd, ef, 2, 3, 6, 7));
+      }
+    }
+  }
+
+  Cpu& cpu_;
+  const Topology t_;
+  const bool withInternal_, byRows_;  // byRows_: strips are of rows, and the columns' coefficients are kept
+  Scratch<float> kept_;      // [tiles][min(rows, cols)][64]
+  Scratch<float> made_;      // [threads][max(rows, cols)][64]
+  Scratch<uint16_t> flags_;  // [threads][max(rows, cols)][64], zero between uses
+  Scratch<float> tiles_;     // [threads][2][64][64]
+};
+
+}  // namespace hebb::cpu::HEBB_LEVEL
