@@ -99,8 +99,6 @@ int32_t Cpu::panel(int32_t capacity) const {
   return ((capacity + panels - 1) / panels + 15) / 16 * 16;
 }
 
-namespace {
-
 int usableThreads() {
 #if defined(__linux__)
   cpu_set_t set;
@@ -109,6 +107,8 @@ int usableThreads() {
   const unsigned n = std::thread::hardware_concurrency();
   return n ? static_cast<int>(n) : 1;
 }
+
+namespace {
 
 std::string processorName() {
   std::ifstream info("/proc/cpuinfo");

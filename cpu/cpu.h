@@ -18,6 +18,9 @@ struct Level {
 /// Levels of this build, the best first. The last one runs everywhere.
 const std::vector<Level>& levels();
 
+/// Processors that this process may run on.
+int usableThreads();
+
 class Cpu final : public Backend {
  public:
   Cpu(int threads, const Level& level);

@@ -131,7 +131,7 @@ class RowScorer {
     const auto add = [&](int32_t j, float c) {
       const float score = scores[j];
       columns[touched] = j;
-      touched += score == 0;
+      touched += bitsOf(score) == 0;
       scores[j] = score + c;
     };
     SeenSet seen(seen_.data() + seenWords_ * rank, t_.rows);
@@ -176,6 +176,11 @@ class RowScorer {
   }
 
  private:
+  static int32_t bitsOf(float x) {
+    int32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+  }
   static constexpr int64_t kAhead = 8;
   struct Entry {
     int32_t column;

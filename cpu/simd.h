@@ -199,24 +199,54 @@ class PhiloxRow {
   }
 
   HEBB_INLINE UintVec word(UintVec columns) const {
-    UintVec high, low;
-    multiplyWide(columns ^ first_, kPhiloxMultiplier0, high, low);
-    const UintVec m2 = high ^ second_, m3 = low;
-    multiplyWide(m2, kPhiloxMultiplier1, high, low);
-    UintVec c0 = high ^ third_, c1 = low, c2 = m3 ^ fourth_, c3 = fifth_ - UintVec{};
-    for (int round = 3; round < kPhiloxRounds; ++round) {
-      UintVec h0, l0, h1, l1;
-      multiplyWide(c0, kPhiloxMultiplier0, h0, l0);
-      multiplyWide(c2, kPhiloxMultiplier1, h1, l1);
-      c0 = h1 ^ c1 ^ key0_[round];
-      c1 = l1;
-      c2 = h0 ^ c3 ^ key1_[round];
-      c3 = l0;
-    }
-    return c0;
+#if defined(__AVX512F__)
+    const __m512i even = halfOf((__m512i)columns), odd = halfOf(_mm512_srli_epi64((__m512i)columns, 32));
+    return (UintVec)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+#elif defined(__AVX2__)
+    const __m256i even = halfOf((__m256i)columns), odd = halfOf(_mm256_srli_epi64((__m256i)columns, 32));
+    return (UintVec)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+#else
+    return wordOf(
+        columns, [](UintVec a, uint32_t m) { return Product{a, m}; }, [](const Product& p) { return p.high; }, [](const Product& p) { return p.low; },
+        [](uint32_t x) { return x - UintVec{}; });
+#endif
   }
 
  private:
+  /// The rounds, on whatever holds a word in each lane: product(a, m), its high and low word, and all lanes the same.
+  template <class Words, class Times, class High, class Low, class Splat>
+  HEBB_INLINE Words wordOf(Words columns, const Times& product, const High& high, const Low& low, const Splat& all) const {
+    const auto a = product(columns ^ all(first_), kPhiloxMultiplier0);
+    const auto b = product(high(a) ^ all(second_), kPhiloxMultiplier1);
+    Words c0 = high(b) ^ all(third_), c1 = low(b), c2 = low(a) ^ all(fourth_), c3 = all(fifth_);
+    for (int round = 3; round < kPhiloxRounds; ++round) {
+      const auto p0 = product(c0, kPhiloxMultiplier0), p1 = product(c2, kPhiloxMultiplier1);
+      c0 = high(p1) ^ c1 ^ all(key0_[round]);
+      c1 = low(p1);
+      c2 = high(p0) ^ c3 ^ all(key1_[round]);
+      c3 = low(p0);
+    }
+    return c0;
+  }
+#if defined(__AVX512F__)
+  // A word in the lower half of each 64-bit lane; the multiplication does not read what is in the upper one.
+  HEBB_INLINE __m512i halfOf(__m512i columns) const {
+    return wordOf(
+        columns, [](__m512i a, uint32_t m) { return _mm512_mul_epu32(a, _mm512_set1_epi64(m)); }, [](__m512i p) { return _mm512_srli_epi64(p, 32); },
+        [](__m512i p) { return p; }, [](uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); });
+  }
+#elif defined(__AVX2__)
+  HEBB_INLINE __m256i halfOf(__m256i columns) const {
+    return wordOf(
+        columns, [](__m256i a, uint32_t m) { return _mm256_mul_epu32(a, _mm256_set1_epi64x(m)); }, [](__m256i p) { return _mm256_srli_epi64(p, 32); },
+        [](__m256i p) { return p; }, [](uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); });
+  }
+#else
+  struct Product {
+    Product(UintVec a, uint32_t m) { multiplyWide(a, m, high, low); }
+    UintVec high, low;
+  };
+#endif
   uint32_t key0_[kPhiloxRounds], key1_[kPhiloxRounds], first_, second_, third_, fourth_, fifth_;
 };
 

@@ -2,11 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <unordered_set>
 
+#include "cpu.h"
 #include "distinct.h"
 
 namespace hebb {
 namespace {
+
+/// Neurons' links drawn by one thread before another may start: threads are not worth their start for fewer.
+constexpr int64_t kLinksPerThread = 20000;
 
 Status checkShape(int32_t rows, int32_t cols, int64_t links) {
   if (rows < 1 || cols < 1) return {Code::invalidArgument, "Expected at least one neuron on each side, got " + std::to_string(rows) + " x " + std::to_string(cols)};
@@ -53,10 +59,21 @@ std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, boo
   return degrees;
 }
 
-/// Draws distinct places on a ring of `size` around `centre`, p(j) proportional to (1 + distance)^-exponent.
+/// Draws distinct places on a ring of `size` around `centre`, p(j) proportional to (1 + distance)^-exponent. Rings of up to kFewPlaces are drawn by
+/// rejection and, for what that does not find, a race of all other places, as they always were; larger ones by a race whose far
+/// runners start only when they can still win. The law is the same.
 class RingDraw {
  public:
+  static constexpr int32_t kFewPlaces = 8192;
+
   RingDraw(int32_t size, double exponent) : size_(size), exponent_(exponent) {
+    if (size > kFewPlaces) {
+      // tail_[o]: weights of all places at least o steps away, two places a step, each at most o^-exponent. From the far end, for precision.
+      tail_.resize(static_cast<size_t>(size / 2) + 2);
+      for (int32_t o = size / 2; o > 0; --o) tail_[static_cast<size_t>(o)] = tail_[static_cast<size_t>(o) + 1] + 2 * std::pow(static_cast<double>(o), -exponent_);
+      return;
+    }
+    for (int32_t d = 0; d <= size / 2; ++d) bound_.push_back(std::pow(1.0 + d, -exponent_));
     // Whole-step bounds of the weights: a place at real distance d has weight at most (1 + floor(d))^-exponent. Two places a step.
     if (exponent_ > 0) {
       cumulative_.resize(static_cast<size_t>(size / 2) + 1);
@@ -72,6 +89,7 @@ class RingDraw {
       for (int32_t j = 0; j < size_; ++j) places.push_back(j);
       return;
     }
+    if (size_ > kFewPlaces) return lazyRace(centre, count, stream, places);
     for (int64_t tries = 16 * count + 64; tries > 0 && static_cast<int64_t>(places.size()) < count; --tries) {
       const int32_t j = propose(centre, stream);
       if (j < 0) continue;
@@ -118,24 +136,75 @@ class RingDraw {
 
   /// Completes `places` by an exponential race among the others: equal in law to drawing on, for any weights.
   void race(double centre, int64_t count, Stream& stream, std::vector<int32_t>& places) const {
+    const int64_t missing = count - static_cast<int64_t>(places.size());
     std::vector<std::pair<double, int32_t>> keys;
+    const auto shrink = [&] {
+      std::nth_element(keys.begin(), keys.begin() + (missing - 1), keys.end());
+      keys.resize(static_cast<size_t>(missing));
+    };
+    double reach = std::numeric_limits<double>::infinity();  // exp of the last key that can still win
     size_t taken = 0;
     for (int32_t j = 0; j < size_; ++j) {
       if (taken < places.size() && places[taken] == j) {
         ++taken;
         continue;
       }
-      keys.emplace_back(std::log(-std::log(stream.next())) + exponent_ * std::log1p(distance(centre, j)), j);
+      const double u = stream.next(), d = distance(centre, j);
+      // -log(u) >= 1 - u: most lose without a logarithm.
+      if (1 - u > reach * bound_[static_cast<size_t>(d)]) continue;
+      keys.emplace_back(std::log(-std::log(u)) + exponent_ * std::log1p(d), j);
+      if (static_cast<int64_t>(keys.size()) < 2 * missing + 64) continue;
+      shrink();
+      reach = std::exp(keys.back().first) * (1 + 1e-9);
     }
-    const auto missing = count - static_cast<int64_t>(places.size());
-    std::nth_element(keys.begin(), keys.begin() + missing, keys.end());
+    shrink();
     for (int64_t n = 0; n < missing; ++n) places.push_back(keys[static_cast<size_t>(n)].second);
+    std::sort(places.begin(), places.end());
+  }
+
+  /// A race in O(count) expected time: a place of weight w arrives after an exponential time of rate w, and the first `count` are chosen. Places near
+  /// the centre run one by one. All others together are one Poisson process at the rate of a bound of their weights: an event picks a place by
+  /// its bound and counts with probability weight / bound, so that a place's first event that counts is its arrival. It stops at the last
+  /// arrival wanted. Times are in units of the far places' largest bound; those of the near ones as logarithms.
+  void lazyRace(double centre, int64_t count, Stream& stream, std::vector<int32_t>& places) const {
+    const double whole = std::floor(centre);
+    const auto at = [&](int64_t offset) { return static_cast<int32_t>(((static_cast<int64_t>(whole) + offset) % size_ + size_) % size_); };
+    const int64_t near = std::min<int64_t>(2 * count + 16, (size_ - 1) / 2), half = size_ / 2;
+    const double unit = exponent_ * std::log1p(static_cast<double>(near));
+    std::vector<std::pair<double, int32_t>> arrivals;  // log of time, place
+    for (int64_t o = -near; o <= near; ++o) {
+      const int32_t j = at(o);
+      arrivals.emplace_back(std::log(-std::log(stream.next())) + exponent_ * std::log1p(distance(centre, j)) - unit, j);
+    }
+    std::nth_element(arrivals.begin(), arrivals.begin() + (count - 1), arrivals.end());
+    arrivals.resize(static_cast<size_t>(count));
+    std::make_heap(arrivals.begin(), arrivals.end());  // the last one first
+    std::unordered_set<int32_t> arrived;
+    const double tail = tail_[static_cast<size_t>(near) + 1], rate = tail * std::exp(unit);
+    // Below the smallest normal number the far places are too unlikely to count.
+    for (double time = 0; tail >= std::numeric_limits<double>::min();) {
+      time += -std::log(stream.next()) / rate;
+      if (!(std::log(time) < arrivals.front().first)) break;
+      // The step whose share of the tail a uniform number falls into, and a side.
+      const double u = stream.next() * tail;
+      const auto after = std::upper_bound(tail_.begin() + near + 1, tail_.begin() + half + 1, u, [](double x, double t) { return t <= x; });
+      const int64_t o = after - tail_.begin() - 1;
+      const bool right = stream.next() < 0.5;
+      if (right && 2 * o == size_) continue;  // the opposite place is the left side's
+      const int32_t j = at(right ? o : -o);
+      if (stream.next() >= std::pow(static_cast<double>(o) / (1 + distance(centre, j)), exponent_)) continue;
+      if (!arrived.insert(j).second) continue;
+      std::pop_heap(arrivals.begin(), arrivals.end());
+      arrivals.back() = {std::log(time), j};
+      std::push_heap(arrivals.begin(), arrivals.end());
+    }
+    for (const auto& arrival : arrivals) places.push_back(arrival.second);
     std::sort(places.begin(), places.end());
   }
 
   const int32_t size_;
   const double exponent_;
-  std::vector<double> cumulative_;
+  std::vector<double> cumulative_, bound_, tail_;
 };
 
 }  // namespace
@@ -151,16 +220,22 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
   const std::vector<int64_t> degrees = degreesOf(smaller, larger, links, options.uniformDegrees, seed, purpose);
   const bool nearest = options.randomness == 0;
   const RingDraw ring(larger, nearest ? 0 : (1 - options.randomness) / options.randomness);
-  std::vector<int32_t> offsets(static_cast<size_t>(smaller) + 1, 0), places, indices;
-  indices.reserve(static_cast<size_t>(links));
-  for (int32_t i = 0; i < smaller; ++i) {
-    const double centre = static_cast<double>(i) * larger / smaller;
-    Stream stream{seed, static_cast<uint32_t>(i), purpose};
-    if (nearest) ring.nearest(centre, degrees[static_cast<size_t>(i)], places);
-    else ring.draw(centre, degrees[static_cast<size_t>(i)], stream, places);
-    indices.insert(indices.end(), places.begin(), places.end());
-    offsets[static_cast<size_t>(i) + 1] = static_cast<int32_t>(indices.size());
-  }
+  std::vector<int32_t> offsets(static_cast<size_t>(smaller) + 1, 0), indices(static_cast<size_t>(links));
+  for (size_t i = 0; i < degrees.size(); ++i) offsets[i + 1] = offsets[i] + static_cast<int32_t>(degrees[i]);
+  // A neuron's numbers are its own, so the threads' number changes nothing.
+  cpu::Team team(static_cast<int>(std::min<int64_t>(cpu::usableThreads(), links / kLinksPerThread + 1)));
+  const int64_t chunks = team.size() == 1 ? 1 : std::min<int64_t>(smaller, 64);
+  team.parallel(chunks, [&](int64_t chunk, int) {
+    std::vector<int32_t> places;
+    for (int64_t i = smaller * chunk / chunks; i < smaller * (chunk + 1) / chunks; ++i) {
+      const double centre = static_cast<double>(i) * larger / smaller;
+      Stream stream{seed, static_cast<uint32_t>(i), purpose};
+      const int64_t degree = degrees[static_cast<size_t>(i)];
+      if (nearest) ring.nearest(centre, degree, places);
+      else ring.draw(centre, degree, stream, places);
+      std::copy(places.begin(), places.end(), indices.begin() + offsets[static_cast<size_t>(i)]);
+    }
+  });
   if (byRows) {
     out->rowOffsets = std::move(offsets);
     out->columnIndices = std::move(indices);
