@@ -2,27 +2,55 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "cpu.h"
 
 namespace hebb::cpu {
+namespace {
 
-Status transpose(Backend&, const Transpose& op) {
-  const Csr& w = op.links;
-  int32_t* offsets = w.columnOffsets;
-  std::fill(offsets, offsets + w.cols + 1, 0);
-  for (int32_t k = 0; k < w.rowOffsets[w.rows]; ++k) ++offsets[w.columnIndices[k] + 1];
-  for (int32_t c = 0; c < w.cols; ++c) offsets[c + 1] += offsets[c];
-  // Offsets serve as cursors while the slots are filled, which moves each to its successor's start; then they move back.
-  for (int32_t r = 0; r < w.rows; ++r) {
-    for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
-      const int32_t slot = offsets[w.columnIndices[k]]++;
-      w.rowIndices[slot] = r;
-      w.csrSlots[slot] = k;
-    }
+/// Room for transposing in parallel: each part of the rows has its own place in every column.
+struct Cursors {
+  Scratch<int32_t> next;  // [parts][cols]
+  int64_t parts = 0;
+  explicit Cursors(Backend& backend) : next(backend) {}
+  Status allocate(Cpu& cpu, const Csr& w, int64_t links) {
+    parts = std::min<int64_t>(cpu.team.size(), links / 8192 + 1);
+    return next.allocate(parts * w.cols);
   }
-  for (int32_t c = w.cols; c > 0; --c) offsets[c] = offsets[c - 1];
-  offsets[0] = 0;
+};
+
+void transposeBy(Cpu& cpu, const Csr& w, const Cursors& cursors) {
+  const auto eachLink = [&](const auto& body) {
+    cpu.team.parallel(cursors.parts, [&](int64_t part, int) {
+      int32_t* next = cursors.next.data() + part * w.cols;
+      for (int32_t r = firstRow(w.rowOffsets, w.rows, part, cursors.parts), last = firstRow(w.rowOffsets, w.rows, part + 1, cursors.parts); r < last; ++r) {
+        for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) body(next[w.columnIndices[k]], r, k);
+      }
+    });
+  };
+  eachLink([](int32_t& next, int32_t, int32_t) { ++next; });
+  int32_t at = 0;
+  for (int32_t c = 0; c < w.cols; ++c) {
+    w.columnOffsets[c] = at;
+    for (int64_t part = 0; part < cursors.parts; ++part) at += std::exchange(cursors.next[part * w.cols + c], at);
+  }
+  w.columnOffsets[w.cols] = at;
+  eachLink([&](int32_t& next, int32_t r, int32_t k) {
+    const int32_t slot = next++;
+    w.rowIndices[slot] = r;
+    w.csrSlots[slot] = k;
+  });
+}
+
+}  // namespace
+
+Status transpose(Backend& backend, const Transpose& op) {
+  Cpu& cpu = cpuOf(backend);
+  Cursors cursors(backend);
+  HEBB_RETURN_IF_ERROR(cursors.allocate(cpu, op.links, op.links.rowOffsets[op.links.rows]));
+  transposeBy(cpu, op.links, cursors);
   return {};
 }
 
@@ -37,44 +65,61 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   const Csr& w = op.links;
   const int32_t *newRows = op.changes.newRows, *newColumns = op.changes.newColumns, added = *op.changes.newCount;
   const uint8_t* keep = op.changes.keep;
-  Scratch<int32_t> offsets(backend), columns(backend), sources(backend);
-  Scratch<float> moved(backend);
-  HEBB_RETURN_IF_ERROR(offsets.allocate(int64_t{w.rows} + 1));
-  int32_t n = 0;
-  for (int32_t r = 0, next = 0; r < w.rows; ++r) {
-    offsets[r] = n;
-    for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) n += keep[k];
-    for (; next < added && newRows[next] == r; ++next) ++n;
-  }
-  offsets[w.rows] = n;
+  // Chunks of rows count the links they come to, then write them.
+  struct Start {
+    int64_t row, fresh, link;
+  };
+  const int64_t chunks = chunksFor(cpu, w.rowOffsets[w.rows] + added, 8192);
+  std::vector<Start> starts(static_cast<size_t>(chunks) + 1);
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    const int32_t first = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
+    const auto freshBefore = [&](int32_t row) { return std::lower_bound(newRows, newRows + added, row) - newRows; };
+    int64_t links = freshBefore(last) - freshBefore(first);
+    for (int32_t k = w.rowOffsets[first]; k < w.rowOffsets[last]; ++k) links += keep[k];
+    starts[static_cast<size_t>(chunk)] = {first, freshBefore(first), links};
+  });
+  int64_t n = 0;
+  for (Start& start : starts) n += std::exchange(start.link, n);
+  starts.back() = {w.rows, added, n};
   if (n > w.capacity) {
     return {Code::invalidArgument, "Expected at most " + std::to_string(w.capacity) + " links, got " + std::to_string(n)};
   }
+  Scratch<int32_t> offsets(backend), columns(backend), sources(backend);
+  Scratch<float> moved(backend);
+  Cursors cursors(backend);
+  HEBB_RETURN_IF_ERROR(offsets.allocate(int64_t{w.rows} + 1));
   HEBB_RETURN_IF_ERROR(columns.allocate(n));
   HEBB_RETURN_IF_ERROR(sources.allocate(n));
   HEBB_RETURN_IF_ERROR(moved.allocate(n));
-  const int64_t chunks = chunksFor(cpu, n, 8192);
+  HEBB_RETURN_IF_ERROR(cursors.allocate(cpu, w, n));
+  offsets[w.rows] = static_cast<int32_t>(n);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    const int32_t first = static_cast<int32_t>(w.rows * chunk / chunks), last = static_cast<int32_t>(w.rows * (chunk + 1) / chunks);
-    int32_t next = static_cast<int32_t>(std::lower_bound(newRows, newRows + added, first) - newRows);
-    for (int32_t r = first; r < last; ++r) {
-      int32_t at = offsets[r];
-      const int32_t begin = w.rowOffsets[r], end = w.rowOffsets[r + 1];
-      for (int32_t k = begin;;) {
-        while (k < end && !keep[k]) ++k;
-        const bool fresh = next < added && newRows[next] == r;
-        if (k == end && !fresh) break;
-        if (fresh && (k == end || newColumns[next] < w.columnIndices[k])) {
-          const int32_t column = newColumns[next++];
-          // A link that was removed and chosen again is found among the old ones.
-          const int32_t* old = std::lower_bound(w.columnIndices + begin, w.columnIndices + end, column);
-          sources[at] = old < w.columnIndices + end && *old == column ? static_cast<int32_t>(old - w.columnIndices) : -1;
-          columns[at++] = column;
-        } else {
-          sources[at] = k;
-          columns[at++] = w.columnIndices[k++];
+    const Start &start = starts[static_cast<size_t>(chunk)], &end = starts[static_cast<size_t>(chunk) + 1];
+    int64_t at = start.link, next = start.fresh;
+    for (int64_t r = start.row; r < end.row; ++r) {
+      offsets[r] = static_cast<int32_t>(at);
+      const auto fresh = [&] { return next < added && newRows[next] == r ? newColumns[next] : INT32_MAX; };
+      int32_t column = fresh();
+      const auto grow = [&] {
+        sources[at] = -1;
+        columns[at++] = column;
+        ++next;
+        column = fresh();
+      };
+      // Written whether it stays or not, and overwritten then, but not into the next chunk's place.
+      for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+        while (column < w.columnIndices[k]) grow();
+        if (at == end.link) break;
+        const bool again = column == w.columnIndices[k];  // removed and chosen again: it keeps what it had
+        sources[at] = k;
+        columns[at] = w.columnIndices[k];
+        at += keep[k] | again;
+        if (again) {
+          ++next;
+          column = fresh();
         }
       }
+      while (column != INT32_MAX) grow();
     }
   });
   for (float* array : op.arrays) {
@@ -85,7 +130,8 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   }
   std::memcpy(w.rowOffsets, offsets.data(), (static_cast<size_t>(w.rows) + 1) * sizeof(int32_t));
   std::memcpy(w.columnIndices, columns.data(), static_cast<size_t>(n) * sizeof(int32_t));
-  return transpose(backend, {w});
+  transposeBy(cpu, w, cursors);
+  return {};
 }
 
 }  // namespace hebb::cpu

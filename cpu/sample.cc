@@ -1,6 +1,8 @@
 #include "hebb/sample.h"
 
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "cpu.h"
 #include "level.h"
@@ -9,26 +11,44 @@
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
-/// out[i] = rank of scores[i] at (rows(i), columns(i)), for i in [begin, end). False at the first NaN, infinite or negative score, whose place `bad` gets.
-template <class Place>
-bool rank(const float* scores, int64_t begin, int64_t end, const Place& place, const Draw& draw, bool soft, float temperature, uint64_t* out, int64_t* bad) {
-  for (int64_t i = begin; i < end; i += W) {
-    const int n = static_cast<int>(std::min<int64_t>(W, end - i));
-    Vec score{}, key;
-    UintVec rows{}, columns{}, random, tie;
-    for (int j = 0; j < n; ++j) {
-      score[j] = scores[i + j];
-      if (!(score[j] >= 0) || std::isinf(score[j])) {
-        *bad = i + j;
-        return false;
-      }
-      place(i + j, rows, columns, j);
-    }
-    keysOf(score, rows, columns, draw, soft, temperature, key, random, tie);
-    for (int j = 0; j < n; ++j) out[i + j] = rankAt(key, random, tie, soft, j);
+/// Whether a score can be ranked: finite and not negative.
+bool valid(float score) { return score >= 0 && !std::isinf(score); }
+
+/// Ranks elements W at a time.
+class Ranking {
+ public:
+  Ranking(const Draw& draw, bool soft, float temperature, uint64_t* ranks) : draw_(draw), soft_(soft), temperature_(temperature), ranks_(ranks) {}
+  /// ranks[i] = rank of `score` at (row, column), at the latest after finish().
+  void push(int64_t i, uint32_t row, uint32_t column, float score) {
+    to_[n_] = i;
+    rows_[n_] = row;
+    columns_[n_] = column;
+    scores_[n_] = score;
+    if (++n_ == W) finish();
   }
-  return true;
-}
+  void finish() {
+    Vec score, key;
+    UintVec rows, columns, random, tie;
+    __builtin_memcpy(&score, scores_, sizeof score);
+    __builtin_memcpy(&rows, rows_, sizeof rows);
+    __builtin_memcpy(&columns, columns_, sizeof columns);
+    keysOf(score, rows, columns, draw_, soft_, temperature_, key, random, tie);
+    uint32_t upper[W], lower[W];
+    ranksOf(key, random, tie, soft_, upper, lower);
+    for (int lane = 0; lane < n_; ++lane) ranks_[to_[lane]] = static_cast<uint64_t>(upper[lane]) << 32 | lower[lane];
+    n_ = 0;
+  }
+
+ private:
+  const Draw draw_;
+  const bool soft_;
+  const float temperature_;
+  uint64_t* const ranks_;
+  int n_ = 0;
+  int64_t to_[W];
+  uint32_t rows_[W] = {}, columns_[W] = {};
+  float scores_[W] = {};
+};
 
 }  // namespace
 
@@ -39,32 +59,22 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   int64_t kept = 0;
   for (int64_t k = 0; k < links; ++k) kept += op.keep[k];
   if (count >= kept) return {};
-  Scratch<uint64_t> ranks(backend), sorted(backend);
+  Scratch<uint64_t> ranks(backend);  // 0 for links already dropped, which hold no score
   HEBB_RETURN_IF_ERROR(ranks.allocate(links));
-  HEBB_RETURN_IF_ERROR(sorted.allocate(kept));
   const Draw draw{op.seed, static_cast<uint32_t>(*op.update), purposeWord(op.purpose, static_cast<uint32_t>(op.layer))};
   const float temperature = op.temperature ? static_cast<float>(*op.temperature) : 1.f;
   std::atomic<int64_t> bad{-1};
-  const int64_t chunks = chunksFor(cpu, links, 4096);
+  const int64_t chunks = chunksFor(cpu, links, 4096) * 4;
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks); r < last; ++r) {
-      if (backend.stop) return;
-      const auto place = [&](int64_t k, UintVec& rows, UintVec& columns, int lane) {
-        rows[lane] = static_cast<uint32_t>(r);
-        columns[lane] = static_cast<uint32_t>(w.columnIndices[k]);
-      };
-      int64_t at = -1;
-      // Links already dropped hold no score; their ranks are not read.
-      int64_t k = w.rowOffsets[r];
-      const int64_t end = w.rowOffsets[r + 1];
-      while (k < end) {
-        while (k < end && !op.keep[k]) ++k;
-        int64_t stop = k;
-        while (stop < end && op.keep[stop]) ++stop;
-        if (!rank(op.scores, k, stop, place, draw, op.temperature != nullptr, temperature, ranks.data(), &at)) bad = at;
-        k = stop;
+    Ranking ranking(draw, op.temperature != nullptr, temperature, ranks.data());
+    for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks); r < last && !backend.stop; ++r) {
+      for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+        if (!op.keep[k]) continue;
+        if (!valid(op.scores[k])) bad = k;
+        ranking.push(k, static_cast<uint32_t>(r), static_cast<uint32_t>(w.columnIndices[k]), op.scores[k]);
       }
     }
+    ranking.finish();
   });
   if (backend.stop) return {Code::aborted, "stopped while choosing links to keep"};
   if (bad >= 0) {
@@ -78,38 +88,47 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
     std::fill(op.keep, op.keep + links, uint8_t{0});
     return {};
   }
-  int64_t n = 0;
-  for (int64_t k = 0; k < links; ++k) {
-    if (op.keep[k]) sorted[n++] = ranks[k];
-  }
-  const uint64_t threshold = thresholdOf(sorted.data(), n, count);
-  int64_t above = 0;
-  for (int64_t i = 0; i < n; ++i) above += sorted[i] > threshold;
-  int64_t equal = count - above;  // of those at the threshold, the first ones stay
-  for (int64_t k = 0; k < links; ++k) {
-    if (op.keep[k]) op.keep[k] = ranks[k] > threshold || (ranks[k] == threshold && equal-- > 0);
-  }
+  uint64_t threshold;
+  HEBB_RETURN_IF_ERROR(thresholdOf(cpu, ranks.data(), links, count, &threshold));
+  std::vector<int64_t> equalOf(static_cast<size_t>(chunks));
+  std::atomic<int64_t> above{0};
+  const auto eachChunk = [&](const auto& body) {
+    cpu.team.parallel(chunks, [&](int64_t chunk, int) { body(chunk, links * chunk / chunks, links * (chunk + 1) / chunks); });
+  };
+  eachChunk([&](int64_t chunk, int64_t begin, int64_t end) {
+    int64_t more = 0, equal = 0;
+    for (int64_t k = begin; k < end; ++k) {
+      more += ranks[k] > threshold;
+      equal += op.keep[k] & (ranks[k] == threshold);
+    }
+    above += more;
+    equalOf[static_cast<size_t>(chunk)] = equal;
+  });
+  // Of those at the threshold, the first ones stay.
+  int64_t left = count - above;
+  for (int64_t& equal : equalOf) left -= std::exchange(equal, std::clamp<int64_t>(left, 0, equal));
+  eachChunk([&](int64_t chunk, int64_t begin, int64_t end) {
+    int64_t equal = equalOf[static_cast<size_t>(chunk)];
+    for (int64_t k = begin; k < end; ++k) op.keep[k] &= ranks[k] > threshold || (ranks[k] == threshold && op.keep[k] && equal-- > 0);
+  });
   return {};
 }
 
 Status sampleScores(Backend& backend, const SampleScores& op) {
-  Scratch<uint64_t> ranks(backend), sorted(backend);
+  Scratch<uint64_t> ranks(backend);
   HEBB_RETURN_IF_ERROR(ranks.allocate(op.n));
-  HEBB_RETURN_IF_ERROR(sorted.allocate(op.n));
   op.indices->clear();
-  const auto place = [](int64_t i, UintVec& rows, UintVec& columns, int lane) {
-    rows[lane] = static_cast<uint32_t>(i >> 32);
-    columns[lane] = static_cast<uint32_t>(i);
-  };
-  int64_t bad = -1;
-  if (!rank(op.scores, 0, op.n, place, {op.seed, 0, purposeWord(Purpose::sample, 0)}, true, op.temperature, ranks.data(), &bad)) {
-    return {Code::nonFinite, "Expected scores to be finite and not negative, got " + std::to_string(op.scores[bad]) + " at " + std::to_string(bad)};
+  Ranking ranking({op.seed, 0, purposeWord(Purpose::sample, 0)}, true, op.temperature, ranks.data());
+  for (int64_t i = 0; i < op.n; ++i) {
+    if (!valid(op.scores[i])) return {Code::nonFinite, "Expected scores to be finite and not negative, got " + std::to_string(op.scores[i]) + " at " + std::to_string(i)};
+    ranking.push(i, static_cast<uint32_t>(i >> 32), static_cast<uint32_t>(i), op.scores[i]);
   }
+  ranking.finish();
   if (op.k <= 0) return {};
-  std::copy(ranks.data(), ranks.data() + op.n, sorted.data());
-  const uint64_t threshold = thresholdOf(sorted.data(), op.n, op.k);
+  uint64_t threshold;
+  HEBB_RETURN_IF_ERROR(thresholdOf(cpuOf(backend), ranks.data(), op.n, op.k, &threshold));
   int64_t above = 0;
-  for (int64_t i = 0; i < op.n; ++i) above += sorted[i] > threshold;
+  for (int64_t i = 0; i < op.n; ++i) above += ranks[i] > threshold;
   int64_t equal = op.k - above;
   for (int64_t i = 0; i < op.n; ++i) {
     if (ranks[i] > threshold || (ranks[i] == threshold && equal-- > 0)) op.indices->push_back(i);

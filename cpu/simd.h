@@ -32,6 +32,7 @@ inline constexpr int W = 4;
 typedef float Vec __attribute__((vector_size(4 * W)));
 typedef int32_t IntVec __attribute__((vector_size(4 * W)));
 typedef uint32_t UintVec __attribute__((vector_size(4 * W)));
+typedef uint64_t LongVec __attribute__((vector_size(4 * W)));
 typedef uint16_t ShortVec __attribute__((vector_size(4 * W)));
 typedef uint16_t HalfShortVec __attribute__((vector_size(2 * W)));
 typedef float Vec4 __attribute__((vector_size(16)));
@@ -199,12 +200,10 @@ class PhiloxRow {
   }
 
   HEBB_INLINE UintVec word(UintVec columns) const {
-#if defined(__AVX512F__)
-    const __m512i even = halfOf((__m512i)columns), odd = halfOf(_mm512_srli_epi64((__m512i)columns, 32));
-    return (UintVec)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-#elif defined(__AVX2__)
-    const __m256i even = halfOf((__m256i)columns), odd = halfOf(_mm256_srli_epi64((__m256i)columns, 32));
-    return (UintVec)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+#if defined(__AVX2__)
+    LongVec even = halfOf((LongVec)columns), odd = halfOf((LongVec)columns >> 32);
+    even &= 0xFFFFFFFFu;
+    return (UintVec)(even | odd << 32);
 #else
     return wordOf(
         columns, [](UintVec a, uint32_t m) { return Product{a, m}; }, [](const Product& p) { return p.high; }, [](const Product& p) { return p.low; },
@@ -228,18 +227,18 @@ class PhiloxRow {
     }
     return c0;
   }
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   // A word in the lower half of each 64-bit lane; the multiplication does not read what is in the upper one.
-  HEBB_INLINE __m512i halfOf(__m512i columns) const {
-    return wordOf(
-        columns, [](__m512i a, uint32_t m) { return _mm512_mul_epu32(a, _mm512_set1_epi64(m)); }, [](__m512i p) { return _mm512_srli_epi64(p, 32); },
-        [](__m512i p) { return p; }, [](uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); });
+  static HEBB_INLINE LongVec times(LongVec a, uint32_t m) {
+#if defined(__AVX512F__)
+    return (LongVec)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(m));
+#else
+    return (LongVec)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(m));
+#endif
   }
-#elif defined(__AVX2__)
-  HEBB_INLINE __m256i halfOf(__m256i columns) const {
+  HEBB_INLINE LongVec halfOf(LongVec columns) const {
     return wordOf(
-        columns, [](__m256i a, uint32_t m) { return _mm256_mul_epu32(a, _mm256_set1_epi64x(m)); }, [](__m256i p) { return _mm256_srli_epi64(p, 32); },
-        [](__m256i p) { return p; }, [](uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); });
+        columns, times, [](LongVec p) { return p >> 32; }, [](LongVec p) { return p; }, [](uint32_t x) { return (LongVec)(x - UintVec{}); });
   }
 #else
   struct Product {
