@@ -7,11 +7,12 @@
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/index.js'
 import { contention } from './contention.js'
+import { huge } from './huge.js'
 import { type Bench, type BenchOptions, describeRun, hebbVersion, processorName, progress, type Report, save, table } from './measure.js'
 import { step } from './step.js'
 import { update } from './update.js'
 
-const benches: Record<string, Bench> = { step, update, contention }
+const benches: Record<string, Bench> = { step, update, huge, contention }
 
 function fail(message: string): never {
   console.error(message)

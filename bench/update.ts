@@ -12,8 +12,8 @@ const REMOVED = 0.3
 const TEMPERATURE = 1
 /** Updates before the first sample: they bring the topology from its regular start to what training makes of it. */
 const WARM_UP = 2
-const PARTS = ['beginUpdate', 'importance', 'keepLinks', 'regrow', 'rebuild'] as const
-type Part = (typeof PARTS)[number]
+export const PARTS = ['beginUpdate', 'importance', 'keepLinks', 'regrow', 'rebuild'] as const
+export type Part = (typeof PARTS)[number]
 
 /** Scalars of the update's Programs. */
 const UPDATE = 0
@@ -21,7 +21,8 @@ const KEPT = 1
 const HEAT = 2
 const TARGET = 3
 
-class LayerUpdate {
+/** The operations of one layer's update by CHTs, together and one by one. */
+export class LayerUpdate {
   readonly parts: Record<Part, Program>
   readonly whole: Program
   /** A replay that does nothing: what calling the device costs by itself. */

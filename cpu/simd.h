@@ -120,13 +120,23 @@ HEBB_INLINE int pack(UintVec v, uint32_t lanes, uint32_t* out) {
   return __builtin_popcount(lanes);
 }
 
+#if defined(__AVX2__)
+/// The 64-bit products of the lower halves of 64-bit lanes with m.
+HEBB_INLINE LongVec multiplyEven(LongVec a, uint32_t m) {
+#if defined(__AVX512F__)
+  return (LongVec)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, _mm512_set1_epi64(m));  // not the form without a mask: GCC 12 warns inside its header
+#else
+  return (LongVec)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(m));
+#endif
+}
+#endif
+
 /// The high and low halves of the 64-bit products of the lanes with m.
 HEBB_INLINE void multiplyWide(UintVec a, uint32_t m, UintVec& high, UintVec& low) {
 #if defined(__AVX512F__)
-  const __m512i x = (__m512i)a, y = _mm512_set1_epi32(static_cast<int>(m));
-  const __m512i even = _mm512_mul_epu32(x, y), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), y);
-  high = (UintVec)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
-  low = (UintVec)_mm512_mullo_epi32(x, y);
+  const LongVec even = multiplyEven((LongVec)a, m), odd = multiplyEven((LongVec)a >> 32, m);
+  high = (UintVec)_mm512_mask_blend_epi32(0xAAAA, (__m512i)(even >> 32), (__m512i)odd);
+  low = a * m;
 #elif defined(__AVX2__)
   const __m256i x = (__m256i)a, y = _mm256_set1_epi32(static_cast<int>(m));
   const __m256i even = _mm256_mul_epu32(x, y), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), y);
@@ -229,16 +239,9 @@ class PhiloxRow {
   }
 #if defined(__AVX2__)
   // A word in the lower half of each 64-bit lane; the multiplication does not read what is in the upper one.
-  static HEBB_INLINE LongVec times(LongVec a, uint32_t m) {
-#if defined(__AVX512F__)
-    return (LongVec)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(m));
-#else
-    return (LongVec)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(m));
-#endif
-  }
   HEBB_INLINE LongVec halfOf(LongVec columns) const {
     return wordOf(
-        columns, times, [](LongVec p) { return p >> 32; }, [](LongVec p) { return p; }, [](uint32_t x) { return (LongVec)(x - UintVec{}); });
+        columns, multiplyEven, [](LongVec p) { return p >> 32; }, [](LongVec p) { return p; }, [](uint32_t x) { return (LongVec)(x - UintVec{}); });
   }
 #else
   struct Product {

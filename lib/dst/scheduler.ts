@@ -55,7 +55,7 @@ export class Scheduler {
   #plan: Plan | undefined
   #layers: Layer[] = []
   #segments: (Program | (() => Promise<void>))[] = []
-  #scores: Tensor[] = []
+  #scores: Tensor | undefined
   #done = 0
   /** The step before which the last update was made. */
   #lastStep = 0
@@ -157,7 +157,7 @@ export class Scheduler {
   dispose(): void {
     for (const segment of this.#segments) if (typeof segment !== 'function') segment.dispose()
     for (const { changes } of this.#layers) for (const tensor of Object.values(changes)) tensor.dispose()
-    for (const scores of this.#scores) scores.dispose()
+    this.#scores?.dispose()
   }
 
   #densityOf(i: number, updates: number): (c: number) => number {
@@ -220,8 +220,9 @@ export class Scheduler {
   /** Records the choice of the links that stay. Without decay, pruning finds nothing to do. */
   #recordKeep({ parameter, changes, scalar }: Layer, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
     const links = parameter.matrix
-    const scores = new Tensor(this.#device, 'float32', parameter.capacity)
-    this.#scores.push(scores)
+    // Scores are read by the operation after the one that writes them: all layers and rules share an array.
+    this.#scores ??= new Tensor(this.#device, 'float32', Math.max(...this.#parameters.map((p) => p.capacity)))
+    const scores = this.#scores
     this.#program().record('importance', { links, values: parameter.values, keep: changes.keep, rule: rule.importance, scores })
     this.#program().record('keepLinks', {
       links,

@@ -169,7 +169,12 @@ export class Checkpoint {
     return { rowOffsets: this.#tensor(`${name}.rowOffsets`, 'I32') as Int32Array, columnIndices: this.#tensor(`${name}.columnIndices`, 'I32') as Int32Array }
   }
 
-  /** The links that were ever active in a layer, if they were counted. */
+  /** Whether the links that were ever active were listed. */
+  get hasHistory(): boolean {
+    return this.#layers.size === 0 || [...this.#tensors.keys()].some((name) => name.startsWith('history.'))
+  }
+
+  /** The links that were ever active in a layer, if they were listed. */
   history(layer: number): BigUint64Array | undefined {
     const name = `history.${this.#layers.get(layer)}`
     if (!this.#tensors.has(name)) return undefined

@@ -11,7 +11,7 @@ export interface TopologyMeasures {
   readonly density: number
   /** Share of active neurons (ANP): inputs with a link over all sparse layers, and outputs with a link of the last one, over all of these. */
   readonly activeNeurons: number
-  /** Links ever active over possible links (ITOP rate; Liu et al. 2021). */
+  /** Links ever active over possible links (ITOP rate; Liu et al. 2021); NaN when they are not tracked. */
   readonly itop: number
   /** Links a layer. */
   readonly linksPerLayer: readonly number[]
@@ -21,24 +21,33 @@ interface Layer {
   readonly parameter: SparseParameter
   /** Inputs with a link, outputs with a link, links. */
   readonly counts: Tensor<'int32'>
+}
+
+/** A layer's links that were ever active. */
+interface History {
+  readonly parameter: SparseParameter
   ever: Tensor<'uint64'>
-  readonly everCount: Tensor<'uint64'>
+  readonly count: Tensor<'uint64'>
 }
 
 export class Measures {
   readonly #device: Device
   readonly #layers: Layer[]
+  readonly #histories: History[] | undefined
   readonly #active: Program
   #unite: Program
 
-  constructor(device: Device, parameters: readonly SparseParameter[]) {
+  /** `trackHistory`: whether to list the links that were ever active, for the ITOP rate. */
+  constructor(device: Device, parameters: readonly SparseParameter[], trackHistory = true) {
     this.#device = device
-    this.#layers = parameters.map((parameter) => ({
-      parameter,
-      counts: new Tensor(device, 'int32', 3),
-      ever: new Tensor(device, 'uint64', Math.min(parameter.matrix.rows * parameter.matrix.cols, 4 * parameter.capacity)),
-      everCount: new Tensor(device, 'uint64', 1),
-    }))
+    this.#layers = parameters.map((parameter) => ({ parameter, counts: new Tensor(device, 'int32', 3) }))
+    if (trackHistory) {
+      this.#histories = parameters.map((parameter) => ({
+        parameter,
+        ever: new Tensor(device, 'uint64', Math.min(parameter.matrix.rows * parameter.matrix.cols, 4 * parameter.capacity)),
+        count: new Tensor(device, 'uint64', 1),
+      }))
+    }
     this.#active = new Program(device)
     for (const { parameter, counts } of this.#layers) this.#active.record('activeNeurons', { links: parameter.matrix, counts })
     this.#unite = this.#recordUnite()
@@ -47,17 +56,17 @@ export class Measures {
   /** Notes which links are active: after every change of the topology. */
   async note(): Promise<void> {
     let grown = false
-    for (const layer of this.#layers) {
-      const { rows, cols, capacity } = layer.parameter.matrix
-      const used = Number((await layer.everCount.read())[0])
-      if (Math.min(rows * cols, used + capacity) <= layer.ever.length) continue
+    for (const history of this.#histories ?? []) {
+      const { rows, cols, capacity } = history.parameter.matrix
+      const used = Number((await history.count.read())[0])
+      if (Math.min(rows * cols, used + capacity) <= history.ever.length) continue
       const larger = new Tensor(this.#device, 'uint64', Math.min(rows * cols, 2 * (used + capacity)))
-      const old = await layer.ever.read()
+      const old = await history.ever.read()
       const copy = new BigUint64Array(larger.length)
       copy.set(old.subarray(0, used))
       await larger.write(copy)
-      layer.ever.dispose()
-      layer.ever = larger
+      history.ever.dispose()
+      history.ever = larger
       grown = true
     }
     if (grown) {
@@ -69,29 +78,28 @@ export class Measures {
 
   /** The links that were ever active in a layer, as row * cols + col, ascending. */
   async history(parameter: SparseParameter): Promise<BigUint64Array | undefined> {
-    const layer = this.#layers.find((l) => l.parameter === parameter)
-    if (!layer) return undefined
-    return layer.ever.read(Number((await layer.everCount.read())[0]))
+    const known = this.#histories?.find((h) => h.parameter === parameter)
+    return known?.ever.read(Number((await known.count.read())[0]))
   }
 
   /** Goes on with a history that was saved. */
   async restore(parameter: SparseParameter, history: BigUint64Array): Promise<void> {
-    const layer = this.#layers.find((l) => l.parameter === parameter)
-    if (!layer) return
-    if (history.length > layer.ever.length) {
-      layer.ever.dispose()
-      layer.ever = new Tensor(this.#device, 'uint64', history.length)
+    const known = this.#histories?.find((h) => h.parameter === parameter)
+    if (!known) return
+    if (history.length > known.ever.length) {
+      known.ever.dispose()
+      known.ever = new Tensor(this.#device, 'uint64', history.length)
       this.#unite.dispose()
       this.#unite = this.#recordUnite()
     }
-    await Promise.all([layer.ever.write(history, history.length), layer.everCount.write(BigUint64Array.of(BigInt(history.length)))])
+    await Promise.all([known.ever.write(history, history.length), known.count.write(BigUint64Array.of(BigInt(history.length)))])
   }
 
   async read(): Promise<TopologyMeasures> {
     await this.#active.replay(1)
-    let [links, possible, active, neurons, ever] = [0, 0, 0, 0, 0]
+    let [links, possible, active, neurons] = [0, 0, 0, 0]
     const linksPerLayer: number[] = []
-    for (const [i, { parameter, counts, everCount }] of this.#layers.entries()) {
+    for (const [i, { parameter, counts }] of this.#layers.entries()) {
       const { rows, cols } = parameter.matrix
       const [inputs, outputs, count] = (await counts.read()) as unknown as [number, number, number]
       linksPerLayer.push(count)
@@ -103,22 +111,24 @@ export class Measures {
         active += outputs
         neurons += rows
       }
-      ever += Number((await everCount.read())[0])
     }
+    let ever = this.#histories ? 0 : Number.NaN
+    for (const { count } of this.#histories ?? []) ever += Number((await count.read())[0])
     const share = (a: number, b: number) => (b === 0 ? 1 : a / b)
     return { links, density: share(links, possible), activeNeurons: share(active, neurons), itop: share(ever, possible), linksPerLayer }
   }
 
   dispose(): void {
-    for (const { counts, ever, everCount } of this.#layers) for (const tensor of [counts, ever, everCount]) tensor.dispose()
+    for (const { counts } of this.#layers) counts.dispose()
+    for (const { ever, count } of this.#histories ?? []) for (const tensor of [ever, count]) tensor.dispose()
     this.#active.dispose()
     this.#unite.dispose()
   }
 
   #recordUnite(): Program {
     const program = new Program(this.#device)
-    for (const { parameter, ever, everCount } of this.#layers) {
-      program.record('uniteLinks', { links: parameter.matrix, ever, count: everCount, capacity: ever.length })
+    for (const { parameter, ever, count } of this.#histories ?? []) {
+      program.record('uniteLinks', { links: parameter.matrix, ever, count, capacity: ever.length })
     }
     return program
   }

@@ -21,6 +21,8 @@ export interface TrainerOptions {
   loss?: Loss
   /** A device, or how to open one. Default 'auto'. */
   device?: DeviceChoice
+  /** Default true: the links that were ever active are listed, 8 bytes each, for the ITOP rate. Without it `itop` is NaN. */
+  trackHistory?: boolean
 }
 
 /** What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may. */
@@ -116,7 +118,7 @@ export class Trainer {
 
   /** `checkpoint` is internal: see Trainer.load(). */
   constructor(model: Sequential, options: TrainerOptions, checkpoint?: Checkpoint) {
-    const { optimizer, dst = staticSparse(), loss } = options
+    const { optimizer, dst = staticSparse(), loss, trackHistory = true } = options
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
     expect(model.parameters.length === 0, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
     expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...), got ${show(optimizer)}`)
@@ -125,6 +127,7 @@ export class Trainer {
       loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',
       () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`,
     )
+    expect(typeof trackHistory === 'boolean', () => `Expected trackHistory to be true or false, got ${show(trackHistory)}`)
     this.method = method(dst)
     const { device, owned } = openDevice(options.device ?? 'auto')
     this.device = device
@@ -139,12 +142,12 @@ export class Trainer {
       const materialised = this.#materialise(checkpoint)
       this.#scheduler = new Scheduler(
         device,
-        dst,
+        this.method,
         model.seed,
         model.sparse,
         sparseLayers(model).map((layer) => layer.density),
       )
-      this.#measures = new Measures(device, model.sparse)
+      this.#measures = new Measures(device, model.sparse, trackHistory)
       this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
     } catch (error) {
       model.dispose()
@@ -165,7 +168,8 @@ export class Trainer {
     const optimizer = options.optimizer ?? (checkpoint.remake('optimizer') as Optimizer)
     const dst = options.dst ?? (checkpoint.remake('dst') as Method)
     const loss = options.loss ?? checkpoint.loss
-    const trainer = new Trainer(model, { optimizer, dst, ...(loss && { loss }), device: options.device ?? 'auto' }, checkpoint)
+    const { device = 'auto', trackHistory = checkpoint.hasHistory } = options
+    const trainer = new Trainer(model, { optimizer, dst, ...(loss && { loss }), device, trackHistory }, checkpoint)
     try {
       await trainer.#ready
     } catch (error) {
