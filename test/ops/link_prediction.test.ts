@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { type PlainCsr, predictLinks } from '../../lib/tensor.js'
 import { fullCsr, linkScores } from '../reference.js'
-import { cellsOf, csrOf, expectRefusal, randomCsr } from '../support.js'
+import { cellsOf, csrOf, expectRefusal, expectSameBits, randomCsr } from '../support.js'
 
 const predictors = ['CH2-L3n', 'CH3-L3n'] as const
 
@@ -88,6 +88,25 @@ describe('predictLinks', () => {
       for (const predictor of predictors) expectScores(predictLinks(csr, predictor), listed(linkScores(csr, predictor), cols), predictor)
     })
   }
+
+  it('gives the same bits by rows and by tiles', () => {
+    // Beside many neurons without links the same layer is scored by rows: tiles hold at most 65,535 neurons.
+    for (const [rows, cols, links] of [
+      [100, 130, 4000],
+      [130, 100, 6500],
+      [64, 65, 2000],
+      [129, 127, 12_000],
+    ]) {
+      const csr = randomCsr(rows, cols, links, 4)
+      for (const predictor of predictors) {
+        const alone = predictLinks(csr, predictor)
+        expectSameBits(predictLinks({ ...csr, cols: 70_000 }, predictor), alone, `${predictor}, ${rows}x${cols}, more columns`)
+        const rowOffsets = new Int32Array(70_001).fill(links)
+        rowOffsets.set(csr.rowOffsets)
+        expectSameBits(predictLinks({ ...csr, rows: 70_000, rowOffsets }, predictor), alone, `${predictor}, ${rows}x${cols}, more rows`)
+      }
+    }
+  })
 
   it('scores a path of length three', () => {
     // 0 - 0 - 1 - 1: outputs 0 and 1 share input 0, and output 1 has input 1 too. Missing: (0, 1).

@@ -114,6 +114,9 @@ describe('regrow', () => {
     { rows: 37, cols: 61, links: 350, count: 350 },
     { rows: 61, cols: 37, links: 700, count: 900 },
     { rows: 40, cols: 70, links: 1680, count: 1700 },
+    // Far more candidates than are wanted: most are refused before their logarithms are known.
+    { rows: 150, cols: 200, links: 700, count: 702 },
+    { rows: 200, cols: 150, links: 3000, count: 3002 },
   ]
   for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n'] as const) {
     for (const selection of ['sample', 'largest'] as const) {

@@ -164,6 +164,62 @@ describe('brf', () => {
     expectLaw({ rows: 7, cols: 2, links: 6 }, 1, 5000)
   })
 
+  /** The same for two places a neuron on a ring too large to tell its places apart: by pairs of the places' distances, side by side near the centre. */
+  function expectLawOfPairs(shape: Shape, r: number, draws: number): void {
+    const { rows, cols } = shape
+    const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
+    const weights = Array.from({ length: smaller }, (_, i) => ringWeights(larger, (i * larger) / smaller, r))
+    const groupOf = (i: number, j: number) => {
+      const right = (((j - (i * larger) / smaller) % larger) + larger) % larger
+      const d = Math.min(right, larger - right)
+      return d < 6 ? (d === right ? Math.floor(d) : 10 + Math.floor(d)) : 20 + Math.floor(Math.log2(d)) + (d === right ? 0 : 20)
+    }
+    const observed = Array.from({ length: smaller }, () => new Map<string, number>())
+    const key = (a: number, b: number) => `${Math.min(a, b)} ${Math.max(a, b)}`
+    for (let seed = 0; seed < draws; ++seed) {
+      for (const [i, [a, b]] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries()) {
+        const pair = key(groupOf(i, a), groupOf(i, b))
+        observed[i].set(pair, (observed[i].get(pair) ?? 0) + 1)
+      }
+    }
+    for (let i = 0; i < smaller; ++i) {
+      const total = weights[i].reduce((x, y) => x + y, 0)
+      // Sums over a group's places j of p, p / (1 - p) and p^2 / (1 - p): P(j, then k) = p_j p_k / (1 - p_j).
+      const groups = new Map<number, [number, number, number]>()
+      for (const [j, w] of weights[i].entries()) {
+        const p = w / total
+        const sums = groups.get(groupOf(i, j)) ?? [0, 0, 0]
+        groups.set(groupOf(i, j), [sums[0] + p, sums[1] + p / (1 - p), sums[2] + p ** 2 / (1 - p)])
+      }
+      const law = new Map<string, number>()
+      for (const [a, [, first, same]] of groups) {
+        for (const [b, [second]] of groups) law.set(key(a, b), (law.get(key(a, b)) ?? 0) + first * second - (a === b ? same : 0))
+      }
+      expect(chiSquareTest(observed[i], law), `neuron ${i} of ${smaller}`).to.be.above(FALSE_ALARM)
+    }
+  }
+
+  for (const r of [0.15, 0.25, 0.5, 0.9, 1]) {
+    it(`draws by the same law on a large ring: r = ${r}`, () => {
+      expectLawOfPairs({ rows: 1, cols: 8194, links: 2 }, r, 2000)
+      expectLawOfPairs({ rows: 8193, cols: 2, links: 4 }, r, 2000) // an odd ring, and a centre half-way
+      expectLawOfPairs({ rows: 3, cols: 9000, links: 6 }, r, 1000)
+    })
+  }
+
+  it('links most of a large ring, and is the same again', () => {
+    for (const r of [0.001, 0.01, 0.25, 0.7, 1]) {
+      for (const links of [1, 4500, 9000, 9001]) {
+        const shape = { rows: 1, cols: 9001, links }
+        const made = generate(brf({ r }), shape, 5)
+        expectProper(made, shape, `r = ${r}, ${links} links`)
+        expect(generate(brf({ r }), shape, 5)).to.deep.equal(made)
+      }
+    }
+    const shape = { rows: 10_000, cols: 9000, links: 60_000 }
+    expectProper(generate(brf(), shape), shape, 'threads')
+  })
+
   it('takes the nearest places at r = 0', () => {
     for (const shape of shapes) {
       const { rows, cols } = shape
