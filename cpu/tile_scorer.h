@@ -3,8 +3,8 @@
 //
 //   tile(i, j) = sum over k in column j of C(k, i)  +  sum over l in row i of C(l, j)
 //
-// and so are the counts of common neighbours. Terms that the definition leaves out are zeros, and a zero added to a sum that is not negative
-// changes no bits: the scores are those of row_scorer.h, bit for bit. What it costs does not depend on how degrees are spread:
+// and so are the counts of common neighbours. k = i and l = j, which the definition leaves out, add to links that exist alone, whose scores are
+// cleared; nodes without a common neighbour add zeros, which change no bits: the scores are those of row_scorer.h, bit for bit. What it costs does not depend on how degrees are spread:
 //   links (rows + cols) 3/2 + (rows^2 + cols^2)/2 divisions + rows cols
 // in lanes of a vector. The coefficients of the smaller side are kept, min(rows, cols)^2 floats, which must fit into kCoefficientBytes;
 // those of the other side are made 64 neurons at a time.
@@ -105,7 +105,6 @@ class TileScorer {
           store(at + (2 * v + h) * W, s > Vec{} ? (internal * s + one) / (external > one ? external : one) : Vec{});
         }
       }
-      if (node >= first && node < first + lanes) at[node - first] = 0;
     }
     for (int32_t lane = 0; lane < lanes; ++lane) {
       for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a) flags[int64_t{indices[a]} * kTile + lane] = 0;

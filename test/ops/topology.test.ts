@@ -164,38 +164,38 @@ describe('brf', () => {
     expectLaw({ rows: 7, cols: 2, links: 6 }, 1, 5000)
   })
 
-  /** The same for two places a neuron on a ring too large to tell its places apart: by pairs of the places' distances, side by side near the centre. */
+  /** The same for two places a neuron on a ring too large to tell its places apart: by pairs of groups of places, many small ones and two large ones. */
   function expectLawOfPairs(shape: Shape, r: number, draws: number): void {
     const { rows, cols } = shape
     const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
-    const weights = Array.from({ length: smaller }, (_, i) => ringWeights(larger, (i * larger) / smaller, r))
-    const groupOf = (i: number, j: number) => {
-      const right = (((j - (i * larger) / smaller) % larger) + larger) % larger
-      const d = Math.min(right, larger - right)
-      return d < 6 ? (d === right ? Math.floor(d) : 10 + Math.floor(d)) : 20 + Math.floor(Math.log2(d)) + (d === right ? 0 : 20)
-    }
-    const observed = Array.from({ length: smaller }, () => new Map<string, number>())
-    const key = (a: number, b: number) => `${Math.min(a, b)} ${Math.max(a, b)}`
+    const drawn: number[][][] = Array.from({ length: smaller }, () => [])
     for (let seed = 0; seed < draws; ++seed) {
-      for (const [i, [a, b]] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries()) {
-        const pair = key(groupOf(i, a), groupOf(i, b))
-        observed[i].set(pair, (observed[i].get(pair) ?? 0) + 1)
-      }
+      for (const [i, places] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries()) drawn[i].push(places)
     }
+    const key = (a: number, b: number) => `${Math.min(a, b)} ${Math.max(a, b)}`
     for (let i = 0; i < smaller; ++i) {
-      const total = weights[i].reduce((x, y) => x + y, 0)
-      // Sums over a group's places j of p, p / (1 - p) and p^2 / (1 - p): P(j, then k) = p_j p_k / (1 - p_j).
-      const groups = new Map<number, [number, number, number]>()
-      for (const [j, w] of weights[i].entries()) {
-        const p = w / total
-        const sums = groups.get(groupOf(i, j)) ?? [0, 0, 0]
-        groups.set(groupOf(i, j), [sums[0] + p, sums[1] + p / (1 - p), sums[2] + p ** 2 / (1 - p)])
+      const weights = ringWeights(larger, (i * larger) / smaller, r)
+      const total = weights.reduce((x, y) => x + y, 0)
+      const right = (j: number) => (((j - (i * larger) / smaller) % larger) + larger) % larger
+      const distance = (j: number) => Math.min(right(j), larger - right(j))
+      // Side by side near the centre, and by powers of two; or near and far.
+      const small = (j: number) => (distance(j) < 6 ? Math.floor(distance(j)) : 10 + Math.floor(Math.log2(distance(j)))) + (distance(j) === right(j) ? 0 : 100)
+      for (const groupOf of [small, (j: number) => (distance(j) > 20.9 ? 1 : 0)]) {
+        // Sums over a group's places j of p, p / (1 - p) and p^2 / (1 - p): P(j, then k) = p_j p_k / (1 - p_j).
+        const groups = new Map<number, [number, number, number]>()
+        for (const [j, w] of weights.entries()) {
+          const p = w / total
+          const sums = groups.get(groupOf(j)) ?? [0, 0, 0]
+          groups.set(groupOf(j), [sums[0] + p, sums[1] + p / (1 - p), sums[2] + p ** 2 / (1 - p)])
+        }
+        const law = new Map<string, number>()
+        for (const [a, [, first, same]] of groups) {
+          for (const [b, [second]] of groups) law.set(key(a, b), (law.get(key(a, b)) ?? 0) + first * second - (a === b ? same : 0))
+        }
+        const observed = new Map<string, number>()
+        for (const [a, b] of drawn[i]) observed.set(key(groupOf(a), groupOf(b)), (observed.get(key(groupOf(a), groupOf(b))) ?? 0) + 1)
+        expect(chiSquareTest(observed, law), `neuron ${i} of ${smaller}`).to.be.above(FALSE_ALARM)
       }
-      const law = new Map<string, number>()
-      for (const [a, [, first, same]] of groups) {
-        for (const [b, [second]] of groups) law.set(key(a, b), (law.get(key(a, b)) ?? 0) + first * second - (a === b ? same : 0))
-      }
-      expect(chiSquareTest(observed[i], law), `neuron ${i} of ${smaller}`).to.be.above(FALSE_ALARM)
     }
   }
 
@@ -216,8 +216,13 @@ describe('brf', () => {
         expect(generate(brf({ r }), shape, 5)).to.deep.equal(made)
       }
     }
-    const shape = { rows: 10_000, cols: 9000, links: 60_000 }
-    expectProper(generate(brf(), shape), shape, 'threads')
+    for (const [shape, r] of [
+      [{ rows: 1, cols: 9001, links: 500 }, 1], // most of them are far
+      [{ rows: 1, cols: 9001, links: 1500 }, 0.6],
+      [{ rows: 10_000, cols: 9000, links: 60_000 }, 0.25], // several threads
+    ] as const) {
+      expectProper(generate(brf({ r }), shape), shape, JSON.stringify(shape))
+    }
   })
 
   it('takes the nearest places at r = 0', () => {
