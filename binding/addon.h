@@ -64,6 +64,27 @@ struct Bytes {
 };
 Bytes bytesOf(Napi::TypedArray array);
 
+/// What a buffer's elements are, as lib/tensor.ts names it.
+enum class ElementType { float32, float64, int32, uint8, uint64 };
+const char* nameOf(ElementType type);
+ElementType elementTypeOf(Napi::Value value);
+
+/// Native memory that a JavaScript handle keeps alive, told to V8, which otherwise sees a few bytes and is in no hurry to collect it.
+class ExternalMemory {
+ public:
+  void hold(Napi::BasicEnv env, size_t bytes) {
+    bytes_ = static_cast<int64_t>(bytes);
+    Napi::MemoryManagement::AdjustExternalMemory(env, bytes_);
+  }
+  void release(Napi::BasicEnv env) {
+    if (bytes_) Napi::MemoryManagement::AdjustExternalMemory(env, -bytes_);
+    bytes_ = 0;
+  }
+
+ private:
+  int64_t bytes_ = 0;
+};
+
 /// A JavaScript handle: holds a native object until it is disposed or collected.
 template <class Native>
 class Handle {
@@ -99,12 +120,17 @@ class BufferHandle : public Napi::ObjectWrap<BufferHandle>, public Handle<Buffer
  public:
   static Napi::Function define(Napi::Env env);
   explicit BufferHandle(const Napi::CallbackInfo& info);
-  static Napi::Object wrap(Napi::Env env, std::shared_ptr<Buffer> buffer);
+  void Finalize(Napi::BasicEnv env) override { external_.release(env); }
+  static Napi::Object wrap(Napi::Env env, std::shared_ptr<Buffer> buffer, ElementType type);
+  ElementType type() const { return type_; }
 
  private:
+  ElementType type_ = ElementType::uint8;
+  ExternalMemory external_;
   Napi::Value bytes(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value copy(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };
 
@@ -112,9 +138,11 @@ class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<Sparse
  public:
   static Napi::Function define(Napi::Env env);
   explicit MatrixHandle(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override { external_.release(env); }
   static Napi::Object wrap(Napi::Env env, std::shared_ptr<SparseMatrix> matrix);
 
  private:
+  ExternalMemory external_;
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };

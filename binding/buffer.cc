@@ -7,14 +7,18 @@ namespace hebb::binding {
 Napi::Function BufferHandle::define(Napi::Env env) {
   return DefineClass(env, "Buffer",
                      {InstanceAccessor<&BufferHandle::bytes>("bytes"), InstanceMethod<&BufferHandle::read>("read"),
-                      InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::dispose>("dispose")});
+                      InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::copy>("copy"),
+                      InstanceMethod<&BufferHandle::dispose>("dispose")});
 }
 
 BufferHandle::BufferHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
 
-Napi::Object BufferHandle::wrap(Napi::Env env, std::shared_ptr<Buffer> buffer) {
+Napi::Object BufferHandle::wrap(Napi::Env env, std::shared_ptr<Buffer> buffer, ElementType type) {
   const Napi::Object object = Addon::of(env).bufferClass.New({});
-  Unwrap(object)->native_ = std::move(buffer);
+  BufferHandle* handle = Unwrap(object);
+  handle->external_.hold(env, buffer->bytes());
+  handle->type_ = type;
+  handle->native_ = std::move(buffer);
   return object;
 }
 
@@ -43,9 +47,13 @@ Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Buffer> buffer = get(env, "buffer");
   size_t at = 0;
   const size_t length = rangeOf(info[0], info[1], buffer->bytes(), &at);
-  auto staging = std::make_shared<std::vector<uint8_t>>(length);
+  auto staging = std::make_shared<std::vector<uint8_t>>();
   return Addon::of(env).promise(
-      buffer->device(), [=] { return buffer->device()->backend().read(staging->data(), buffer->data<uint8_t>() + at, length); },
+      buffer->device(),
+      [=] {
+        staging->resize(length);
+        return buffer->device()->backend().read(staging->data(), buffer->data<uint8_t>() + at, length);
+      },
       [staging, keep = std::make_shared<Napi::Reference<Napi::TypedArray>>(Napi::Reference<Napi::TypedArray>::New(info[0].As<Napi::TypedArray>(), 1))](Napi::Env) -> Napi::Value {
         const Napi::TypedArray array = keep->Value();
         const Bytes to = bytesOf(array);
@@ -66,7 +74,18 @@ Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
       buffer->device(), [=] { return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length); });
 }
 
+// copy(from): the bytes of another buffer of the device, to the beginning of this one.
+Napi::Value BufferHandle::copy(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Buffer> to = get(env, "buffer");
+  const std::shared_ptr<Buffer> from = unwrap<BufferHandle>(info[0], Addon::of(env).bufferClass, "buffer")->get(env, "buffer");
+  if (from->device() != to->device()) fail(env, "Expected a tensor on the same device");
+  if (from == to || from->bytes() > to->bytes()) fail(env, "Expected another tensor of at most " + std::to_string(to->bytes()) + " bytes, got one of " + std::to_string(from->bytes()));
+  return Addon::of(env).promise(to->device(), [=] { return to->device()->backend().copy(to->data(), from->data(), from->bytes()); });
+}
+
 Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
+  external_.release(info.Env());
   native_.reset();
   return info.Env().Undefined();
 }
@@ -79,7 +98,11 @@ MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
 
 Napi::Object MatrixHandle::wrap(Napi::Env env, std::shared_ptr<SparseMatrix> matrix) {
   const Napi::Object object = Addon::of(env).matrixClass.New({});
-  Unwrap(object)->native_ = std::move(matrix);
+  MatrixHandle* handle = Unwrap(object);
+  size_t bytes = 0;
+  for (const auto& buffer : matrix->buffers()) bytes += buffer->bytes();
+  handle->external_.hold(env, bytes);
+  handle->native_ = std::move(matrix);
   return object;
 }
 
@@ -112,6 +135,7 @@ Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value MatrixHandle::dispose(const Napi::CallbackInfo& info) {
+  external_.release(info.Env());
   native_.reset();
   return info.Env().Undefined();
 }

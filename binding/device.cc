@@ -49,18 +49,19 @@ Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// allocate(bytes, data?): zeroed, or filled with the typed array's bytes.
+// allocate(type, bytes, data?): zeroed, or filled with the typed array's bytes.
 Napi::Value DeviceHandle::allocate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto& device = get(env, "device");
-  const int64_t bytes = integerOf(info[0], "bytes", 0);
-  const bool filled = info[1].IsTypedArray();
-  const Bytes data = filled ? bytesOf(info[1].As<Napi::TypedArray>()) : Bytes{nullptr, 0};
+  const ElementType type = elementTypeOf(info[0]);
+  const int64_t bytes = integerOf(info[1], "bytes", 0);
+  const bool filled = info[2].IsTypedArray();
+  const Bytes data = filled ? bytesOf(info[2].As<Napi::TypedArray>()) : Bytes{nullptr, 0};
   if (filled && static_cast<int64_t>(data.length) != bytes) fail(env, "Expected " + std::to_string(bytes) + " bytes, got an array of " + std::to_string(data.length));
   std::shared_ptr<Buffer> buffer;
   check(env, device->allocate(static_cast<size_t>(bytes), &buffer));
   if (filled) check(env, device->backend().write(buffer->data(), data.data, data.length));
-  return BufferHandle::wrap(env, std::move(buffer));
+  return BufferHandle::wrap(env, std::move(buffer), type);
 }
 
 // activationBytes(features, capacity): bytes of a buffer that holds such activations.
@@ -99,9 +100,13 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
   if (columns > activations.capacity || static_cast<int64_t>(out.ElementLength()) < int64_t{columns} * activations.features) {
     fail(env, "Expected room for " + std::to_string(columns) + " columns of " + std::to_string(activations.features) + " features");
   }
-  auto staging = std::make_shared<std::vector<float>>(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
+  auto staging = std::make_shared<std::vector<float>>();
   return Addon::of(env).promise(
-      device, [=, uses = std::move(uses)] { return device->backend().readActivations(staging->data(), activations, columns); },
+      device,
+      [=, uses = std::move(uses)] {
+        staging->resize(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
+        return device->backend().readActivations(staging->data(), activations, columns);
+      },
       [staging, keep = std::make_shared<Napi::Reference<Napi::Float32Array>>(Napi::Reference<Napi::Float32Array>::New(out, 1))](Napi::Env) -> Napi::Value {
         Napi::Float32Array array = keep->Value();
         if (array.ElementLength() >= staging->size()) std::copy(staging->begin(), staging->end(), array.Data());  // 0 when detached meanwhile

@@ -8,7 +8,7 @@ namespace hebb::binding {
 
 Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device, std::vector<std::shared_ptr<Buffer>>* uses) {
   const Napi::Env env = value.Env();
-  if (!value.IsObject()) fail(env, std::string("Expected ") + what + " to be activations");
+  if (!value.IsObject() || value.As<Napi::Object>().InstanceOf(Addon::of(env).bufferClass.Value())) fail(env, std::string("Expected ") + what + " to be activations");
   const Napi::Object object = value.As<Napi::Object>();
   Activations a;
   a.features = int32Of(object.Get("features"), "features", 1);
@@ -23,6 +23,19 @@ Activations activationsOf(Napi::Value value, const char* what, const std::shared
 }
 
 namespace {
+
+template <class T>
+constexpr ElementType kElementType = ElementType::float32;
+template <>
+constexpr ElementType kElementType<LossTotals> = ElementType::float64;
+template <>
+constexpr ElementType kElementType<int32_t> = ElementType::int32;
+template <>
+constexpr ElementType kElementType<uint8_t> = ElementType::uint8;
+template <>
+constexpr ElementType kElementType<uint64_t> = ElementType::uint64;
+template <>
+constexpr ElementType kElementType<int64_t> = ElementType::uint64;  // JavaScript's side of a count
 
 /// Reads the fields of an operation's arguments.
 class Args {
@@ -126,7 +139,9 @@ class Args {
  private:
   template <class T>
   T* element(Napi::Value value, const char* name, int64_t count) {
-    const auto& buffer = unwrap<BufferHandle>(value, Addon::of(env()).bufferClass, "buffer")->get(env(), "buffer");
+    const BufferHandle* handle = unwrap<BufferHandle>(value, Addon::of(env()).bufferClass, (std::string("tensor for ") + name).c_str());
+    const auto& buffer = handle->get(env(), "tensor");
+    if (handle->type() != kElementType<T>) fail(env(), std::string("Expected ") + name + " to be a tensor of " + nameOf(kElementType<T>) + ", got one of " + nameOf(handle->type()));
     if (buffer->device() != program_.device()) fail(env(), std::string("Expected ") + name + " to be on the program's device");
     if (static_cast<int64_t>(buffer->bytes() / sizeof(T)) < count) fail(env(), std::string("Expected ") + name + " to hold at least " + std::to_string(count) + " elements, got " + std::to_string(buffer->bytes() / sizeof(T)));
     uses.push_back(buffer);

@@ -56,10 +56,10 @@ Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
 Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = get(info.Env(), "program");
   const int64_t steps = integerOf(info[0], "steps", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->replay(steps); });
+  return Addon::of(info.Env()).promise(program->device(), [=, ticket = program->ask()] { return program->replay(steps, ticket); });
 }
 
-// abort(): the replay that runs, or else the next one, ends after its step.
+// abort(): the replays asked for so far end; one that runs ends before or after its step.
 Napi::Value ProgramHandle::abort(const Napi::CallbackInfo& info) {
   if (native_) native_->abort();
   return info.Env().Undefined();

@@ -72,6 +72,11 @@ Status Cpu::read(void* host, const void* device, size_t bytes) {
   return {};
 }
 
+Status Cpu::copy(void* to, const void* from, size_t bytes) {
+  if (bytes) std::memcpy(to, from, bytes);
+  return {};
+}
+
 Status Cpu::writeActivations(const Activations& a, const float* host, int32_t columns) {
   for (int32_t p = 0; p < a.panels(); ++p) {
     float* data = panelData(a, p);

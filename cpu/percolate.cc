@@ -47,13 +47,6 @@ void pass(const Percolate& op, const LayerRelation& relation, bool backward) {
 }  // namespace
 
 Status percolate(Backend&, const Percolate& op) {
-  for (const LayerRelation& r : op.relations) {
-    const Csr& first = op.layers[static_cast<size_t>(r.first)].links;
-    const Csr& second = op.layers[static_cast<size_t>(r.second)].links;
-    if (first.rows != (r.kind == LayerRelation::Kind::joint ? second.rows : second.cols)) {
-      return {Code::invalidArgument, "percolate: layers " + std::to_string(r.first) + " and " + std::to_string(r.second) + " do not share neurons"};
-    }
-  }
   for (auto r = op.relations.rbegin(); r != op.relations.rend(); ++r) pass(op, *r, true);
   for (const LayerRelation& r : op.relations) pass(op, r, false);
   return {};

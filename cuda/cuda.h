@@ -20,6 +20,7 @@ class Cuda final : public Backend {
   const Operations& operations() const override { return operations_; }
   Status write(void* device, const void* host, size_t bytes) override;
   Status read(void* host, const void* device, size_t bytes) override;
+  Status copy(void* to, const void* from, size_t bytes) override;
   Status writeActivations(const Activations& device, const float* host, int32_t columns) override;
   Status readActivations(float* host, const Activations& device, int32_t columns) override;
   int32_t panel(int32_t capacity) const override;

@@ -285,6 +285,12 @@ Status Cuda::read(void* host, const void* device, size_t bytes) {
   return finish(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_), "read", bytes);
 }
 
+Status Cuda::copy(void* to, const void* from, size_t bytes) {
+  if (!bytes) return {};
+  HEBB_RETURN_IF_ERROR(select());
+  return finish(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy", bytes);
+}
+
 Status Cuda::writeActivations(const Activations& a, const float* host, int32_t columns) {
   if (a.features < 1 || a.panels() < 1) return {};
   Scratch<float> rows(*this);

@@ -47,7 +47,12 @@ void Device::enqueue(Job job) {
       return;
     }
   }
-  job.done({Code::aborted, "the device is closed"});
+  job.done({Code::disposed, "Expected a device that is in use, got one that was disposed"});
+}
+
+void Device::setStop(bool stop) {
+  std::lock_guard lock(queue_->mutex);
+  backend_->stop = stop || queue_->closing;
 }
 
 void Device::close() {
@@ -55,11 +60,11 @@ void Device::close() {
   {
     std::lock_guard lock(queue_->mutex);
     queue_->closing = true;
+    backend_->stop = true;
     dropped.swap(queue_->jobs);
     queue_->wake.notify_all();
   }
-  backend_->stop = true;
-  for (Job& job : dropped) job.done({Code::aborted, "the device was closed"});
+  for (Job& job : dropped) job.done({Code::disposed, "Expected a device that is in use until its calls are done, got one that was disposed before"});
   if (thread_.joinable() && thread_.get_id() != std::this_thread::get_id()) thread_.join();
 }
 

@@ -45,7 +45,7 @@ class Device : public std::enable_shared_from_this<Device> {
   Status allocate(size_t bytes, std::shared_ptr<Buffer>* out);
 
   /// Work for the device's own thread, in the order given. `done` is called on that thread with what `run` returned, or with
-  /// Code::aborted when the device was closed first. Any thread.
+  /// Code::disposed when the device was closed first. Any thread.
   struct Job {
     std::function<Status()> run;
     std::function<void(const Status&)> done;
@@ -55,6 +55,9 @@ class Device : public std::enable_shared_from_this<Device> {
   /// Stops what runs, drops what waits, ends the thread. Buffers stay valid. Idempotent.
   void close();
   bool closing() const { return queue_->closing; }
+
+  /// Makes the operation that runs give up early where it can, or lets the next ones run. A closed device stays stopped. Any thread.
+  void setStop(bool stop);
 
   /// Runs one operation now, on the calling thread: for the device's thread, or where no job is queued.
   Status run(const Operation& operation);

@@ -22,7 +22,8 @@ Status Program::record(Operation operation, std::vector<std::shared_ptr<Buffer>>
   if (!supports(device_->backend().operations(), operation)) {
     return {Code::unsupported, std::string("Expected a device with the operation '") + nameOf(operation) + "', got '" + device_->info().kind + "', which does not have it yet. Use device 'cpu'."};
   }
-  HEBB_RETURN_IF_ERROR(checkShapes(operation));
+  if (device_->closing()) return {Code::disposed, "Expected a device that is in use, got one that was disposed"};
+  HEBB_RETURN_IF_ERROR(checkOperands(operation));
   if (const auto* gather = std::get_if<Gather>(&operation)) longestStream_ = std::min(longestStream_, gather->count);
   if (const auto* labels = std::get_if<GatherLabels>(&operation)) longestStream_ = std::min(longestStream_, labels->count);
   recorded_.push_back(std::move(operation));
@@ -81,47 +82,84 @@ Status Program::setStep(int64_t step) {
 }
 
 void Program::abort() {
-  abort_ = true;
-  if (running_) device_->backend().stop = true;
+  std::lock_guard lock(mutex_);
+  aborted_ = asked_.load();
+  if (running_) device_->setStop(true);
 }
+
+namespace {
+
+/// Whether the operation changes what outlives its step. The others write activations, and flags and candidates of an update that is open.
+bool lasts(const Operation& operation) {
+  return std::visit(
+      [](const auto& op) {
+        using T = std::decay_t<decltype(op)>;
+        return !(std::is_same_v<T, Advance> || std::is_same_v<T, Gather> || std::is_same_v<T, GatherLabels> || std::is_same_v<T, Spmm> ||
+                 std::is_same_v<T, Linear> || std::is_same_v<T, Relu> || std::is_same_v<T, BeginUpdate> || std::is_same_v<T, Importance> ||
+                 std::is_same_v<T, KeepLinks> || std::is_same_v<T, Percolate> || std::is_same_v<T, Regrow>);
+      },
+      operation);
+}
+
+}  // namespace
 
 Status Program::instantiate() {
   if (fresh_) return {};
   bound_ = fuse(recorded_);
   bound_.insert(bound_.begin(), Advance{state(), table_->data<double>(), scalars_->data<double>(), width_});
+  lasting_ = static_cast<size_t>(std::find_if(bound_.begin(), bound_.end(), lasts) - bound_.begin());
   fresh_ = true;
   return {};
 }
 
-Status Program::replay(int64_t steps) {
+Status Program::runStep(uint64_t ticket) {
+  Status status;
+  for (size_t i = 0; i < bound_.size() && status.ok(); ++i) {
+    // What lasts is changed by the whole step or not at all.
+    if (i <= lasting_ && stopped(ticket)) {
+      if (i == 0) return {Code::aborted, ""};
+      status = {Code::aborted, ""};
+    } else if (status = device_->run(bound_[i]); !status.ok()) {
+      status = {status.code(), std::string(nameOf(bound_[i])) + ": " + status.message()};
+    }
+  }
+  if (status.ok()) return {};
+  // The step was not done: the next one has its number and its samples.
+  Backend& backend = device_->backend();
+  StepState state;
+  HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
+  state.step -= 1;
+  if (state.samples > 0) state.next = state.offset;
+  HEBB_RETURN_IF_ERROR(backend.write(state_->data(), &state, sizeof state));
+  return status;
+}
+
+Status Program::replay(int64_t steps, uint64_t ticket) {
   const int64_t read = samples_ > 0 ? samples_ : batch_;  // without a stream, the first columns are read again and again
   if (read > longestStream_) {
     return {Code::invalidArgument, "Expected a program that gathers to read at most " + std::to_string(longestStream_) + " indices, got " + std::to_string(read)};
   }
   HEBB_RETURN_IF_ERROR(instantiate());
-  Backend& backend = device_->backend();
-  running_ = true;
-  if (!device_->closing()) backend.stop = false;
+  {
+    std::lock_guard lock(mutex_);
+    running_ = true;
+    device_->setStop(stopped(ticket));
+  }
   Status status;
-  for (int64_t i = 0; i < steps && status.ok(); ++i) {
-    if (abort_ || device_->closing()) {
-      status = {Code::aborted, "stopped after " + std::to_string(i) + " of " + std::to_string(steps) + " steps"};
-      break;
-    }
-    for (const Operation& operation : bound_) {
-      status = device_->run(operation);
-      if (status.ok()) continue;
-      status = {status.code(), std::string(nameOf(operation)) + ": " + status.message()};
-      break;
-    }
-    if (status.ok()) ++done_;
+  int64_t done = 0;
+  while (done < steps && status.ok()) {
+    if (status = runStep(ticket); status.ok()) ++done, ++done_;
   }
   // A device may still be at work on what was queued; its errors belong to this replay.
-  if (Status end = backend.synchronize(); status.ok()) status = std::move(end);
-  running_ = false;
-  abort_ = false;
-  if (!device_->closing()) backend.stop = false;
-  return status;
+  if (Status end = device_->backend().synchronize(); status.ok()) status = std::move(end);
+  {
+    std::lock_guard lock(mutex_);
+    running_ = false;
+    device_->setStop(false);
+  }
+  if (status.code() != Code::aborted) return status;
+  const std::string progress = "after " + std::to_string(done) + " of " + std::to_string(steps) + " steps";
+  return device_->closing() ? Status{Code::disposed, "the device was disposed " + progress} : Status{Code::aborted, "stopped " + progress};
 }
 
 namespace {
@@ -147,6 +185,19 @@ Status sameShape(const Activations& a, const Activations& b) {
   return sameBatch(a, b);
 }
 
+Status shapes(const Percolate& op) {
+  for (const LayerRelation& r : op.relations) {
+    const std::string layers = "layers " + std::to_string(r.first) + " and " + std::to_string(r.second);
+    if (r.first == r.second) return {Code::invalidArgument, "Expected a relation between two layers, got " + layers};
+    const Csr& first = op.layers[static_cast<size_t>(r.first)].links;
+    const Csr& second = op.layers[static_cast<size_t>(r.second)].links;
+    if (first.rows != (r.kind == LayerRelation::Kind::joint ? second.rows : second.cols)) {
+      return {Code::invalidArgument, "Expected layers that share neurons, got " + layers + " of " + std::to_string(first.rows) + " x " + std::to_string(first.cols) +
+                                         " and " + std::to_string(second.rows) + " x " + std::to_string(second.cols)};
+    }
+  }
+  return {};
+}
 Status shapes(const Spmm& op) { return product(op.weights.rows, op.weights.cols, op.output, op.input); }
 Status shapes(const SpmmTransposed& op) {
   HEBB_RETURN_IF_ERROR(product(op.weights.rows, op.weights.cols, op.outputGradient, op.inputGradient));
@@ -171,6 +222,59 @@ Status shapes(const MeanSquaredError& op) {
 }
 template <class Op>
 Status shapes(const Op&) {
+  return {};
+}
+
+struct Operand {
+  const char* name;
+  const void* memory;
+};
+
+/// Memory that is written must not be that of another operand. Buffers have no views: the same memory begins at the same address.
+Status apart(const std::vector<Operand>& written, const std::vector<Operand>& read) {
+  for (size_t i = 0; i < written.size(); ++i) {
+    for (size_t j = i + 1; j < written.size() + read.size(); ++j) {
+      const Operand& other = j < written.size() ? written[j] : read[j - written.size()];
+      if (!written[i].memory || written[i].memory != other.memory) continue;
+      return {Code::invalidArgument, std::string("Expected ") + written[i].name + " and " + other.name + " to be different memory, got the same for both"};
+    }
+  }
+  return {};
+}
+
+Status apart(const LinkChanges& c) { return apart({{"newRows", c.newRows}, {"newColumns", c.newColumns}, {"newCount", c.newCount}}, {}); }
+
+// What is written element by element after the same element was read may be in place: relu, and gradients over what their derivatives are taken at.
+Status aliases(const Gather& op) { return apart({{"output", op.output.data}}, {{"floats", op.floats}}); }
+Status aliases(const GatherLabels& op) { return apart({{"targets", op.targets}}, {{"labels", op.labels}, {"indices", op.indices}}); }
+Status aliases(const Spmm& op) { return apart({{"output", op.output.data}}, {{"input", op.input.data}, {"values", op.values}, {"bias", op.bias}}); }
+Status aliases(const SpmmTransposed& op) { return apart({{"inputGradient", op.inputGradient.data}}, {{"outputGradient", op.outputGradient.data}, {"values", op.values}}); }
+Status aliases(const Sddmm& op) {
+  return apart({{"gradient", op.gradient}, {"biasGradient", op.biasGradient}}, {{"outputGradient", op.outputGradient.data}, {"input", op.input.data}});
+}
+Status aliases(const Linear& op) { return apart({{"output", op.output.data}}, {{"input", op.input.data}, {"weights", op.weights}, {"bias", op.bias}}); }
+Status aliases(const LinearTransposed& op) { return apart({{"inputGradient", op.inputGradient.data}}, {{"outputGradient", op.outputGradient.data}, {"weights", op.weights}}); }
+Status aliases(const LinearGradient& op) {
+  return apart({{"gradient", op.gradient}, {"biasGradient", op.biasGradient}}, {{"outputGradient", op.outputGradient.data}, {"input", op.input.data}});
+}
+Status aliases(const Sgd& op) { return apart({{"values", op.rule.values}, {"velocity", op.rule.velocity}}, {{"gradient", op.gradient}}); }
+Status aliases(const Importance& op) { return apart({{"scores", op.scores}}, {{"values", op.values}}); }
+Status aliases(const Percolate& op) {
+  std::vector<Operand> keep;
+  for (const Percolate::Layer& layer : op.layers) keep.push_back({"the keep of a layer", layer.keep});
+  return apart(keep, {});
+}
+Status aliases(const Regrow& op) { return apart(op.changes); }
+Status aliases(const BeginUpdate& op) { return apart(op.changes); }
+Status aliases(const Rebuild& op) {
+  HEBB_RETURN_IF_ERROR(apart(op.changes));
+  std::vector<Operand> arrays;
+  for (const float* array : op.arrays) arrays.push_back({"an array", array});
+  return apart(arrays, {});
+}
+Status aliases(const UniteLinks& op) { return apart({{"ever", op.ever}, {"count", op.count}}, {}); }
+template <class Op>
+Status aliases(const Op&) {
   return {};
 }
 
@@ -201,8 +305,13 @@ bool touches(const Operation& operation, const void* pointer) {
 
 }  // namespace
 
-Status checkShapes(const Operation& operation) {
-  const Status status = std::visit([](const auto& op) { return shapes(op); }, operation);
+Status checkOperands(const Operation& operation) {
+  const Status status = std::visit(
+      [](const auto& op) {
+        HEBB_RETURN_IF_ERROR(shapes(op));
+        return aliases(op);
+      },
+      operation);
   return status.ok() ? status : Status{status.code(), std::string(nameOf(operation)) + ": " + status.message()};
 }
 

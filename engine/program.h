@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "device.h"
@@ -34,11 +35,16 @@ class Program {
   /// columns, gathered from the first indices.
   Status rewind(int64_t samples, int32_t columns, int64_t next = 0);
   Status setStep(int64_t step);
-  /// Runs `steps` steps, or fewer when stopped (Code::aborted; the steps done are whole).
-  Status replay(int64_t steps);
+  /// Runs `steps` steps, or fewer when stopped (Code::aborted, or Code::disposed when the device was closed). Steps are whole: one that is stopped
+  /// has changed nothing that lasts, neither parameters nor totals nor links. `ticket` tells abort() which replay this is.
+  Status replay(int64_t steps, uint64_t ticket);
+  Status replay(int64_t steps) { return replay(steps, ask()); }
 
   // The following may be called by any thread.
 
+  /// The ticket of a replay that is asked for now and runs later.
+  uint64_t ask() { return ++asked_; }
+  /// Stops the replays that were asked for before, and none that is asked for later.
   void abort();
   int64_t stepsDone() const { return done_; }
   int64_t operationCount() const { return static_cast<int64_t>(bound_.size()); }
@@ -46,6 +52,8 @@ class Program {
  private:
   Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch) : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
+  Status runStep(uint64_t ticket);
+  bool stopped(uint64_t ticket) const { return ticket <= aborted_ || device_->closing(); }
 
   std::shared_ptr<Device> device_;
   const int32_t width_, batch_;
@@ -57,12 +65,15 @@ class Program {
   std::vector<std::shared_ptr<Buffer>> uses_;
   std::vector<Operation> bound_;  // what replay runs: the recording after fusion
   bool fresh_ = false;            // bound_ is up to date
+  size_t lasting_ = 0;            // the first of them that changes what outlives the step
   std::atomic<int64_t> done_{0};
-  std::atomic<bool> abort_{false}, running_{false};
+  std::atomic<uint64_t> asked_{0}, aborted_{0};  // tickets given out, and those up to which replays are to stop
+  std::mutex mutex_;                             // keeps an abort from stopping the device after the replay that it was meant for
+  bool running_ = false;
 };
 
-/// Why the operation's shapes do not fit, or ok.
-Status checkShapes(const Operation& operation);
+/// Why the operation's operands do not fit together, or ok: their shapes, and memory that it would read after having written it.
+Status checkOperands(const Operation& operation);
 
 /// Takes the optimizer's step inside sddmm where a Sgd reads the gradient, nothing else does, and nothing in between touches its
 /// parameters.

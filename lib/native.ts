@@ -8,6 +8,7 @@ export interface NativeBuffer {
   readonly bytes: number
   read<T extends ArrayBufferView>(out: T, byteOffset?: number): Promise<T>
   write(data: ArrayBufferView, byteOffset?: number): Promise<void>
+  copy(from: NativeBuffer): Promise<void>
   dispose(): void
 }
 
@@ -61,7 +62,7 @@ export interface Memory {
 export interface NativeDevice {
   readonly info: DeviceInfo
   memory(): Memory
-  allocate(bytes: number, data?: ArrayBufferView): NativeBuffer
+  allocate(type: string, bytes: number, data?: ArrayBufferView): NativeBuffer
   activationBytes(features: number, capacity: number): number
   sparse(rows: number, cols: number, capacity: number, rowOffsets: Int32Array, columnIndices: Int32Array): NativeMatrix
   program(scalars: number, batch: number): NativeProgram

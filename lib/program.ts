@@ -23,13 +23,17 @@ function nativeArgs(operands: Operands): object {
 }
 
 export interface ReplayOptions {
-  /** Stops after the step that runs; the promise then rejects with code ABORTED and the signal's reason as cause. */
+  /**
+   * Stops before or after the step that runs, within it if nothing that lasts was changed yet; the promise then rejects with code ABORTED and
+   * the signal's reason as cause. The steps done are whole.
+   */
   signal?: AbortSignal | undefined
 }
 
 export class Program {
   readonly device: Device
   readonly #native: NativeProgram
+  #disposed = false
 
   /** `scalars`: numbers that operations read and that may differ from step to step. `batch`: columns of a full batch. */
   constructor(device: Device, options: { scalars?: number; batch?: number } = {}) {
@@ -43,16 +47,16 @@ export class Program {
   }
 
   /** Rows of scalars for the steps from the next one on; later steps use the last row. */
-  setScalars(table: ArrayLike<number>): Promise<void> {
+  async setScalars(table: ArrayLike<number>): Promise<void> {
     return this.#native.setScalars(Float64Array.from(table))
   }
 
   /** Starts the stream of samples again, or at the sample `next`; without one (`samples` 0), says how many columns of the batch are valid. */
-  rewind(samples: number, columns = 0, next = 0): Promise<void> {
+  async rewind(samples: number, columns = 0, next = 0): Promise<void> {
     return this.#native.rewind(samples, columns, next)
   }
 
-  setStep(step: number): Promise<void> {
+  async setStep(step: number): Promise<void> {
     return this.#native.setStep(step)
   }
 
@@ -66,6 +70,7 @@ export class Program {
     try {
       await this.#native.replay(steps)
     } catch (error) {
+      if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a program that is in use until its replay is done, got one that was disposed before')
       if (signal?.aborted && (error as HebbError).code === 'ABORTED') throw stopped()
       throw error
     } finally {
@@ -83,7 +88,14 @@ export class Program {
     return this.#native.operationCount
   }
 
+  /** Stops what runs. Safe to call twice. */
   dispose(): void {
+    this.#disposed = true
+    this.#native.abort()
     this.#native.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
   }
 }

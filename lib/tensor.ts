@@ -1,6 +1,6 @@
 /** Native memory with a type: flat tensors, batches of activations, and sparse matrices. All are freed by dispose(); the garbage collector is only the safety net. */
 import type { Device } from './device.js'
-import { expect, integer } from './error.js'
+import { expect, integer, show } from './error.js'
 import { addon, type Links, type NativeActivations, type NativeBuffer, type NativeMatrix } from './native.js'
 
 const types = {
@@ -22,6 +22,11 @@ interface TypedArrays {
 }
 export type TypedArrayOf<T extends TensorType> = TypedArrays[T]
 
+/** For messages about a length: why there is nothing where there was something. */
+function detached({ buffer, byteLength }: ArrayBufferView): string {
+  return byteLength === 0 && buffer.byteLength === 0 ? '. Was its ArrayBuffer transferred?' : ''
+}
+
 /** A flat array on a device. */
 export class Tensor<T extends TensorType = 'float32'> {
   readonly device: Device
@@ -34,20 +39,33 @@ export class Tensor<T extends TensorType = 'float32'> {
   constructor(device: Device, type: T, lengthOrData: number | TypedArrayOf<T>) {
     this.device = device
     this.type = type
+    expect(Object.hasOwn(types, type), () => `Expected the type to be one of ${Object.keys(types).join(', ')}, got ${show(type)}`)
+    expect(
+      typeof lengthOrData === 'number' || lengthOrData instanceof types[type],
+      () => `Expected a length or a ${types[type].name} for a tensor of ${type}, got ${show(lengthOrData)}`,
+    )
     this.length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
     const bytes = this.length * types[type].BYTES_PER_ELEMENT
-    this.native = device.native.allocate(bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
+    this.native = device.native.allocate(type, bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
   }
 
   /** A copy of the first `length` elements, after all calls made before. */
-  read(length: number = this.length): Promise<TypedArrayOf<T>> {
+  async read(length: number = this.length): Promise<TypedArrayOf<T>> {
     return this.native.read(new types[this.type](integer(length, 'length', 0, this.length)) as TypedArrayOf<T>)
   }
 
   /** Copies `data` in, after all calls made before. The array may be reused at once. With `length`, the first elements alone are given. */
-  write(data: TypedArrayOf<T>, length: number = this.length): Promise<void> {
-    expect(data.length === length && length <= this.length, () => `Expected ${Math.min(length, this.length)} elements, got ${data.length}`)
+  async write(data: TypedArrayOf<T>, length: number = this.length): Promise<void> {
+    expect(data instanceof types[this.type], () => `Expected a ${types[this.type].name}, got ${show(data)}`)
+    integer(length, 'length', 0, this.length)
+    expect(data.length === length, () => `Expected ${length} elements, got ${data.length}${detached(data)}`)
     return this.native.write(data)
+  }
+
+  /** Copies the elements of a tensor of the same type and device, which may be shorter, to the beginning of this one, without a trip through JavaScript. */
+  async copy(from: Tensor<T>): Promise<void> {
+    expect(from instanceof Tensor && from.type === this.type, () => `Expected a tensor of ${this.type}, got ${from instanceof Tensor ? from.type : show(from)}`)
+    return this.native.copy(from.native)
   }
 
   dispose(): void {
@@ -72,17 +90,17 @@ export class Activations implements NativeActivations {
     this.device = device
     this.features = integer(features, 'features', 1)
     this.capacity = integer(capacity, 'capacity', 1)
-    this.buffer = device.native.allocate(device.native.activationBytes(features, capacity))
+    this.buffer = device.native.allocate('float32', device.native.activationBytes(features, capacity))
   }
 
   /** The first `columns` columns as [columns][features]. */
-  read(columns: number = this.capacity): Promise<Float32Array> {
+  async read(columns: number = this.capacity): Promise<Float32Array> {
     integer(columns, 'columns', 0, this.capacity)
     return this.device.native.readActivations(this, new Float32Array(columns * this.features), columns)
   }
 
   /** Writes [columns][features]. */
-  write(data: Float32Array, columns: number = this.capacity): Promise<void> {
+  async write(data: Float32Array, columns: number = this.capacity): Promise<void> {
     return this.device.native.writeActivations(this, data, columns)
   }
 
@@ -107,7 +125,7 @@ export class SparseMatrix {
   }
 
   /** A copy of the links. */
-  read(): Promise<Links> {
+  async read(): Promise<Links> {
     return this.native.read()
   }
 

@@ -46,6 +46,8 @@ class Backend {
   // Copies between host and device, complete on return.
   virtual Status write(void* device, const void* host, size_t bytes) = 0;
   virtual Status read(void* host, const void* device, size_t bytes) = 0;
+  /// Between two places on the device that do not overlap.
+  virtual Status copy(void* to, const void* from, size_t bytes) = 0;
   /// host is [columns][features], the way users see a batch.
   virtual Status writeActivations(const Activations& device, const float* host, int32_t columns) = 0;
   virtual Status readActivations(float* host, const Activations& device, int32_t columns) = 0;

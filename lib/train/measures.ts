@@ -61,10 +61,7 @@ export class Measures {
       const used = Number((await history.count.read())[0])
       if (Math.min(rows * cols, used + capacity) <= history.ever.length) continue
       const larger = new Tensor(this.#device, 'uint64', Math.min(rows * cols, 2 * (used + capacity)))
-      const old = await history.ever.read()
-      const copy = new BigUint64Array(larger.length)
-      copy.set(old.subarray(0, used))
-      await larger.write(copy)
+      await larger.copy(history.ever)
       history.ever.dispose()
       history.ever = larger
       grown = true

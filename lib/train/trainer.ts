@@ -191,6 +191,7 @@ export class Trainer {
 
   /** Lays the method's updates and the learning rate out over a run. fit() does it by itself; call it before a loop over batches of your own. */
   plan(options: { epochs: number; stepsPerEpoch: number }): void {
+    if (this.#disposed) throw disposed()
     const epochs = integer(options.epochs, 'epochs', 1)
     const stepsPerEpoch = integer(options.stepsPerEpoch, 'stepsPerEpoch', 1)
     const plan = { steps: epochs * stepsPerEpoch, stepsPerEpoch }
@@ -308,7 +309,7 @@ export class Trainer {
     return this.device.memory()
   }
 
-  /** Gives back the model's memory, and the device's if the trainer opened it. Safe to call twice. */
+  /** Stops what runs, gives back the model's memory, and the device's if the trainer opened it. Safe to call twice. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
@@ -370,7 +371,7 @@ export class Trainer {
   }
 
   #begin(): void {
-    if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a trainer that is in use, got one that was disposed')
+    if (this.#disposed) throw disposed()
     expect(!this.#busy, () => 'Expected one call of a trainer at a time. Await the one before, or leave its loop.')
     this.#busy = true
   }
@@ -559,3 +560,5 @@ export class Trainer {
     if (graph.targets) await graph.targets.write(data.targets as Float32Array, data.samples)
   }
 }
+
+const disposed = () => new HebbError('DISPOSED', 'Expected a trainer that is in use, got one that was disposed')
