@@ -9,10 +9,11 @@ import { Device } from '../lib/index.js'
 import { contention } from './contention.js'
 import { huge } from './huge.js'
 import { type Bench, type BenchOptions, describeRun, hebbVersion, processorName, progress, type Report, save, table } from './measure.js'
+import { responsiveness } from './responsiveness.js'
 import { step } from './step.js'
 import { update } from './update.js'
 
-const benches: Record<string, Bench> = { step, update, huge, contention }
+const benches: Record<string, Bench> = { step, update, huge, contention, responsiveness }
 
 function fail(message: string): never {
   console.error(message)

@@ -144,6 +144,8 @@ class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<Sparse
  private:
   ExternalMemory external_;
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value brf(const Napi::CallbackInfo& info);
+  Napi::Value erdosRenyi(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };
 

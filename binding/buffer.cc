@@ -91,7 +91,8 @@ Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function MatrixHandle::define(Napi::Env env) {
-  return DefineClass(env, "SparseMatrix", {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
+  return DefineClass(env, "SparseMatrix", {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
+                                              InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
 }
 
 MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -132,6 +133,32 @@ Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
         result.Set("columnIndices", array(*indices));
         return result;
       });
+}
+
+// brf(links, randomness, uniformDegrees, seed, layer): replaces the links.
+Napi::Value MatrixHandle::brf(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  const int64_t links = integerOf(info[0], "links", 0);
+  BrfOptions options;
+  options.randomness = numberOf(info[1], "r", 0, 1);
+  options.uniformDegrees = info[2].ToBoolean();
+  const auto seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
+  const int32_t layer = int32Of(info[4], "layer", 0);
+  return Addon::of(env).promise(matrix->device(), [=] {
+    return matrix->fill([&](HostCsr* out) { return bipartiteReceptiveField(matrix->csr().rows, matrix->csr().cols, links, options, seed, layer, out, &matrix->device()->backend().stop); });
+  });
+}
+
+// erdosRenyi(links, seed, layer): replaces the links.
+Napi::Value MatrixHandle::erdosRenyi(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  const int64_t links = integerOf(info[0], "links", 0);
+  const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
+  const int32_t layer = int32Of(info[2], "layer", 0);
+  return Addon::of(env).promise(
+      matrix->device(), [=] { return matrix->fill([&](HostCsr* out) { return hebb::erdosRenyi(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out); }); });
 }
 
 Napi::Value MatrixHandle::dispose(const Napi::CallbackInfo& info) {

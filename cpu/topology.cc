@@ -209,7 +209,8 @@ class RingDraw {
 
 }  // namespace
 
-Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const BrfOptions& options, uint64_t seed, int32_t layer, HostCsr* out) {
+Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const BrfOptions& options, uint64_t seed, int32_t layer, HostCsr* out,
+                               const std::atomic<bool>* stop) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
   if (!(options.randomness >= 0 && options.randomness <= 1)) {
     return {Code::invalidArgument, "Expected r to be between 0 and 1, got " + std::to_string(options.randomness)};
@@ -228,6 +229,7 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
   team.parallel(chunks, [&](int64_t chunk, int) {
     std::vector<int32_t> places;
     for (int64_t i = smaller * chunk / chunks; i < smaller * (chunk + 1) / chunks; ++i) {
+      if (stop && *stop) return;
       const double centre = static_cast<double>(i) * larger / smaller;
       Stream stream{seed, static_cast<uint32_t>(i), purpose};
       const int64_t degree = degrees[static_cast<size_t>(i)];
@@ -236,6 +238,7 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
       std::copy(places.begin(), places.end(), indices.begin() + offsets[static_cast<size_t>(i)]);
     }
   });
+  if (stop && *stop) return {Code::aborted, "stopped while drawing links"};
   if (byRows) {
     out->rowOffsets = std::move(offsets);
     out->columnIndices = std::move(indices);

@@ -51,4 +51,16 @@ Status SparseMatrix::create(const std::shared_ptr<Device>& device, int32_t rows,
   return {};
 }
 
+Status SparseMatrix::fill(const std::function<Status(HostCsr*)>& generate) {
+  HostCsr links;
+  if (Status status = generate(&links); !status.ok()) {
+    return device_->closing() ? Status{Code::disposed, "the device was disposed while the initial links were drawn"} : status;
+  }
+  HEBB_RETURN_IF_ERROR(checkLinks(csr_.rows, csr_.cols, csr_.capacity, links.rowOffsets.data(), links.rowOffsets.size(), links.columnIndices.data(), links.columnIndices.size()));
+  Backend& backend = device_->backend();
+  HEBB_RETURN_IF_ERROR(backend.write(csr_.rowOffsets, links.rowOffsets.data(), links.rowOffsets.size() * sizeof(int32_t)));
+  HEBB_RETURN_IF_ERROR(backend.write(csr_.columnIndices, links.columnIndices.data(), links.columnIndices.size() * sizeof(int32_t)));
+  return device_->run(Transpose{csr_});
+}
+
 }  // namespace hebb

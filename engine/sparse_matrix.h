@@ -1,10 +1,12 @@
 // The links of a sparse parameter on a device, in both views. Its values and optimizer state are buffers that run parallel to them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "device.h"
+#include "hebb/topology.h"
 
 namespace hebb {
 
@@ -13,6 +15,9 @@ class SparseMatrix {
   /// Allocates for `capacity` links and takes the given ones. Offsets and indices are checked: ascending, in range, without repeats.
   static Status create(const std::shared_ptr<Device>& device, int32_t rows, int32_t cols, int32_t capacity, const int32_t* rowOffsets,
                        size_t offsetCount, const int32_t* columnIndices, size_t indexCount, std::shared_ptr<SparseMatrix>* out);
+
+  /// Replaces the links by those of an initial network. On the device's thread.
+  Status fill(const std::function<Status(HostCsr*)>& generate);
 
   const std::shared_ptr<Device>& device() const { return device_; }
   const Csr& csr() const { return csr_; }

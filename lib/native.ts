@@ -14,6 +14,8 @@ export interface NativeBuffer {
 
 export interface NativeMatrix {
   read(): Promise<{ rowOffsets: Int32Array; columnIndices: Int32Array }>
+  brf(links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Promise<void>
+  erdosRenyi(links: number, seed: number, layer: number): Promise<void>
   dispose(): void
 }
 

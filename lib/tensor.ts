@@ -149,7 +149,8 @@ export type LinkPredictor = 'CH2-L3n' | 'CH3-L3n'
  */
 export function predictLinks(links: PlainCsr, predictor: LinkPredictor): { row: Int32Array; col: Int32Array; score: Float32Array } {
   const { rows, cols, rowOffsets, columnIndices } = links
-  return addon.predictLinks(rows, cols, Int32Array.from(rowOffsets), Int32Array.from(columnIndices), predictor)
+  const int32 = (indices: Int32Array) => (indices instanceof Int32Array ? indices : Int32Array.from(indices))
+  return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor)
 }
 
 /**

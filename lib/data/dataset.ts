@@ -33,6 +33,12 @@ export interface Dataset {
   readonly shift: number
 }
 
+/** Throws unless the data set still has its samples: they lie in the user's arrays, whose memory can be transferred to another thread. */
+export function expectSamples({ name, x, targets, samples, features, classes }: Dataset): void {
+  const whole = x.length === samples * features && (!targets || targets.length === samples * classes)
+  expect(whole, () => `Expected ${name} to hold ${samples} samples, got arrays that are shorter now. Was their ArrayBuffer transferred or resized?`)
+}
+
 /** A data set from arrays. They are not copied; do not change them afterwards. */
 export function dataset(options: DatasetOptions): Dataset {
   const { x, y, shape, normalise = { mean: 0, deviation: 1 }, name = 'dataset' } = options

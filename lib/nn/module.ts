@@ -21,6 +21,8 @@ export interface Materials {
   nextLayer(): number
   /** Records the operation that draws the parameter's initial weights. */
   readonly initialise: Program
+  /** What else must be done before the model is used. */
+  waitFor(promise: Promise<void>): void
 }
 
 /** A part of a network. It is a description until a Trainer materialises it on a device. */

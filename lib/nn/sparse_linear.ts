@@ -58,10 +58,16 @@ export class SparseLinear implements Module {
     const layer = materials.nextLayer()
     const restored = materials.restored?.(layer)
     const topology = this.#topology ?? materials.topology
-    const links = restored ?? topology.generate({ rows, cols, links: initial, seed, layer })
+    const start = { rows, cols, links: initial, seed, layer }
+    const later = restored ? undefined : topology.fill
+    const links = restored ?? (later ? { rowOffsets: new Int32Array(rows + 1), columnIndices: new Int32Array(0) } : topology.generate(start))
     const count = links.columnIndices.length
-    expect(restored !== undefined || count === initial, () => `Expected the topology '${topology.name}' to make ${initial} links, got ${count}`)
+    expect(
+      restored !== undefined || later !== undefined || count === initial,
+      () => `Expected the topology '${topology.name}' to make ${initial} links, got ${count}`,
+    )
     this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, Math.max(capacity, count))
+    if (later) materials.waitFor(later(this.#weights.matrix, start))
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
     if (restored) return // the weights are restored, too
     const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })

@@ -18,5 +18,10 @@ export const brf = maker('brf', (options: BrfOptions = {}): Topology => {
   const { r = 0.25, degree = 'fixed' } = options
   number(r, 'r', 0, 1)
   expect(degree === 'fixed' || degree === 'uniform', () => `Expected degree to be 'fixed' or 'uniform', got ${show(degree)}`)
-  return { name: 'brf', generate: ({ rows, cols, links, seed, layer }) => addon.brf(rows, cols, links, r, degree === 'uniform', seed, layer) }
+  const uniform = degree === 'uniform'
+  return {
+    name: 'brf',
+    generate: ({ rows, cols, links, seed, layer }) => addon.brf(rows, cols, links, r, uniform, seed, layer),
+    fill: (matrix, { links, seed, layer }) => matrix.native.brf(links, r, uniform, seed, layer),
+  }
 })

@@ -1,10 +1,22 @@
 import { expect, show } from '../error.js'
 import type { Links } from '../native.js'
+import type { SparseMatrix } from '../tensor.js'
+
+/** A layer whose first links are drawn. */
+export interface LayerStart {
+  readonly rows: number
+  readonly cols: number
+  readonly links: number
+  readonly seed: number
+  readonly layer: number
+}
 
 /** How a sparse layer's first links are drawn. Exactly `links` of them, no duplicates, the same for the same seed and layer. */
 export interface Topology {
   readonly name: string
-  generate(layer: { rows: number; cols: number; links: number; seed: number; layer: number }): Links
+  generate(layer: LayerStart): Links
+  /** @internal Gives the matrix the links of generate(), on the device's thread: the links of a large layer take seconds to draw. */
+  fill?(matrix: SparseMatrix, layer: LayerStart): Promise<void>
 }
 
 export function checkTopology(topology: Topology): Topology {

@@ -1,6 +1,6 @@
 /** A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host. */
 import { Tape, type Value } from '../autograd.js'
-import type { Dataset } from '../data/dataset.js'
+import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
@@ -21,6 +21,7 @@ export class DeviceDataset {
 
   /** Samples are read in a new random order every epoch, which depends on the seed and the epoch alone; without a seed, as they lie. */
   constructor(device: Device, data: Dataset, seed?: number) {
+    expectSamples(data)
     this.dataset = data
     this.x = data.x instanceof Uint8Array ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
     if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)

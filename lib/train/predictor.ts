@@ -1,5 +1,5 @@
 /** What a trained network does: outputs for samples, and how good they are. Holds no gradient and no optimizer state. */
-import type { Dataset } from '../data/dataset.js'
+import { type Dataset, expectSamples } from '../data/dataset.js'
 import { Device, type DeviceOptions, type Memory } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { swi } from '../nn/init.js'
@@ -156,8 +156,14 @@ export class Inference {
 /** Samples [first, first + count) as the network sees them. */
 function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
   const [begin, end] = [first * features, (first + count) * features]
-  if (x instanceof Float32Array) return x.subarray(begin, end)
-  return Float32Array.from(x.x.subarray(begin, end), (v) => v * x.scale + x.shift)
+  if (x instanceof Float32Array) {
+    expect(x.length >= end, () => `Expected x to keep its ${end} numbers, got ${x.length}. Was its ArrayBuffer transferred or resized?`)
+    return x.subarray(begin, end)
+  }
+  expectSamples(x)
+  const seen = new Float32Array(x.x.subarray(begin, end))
+  for (let i = 0; i < seen.length; ++i) seen[i] = (seen[i] as number) * x.scale + x.shift
+  return seen
 }
 
 export interface LoadOptions {
@@ -260,6 +266,7 @@ async function materialise(device: Device, model: Sequential, checkpoint: Checkp
       weights: swi(),
       initialise,
       nextLayer: () => layer++,
+      waitFor: () => {}, // all is in the file
       restored: (at) => checkpoint.links(at),
       links: () => ({ initial: 0, capacity: 0 }),
     })

@@ -328,6 +328,7 @@ export class Trainer {
 
   #materialise(checkpoint?: Checkpoint): Promise<void> {
     const initialise = new Program(this.device)
+    const pending: Promise<void>[] = []
     let layer = 0
     try {
       this.model.materialise({
@@ -337,6 +338,10 @@ export class Trainer {
         weights: this.method.weights,
         initialise,
         nextLayer: () => layer++,
+        waitFor: (promise) => {
+          promise.catch(() => {}) // reported by #ready, if it comes to that
+          pending.push(promise)
+        },
         ...(checkpoint && { restored: (at: number) => checkpoint.links(at) }),
         links: (possible, density, name) => {
           const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
@@ -354,7 +359,8 @@ export class Trainer {
       initialise.dispose()
       throw error
     }
-    return initialise.replay(1).finally(() => initialise.dispose())
+    pending.push(initialise.replay(1).finally(() => initialise.dispose()))
+    return Promise.all(pending).then(() => {})
   }
 
   async #restore(checkpoint: Checkpoint): Promise<void> {

@@ -139,6 +139,8 @@ describe('percolate', () => {
           'no flags': [{ layers: [{ links: first.links }, second] }, 'INVALID_ARGUMENT'],
           'a relation to a layer that is not there': [{ relations: [{ ...relation, second: 2 }] }, 'INVALID_ARGUMENT'],
           'a relation to a negative layer': [{ relations: [{ ...relation, first: -1 }] }, 'INVALID_ARGUMENT'],
+          'a relation of a layer to itself': [{ relations: [{ ...relation, second: relation.first }] }, 'INVALID_ARGUMENT'],
+          'flags of one layer for both': [{ layers: [first, { ...second, keep: first.keep }] }, 'INVALID_ARGUMENT'],
           'an unknown relation': [{ relations: [{ ...relation, kind: 'parallel' }] }, 'INVALID_ARGUMENT'],
           'flags of another device': [{ layers: [{ ...first, keep: other.tensor('uint8', 2) }, second] }, 'INVALID_ARGUMENT'],
           'disposed flags': [{ layers: [{ ...first, keep: gone }, second] }, 'DISPOSED'],

@@ -1,0 +1,168 @@
+/** Hazard: an AbortSignal that is heard late, or that leaves something half done. */
+import { expect } from 'chai'
+import { chts, cosine, Device, erdosRenyi, HebbError, mlp, Trainer, updateSchedule } from '../../lib/index.js'
+import { cpu, numbers, on, randomCsr } from '../support.js'
+import { clusters } from '../synthetic.js'
+import { batchOf, bound, optimizer, pause, stateOf } from './training.js'
+
+/** Milliseconds from abort() to the error. */
+const SOON = 1000
+
+/** Calls `run`, aborts it after a while, and expects ABORTED soon, with the reason. Says whether it was stopped before it was done. */
+async function aborted(after: number, run: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> {
+  const stop = new AbortController()
+  let at = Number.NaN
+  const timer = setTimeout(() => {
+    at = performance.now()
+    stop.abort('enough')
+  }, after)
+  try {
+    await run(stop.signal)
+    return false
+  } catch (error) {
+    if (!(error instanceof HebbError)) throw error
+    expect([error.code, error.cause]).to.deep.equal(['ABORTED', 'enough'])
+    expect(performance.now() - at, 'milliseconds from abort() to the error').to.be.below(bound(SOON))
+    return true
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+describe('abort', () => {
+  it('within a topology update of seconds leaves the network as it was, and training goes on as if nothing had happened', async () => {
+    const size = 1300
+    const batches = [1, 2, 3].map((seed) => batchOf(16, 64, seed))
+    const updates = updateSchedule({ every: 2, until: 1, fraction: cosine(0.3) })
+    const make = () => {
+      const model = mlp({ widths: [64, size, size, 4], density: 0.5, topology: erdosRenyi() })
+      const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts({ updates }), device: 'cpu' })
+      trainer.plan({ epochs: 2, stepsPerEpoch: 2 })
+      return trainer
+    }
+    using disturbed = make()
+    for (const batch of batches.slice(0, 2)) await disturbed.trainOn(batch)
+    const before = await stateOf(disturbed.model)
+    // The update is due before the third step. Each of these ends in another part of it.
+    for (const after of [0, 5, 60, 250, 600]) {
+      expect(await aborted(after, (signal) => disturbed.trainOn(batches[2], { signal })), `stopped after ${after} ms`).to.equal(true)
+      expect(await stateOf(disturbed.model), `the network after ${after} ms`).to.equal(before)
+      expect(disturbed.step).to.equal(2)
+    }
+    await disturbed.trainOn(batches[2])
+    expect(disturbed.step).to.equal(3)
+    const { itop, links } = await disturbed.measures()
+    expect(itop, 'the update was made').to.be.above(0.55)
+    using undisturbed = make()
+    for (const batch of batches) await undisturbed.trainOn(batch)
+    expect(await stateOf(disturbed.model)).to.equal(await stateOf(undisturbed.model))
+    expect(await undisturbed.measures()).to.include({ itop, links })
+  })
+
+  it('within a long training step leaves whole steps', async () => {
+    const batch = batchOf(512, 64)
+    const make = () => new Trainer(mlp({ widths: [64, 1200, 1200, 1200, 4], density: 0.5, topology: erdosRenyi() }), { optimizer: optimizer(), device: 'cpu' })
+    using disturbed = make()
+    let stopped = 0
+    for (const after of [1, 0, 4, 12, 20, 35, 50, 80]) {
+      const { step } = disturbed
+      const early = await aborted(after, (signal) => disturbed.trainOn(batch, { signal }))
+      expect(disturbed.step).to.equal(early ? step : step + 1)
+      stopped += Number(early)
+    }
+    expect(stopped).to.be.above(0)
+    await disturbed.trainOn(batch)
+    using undisturbed = make()
+    while (undisturbed.step < disturbed.step) await undisturbed.trainOn(batch)
+    expect(await stateOf(disturbed.model)).to.equal(await stateOf(undisturbed.model))
+  })
+
+  it('stops evaluate and predict, and both work afterwards', async () => {
+    const data = clusters({ samples: 20_000, features: 64, classes: 4 })
+    const device = { kind: 'cpu', threads: 1 } as const
+    using trainer = new Trainer(mlp({ widths: [64, 1000, 1000, 4], density: 0.5, topology: erdosRenyi() }), { optimizer: optimizer(), device })
+    const few = clusters({ samples: 100, features: 64, classes: 4 })
+    const { loss } = await trainer.evaluate(few)
+    const logits = await trainer.predict(few)
+    expect(await aborted(50, (signal) => trainer.evaluate(data, { signal })), 'evaluate').to.equal(true)
+    expect(await aborted(50, (signal) => trainer.predict(data, { signal })), 'predict').to.equal(true)
+    const gone = AbortSignal.abort('enough')
+    for (const run of [() => trainer.evaluate(few, { signal: gone }), () => trainer.predict(few, { signal: gone })]) {
+      expect(await run().catch((error) => error)).to.include({ code: 'ABORTED', cause: 'enough' })
+    }
+    expect((await trainer.evaluate(few)).loss).to.equal(loss)
+    expect(await trainer.predict(few)).to.deep.equal(logits)
+  })
+
+  it('of a program ends it between samples: what is left is what was not done', async () => {
+    const samples = 4000
+    const batch = 16
+    for (const after of [0, 2, 7, 15]) {
+      await on(cpu(2), async (w) => {
+        const csr = randomCsr(300, 64, 9000, 1)
+        const totals = w.tensor('float64', Float64Array.of(0, 0, 0, -1))
+        const [input, hidden] = [w.batch(64, batch), w.batch(300, batch)]
+        const program = w.program({ batch })
+        const indices = w.tensor(
+          'int32',
+          Int32Array.from({ length: samples }, (_, i) => i),
+        )
+        const targets = w.tensor('int32', batch)
+        program.record('gather', { floats: w.floats(numbers(samples * 64, 2)), samples, indices, count: samples, output: input })
+        program.record('gatherLabels', { labels: w.tensor('int32', samples), samples, indices, count: samples, targets })
+        program.record('spmm', { weights: w.matrix(csr), values: w.floats(numbers(9000, 3)), input, output: hidden })
+        program.record('softmaxCrossEntropy', { logits: hidden, targets, totals })
+        const run = async (interrupt: boolean) => {
+          await program.rewind(samples)
+          await totals.write(Float64Array.of(0, 0, 0, -1))
+          const first = program.stepsDone
+          const all = samples / batch
+          while (program.stepsDone - first < all) {
+            const left = all - (program.stepsDone - first)
+            if (interrupt) await aborted(after, (signal) => program.replay(left, { signal }))
+            else await program.replay(left)
+            interrupt = false
+          }
+          return totals.read()
+        }
+        const [disturbed, undisturbed] = [await run(true), await run(false)]
+        expect(undisturbed[2]).to.equal(samples)
+        expect([...disturbed]).to.deep.equal([...undisturbed])
+      })
+    }
+  })
+
+  it('that comes after the last step stops nothing, then or later', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program()
+      program.record('relu', { input: w.batch(4, 1), output: w.batch(4, 1) })
+      for (let i = 0; i < 20; ++i) {
+        const stop = new AbortController()
+        const done = program.replay(1, { signal: stop.signal })
+        // The replay ends while this thread does not look; its promise is not settled yet.
+        for (const end = performance.now() + 5; performance.now() < end; );
+        stop.abort()
+        await done.catch((error) => expect(error.code).to.equal('ABORTED')) // on a busy machine it had not ended
+        await program.replay(1)
+      }
+    })
+  })
+
+  it('of one program does not stop another of the same device', async () => {
+    using device = new Device({ kind: 'cpu', threads: 1 })
+    await on(device, async (w) => {
+      const [first, second] = [w.program(), w.program()]
+      for (const program of [first, second]) program.record('relu', { input: w.batch(4000, 1), output: w.batch(4000, 1) })
+      for (let i = 0; i < 30; ++i) {
+        const stop = new AbortController()
+        const one = first.replay(100_000_000, { signal: stop.signal }).catch((error) => error.code)
+        const two = second.replay(20)
+        await pause(i % 4)
+        stop.abort()
+        expect(await one).to.equal('ABORTED')
+        await two
+      }
+      expect(second.stepsDone).to.equal(600)
+    })
+  })
+})
