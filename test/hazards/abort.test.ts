@@ -1,6 +1,6 @@
 /** Hazard: an AbortSignal that is heard late, or that leaves something half done. */
 import { expect } from 'chai'
-import { chts, cosine, Device, erdosRenyi, HebbError, mlp, Trainer, updateSchedule } from '../../lib/index.js'
+import { type Batch, chts, cosine, Device, erdosRenyi, HebbError, mlp, Trainer, updateSchedule } from '../../lib/index.js'
 import { cpu, numbers, on, randomCsr } from '../support.js'
 import { clusters } from '../synthetic.js'
 import { batchOf, bound, optimizer, pause, stateOf } from './training.js'
@@ -30,31 +30,44 @@ async function aborted(after: number, run: (signal: AbortSignal) => Promise<unkn
 }
 
 describe('abort', () => {
-  it('within a topology update of seconds leaves the network as it was, and training goes on as if nothing had happened', async () => {
-    const size = 1300
+  /** A trainer whose next step has a long update before it, after `batches` were trained on. */
+  async function beforeUpdate(size: number, batches: readonly Batch[]): Promise<Trainer> {
+    const model = mlp({ widths: [64, size, size, 4], density: 0.5, topology: erdosRenyi() })
+    const updates = updateSchedule({ every: batches.length, until: 1, fraction: cosine(0.3) })
+    const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts({ updates }), device: 'cpu' })
+    trainer.plan({ epochs: 2, stepsPerEpoch: batches.length })
+    for (const batch of batches) await trainer.trainOn(batch)
+    return trainer
+  }
+
+  it('within a topology update that would take many seconds ends it, and leaves the network as it was', async () => {
+    const batch = batchOf(16, 64)
+    using trainer = await beforeUpdate(2500, [batch])
+    const before = await stateOf(trainer.model)
+    expect(await aborted(400, (signal) => trainer.trainOn(batch, { signal }))).to.equal(true)
+    expect(await stateOf(trainer.model)).to.equal(before)
+    expect(trainer.step).to.equal(1)
+  })
+
+  it('within a topology update changes nothing, and training goes on as if nothing had happened', async () => {
     const batches = [1, 2, 3].map((seed) => batchOf(16, 64, seed))
-    const updates = updateSchedule({ every: 2, until: 1, fraction: cosine(0.3) })
-    const make = () => {
-      const model = mlp({ widths: [64, size, size, 4], density: 0.5, topology: erdosRenyi() })
-      const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts({ updates }), device: 'cpu' })
-      trainer.plan({ epochs: 2, stepsPerEpoch: 2 })
-      return trainer
-    }
-    using disturbed = make()
-    for (const batch of batches.slice(0, 2)) await disturbed.trainOn(batch)
+    using disturbed = await beforeUpdate(1000, batches.slice(0, 2))
     const before = await stateOf(disturbed.model)
-    // The update is due before the third step. Each of these ends in another part of it.
-    for (const after of [0, 5, 60, 250, 600]) {
-      expect(await aborted(after, (signal) => disturbed.trainOn(batches[2], { signal })), `stopped after ${after} ms`).to.equal(true)
+    // Each of these ends in another part of the update, the last ones perhaps after it.
+    let stopped = 0
+    for (const after of [0, 2, 15, 100, 300]) {
+      if (!(await aborted(after, (signal) => disturbed.trainOn(batches[2], { signal })))) break
       expect(await stateOf(disturbed.model), `the network after ${after} ms`).to.equal(before)
       expect(disturbed.step).to.equal(2)
+      ++stopped
     }
-    await disturbed.trainOn(batches[2])
+    expect(stopped).to.be.above(2)
+    if (disturbed.step === 2) await disturbed.trainOn(batches[2])
     expect(disturbed.step).to.equal(3)
     const { itop, links } = await disturbed.measures()
     expect(itop, 'the update was made').to.be.above(0.55)
-    using undisturbed = make()
-    for (const batch of batches) await undisturbed.trainOn(batch)
+    using undisturbed = await beforeUpdate(1000, batches.slice(0, 2))
+    await undisturbed.trainOn(batches[2])
     expect(await stateOf(disturbed.model)).to.equal(await stateOf(undisturbed.model))
     expect(await undisturbed.measures()).to.include({ itop, links })
   })

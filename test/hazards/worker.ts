@@ -25,7 +25,7 @@ if (task === 'train') {
   setTimeout(() => say('updating'), 50)
   await trainer.trainOn(batchOf(16, 64))
 } else if (phase === 'drawing') {
-  new Trainer(mlp({ widths: [64, 1500, 1500, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+  new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
   say('drawing')
 } else if (phase === 'pending') {
   // Hundreds of promises of every kind, behind a replay that does not end.

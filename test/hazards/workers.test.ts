@@ -31,11 +31,11 @@ describe('worker threads', () => {
   })
 
   for (const [phase, times] of [
-    ['loading', 6],
-    ['training', 3],
+    ['loading', 5],
+    ['training', 2],
     ['updating', 2],
-    ['drawing', 2],
-    ['pending', 3],
+    ['drawing', 1],
+    ['pending', 2],
   ] as const) {
     it(`that are terminated while ${phase} take nothing with them`, async () => {
       const beside = train({ seed: 5, epochs: 20 })
