@@ -74,20 +74,29 @@ describe('abort', () => {
 
   it('within a long training step leaves whole steps', async () => {
     const batch = batchOf(512, 64)
-    const make = () => new Trainer(mlp({ widths: [64, 1200, 1200, 1200, 4], density: 0.5, topology: erdosRenyi() }), { optimizer: optimizer(), device: 'cpu' })
+    const make = () => new Trainer(mlp({ widths: [64, 900, 900, 900, 4], density: 0.4, topology: erdosRenyi() }), { optimizer: optimizer(), device: 'cpu' })
+    using undisturbed = make()
+    const states: string[] = []
+    let duration = Number.POSITIVE_INFINITY
+    for (let step = 0; step < 12; ++step) {
+      const start = performance.now()
+      await undisturbed.trainOn(batch)
+      duration = Math.min(duration, performance.now() - start)
+      states.push(await stateOf(undisturbed.model))
+    }
     using disturbed = make()
+    await disturbed.trainOn(batch)
     let stopped = 0
-    for (const after of [1, 0, 4, 12, 20, 35, 50, 80]) {
+    for (let tenth = 0; tenth < 10; ++tenth) {
       const { step } = disturbed
-      const early = await aborted(after, (signal) => disturbed.trainOn(batch, { signal }))
+      const early = await aborted((duration * tenth) / 10, (signal) => disturbed.trainOn(batch, { signal }))
       expect(disturbed.step).to.equal(early ? step : step + 1)
+      expect(await stateOf(disturbed.model), `after ${disturbed.step} steps`).to.equal(states[disturbed.step - 1])
       stopped += Number(early)
     }
     expect(stopped).to.be.above(0)
     await disturbed.trainOn(batch)
-    using undisturbed = make()
-    while (undisturbed.step < disturbed.step) await undisturbed.trainOn(batch)
-    expect(await stateOf(disturbed.model)).to.equal(await stateOf(undisturbed.model))
+    expect(await stateOf(disturbed.model)).to.equal(states[disturbed.step - 1])
   })
 
   it('stops evaluate and predict, and both work afterwards', async () => {

@@ -26,7 +26,7 @@ if (task === 'train') {
   await trainer.trainOn(batchOf(16, 64))
 } else if (phase === 'drawing') {
   new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
-  say('drawing')
+  setTimeout(() => say('drawing'), 200) // in the course of seconds
 } else if (phase === 'pending') {
   // Hundreds of promises of every kind, behind a replay that does not end.
   const device = new Device({ kind: 'cpu', threads: 2 })
