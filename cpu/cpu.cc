@@ -51,16 +51,22 @@ Cpu::Cpu(int threads, const Level& level) : team(threads) {
 }
 
 Status Cpu::allocateZeroed(size_t bytes, void** out) {
-  // 64 bytes more than asked for: a vector load at the end of a buffer stays inside it.
-  const size_t padded = (bytes + 127) / 64 * 64;
-  void* memory = padded < bytes ? nullptr : std::aligned_alloc(64, padded);
-  if (!memory) return {Code::outOfMemory, "the system could not give " + std::to_string(bytes) + " bytes of memory"};
-  std::memset(memory, 0, padded);
+  // 64 bytes more than asked for: a vector load at the end of a buffer stays inside it. 64 more for what was allocated, right before the buffer.
+  const size_t padded = bytes + 2 * 64;
+  // The system gives large memory zeroed, page by page when it is touched first, and so not now, on a thread that others may wait for.
+  char* allocated = padded < bytes ? nullptr : static_cast<char*>(std::calloc(1, padded));
+  if (!allocated) return {Code::outOfMemory, "the system could not give " + std::to_string(bytes) + " bytes of memory"};
+  char* memory = allocated + 64 - reinterpret_cast<uintptr_t>(allocated) % 64;  // at least 16 further, the alignment of calloc
+  std::memcpy(memory - sizeof allocated, &allocated, sizeof allocated);
   *out = memory;
   return {};
 }
 
-void Cpu::releaseMemory(void* memory) { std::free(memory); }
+void Cpu::releaseMemory(void* memory) {
+  void* allocated;
+  std::memcpy(&allocated, static_cast<char*>(memory) - sizeof allocated, sizeof allocated);
+  std::free(allocated);
+}
 
 Status Cpu::write(void* device, const void* host, size_t bytes) {
   if (bytes) std::memcpy(device, host, bytes);

@@ -15,6 +15,7 @@ import {
   method,
   mlp,
   type NewLinks,
+  type Progress,
   Relu,
   random,
   relativeImportance,
@@ -244,8 +245,8 @@ describe('Trainer', () => {
       using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.2 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
       const stop = new AbortController()
       const big = clusters({ samples: 20000, features: 48, classes: 4 })
-      setTimeout(() => stop.abort('enough'), 60)
-      const failure = await error(() => all(trainer.fit(big, { epochs: 100, batchSize: 16, signal: stop.signal })))
+      const onProgress = ({ step }: Progress) => step > 0 && stop.abort('enough')
+      const failure = await error(() => all(trainer.fit(big, { epochs: 100, batchSize: 16, signal: stop.signal, onProgress })))
       expect(failure.code).to.equal('ABORTED')
       expect(failure.cause).to.equal('enough')
       expect(trainer.step).to.be.above(0)
