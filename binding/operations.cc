@@ -167,7 +167,8 @@ const std::map<std::string, Maker>& makers() {
       {"gather", [](Args& a) -> Operation {
          Gather op;
          op.output = a.activations("output");
-         const int64_t samples = a.integer("samples", 1), elements = samples * op.output.features;
+         op.samples = a.integer("samples", 1);
+         const int64_t elements = op.samples * op.output.features;
          op.bytes = a.optionalArray<uint8_t>("bytes", elements);
          op.floats = a.optionalArray<float>("floats", elements);
          if (!op.bytes == !op.floats) fail(a.env(), "Expected either bytes or floats");
@@ -180,7 +181,8 @@ const std::map<std::string, Maker>& makers() {
        }},
       {"gatherLabels", [](Args& a) -> Operation {
          const int32_t count = a.integer("count", 1);
-         return GatherLabels{a.array<int32_t>("labels", a.integer("samples", 1)), a.array<int32_t>("indices", count), count, streamOf(a), a.array<int32_t>("targets", a.program().batch())};
+         const int32_t samples = a.integer("samples", 1);
+         return GatherLabels{a.array<int32_t>("labels", samples), samples, a.array<int32_t>("indices", count), count, streamOf(a), a.array<int32_t>("targets", a.program().batch())};
        }},
       {"spmm", [](Args& a) -> Operation {
          Spmm op;

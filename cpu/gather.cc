@@ -27,9 +27,19 @@ HEBB_INLINE Vec bytesToFloats(const uint8_t* bytes) {
   return __builtin_convertvector(__builtin_convertvector(b, IntVec), Vec);
 }
 
+/// Whether the batch's indices are samples: they lie in memory that anyone may write.
+Status checkIndices(const int32_t* indices, const StepState& state, int64_t samples) {
+  for (int64_t i = state.offset; i < state.offset + state.columns; ++i) {
+    if (indices[i] >= 0 && indices[i] < samples) continue;
+    return {Code::invalidArgument, "Expected indices in [0, " + std::to_string(samples) + "), got " + std::to_string(indices[i]) + " at " + std::to_string(i)};
+  }
+  return {};
+}
+
 }  // namespace
 
 Status gather(Backend& backend, const Gather& op) {
+  HEBB_RETURN_IF_ERROR(checkIndices(op.indices, *op.state, op.samples));
   Cpu& cpu = cpuOf(backend);
   const Activations& out = op.output;
   const StepState& state = *op.state;
@@ -73,6 +83,7 @@ Status gather(Backend& backend, const Gather& op) {
 }
 
 Status gatherLabels(Backend&, const GatherLabels& op) {
+  HEBB_RETURN_IF_ERROR(checkIndices(op.indices, *op.state, op.samples));
   for (int32_t c = 0; c < op.state->columns; ++c) op.targets[c] = op.labels[op.indices[op.state->offset + c]];
   return {};
 }

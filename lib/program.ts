@@ -30,6 +30,23 @@ export interface ReplayOptions {
   signal?: AbortSignal | undefined
 }
 
+/** The promise, or ABORTED as soon as the signal says so; what the promise stands for goes on by itself. */
+export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise
+  const stopped = () => new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
+  if (signal.aborted) throw stopped()
+  let abort = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(stopped())
+    signal.addEventListener('abort', abort, { once: true })
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
 export class Program {
   readonly device: Device
   readonly #native: NativeProgram

@@ -27,6 +27,7 @@ struct Stream {
     advance = {.state = state, .table = arrays.zeros<double>(1), .scalars = arrays.zeros<double>(1), .width = 1};
     gather.bytes = arrays.copyOf(bytes);
     gather.scale = 1.f / 255;
+    gather.samples = kSamples;
     gather.indices = arrays.copyOf(order);
     gather.count = kSamples;
     gather.state = state;

@@ -13,7 +13,8 @@ struct Gather {
   const uint8_t* bytes = nullptr;    // [samples][features] device
   const float* floats = nullptr;     // [samples][features] device
   float scale = 1, shift = 0;
-  const int32_t* indices = nullptr;  // [count] device, each a sample
+  int64_t samples = 0;
+  const int32_t* indices = nullptr;  // [count] device, each a sample, in [0, samples)
   int64_t count = 0;                 // the longest stream that may be read
   const StepState* state = nullptr;  // device
   Activations output;                // [features][columns]
@@ -22,7 +23,8 @@ struct Gather {
 /// targets[c] = labels[indices[offset + c]].
 struct GatherLabels {
   const int32_t* labels = nullptr;   // [samples] device
-  const int32_t* indices = nullptr;  // [count] device, each a sample
+  int64_t samples = 0;
+  const int32_t* indices = nullptr;  // [count] device, each a sample, in [0, samples)
   int64_t count = 0;                 // the longest stream that may be read
   const StepState* state = nullptr;  // device
   int32_t* targets = nullptr;        // [batch] device

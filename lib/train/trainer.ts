@@ -7,7 +7,7 @@ import { linksAt, Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
-import { Program } from '../program.js'
+import { Program, unlessAborted } from '../program.js'
 import { type Checkpoint, namedParameters, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { type DeviceDataset, Graph, type Loss, noTotals } from './graph.js'
 import { Measures, type TopologyMeasures } from './measures.js'
@@ -47,7 +47,10 @@ export interface CheckpointOptions {
 export interface ResumeOptions {
   /** Evaluated after every epoch. */
   validation?: Dataset
-  /** Stops within a step or between parts of an update; the loop then throws ABORTED. What was trained stays, and resume() goes on from there. */
+  /**
+   * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then throws ABORTED. What was trained
+   * stays, and resume() goes on from there.
+   */
   signal?: AbortSignal
   /** Called at most every 50 ms while an epoch runs. */
   onProgress?: (progress: Progress) => void
@@ -223,7 +226,7 @@ export class Trainer {
       this.#step = 0
       this.#run = run
       await this.#measures.note()
-    })
+    }, options.signal)
     yield* this.#epochs(run, train, options)
   }
 
@@ -276,19 +279,19 @@ export class Trainer {
       ])
       await this.#steps(graph, 1, options.signal)
       return (await graph.totals()).loss
-    })
+    }, options.signal)
   }
 
   /** Mean loss and accuracy on a data set. */
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
     checkData(this.model, data, this.#loss)
-    return this.#alone(() => this.#inference.evaluate(data, options))
+    return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
   }
 
   /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
     this.#inference.check(x)
-    return this.#alone(() => this.#inference.predict(x, options))
+    return this.#alone(() => this.#inference.predict(x, options), options.signal)
   }
 
   /** Links, active neurons and ITOP rate as they are now. */
@@ -383,10 +386,10 @@ export class Trainer {
   }
 
   /** Runs one call while no other runs. */
-  async #alone<T>(call: () => Promise<T>): Promise<T> {
+  async #alone<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#begin()
     try {
-      await this.#ready
+      await unlessAborted(this.#ready, signal)
       return await call()
     } finally {
       this.#busy = false
@@ -404,7 +407,7 @@ export class Trainer {
 
   /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
   async *#epochs(run: Run, train: Dataset, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
-    while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options))
+    while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options), options.signal)
   }
 
   async #epoch(run: Run, train: Dataset, { validation, signal, onProgress, checkpoint }: ResumeOptions): Promise<Epoch> {

@@ -72,6 +72,16 @@ describe('abort', () => {
     expect(await undisturbed.measures()).to.include({ itop, links })
   })
 
+  it('while the first links are drawn, which takes seconds, ends the call and not the drawing', async () => {
+    using trainer = new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+    const batch = batchOf(16, 64)
+    const data = clusters({ samples: 32, features: 64, classes: 4 })
+    expect(await aborted(50, (signal) => trainer.trainOn(batch, { signal }))).to.equal(true)
+    expect(await aborted(50, (signal) => trainer.evaluate(data, { signal }))).to.equal(true)
+    expect(await aborted(50, (signal) => trainer.predict(data, { signal }))).to.equal(true)
+    expect(await aborted(50, (signal) => trainer.fit(data, { epochs: 1, signal }).next())).to.equal(true)
+  })
+
   it('within a long training step leaves whole steps', async () => {
     const batch = batchOf(512, 64)
     const make = () => new Trainer(mlp({ widths: [64, 900, 900, 900, 4], density: 0.4, topology: erdosRenyi() }), { optimizer: optimizer(), device: 'cpu' })

@@ -145,6 +145,22 @@ describe('operands', () => {
     })
   })
 
+  it('of a copy are of one type, different, and fit', async () => {
+    await on(cpu(), async (w) => {
+      const [long, short] = [w.tensor('float32', numbers(10, 1)), w.tensor('float32', numbers(4, 2))]
+      for (const [what, from] of Object.entries({
+        'the same': short,
+        'a longer one': long,
+        'another type': w.tensor('int32', 4),
+        'an array': new Float32Array(4),
+      })) {
+        await expectRefusal(() => short.copy(from as Tensor), 'INVALID_ARGUMENT', what)
+      }
+      await long.copy(short)
+      expect([...(await long.read())]).to.deep.equal([...numbers(4, 2), ...numbers(10, 1).subarray(4)])
+    })
+  })
+
   it('of percolate relate two layers that share neurons, and not one to itself', async () => {
     await on(cpu(), async (w) => {
       const program = w.program()

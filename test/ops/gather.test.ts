@@ -155,6 +155,12 @@ describe('gather', () => {
       await program.rewind(10)
       await program.replay(1)
       expect([...(await output.read())]).to.deep.equal(new Array(48).fill(5))
+      for (const index of [10, -1, 2 ** 31 - 1, -(2 ** 31)]) {
+        await indices.write(Int32Array.of(0, 1, 2, index, 4, 5, 6, 7, 8, 9))
+        await program.rewind(10)
+        const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `index ${index}`)
+        expect(error.message).to.match(new RegExp(`indices in \\[0, 10\\), got ${index} at 3`))
+      }
     })
   })
 
