@@ -1,8 +1,9 @@
-// The data that the benchmarks of operations share: a device, its memory, and sparse layers of the sizes that are reported.
+// The data that the benchmarks of operations share: a device, its memory, sparse layers of the sizes that are reported, and their traffic.
 #pragma once
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <random>
@@ -10,6 +11,8 @@
 #include <vector>
 
 #include "device.h"
+#include "hebb/sddmm.h"
+#include "hebb/spmm.h"
 #include "hebb/topology.h"
 #include "sparse_matrix.h"
 #include "timing.h"
@@ -47,6 +50,11 @@ class Arrays {
     return data;
   }
 
+  template <class T>
+  T* one(T value) {
+    return copyOf(std::vector<T>{value});
+  }
+
   float* normal(int64_t count, float deviation = 1) {
     std::vector<float> values(static_cast<size_t>(count));
     std::normal_distribution<float> distribution(0, deviation);
@@ -70,22 +78,32 @@ class Arrays {
 struct Size {
   int32_t rows, cols;
 };
-inline constexpr Size kSizes[] = {{1568, 784}, {1568, 1568}, {4096, 4096}};
-inline constexpr double kDensities[] = {0.01, 0.05, 0.1};
-inline constexpr int32_t kBatches[] = {32, 128, 512};
 
-inline std::string shapeName(Size size) { return std::to_string(size.cols) + "x" + std::to_string(size.rows); }
+/// What is reported, and the little of it that shows that everything runs.
+inline std::vector<Size> sizesOf(const Options& options) {
+  if (options.quick) return {{1568, 784}};
+  return {{1568, 784}, {1568, 1568}, {4096, 4096}};
+}
+inline std::vector<double> densitiesOf(const Options& options) {
+  if (options.quick) return {0.01};
+  return {0.01, 0.02, 0.05, 0.1};
+}
+inline std::vector<int32_t> batchesOf(const Options& options) {
+  if (options.quick) return {32, 200};
+  return {32, 128, 512};
+}
 
-inline std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Size size, const HostCsr& links) {
+inline std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Size size, const HostCsr& links, int64_t capacity = 0) {
   std::shared_ptr<SparseMatrix> matrix;
-  must(SparseMatrix::create(device, size.rows, size.cols, static_cast<int32_t>(links.columnIndices.size()), links.rowOffsets.data(), links.rowOffsets.size(),
+  const auto count = static_cast<int64_t>(links.columnIndices.size());
+  must(SparseMatrix::create(device, size.rows, size.cols, static_cast<int32_t>(std::max(count, capacity)), links.rowOffsets.data(), links.rowOffsets.size(),
                             links.columnIndices.data(), links.columnIndices.size(), &matrix));
   return matrix;
 }
 
 /// A layer with links at random places: no neighbouring rows share inputs more than by chance.
 struct Layer {
-  Layer(std::shared_ptr<Device> device, Size size, double density, int32_t batch) : arrays(std::move(device)) {
+  Layer(std::shared_ptr<Device> device, Size size, double density, int32_t batch = 0) : arrays(std::move(device)) {
     HostCsr host;
     links = std::llround(density * size.rows * size.cols);
     must(erdosRenyi(size.rows, size.cols, links, 1, 0, &host));
@@ -99,6 +117,17 @@ struct Layer {
     outputGradient = arrays.activations(size.rows, batch);
   }
 
+  const Csr& csr() const { return matrix->csr(); }
+  double count() const { return static_cast<double>(links); }
+  /// Flags of the links, of which so many are 0, at random.
+  std::vector<uint8_t> flags(double removed) const {
+    std::vector<uint8_t> keep(static_cast<size_t>(links));
+    std::mt19937 random(2);
+    std::bernoulli_distribution stays(1 - removed);
+    for (uint8_t& flag : keep) flag = stays(random);
+    return keep;
+  }
+
   Arrays arrays;
   std::shared_ptr<SparseMatrix> matrix;
   int64_t links = 0;
@@ -106,26 +135,63 @@ struct Layer {
   Activations input, output, inputGradient, outputGradient;
 };
 
+/// Bytes of an activation's valid part.
+inline double bytesOf(const Activations& a) { return 4. * a.features * a.capacity; }
+
+/// One row of a panel of `a` for each of `links` links, `degree` of them a neuron, in every panel.
+inline Fetch rowsOf(const Activations& a, double links, double degree) { return {4 * links * a.capacity, a.features, 4 * a.panel, degree}; }
+
+/// Traffic of the products; spmm.cc and sddmm.cc say what is counted.
+inline Traffic trafficOf(const Spmm& op) {
+  const double links = op.weights.rowOffsets[op.weights.rows];
+  Traffic traffic{.read = 8 * links + 8. * op.weights.rows + bytesOf(op.input), .write = bytesOf(op.output),
+                  .fetch = rowsOf(op.input, links, links / op.weights.rows)};
+  traffic.loads = traffic.fetch.bytes + 8 * links * op.input.panels();
+  return traffic;
+}
+inline Traffic trafficOf(const SpmmTransposed& op) {
+  const double links = op.weights.rowOffsets[op.weights.rows], derivative = op.activation == Activation::none ? 0 : bytesOf(op.input);
+  Traffic traffic{.read = 12 * links + 4. * op.weights.cols + bytesOf(op.outputGradient) + derivative, .write = bytesOf(op.inputGradient),
+                  .fetch = rowsOf(op.outputGradient, links, links / op.weights.cols)};
+  traffic.loads = traffic.fetch.bytes + 12 * links * op.outputGradient.panels() + derivative;
+  return traffic;
+}
+inline Traffic trafficOf(const Sddmm& op) {
+  const double links = op.pattern.rowOffsets[op.pattern.rows], rows = op.pattern.rows, step = op.fusedValues.values ? 1 : 0;
+  Traffic traffic{.read = 4 * links + 4 * rows + bytesOf(op.input) + bytesOf(op.outputGradient), .write = 4 * links + 4 * rows, .update = step * 8 * (links + rows),
+                  .fetch = rowsOf(op.input, links, links / rows)};
+  traffic.loads = 1.25 * traffic.fetch.bytes + (4 + step * 12) * links;  // four links share each load of dY
+  return traffic;
+}
+
 /// A call that runs one operation on the device and keeps alive what it works on.
 template <class Op, class Kept>
 std::function<void()> running(std::shared_ptr<Device> device, Op op, std::shared_ptr<Kept> kept) {
   return [device = std::move(device), operation = Operation(std::move(op)), kept = std::move(kept)] { must(device->run(operation)); };
 }
 
-/// Calls body(name, size, density, batch, threads) for every combination that is reported.
+/// Calls body(shape) for every size and density that is reported, with threads; and with every batch.
 template <class Body>
-void eachShape(const Options& options, const Body& body) {
+void eachLayer(const Options& options, const Body& body) {
   for (int threads : options.threads) {
-    for (const Size size : kSizes) {
-      for (const double density : kDensities) {
-        for (const int32_t batch : kBatches) {
-          char tail[64];
-          std::snprintf(tail, sizeof tail, "/%g%%/batch:%d/threads:%d", 100 * density, batch, threads);
-          body(shapeName(size) + tail, size, density, batch, threads);
-        }
-      }
+    for (const Size size : sizesOf(options)) {
+      for (const double density : densitiesOf(options)) body(Shape{size.rows, size.cols, density, 0, threads});
     }
   }
+}
+template <class Body>
+void eachShape(const Options& options, const Body& body) {
+  eachLayer(options, [&](Shape shape) {
+    for (const int32_t batch : batchesOf(options)) {
+      shape.batch = batch;
+      body(shape);
+    }
+  });
+}
+
+/// The layer of a shape, on the device of its threads.
+inline std::shared_ptr<Layer> layerOf(const Shape& shape) {
+  return std::make_shared<Layer>(deviceOf(shape.threads), Size{shape.rows, shape.cols}, shape.density, shape.batch);
 }
 
 }  // namespace hebb::bench

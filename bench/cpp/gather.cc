@@ -1,5 +1,6 @@
-// Picking a batch out of a data set of bytes: rows at random places, transposed and converted. Traffic: a byte in and a float out a value.
-// The data set is larger than most caches, as MNIST is.
+// Picking a batch out of a data set: rows at random places, transposed and converted; and the batch's labels. The batch moves on at every call, as in
+// training: its rows come from memory and not from a cache that has just seen them. The data sets are as large as MNIST's images, or larger.
+// Roofline: a sample's row fetched from where the data set lies, and every float written once. Labels: an index, a label and a target.
 #include "hebb/gather.h"
 
 #include <algorithm>
@@ -12,54 +13,72 @@ using namespace hebb::bench;
 
 namespace {
 
-constexpr int32_t kSamples = 60000;
-
 struct Stream {
-  Stream(const std::shared_ptr<Device>& device, int32_t features, int32_t batch) : arrays(device) {
-    std::mt19937 random(1);
-    std::vector<uint8_t> bytes(static_cast<size_t>(kSamples) * static_cast<size_t>(features));
-    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random() >> 24);
-    std::vector<int32_t> order(kSamples);
+  Stream(int threads, int32_t samples, int32_t batch) : arrays(deviceOf(threads)), count(samples), state(arrays.zeros<StepState>(1)) {
+    std::vector<int32_t> order(static_cast<size_t>(samples));
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
-    state = arrays.zeros<StepState>(1);
-    *state = StepState{.samples = kSamples, .batch = batch, .columns = batch};
+    indices = arrays.copyOf(order);
+    *state = StepState{.samples = samples, .batch = batch, .columns = batch};
     advance = {.state = state, .table = arrays.zeros<double>(1), .scalars = arrays.zeros<double>(1), .width = 1};
-    gather.bytes = arrays.copyOf(bytes);
-    gather.scale = 1.f / 255;
-    gather.samples = kSamples;
-    gather.indices = arrays.copyOf(order);
-    gather.count = kSamples;
-    gather.state = state;
-    gather.output = arrays.activations(features, batch, &state->columns);
   }
+  std::function<void()> moving(const std::shared_ptr<Stream>& self) { return running(arrays.device(), advance, self); }
+
   Arrays arrays;
+  std::mt19937 random{1};
+  int32_t count;
   StepState* state;
+  int32_t* indices;
   Advance advance;
-  Gather gather;
 };
+
+Work gather(const Shape& shape, bool bytes, int32_t samples) {
+  const auto stream = std::make_shared<Stream>(shape.threads, samples, shape.batch);
+  Gather op;
+  if (bytes) {
+    std::vector<uint8_t> data(static_cast<size_t>(samples) * static_cast<size_t>(shape.rows));
+    for (uint8_t& byte : data) byte = static_cast<uint8_t>(stream->random() >> 24);
+    op.bytes = stream->arrays.copyOf(data);
+  } else {
+    op.floats = stream->arrays.zeros<float>(int64_t{samples} * shape.rows);
+  }
+  op.scale = 1.f / 255;
+  op.samples = samples;
+  op.indices = stream->indices;
+  op.count = samples;
+  op.state = stream->state;
+  op.output = stream->arrays.activations(shape.rows, shape.batch, &stream->state->columns);
+  const double values = static_cast<double>(shape.rows) * shape.batch;
+  const int32_t size = bytes ? 1 : 4;
+  return {.call = running(stream->arrays.device(), op, stream), .item = "value", .items = values, .flop = 2 * values,
+          .traffic = {.read = 4. * shape.batch, .write = 4 * values, .fetch = {size * values, samples, size * shape.rows, 1}}, .before = stream->moving(stream)};
+}
+
+Work gatherLabels(const Shape& shape, int32_t samples) {
+  const auto stream = std::make_shared<Stream>(shape.threads, samples, shape.batch);
+  const GatherLabels op{stream->arrays.zeros<int32_t>(samples), samples, stream->indices, samples, stream->state, stream->arrays.zeros<int32_t>(shape.batch)};
+  return {.call = running(stream->arrays.device(), op, stream), .item = "label", .items = static_cast<double>(shape.batch),
+          .traffic = {.read = 8. * shape.batch, .write = 4. * shape.batch}, .before = stream->moving(stream)};
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
+  const int32_t samples = options.quick ? 2000 : 60000;
   std::vector<Case> cases;
   for (int threads : options.threads) {
-    for (const int32_t features : {784, 1568, 4096}) {
-      for (const int32_t batch : kBatches) {
-        cases.push_back({"gather/" + std::to_string(features) + "/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads), [=] {
-          const auto device = deviceOf(threads);
-          const auto stream = std::make_shared<Stream>(device, features, batch);
-          const double values = static_cast<double>(features) * batch;
-          // The batch moves on at every call, as in training: its rows come from memory and not from a cache that has just seen them.
-          const auto call = [device, stream] {
-            must(device->run(stream->advance));
-            must(device->run(stream->gather));
-          };
-          return Work{call, values, 2 * values, 5 * values};
-        }});
+    for (const int32_t features : options.quick ? std::vector<int32_t>{784} : std::vector<int32_t>{784, 1568, 4096}) {
+      for (const int32_t batch : batchesOf(options)) {
+        const Shape shape{features, 0, 0, batch, threads};
+        cases.push_back({"gather bytes", shape, [=] { return gather(shape, true, samples); }});
+        cases.push_back({"gather floats", shape, [=] { return gather(shape, false, samples / 4); }});
       }
     }
+    for (const int32_t batch : batchesOf(options)) {
+      const Shape shape{0, 0, 0, batch, threads};
+      cases.push_back({"gatherLabels", shape, [=] { return gatherLabels(shape, samples); }});
+    }
   }
-  runAll(cases, options, "value");
+  runAll(cases, options);
 }

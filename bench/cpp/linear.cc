@@ -1,5 +1,5 @@
-// The dense layer: a network's last one, and the shapes of the sparse benchmarks for comparison. Traffic: every weight and every activation once,
-// what a product that blocks perfectly would move.
+// The dense layer: a network's last one, and the shapes of the sparse benchmarks for comparison.
+// Roofline: 2 flop a weight and column; every weight and every activation once, what a product that blocks perfectly would move.
 #include "hebb/linear.h"
 
 #include "fixture.h"
@@ -10,23 +10,23 @@ using namespace hebb::bench;
 namespace {
 
 struct DenseLayer {
-  DenseLayer(const std::shared_ptr<Device>& device, Size size, int32_t batch)
-      : arrays(device), weights(arrays.normal(int64_t{size.rows} * size.cols)), bias(arrays.normal(size.rows)),
-        gradient(arrays.zeros<float>(int64_t{size.rows} * size.cols)), biasGradient(arrays.zeros<float>(size.rows)),
-        input(arrays.activations(size.cols, batch)), output(arrays.activations(size.rows, batch)),
-        inputGradient(arrays.activations(size.cols, batch)), outputGradient(arrays.activations(size.rows, batch)) {}
+  explicit DenseLayer(const Shape& shape)
+      : arrays(deviceOf(shape.threads)), weights(arrays.normal(int64_t{shape.rows} * shape.cols)), bias(arrays.normal(shape.rows)),
+        gradient(arrays.zeros<float>(int64_t{shape.rows} * shape.cols)), biasGradient(arrays.zeros<float>(shape.rows)),
+        input(arrays.activations(shape.cols, shape.batch)), output(arrays.activations(shape.rows, shape.batch)),
+        inputGradient(arrays.activations(shape.cols, shape.batch)), outputGradient(arrays.activations(shape.rows, shape.batch)) {}
   Arrays arrays;
   float *weights, *bias, *gradient, *biasGradient;
   Activations input, output, inputGradient, outputGradient;
 };
 
 template <class Make>
-Case caseOf(const std::string& name, Size size, int32_t batch, int threads, const Make& make) {
-  return {name + "/" + shapeName(size) + "/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads), [=] {
-    const auto device = deviceOf(threads);
-    const auto layer = std::make_shared<DenseLayer>(device, size, batch);
-    const double weights = static_cast<double>(size.rows) * size.cols;
-    return Work{running(device, make(*layer), layer), weights, 2 * weights * batch, 4 * weights + 4.0 * batch * (size.rows + size.cols)};
+Case caseOf(const std::string& operation, const Shape& shape, const Make& make) {
+  return {operation, shape, [=] {
+    const auto layer = std::make_shared<DenseLayer>(shape);
+    const double weights = static_cast<double>(shape.rows) * shape.cols;
+    const auto [op, traffic] = make(*layer, 4 * weights);
+    return Work{.call = running(layer->arrays.device(), op, layer), .item = "weight", .items = weights, .flop = 2 * weights * shape.batch, .traffic = traffic};
   }};
 }
 
@@ -35,21 +35,27 @@ Case caseOf(const std::string& name, Size size, int32_t batch, int threads, cons
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::vector<Case> cases;
+  std::vector<Size> sizes{{10, 1568}, {10, 4096}};
+  for (const Size size : sizesOf(options)) sizes.push_back(size);
   for (int threads : options.threads) {
-    for (const Size size : {Size{10, 1568}, Size{10, 4096}, kSizes[0], kSizes[1], kSizes[2]}) {
-      for (const int32_t batch : kBatches) {
-        cases.push_back(caseOf("forward", size, batch, threads, [](const DenseLayer& l) {
-          return Linear{.weights = l.weights, .bias = l.bias, .input = l.input, .output = l.output};
+    for (const Size size : sizes) {
+      for (const int32_t batch : batchesOf(options)) {
+        const Shape shape{size.rows, size.cols, 0, batch, threads};
+        cases.push_back(caseOf("linear", shape, [](const DenseLayer& l, double weights) {
+          return std::pair(Linear{.weights = l.weights, .bias = l.bias, .input = l.input, .output = l.output},
+                           Traffic{.read = weights + bytesOf(l.input), .write = bytesOf(l.output)});
         }));
-        cases.push_back(caseOf("transposed", size, batch, threads, [](const DenseLayer& l) {
-          return LinearTransposed{
-              .weights = l.weights, .outputGradient = l.outputGradient, .inputGradient = l.inputGradient, .input = l.input, .activation = Activation::relu};
+        cases.push_back(caseOf("linearTransposed", shape, [](const DenseLayer& l, double weights) {
+          return std::pair(LinearTransposed{.weights = l.weights, .outputGradient = l.outputGradient, .inputGradient = l.inputGradient,
+                                            .input = l.input, .activation = Activation::relu},
+                           Traffic{.read = weights + bytesOf(l.outputGradient) + bytesOf(l.input), .write = bytesOf(l.inputGradient)});
         }));
-        cases.push_back(caseOf("gradient", size, batch, threads, [](const DenseLayer& l) {
-          return LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false, false};
+        cases.push_back(caseOf("linearGradient", shape, [](const DenseLayer& l, double weights) {
+          return std::pair(LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false, false},
+                           Traffic{.read = bytesOf(l.input) + bytesOf(l.outputGradient), .write = weights});
         }));
       }
     }
   }
-  runAll(cases, options, "weight");
+  runAll(cases, options);
 }

@@ -1,8 +1,10 @@
-// Choosing new links after 30% were removed at random: scoring, the race, and the best; and the scores alone. An item is a link of the layer.
-// What it costs follows the paths of length three, so shapes with too many are left out.
+// Choosing new links after 30% were removed at random: by the scores of CH2-L3n and CH3-L3n, sampled or the largest, and uniformly. What scoring costs follows
+// the paths of length three, so shapes with too many are left out.
+// Roofline: as link_prediction.cc, on the links kept, but no score is written; instead each missing link that has a score takes a Philox block for the race.
+// Uniformly: a Philox block a new link. In both the flags and the links kept are read and written, and the new ones written.
 #include "hebb/regrow.h"
 
-#include "fixture.h"
+#include "paths.h"
 
 using namespace hebb;
 using namespace hebb::bench;
@@ -10,60 +12,55 @@ using namespace hebb::bench;
 namespace {
 
 constexpr double kRemoved = 0.3;
-/// Multiply-adds above which a shape takes longer than a benchmark should.
-constexpr double kMostPaths = 6e9;
 
-struct Update {
-  Update(const std::shared_ptr<Device>& device, Size size, double density) : layer(device, size, density, 0) {
-    const Csr& links = layer.matrix->csr();
-    Arrays& arrays = layer.arrays;
-    changes = {arrays.zeros<uint8_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};
-    std::mt19937 random(2);
-    std::bernoulli_distribution stays(1 - kRemoved);
-    for (int64_t k = 0; k < layer.links; ++k) changes.keep[k] = stays(random);
-    count = arrays.zeros<double>(1);
-    *count = static_cast<double>(layer.links);
-    number = arrays.zeros<double>(1);
-    *number = 1;
+/// Missing links with a score, where only these links are kept.
+double scored(const Layer& layer, const std::vector<uint8_t>& keep, LinkPredictor predictor) {
+  const Csr& w = layer.csr();
+  HostCsr kept{{0}, {}};
+  for (int32_t r = 0; r < w.rows; ++r) {
+    for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+      if (keep[static_cast<size_t>(k)]) kept.columnIndices.push_back(w.columnIndices[k]);
+    }
+    kept.rowOffsets.push_back(static_cast<int32_t>(kept.columnIndices.size()));
   }
-  Layer layer;
-  LinkChanges changes;
-  double *count, *number;
+  const auto device = layer.arrays.device();
+  const auto matrix = matrixOf(device, {w.rows, w.cols}, kept);
   LinkScores scores;
-};
+  must(device->run(PredictLinks{matrix->csr(), predictor, &scores}));
+  return static_cast<double>(scores.score.size());
+}
+
+Work regrow(const Shape& shape, LinkPredictor predictor, Selection selection) {
+  const auto layer = layerOf(shape);
+  Arrays& arrays = layer->arrays;
+  const auto keep = layer->flags(kRemoved);
+  const auto capacity = layer->csr().capacity;
+  const LinkChanges changes{arrays.copyOf(keep), arrays.zeros<int32_t>(capacity), arrays.zeros<int32_t>(capacity), arrays.zeros<int32_t>(1)};
+  const Regrow op{.links = layer->csr(), .changes = changes, .predictor = predictor, .selection = selection, .count = arrays.one(layer->count()),
+                  .update = arrays.one(1.), .seed = 1};
+  const double links = layer->count(), fresh = kRemoved * links;
+  Traffic traffic{.read = 13 * links, .write = 8 * (links - fresh) + 8 * fresh};
+  double steps = 0;
+  if (predictor == LinkPredictor::none) traffic.draws = fresh;
+  else traffic.draws = scored(*layer, keep, predictor), steps = stepsOf(layer->csr(), keep.data()), traffic.loads = 8 * steps, traffic.scattered = steps;
+  return {.call = running(arrays.device(), op, layer), .items = links, .flop = steps, .traffic = traffic};
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::vector<Case> cases;
-  for (int threads : options.threads) {
-    for (const Size size : kSizes) {
-      for (const double density : kDensities) {
-        char tail[64];
-        std::snprintf(tail, sizeof tail, "/%g%%/threads:%d", 100 * density, threads);
-        const std::string shape = shapeName(size) + tail;
-        const auto add = [&](const std::string& name, LinkPredictor predictor, bool scoresOnly) {
-          cases.push_back({name + "/" + shape, [=] {
-            const auto device = deviceOf(threads);
-            const auto update = std::make_shared<Update>(device, size, density);
-            const Csr& links = update->layer.matrix->csr();
-            Work work;
-            work.items = static_cast<double>(update->layer.links);
-            const Regrow regrow{
-                .links = links, .changes = update->changes, .predictor = predictor, .count = update->count, .update = update->number, .seed = 1};
-            work.call = scoresOnly ? running(device, PredictLinks{links, predictor, &update->scores}, update) : running(device, regrow, update);
-            return work;
-          }});
-        };
-        add("regrow random", LinkPredictor::none, false);
-        const double degree = density * size.cols, other = density * size.rows;
-        if (degree * other * (size.rows * degree + size.cols * other) > kMostPaths) continue;
-        add("regrow CH2-L3n", LinkPredictor::ch2L3n, false);
-        add("regrow CH3-L3n", LinkPredictor::ch3L3n, false);
-        add("scores CH2-L3n", LinkPredictor::ch2L3n, true);
-      }
-    }
-  }
-  runAll(cases, options, "link");
+  eachLayer(options, [&](const Shape& shape) {
+    const auto add = [&](const char* name, LinkPredictor predictor, Selection selection) {
+      cases.push_back({name, shape, [=] { return regrow(shape, predictor, selection); }});
+    };
+    add("regrow none", LinkPredictor::none, Selection::sample);
+    if (tooManyPaths(shape)) return;
+    add("regrow CH2-L3n sample", LinkPredictor::ch2L3n, Selection::sample);
+    add("regrow CH2-L3n largest", LinkPredictor::ch2L3n, Selection::largest);
+    add("regrow CH3-L3n sample", LinkPredictor::ch3L3n, Selection::sample);
+    add("regrow CH3-L3n largest", LinkPredictor::ch3L3n, Selection::largest);
+  });
+  runAll(cases, options);
 }

@@ -1,5 +1,6 @@
-// The weights' gradient on the links: written to an array, and with the optimizer's step fused. Traffic: a row of X a link, dY once, and the
-// link's column with its gradient or with its weight and velocity.
+// The weights' gradient on the links: written to an array, and with the optimizer's step fused (sddmm+sgd).
+// Roofline: 2 flop a link and column, and 6 for the step; a row of X fetched for each link from where a panel of it lies, which is what bounds it; the links'
+// columns, X, dY and the gradient once. The step reads and writes weight and velocity, and its gradient passes through memory, too.
 #include "hebb/sddmm.h"
 
 #include "fixture.h"
@@ -9,24 +10,23 @@ using namespace hebb::bench;
 
 namespace {
 
-Work sddmm(int threads, Size size, double density, int32_t batch, bool fused) {
-  const auto device = deviceOf(threads);
-  const auto layer = std::make_shared<Layer>(device, size, density, batch);
+Work sddmm(const Shape& shape, bool fused) {
+  const auto layer = layerOf(shape);
   Arrays& arrays = layer->arrays;
   Sddmm op;
-  op.pattern = layer->matrix->csr();
+  op.pattern = layer->csr();
   op.outputGradient = layer->outputGradient;
   op.input = layer->input;
   op.gradient = arrays.zeros<float>(layer->links);
-  op.biasGradient = arrays.zeros<float>(size.rows);
+  op.biasGradient = arrays.zeros<float>(shape.rows);
   if (fused) {
     // At rate 0 the same work is done and the weights stay what they are, however often it is repeated.
     const double* rate = arrays.zeros<double>(1);
     op.fusedValues = {layer->values, arrays.zeros<float>(layer->links), rate, kMomentum, kWeightDecay};
-    op.fusedBias = {layer->bias, arrays.zeros<float>(size.rows), rate, kMomentum, kWeightDecay};
+    op.fusedBias = {layer->bias, arrays.zeros<float>(shape.rows), rate, kMomentum, kWeightDecay};
   }
-  const double links = static_cast<double>(layer->links);
-  return {running(device, op, layer), links, 2 * links * batch, links * (4 * batch + (fused ? 20 : 8)) + 4.0 * batch * size.rows};
+  const double links = layer->count();
+  return {.call = running(arrays.device(), op, layer), .items = links, .flop = links * (2. * shape.batch + (fused ? 6 : 0)), .traffic = trafficOf(op)};
 }
 
 }  // namespace
@@ -34,9 +34,9 @@ Work sddmm(int threads, Size size, double density, int32_t batch, bool fused) {
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::vector<Case> cases;
-  eachShape(options, [&](const std::string& shape, Size size, double density, int32_t batch, int threads) {
-    cases.push_back({"sddmm/" + shape, [=] { return sddmm(threads, size, density, batch, false); }});
-    cases.push_back({"sddmm+sgd/" + shape, [=] { return sddmm(threads, size, density, batch, true); }});
+  eachShape(options, [&](const Shape& shape) {
+    cases.push_back({"sddmm", shape, [=] { return sddmm(shape, false); }});
+    cases.push_back({"sddmm+sgd", shape, [=] { return sddmm(shape, true); }});
   });
-  runAll(cases, options, "link");
+  runAll(cases, options);
 }

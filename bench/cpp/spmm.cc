@@ -1,4 +1,6 @@
-// Sparse products, forward and transposed. Traffic: a row of X (or dY) a link, the link itself, and the result once.
+// Sparse products, forward and transposed.
+// Roofline: 2 flop a link and column; a row of X (or dY) fetched for each link from where a panel of it lies, which is what bounds them; the links, X and the
+// result once. `transposed` reads a link through its slot: 12 bytes where forward reads 8.
 #include "hebb/spmm.h"
 
 #include "fixture.h"
@@ -9,23 +11,21 @@ using namespace hebb::bench;
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::vector<Case> cases;
-  eachShape(options, [&](const std::string& shape, Size size, double density, int32_t batch, int threads) {
-    cases.push_back({"forward/" + shape, [=] {
-      const auto device = deviceOf(threads);
-      const auto layer = std::make_shared<Layer>(device, size, density, batch);
-      const double links = static_cast<double>(layer->links);
-      const Spmm op{.weights = layer->matrix->csr(), .values = layer->values, .bias = layer->bias,
+  eachShape(options, [&](const Shape& shape) {
+    cases.push_back({"spmm", shape, [=] {
+      const auto layer = layerOf(shape);
+      const double links = layer->count();
+      const Spmm op{.weights = layer->csr(), .values = layer->values, .bias = layer->bias,
                     .input = layer->input, .output = layer->output, .activation = Activation::relu};
-      return Work{running(device, op, layer), links, 2 * links * batch, links * (4 * batch + 8) + 4.0 * batch * size.rows};
+      return Work{.call = running(layer->arrays.device(), op, layer), .items = links, .flop = 2 * links * shape.batch, .traffic = trafficOf(op)};
     }});
-    cases.push_back({"transposed/" + shape, [=] {
-      const auto device = deviceOf(threads);
-      const auto layer = std::make_shared<Layer>(device, size, density, batch);
-      const double links = static_cast<double>(layer->links);
-      const SpmmTransposed op{.weights = layer->matrix->csr(), .values = layer->values, .outputGradient = layer->outputGradient,
+    cases.push_back({"spmmTransposed", shape, [=] {
+      const auto layer = layerOf(shape);
+      const double links = layer->count();
+      const SpmmTransposed op{.weights = layer->csr(), .values = layer->values, .outputGradient = layer->outputGradient,
                               .inputGradient = layer->inputGradient, .input = layer->input, .activation = Activation::relu};
-      return Work{running(device, op, layer), links, 2 * links * batch, links * (4 * batch + 12) + 8.0 * batch * size.cols};
+      return Work{.call = running(layer->arrays.device(), op, layer), .items = links, .flop = 2 * links * shape.batch, .traffic = trafficOf(op)};
     }});
   });
-  runAll(cases, options, "link");
+  runAll(cases, options);
 }

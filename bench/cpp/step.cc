@@ -1,266 +1,33 @@
-// Where a training step of the paper's MNIST network goes: every operation of the step is timed in its place, so caches hold what they hold in
-// training. Random images, the network as it begins (brf), after some topology updates (--updates=20), or with links at random places (--random).
-//   --threads=1,2 --batch=32 --updates=0 --random --steps=1000
-#include <algorithm>
-#include <chrono>
-#include <cstring>
+// What drives a Program: moving on to the next step, and the order of the samples for an epoch.
+// Roofline: advance moves a few words; permute takes six Philox blocks for each attempt at an index (the Feistel network's range is a power of 4, of which
+// only the samples count) and writes 4 bytes.
+#include "hebb/step.h"
 
 #include "fixture.h"
-#include "program.h"
 
 using namespace hebb;
 using namespace hebb::bench;
 
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-constexpr int32_t kWidths[] = {784, 1568, 1568, 1568}, kClasses = 10, kSamples = 20000;
-constexpr int kLayers = 3;
-constexpr double kDensity = 0.01;
-constexpr int kRounds = 5;
-
-struct Settings {
-  int32_t batch = 32;
-  int updates = 0, steps = 1000;
-  bool random = false;
-};
-
-/// An operation of the step, and what it moves.
-struct Timed {
-  Operation operation;
-  std::string name;
-  double links, bytes;
-  std::vector<double> rounds;  // median microseconds of each round
-};
-
-double medianOf(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
-struct Network {
-  Arrays arrays;
-  std::shared_ptr<SparseMatrix> matrices[kLayers];
-  float *values[kLayers], *velocity[kLayers], *gradient[kLayers], *bias[kLayers], *biasVelocity[kLayers], *biasGradient[kLayers];
-  float *lastWeights, *lastBias, *lastVelocity, *lastBiasVelocity, *lastGradient, *lastBiasGradient;
-  StepState* state;
-  double *rate, *table;
-  std::vector<Operation> recorded;
-
-  Network(const std::shared_ptr<Device>& device, const Settings& settings) : arrays(device) {
-    const int32_t batch = settings.batch;
-    state = arrays.zeros<StepState>(1);
-    *state = StepState{.samples = kSamples, .batch = batch, .columns = batch};
-    rate = arrays.zeros<double>(1);
-    table = arrays.zeros<double>(1);
-    *table = 1e-4;
-    for (int i = 0; i < kLayers; ++i) {
-      const Size size{kWidths[i + 1], kWidths[i]};
-      const int64_t links = std::llround(kDensity * size.rows * size.cols);
-      HostCsr host;
-      if (settings.random) must(erdosRenyi(size.rows, size.cols, links, 1, i, &host));
-      else must(bipartiteReceptiveField(size.rows, size.cols, links, {}, 1, i, &host));
-      matrices[i] = matrixOf(device, size, host);
-      for (float** array : {&values[i], &velocity[i], &gradient[i]}) *array = arrays.zeros<float>(links);
-      for (float** array : {&bias[i], &biasVelocity[i], &biasGradient[i]}) *array = arrays.zeros<float>(size.rows);
-      initialize(i);
-    }
-    update(settings.updates);
-    record(batch);
-  }
-
-  void initialize(int i) {
-    const Csr& links = matrices[i]->csr();
-    must(arrays.device()->run(InitializeNormal{
-        .pattern = links, .values = values[i], .deviation = std::sqrt(2 / (kDensity * links.cols)), .seed = 1, .layer = i}));
-  }
-
-  /// Topology updates as CHTs makes them, with new random weights before each: the hubs that training grows come from the topology's own rule.
-  void update(int count) {
-    const auto device = arrays.device();
-    double *kept = arrays.zeros<double>(1), *target = arrays.zeros<double>(1), *number = arrays.zeros<double>(1), *heat = arrays.zeros<double>(1);
-    *heat = 2;
-    LinkChanges changes[kLayers];
-    float* scores[kLayers];
-    Percolate percolate;
-    for (int i = 0; i < kLayers; ++i) {
-      const Csr& links = matrices[i]->csr();
-      changes[i] = {.keep = arrays.zeros<uint8_t>(links.capacity), .newRows = arrays.zeros<int32_t>(links.capacity),
-                    .newColumns = arrays.zeros<int32_t>(links.capacity), .newCount = arrays.zeros<int32_t>(1)};
-      scores[i] = arrays.zeros<float>(links.capacity);
-      percolate.layers.push_back({links, changes[i].keep});
-      if (i > 0) percolate.relations.push_back({i - 1, i, LayerRelation::Kind::consecutive});
-    }
-    for (*number = 1; *number <= count; ++*number) {
-      for (int i = 0; i < kLayers; ++i) {
-        const Csr& links = matrices[i]->csr();
-        initialize(i);
-        *target = links.capacity;
-        *kept = std::ceil(0.7 * *target);
-        must(device->run(BeginUpdate{links, changes[i]}));
-        must(device->run(Importance{.links = links, .values = values[i], .keep = changes[i].keep, .scores = scores[i]}));
-        must(device->run(KeepLinks{
-            .links = links, .scores = scores[i], .keep = changes[i].keep, .count = kept, .temperature = heat, .update = number, .seed = 1, .layer = i}));
-      }
-      must(device->run(percolate));
-      for (int i = 0; i < kLayers; ++i) {
-        const Csr& links = matrices[i]->csr();
-        *target = links.capacity;
-        must(device->run(Regrow{
-            .links = links, .changes = changes[i], .predictor = LinkPredictor::ch2L3n, .count = target, .update = number, .seed = 1, .layer = i}));
-        must(device->run(Rebuild{links, changes[i], {values[i], velocity[i]}}));
-      }
-    }
-    for (int i = 0; i < kLayers; ++i) initialize(i);
-  }
-
-  SgdRule rule(float* weights, float* velocities) const { return {weights, velocities, rate, kMomentum, kWeightDecay}; }
-
-  /// The operations in the order in which the library's tape records them.
-  void record(int32_t batch) {
-    const int32_t* columns = &state->columns;
-    const auto device = arrays.device();
-    std::mt19937 random(3);
-    std::vector<uint8_t> images(static_cast<size_t>(kSamples) * static_cast<size_t>(kWidths[0]));
-    for (uint8_t& byte : images) byte = static_cast<uint8_t>(random() >> 24);
-    std::vector<int32_t> labels(kSamples);
-    for (int32_t& label : labels) label = static_cast<int32_t>(random() % kClasses);
-    int32_t* order = arrays.zeros<int32_t>(kSamples);
-    must(device->run(Permute{.indices = order, .count = kSamples, .seed = 1}));
-
-    Activations x[kLayers + 1], dx[kLayers + 1];
-    for (int i = 0; i <= kLayers; ++i) {
-      x[i] = arrays.activations(kWidths[i], batch, columns);
-      dx[i] = arrays.activations(kWidths[i], batch, columns);
-    }
-    const Activations logits = arrays.activations(kClasses, batch, columns), dLogits = arrays.activations(kClasses, batch, columns);
-    const int32_t last = kWidths[kLayers];
-    for (float** array : {&lastVelocity, &lastGradient}) *array = arrays.zeros<float>(int64_t{last} * kClasses);
-    for (float** array : {&lastBias, &lastBiasVelocity, &lastBiasGradient}) *array = arrays.zeros<float>(kClasses);
-    lastWeights = arrays.normal(int64_t{last} * kClasses, std::sqrt(2.f / static_cast<float>(last)));
-    int32_t* targets = arrays.zeros<int32_t>((batch + 15) / 16 * 16);
-    auto* totals = arrays.zeros<LossTotals>(1);
-
-    recorded.push_back(Gather{
-        .bytes = arrays.copyOf(images), .scale = 1.f / 128, .shift = -1, .samples = kSamples, .indices = order, .count = kSamples, .state = state, .output = x[0]});
-    recorded.push_back(GatherLabels{.labels = arrays.copyOf(labels), .samples = kSamples, .indices = order, .count = kSamples, .state = state, .targets = targets});
-    for (int i = 0; i < kLayers; ++i) {
-      recorded.push_back(Spmm{.weights = matrices[i]->csr(), .values = values[i], .bias = bias[i],
-                              .input = x[i], .output = x[i + 1], .activation = Activation::relu});
-    }
-    recorded.push_back(Linear{.weights = lastWeights, .bias = lastBias, .input = x[kLayers], .output = logits});
-    recorded.push_back(SoftmaxCrossEntropy{.logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = &state->step});
-    recorded.push_back(LinearTransposed{lastWeights, dLogits, dx[kLayers], x[kLayers], Activation::relu, false});
-    recorded.push_back(LinearGradient{dLogits, x[kLayers], lastGradient, lastBiasGradient, false, false});
-    for (int i = kLayers - 1; i >= 0; --i) {
-      if (i > 0) recorded.push_back(SpmmTransposed{matrices[i]->csr(), values[i], dx[i + 1], dx[i], x[i], Activation::relu, false});
-      recorded.push_back(Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, false, {}, {}});
-    }
-    for (int i = 0; i < kLayers; ++i) {
-      const Csr& links = matrices[i]->csr();
-      recorded.push_back(Sgd{
-          .rule = rule(values[i], velocity[i]), .gradient = gradient[i], .capacity = links.capacity, .count = links.rowOffsets + links.rows});
-      recorded.push_back(Sgd{.rule = rule(bias[i], biasVelocity[i]), .gradient = biasGradient[i], .capacity = links.rows});
-    }
-    recorded.push_back(Sgd{.rule = rule(lastWeights, lastVelocity), .gradient = lastGradient, .capacity = int64_t{last} * kClasses});
-    recorded.push_back(Sgd{.rule = rule(lastBias, lastBiasVelocity), .gradient = lastBiasGradient, .capacity = kClasses});
-  }
-
-  /// The step as the engine runs it, each operation with its name and traffic.
-  std::vector<Timed> bound(int32_t batch) const {
-    std::vector<Operation> operations = fuse(recorded);
-    operations.insert(operations.begin(), Advance{.state = state, .table = table, .scalars = rate, .width = 1});
-    std::vector<Timed> result;
-    for (const Operation& operation : operations) {
-      Timed timed{operation, nameOf(operation), 0, 0, {}};
-      const auto sparse = [&](const Csr& csr, double bytesPerLink, double rowsOnce) {
-        timed.name.append(" ").append(shapeName({csr.rows, csr.cols}));
-        timed.links = csr.rowOffsets[csr.rows];
-        timed.bytes = timed.links * (4 * batch + bytesPerLink) + 4 * batch * rowsOnce;
-      };
-      if (const auto* forward = std::get_if<Spmm>(&operation)) sparse(forward->weights, 8, forward->weights.rows);
-      if (const auto* back = std::get_if<SpmmTransposed>(&operation)) sparse(back->weights, 12, 2.0 * back->weights.cols);
-      if (const auto* weights = std::get_if<Sddmm>(&operation)) {
-        sparse(weights->pattern, weights->fusedValues.values ? 20 : 8, weights->pattern.rows);
-        if (weights->fusedValues.values) timed.name += " + sgd";
-      }
-      if (const auto* optimizer = std::get_if<Sgd>(&operation)) timed.name.append(" of ").append(std::to_string(optimizer->capacity));
-      result.push_back(std::move(timed));
-    }
-    return result;
-  }
-};
-
-void report(int threads, const Settings& settings) {
-  const auto device = deviceOf(threads);
-  Network network(device, settings);
-  std::vector<Timed> step = network.bound(settings.batch);
-  const size_t count = step.size();
-  std::vector<std::vector<double>> samples(count, std::vector<double>(static_cast<size_t>(settings.steps)));
-  std::vector<double> whole;
-  for (int round = -1; round < kRounds; ++round) {
-    auto start = Clock::now();
-    for (int s = 0; s < settings.steps; ++s) {
-      for (const Timed& one : step) must(device->run(one.operation));
-    }
-    const double plain = std::chrono::duration<double, std::micro>(Clock::now() - start).count() / settings.steps;
-    for (size_t s = 0; s < static_cast<size_t>(settings.steps); ++s) {
-      start = Clock::now();
-      for (size_t i = 0; i < count; ++i) {
-        must(device->run(step[i].operation));
-        const auto now = Clock::now();
-        samples[i][s] = std::chrono::duration<double, std::micro>(now - start).count();
-        start = now;
-      }
-    }
-    if (round < 0) continue;  // caches and clock rates settle
-    whole.push_back(plain);
-    for (size_t i = 0; i < count; ++i) step[i].rounds.push_back(medianOf(samples[i]));
-  }
-
-  int32_t active = 0, neurons = 0;
-  for (int i = 0; i < kLayers; ++i) {
-    const Csr& links = network.matrices[i]->csr();
-    for (int32_t c = 0; c < links.cols; ++c, ++neurons) active += links.columnOffsets[c + 1] > links.columnOffsets[c];
-  }
-  std::printf("\n%d thread%s, batch %d, %s, %d updates: %.0f%% of the neurons have an outgoing link\n", threads, threads > 1 ? "s" : "", settings.batch,
-              settings.random ? "random links" : "brf", settings.updates, 100.0 * active / neurons);
-  std::printf("%-32s %9s %9s %9s %7s %9s %8s\n", "operation", "median us", "min us", "max us", "share", "ns/link", "GB/s");
-  double sum = 0;
-  for (const Timed& one : step) sum += medianOf(one.rounds);
-  for (const Timed& one : step) {
-    const double us = medianOf(one.rounds);
-    std::printf("%-32s %9.2f %9.2f %9.2f %6.1f%%", one.name.c_str(), us, *std::min_element(one.rounds.begin(), one.rounds.end()),
-                *std::max_element(one.rounds.begin(), one.rounds.end()), 100 * us / sum);
-    if (one.links > 0) std::printf(" %9.3f %8.1f", us * 1e3 / one.links, one.bytes / us * 1e-3);
-    std::printf("\n");
-  }
-  std::printf("%-32s %9.2f\n", "sum of the operations' medians", sum);
-  std::printf("%-32s %9.2f %9.2f %9.2f\n", "mean step, untimed inside", medianOf(whole), *std::min_element(whole.begin(), whole.end()),
-              *std::max_element(whole.begin(), whole.end()));
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
-  Settings settings;
-  for (size_t i = 1; i < options.rest.size(); ++i) {
-    const char* arg = options.rest[i];
-    if (std::sscanf(arg, "--batch=%d", &settings.batch) == 1 || std::sscanf(arg, "--updates=%d", &settings.updates) == 1 ||
-        std::sscanf(arg, "--steps=%d", &settings.steps) == 1) {
-      continue;
+  std::vector<Case> cases;
+  for (int threads : options.threads) {
+    cases.push_back({"advance", {.threads = threads}, [=] {
+      const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
+      StepState* state = arrays->one(StepState{.samples = 60000, .batch = 32, .columns = 32});
+      const Advance op{.state = state, .table = arrays->zeros<double>(4), .scalars = arrays->zeros<double>(4), .width = 4};
+      return Work{.call = running(arrays->device(), op, arrays), .item = "step", .items = 1, .traffic = {.read = 32, .write = 32, .update = sizeof(StepState)}};
+    }});
+    for (const int32_t samples : options.quick ? std::vector<int32_t>{1000} : std::vector<int32_t>{60000, 1000000}) {
+      cases.push_back({"permute", {.rows = samples, .threads = threads}, [=] {
+        const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
+        const Permute op{.indices = arrays->zeros<int32_t>(samples), .count = samples, .seed = 1};
+        double range = 4;
+        while (range < samples) range *= 4;
+        return Work{.call = running(arrays->device(), op, arrays), .item = "index", .items = static_cast<double>(samples),
+                    .traffic = {.write = 4. * samples, .draws = 6 * range}};
+      }});
     }
-    if (std::strcmp(arg, "--random") != 0) {
-      std::fprintf(stderr, "Expected --threads=, --batch=, --updates=, --steps= or --random, got %s\n", arg);
-      return 2;
-    }
-    settings.random = true;
   }
-  if (settings.batch < 1 || settings.steps < 1 || settings.updates < 0) {
-    std::fprintf(stderr, "Expected a batch and steps of at least 1\n");
-    return 2;
-  }
-  for (int threads : options.threads) report(threads, settings);
+  runAll(cases, options);
 }
