@@ -11,8 +11,6 @@
 #include <vector>
 
 #include "device.h"
-#include "hebb/sddmm.h"
-#include "hebb/spmm.h"
 #include "hebb/topology.h"
 #include "sparse_matrix.h"
 #include "timing.h"
@@ -137,32 +135,6 @@ struct Layer {
 
 /// Bytes of an activation's valid part.
 inline double bytesOf(const Activations& a) { return 4. * a.features * a.capacity; }
-
-/// One row of a panel of `a` for each of `links` links, `degree` of them a neuron, in every panel.
-inline Fetch rowsOf(const Activations& a, double links, double degree) { return {4 * links * a.capacity, a.features, 4 * a.panel, degree}; }
-
-/// Traffic of the products; spmm.cc and sddmm.cc say what is counted.
-inline Traffic trafficOf(const Spmm& op) {
-  const double links = op.weights.rowOffsets[op.weights.rows];
-  Traffic traffic{.read = 8 * links + 8. * op.weights.rows + bytesOf(op.input), .write = bytesOf(op.output),
-                  .fetch = rowsOf(op.input, links, links / op.weights.rows)};
-  traffic.loads = traffic.fetch.bytes + 8 * links * op.input.panels();
-  return traffic;
-}
-inline Traffic trafficOf(const SpmmTransposed& op) {
-  const double links = op.weights.rowOffsets[op.weights.rows], derivative = op.activation == Activation::none ? 0 : bytesOf(op.input);
-  Traffic traffic{.read = 12 * links + 4. * op.weights.cols + bytesOf(op.outputGradient) + derivative, .write = bytesOf(op.inputGradient),
-                  .fetch = rowsOf(op.outputGradient, links, links / op.weights.cols)};
-  traffic.loads = traffic.fetch.bytes + 12 * links * op.outputGradient.panels() + derivative;
-  return traffic;
-}
-inline Traffic trafficOf(const Sddmm& op) {
-  const double links = op.pattern.rowOffsets[op.pattern.rows], rows = op.pattern.rows, step = op.fusedValues.values ? 1 : 0;
-  Traffic traffic{.read = 4 * links + 4 * rows + bytesOf(op.input) + bytesOf(op.outputGradient), .write = 4 * links + 4 * rows, .update = step * 8 * (links + rows),
-                  .fetch = rowsOf(op.input, links, links / rows)};
-  traffic.loads = 1.25 * traffic.fetch.bytes + (4 + step * 12) * links;  // four links share each load of dY
-  return traffic;
-}
 
 /// A call that runs one operation on the device and keeps alive what it works on.
 template <class Op, class Kept>

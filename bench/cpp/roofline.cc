@@ -6,14 +6,13 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <random>
 #include <thread>
 #include <tuple>
-
-#include <unistd.h>
 
 #include "cpu.h"
 #include "roofline_kernels.h"
@@ -117,13 +116,26 @@ double once(const std::string& what, const std::string& unit, double scale, doub
 void setRoofTime(double seconds) { roofTime = seconds; }
 const std::vector<MeasuredRate>& measuredRates() { return measured; }
 
-const char* levelOf(double bytes) {
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
-  const auto holds = [&](int name) { return bytes <= static_cast<double>(sysconf(name)); };
-  if (holds(_SC_LEVEL1_DCACHE_SIZE)) return "L1";
-  if (holds(_SC_LEVEL2_CACHE_SIZE)) return "L2";
-  if (holds(_SC_LEVEL3_CACHE_SIZE)) return "L3";
-#endif
+std::string levelOf(double bytes) {
+  // What the C library says of a virtual machine's caches may be the whole host's; the kernel says what this one sees.
+  static const std::map<int, double> sizes = [] {
+    std::map<int, double> found;
+    for (int i = 0; i < 8; ++i) {
+      const std::string folder = std::string("/sys/devices/system/cpu/cpu0/cache/index").append(std::to_string(i));
+      std::ifstream level(folder + "/level"), type(folder + "/type"), size(folder + "/size");
+      int number;
+      std::string kind, unit;
+      double amount;
+      if (!(level >> number) || !(type >> kind) || !(size >> amount)) break;
+      size >> unit;
+      if (kind != "Instruction") found[number] = amount * (unit == "M" ? 1 << 20 : 1 << 10);
+    }
+    return found;
+  }();
+  if (sizes.empty()) return "a cache or memory";
+  for (const auto& [level, size] : sizes) {
+    if (bytes <= size) return std::string("L").append(std::to_string(level));
+  }
   return "memory";
 }
 
@@ -214,7 +226,7 @@ Roof roofline(double flop, const Traffic& t, int threads) {
   if (t.loaded() > 0) bound(t.loaded() / passRate(Pass::read, 16384. * threads, threads), "loads from L1");
   if (t.fetch.bytes > 0) {
     const Fetch& f = t.fetch;
-    bound(f.bytes / fetchRate(f.features, f.rowBytes, f.degree, threads), std::string("rows from ") + levelOf(static_cast<double>(f.features) * f.rowBytes));
+    bound(f.bytes / fetchRate(f.features, f.rowBytes, f.degree, threads), std::string("rows from ").append(levelOf(static_cast<double>(f.features) * f.rowBytes)));
   }
   const double footprint = t.read + t.write + t.update;
   if (footprint > 0) {
@@ -228,7 +240,7 @@ Roof roofline(double flop, const Traffic& t, int threads) {
     add(t.read - copied, Pass::read);
     add(t.write - copied, Pass::write);
     add(t.update, Pass::update);
-    bound(seconds, std::string("arrays in ") + levelOf(footprint / threads));
+    bound(seconds, std::string("arrays in ").append(levelOf(footprint / threads)));
   }
   return roof;
 }

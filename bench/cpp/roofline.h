@@ -69,7 +69,7 @@ struct MeasuredRate {
 };
 const std::vector<MeasuredRate>& measuredRates();
 
-/// "L1", "L2", "L3" or "memory": the smallest that holds so many bytes for one thread, by what the system says.
-const char* levelOf(double bytes);
+/// "L1", "L2", "L3" or "memory": the first that holds so many bytes, by what the system says of its first processor.
+std::string levelOf(double bytes);
 
 }  // namespace hebb::bench

@@ -288,7 +288,7 @@ class Rows : public benchmark::BenchmarkReporter {
   const std::vector<Case>& cases_;
 };
 
-inline void runAll(const std::vector<Case>& cases, Options options) {
+inline std::vector<Row> runAll(const std::vector<Case>& cases, Options options) {
   int count = static_cast<int>(options.rest.size());
   benchmark::Initialize(&count, options.rest.data());
   if (benchmark::ReportUnrecognizedArguments(count, options.rest.data())) std::exit(2);
@@ -308,6 +308,7 @@ inline void runAll(const std::vector<Case>& cases, Options options) {
   if (benchmark::GetBenchmarkFilter().empty()) benchmark::RunSpecifiedBenchmarks(&rows, options.filter);
   else benchmark::RunSpecifiedBenchmarks(&rows);
   writeJson(options, rows.rows);
+  return std::move(rows.rows);
 }
 
 #else
@@ -323,7 +324,7 @@ inline double secondsOf(const Work& work, long calls) {
   return seconds;
 }
 
-inline void runAll(const std::vector<Case>& cases, Options options) {
+inline std::vector<Row> runAll(const std::vector<Case>& cases, Options options) {
   if (options.rest.size() > 1) {
     std::fprintf(stderr, "Expected --threads=, --filter=, --min-time=, --json= or --quick, got %s\n", options.rest[1]);
     std::exit(2);
@@ -342,6 +343,7 @@ inline void runAll(const std::vector<Case>& cases, Options options) {
     printRow(rows.back());
   }
   writeJson(options, rows);
+  return rows;
 }
 
 #endif

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "fixture.h"
+#include "products.h"
 #include "program.h"
 
 using namespace hebb;
@@ -232,12 +232,13 @@ void report(int threads, const Settings& settings, std::vector<Row>& rows) {
   std::printf("\n%d thread%s, batch %d, %s, %d updates: %.0f%% of the neurons have an outgoing link\n", threads, threads > 1 ? "s" : "", settings.batch,
               settings.random ? "random links" : "brf", settings.updates, 100.0 * active / neurons);
   std::printf("%-32s %9s %9s %9s %7s %9s %8s %11s %9s %s\n", "operation", "median us", "min us", "max us", "of step", "ns/link", "GB/s", "roofline us", "share", "bound");
+  const size_t before = rows.size();
   double sum = 0;
   for (const Timed& one : step) sum += medianOf(one.rounds);
   for (const Timed& one : step) {
     std::vector<double> seconds = one.rounds;
     std::sort(seconds.begin(), seconds.end());
-    const Case named{"training step: " + one.name, one.shape, nullptr};
+    const Case named{"training step " + std::to_string(rows.size() - before + 1) + ": " + one.name, one.shape, nullptr};
     rows.push_back({named.name(), named.operation, one.shape, "link", one.links, one.flop, one.traffic.moved(), seconds, roofline(one.flop, one.traffic, threads)});
     const Row& row = rows.back();
     const double median = row.median();
