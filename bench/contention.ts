@@ -36,7 +36,7 @@ async function burn(): Promise<() => Promise<void>> {
 export async function contention(options: BenchOptions): Promise<Report> {
   const { rounds, threads, quick } = options
   const data = await trainingImages(quick)
-  const quiet = new Quiet()
+  const quiet = new Quiet(options)
   const alone: number[] = []
   const beside: number[] = []
   using trainer = paperTrainer(threads)

@@ -1,19 +1,26 @@
 /**
- * npm run bench -- [names...] [--rounds 5] [--threads 2] [--save] [--quick]
+ * npm run bench -- [names...] [--rounds 5] [--threads 2] [--full] [--save] [--quick]
  *
- * Runs the benchmarks of the given names, or all, one after the other, and prints one table: the median of the rounds, and their least and largest.
- * What is compared is measured in turns in one run. --save writes bench/results/<date>-<processor>.json. --quick only shows that everything runs.
+ * Runs the benchmarks of the given names, one after the other, and prints one table: the median of the rounds, and their least and largest. Without
+ * names: all but the C++ ones, which have to be built; a few minutes. `all` runs those, too, and every shape of all (--full).
+ * What is compared is measured in turns in one run. --save writes bench/results/<date>-<processor>.json, rows of every shape included, and plots.
+ * --quick only shows that everything runs.
  */
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/index.js'
 import { contention } from './contention.js'
+import { cpp } from './cpp.js'
+import { growth } from './growth.js'
 import { huge } from './huge.js'
 import { type Bench, type BenchOptions, describeRun, hebbVersion, processorName, progress, type Report, save, table } from './measure.js'
+import { operations } from './operations.js'
+import { peers } from './peers.js'
 import { responsiveness } from './responsiveness.js'
 import { step } from './step.js'
 import { update } from './update.js'
 
-const benches: Record<string, Bench> = { step, update, huge, contention, responsiveness }
+const benches: Record<string, Bench> = { step, update, contention, responsiveness, operations, peers, growth, huge, cpp }
+const usual = Object.keys(benches).filter((name) => name !== 'cpp' && name !== 'huge')
 
 function fail(message: string): never {
   console.error(message)
@@ -31,18 +38,21 @@ const { values: flags, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
+    full: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
 })
-const names = positionals.length > 0 ? positionals : Object.keys(benches)
-const unknown = names.find((name) => !Object.hasOwn(benches, name))
-if (unknown !== undefined) fail(`Expected names of ${Object.keys(benches).join(', ')}, got '${unknown}'`)
+const all = positionals.includes('all')
+const names = all ? Object.keys(benches) : positionals.length > 0 ? positionals : usual
+const unknown = [...names, ...positionals].find((name) => name !== 'all' && !Object.hasOwn(benches, name))
+if (unknown !== undefined) fail(`Expected names of ${Object.keys(benches).join(', ')} or all, got '${unknown}'`)
 if (flags.save && flags.quick) fail('Expected --save or --quick: the numbers of a quick run are not worth keeping')
 const options: BenchOptions = {
   rounds: flags.quick ? 2 : wholeNumber(flags.rounds, 'rounds'),
   threads: wholeNumber(flags.threads, 'threads'),
   quick: flags.quick,
+  full: (flags.full || all) && !flags.quick,
 }
 
 const reports: Record<string, Report> = {}
@@ -57,6 +67,13 @@ const warning = options.quick ? ', quick: numbers mean nothing' : ''
 console.log(`hebb ${await hebbVersion()}, ${processorName()}, ${simd}, node ${process.version}; ${options.rounds} rounds${warning}`)
 console.log(table(reports))
 if (flags.save) {
-  const command = ['npm run bench --', ...positionals, `--rounds ${options.rounds}`, `--threads ${options.threads}`, '--save'].join(' ')
-  console.log(`saved as ${await save(await describeRun(command, simd, options, reports))}`)
+  const command = [
+    'npm run bench --',
+    ...positionals,
+    `--rounds ${options.rounds}`,
+    `--threads ${options.threads}`,
+    ...(flags.full ? ['--full'] : []),
+    '--save',
+  ].join(' ')
+  console.log(`saved as ${(await save(await describeRun(command, simd, options, reports))).join(', ')}`)
 }

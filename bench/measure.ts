@@ -12,6 +12,8 @@ export interface BenchOptions {
   readonly threads: number
   /** Settings that only show that a benchmark runs; its numbers mean nothing. */
   readonly quick: boolean
+  /** Every shape, for a run that is kept; else the few that a table needs. */
+  readonly full: boolean
 }
 
 /** One thing measured, with every sample of it. */
@@ -19,6 +21,28 @@ export interface Series {
   readonly name: string
   readonly unit: string
   readonly samples: readonly number[]
+}
+
+/** An operation at one shape: what the table is too short for. Fields that a row does not need are not there. See bench/results/README.md. */
+export interface Row {
+  readonly name: string
+  readonly operation: string
+  readonly rows?: number
+  readonly cols?: number
+  readonly density?: number
+  readonly batch?: number
+  readonly threads?: number
+  readonly item: string
+  readonly items: number
+  readonly medianSeconds: number
+  readonly minSeconds: number
+  readonly maxSeconds: number
+  readonly nsPerItem?: number
+  readonly gflops?: number
+  readonly gbps?: number
+  readonly rooflineSeconds?: number
+  readonly rooflineShare?: number
+  readonly bound?: string
 }
 
 /** A number derived from medians. */
@@ -33,10 +57,33 @@ export interface Figure {
 export interface Report {
   readonly series: readonly Series[]
   readonly figures: readonly Figure[]
+  readonly rows?: readonly Row[]
+  /** Files for bench/results: name's ending and content. They are written where a run is saved. */
+  readonly files?: { readonly [ending: string]: string }
+  /** Anything else that a reader of a saved run may need. */
+  readonly details?: object
   /** Sentences a reader of the numbers needs: what was measured, or why something was not. */
   readonly notes: readonly string[]
   /** Versions of libraries other than hebb. */
   readonly versions?: { readonly [library: string]: string }
+}
+
+/** A row from the seconds of one call, as often as they were measured. `flop` and `bytes` are those of a call. */
+export function rowOf(
+  about: Pick<Row, 'name' | 'operation' | 'rows' | 'cols' | 'density' | 'batch' | 'threads' | 'item' | 'items'>,
+  seconds: readonly number[],
+  { flop = 0, bytes = 0 } = {},
+): Row {
+  const middle = median(seconds)
+  return {
+    ...about,
+    medianSeconds: middle,
+    minSeconds: Math.min(...seconds),
+    maxSeconds: Math.max(...seconds),
+    ...(about.items > 0 && { nsPerItem: (1e9 * middle) / about.items }),
+    ...(flop > 0 && { gflops: (1e-9 * flop) / middle }),
+    ...(bytes > 0 && { gbps: (1e-9 * bytes) / middle }),
+  }
 }
 
 export type Bench = (options: BenchOptions) => Promise<Report>
@@ -70,10 +117,17 @@ function idleMs(): number {
 
 /** Waits between measurements, while nothing of ours runs, and notes what others do to the machine meanwhile. */
 export class Quiet {
+  readonly #quick: boolean
   #busy = 0
   #looked = 0
 
+  /** A quick run does not wait. */
+  constructor({ quick }: { readonly quick: boolean }) {
+    this.#quick = quick
+  }
+
   async settle(): Promise<void> {
+    if (this.#quick) return
     await pause(SPIN)
     const [idle, start] = [idleMs(), performance.now()]
     await pause(LOOK)
@@ -128,7 +182,7 @@ export function table(reports: { readonly [bench: string]: Report }): string {
   return [aligned(rows), ...notes].join('\n')
 }
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+export const root = fileURLToPath(new URL('..', import.meta.url))
 
 export async function hebbVersion(): Promise<string> {
   return JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).version
@@ -167,8 +221,8 @@ export async function describeRun(command: string, simd: string, options: BenchO
   }
 }
 
-/** Writes a run to bench/results/<date>-<processor>.json, beside one of the same day and never over it. Returns the path from the root. */
-export async function save(run: Run): Promise<string> {
+/** Writes a run to bench/results/<date>-<processor>.json, beside one of the same day and never over it, and its reports' files with it. Returns the paths from the root. */
+export async function save(run: Run): Promise<string[]> {
   const slug = run.processor
     .toLowerCase()
     .replaceAll(/\((r|tm|c)\)/g, '')
@@ -177,13 +231,35 @@ export async function save(run: Run): Promise<string> {
   await mkdir(join(root, 'bench', 'results'), { recursive: true })
   const medians = Object.values(run.reports).flatMap((report) => report.series)
   const summary = Object.fromEntries(medians.map(({ name, unit, samples }) => [`${name} [${unit}]`, median(samples)]))
+  const files = Object.values(run.reports).flatMap((report) => Object.entries(report.files ?? {}))
+  const reports = Object.fromEntries(Object.entries(run.reports).map(([name, { files: _, ...report }]) => [name, report]))
   for (let n = 1; ; ++n) {
-    const path = join('bench', 'results', `${run.date.slice(0, 10)}-${slug}${n > 1 ? `-${n}` : ''}.json`)
+    const stem = join('bench', 'results', `${run.date.slice(0, 10)}-${slug}${n > 1 ? `-${n}` : ''}`)
     try {
-      await writeFile(join(root, path), `${JSON.stringify({ ...run, medians: summary }, undefined, 2)}\n`, { flag: 'wx' })
-      return path
+      await writeFile(join(root, `${stem}.json`), textOf({ ...run, reports, medians: summary }), { flag: 'wx' })
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue
+      throw error
     }
+    for (const [ending, content] of files) await writeFile(join(root, `${stem}-${ending}`), content)
+    return [`${stem}.json`, ...files.map(([ending]) => `${stem}-${ending}`)]
   }
+}
+
+/** JSON with a row or a rate to a line. */
+function textOf(run: object): string {
+  const lines = new Map<string, string>()
+  const text = JSON.stringify(
+    run,
+    (key, value) => {
+      if ((key !== 'rows' && key !== 'rates') || !Array.isArray(value)) return value
+      return value.map((one) => {
+        const mark = `line ${lines.size} of this run`
+        lines.set(JSON.stringify(mark), JSON.stringify(one))
+        return mark
+      })
+    },
+    2,
+  )
+  return `${text.replaceAll(/"line \d+ of this run"/g, (mark) => lines.get(mark) as string)}\n`
 }

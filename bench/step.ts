@@ -2,14 +2,11 @@
  * A training step and an epoch of the paper's MNIST network at 1% of the links, through the public API; beside it, in turns, the same network in
  * PyTorch with masks.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { mnist } from '../lib/data/index.js'
 import { chts, type Dataset, mlp, sgd, Trainer } from '../lib/index.js'
 import { type BenchOptions, firstOf, median, progress, Quiet, type Report } from './measure.js'
+import { type About, NOT_INSTALLED, PythonProcess, pythonWithTorch, TUNED_BLAS } from './python.js'
 
 export const WIDTHS = [784, 1568, 1568, 1568, 10]
 export const DENSITY = 0.01
@@ -32,68 +29,40 @@ export function paperTrainer(threads: number): Trainer {
   })
 }
 
-const NOT_INSTALLED = 'PyTorch: not installed (apt install python3-torch)'
-/** Matrix libraries that are tuned for the processor. Without one PyTorch runs the reference BLAS, and a ratio to it says little about hebb. */
-const TUNED_BLAS = /openblas|mkl|blis|atlas|accelerate|armpl|nvpl/i
-
-/** A Python that can import torch: HEBB_PYTHON, or the first that is found. */
-function pythonWithTorch(): string | undefined {
-  const candidates = process.env.HEBB_PYTHON ? [process.env.HEBB_PYTHON] : ['python3', '/usr/bin/python3']
-  return candidates.find((python) => spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0)
-}
-
-/** PyTorch in a process of its own, which sleeps between measurements. Its own loops and its matrix library count their threads apart. */
+/** The network in PyTorch. */
 class MaskedPeer {
   readonly name: string
   readonly samples: number[] = []
-  readonly #process: ChildProcess
-  readonly #lines: AsyncIterator<string>
-  #about: { torch: string; blas: string; gflops: number } = { torch: '', blas: '', gflops: Number.NaN }
+  readonly #process: PythonProcess
+  #about: About & { gflops: number } = { torch: '', blas: '', gflops: Number.NaN }
 
   constructor(python: string, threads: number, blasThreads: number) {
     this.name = `PyTorch with masks, threads: ${threads}, in BLAS: ${blasThreads}`
-    const script = fileURLToPath(new URL('peers/masked_mlp.py', import.meta.url))
-    const n = String(blasThreads)
-    const env = { ...process.env, OMP_NUM_THREADS: n, OPENBLAS_NUM_THREADS: n, MKL_NUM_THREADS: n, BLIS_NUM_THREADS: n }
-    const child = spawn(python, [script], { stdio: ['pipe', 'pipe', 'inherit'], env })
-    child.on('error', () => {}) // and where it does not start or ends, its answer is missing
-    child.stdin.on('error', () => {})
-    this.#process = child
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    this.#process = new PythonProcess(python, 'masked_mlp.py', blasThreads)
   }
 
-  get about(): { torch: string; blas: string; gflops: number } {
+  get about(): About & { gflops: number } {
     return this.#about
   }
 
   async prepare(data: Dataset, threads: number): Promise<this> {
     const { samples, scale, shift } = data
-    const setup = { widths: WIDTHS, density: DENSITY, batch: BATCH, learningRate: LEARNING_RATE, samples, scale, shift, threads }
-    this.#process.stdin?.write(`${JSON.stringify(setup)}\n`)
-    this.#process.stdin?.write(data.x as Uint8Array)
-    this.#process.stdin?.write(Uint8Array.from(data.labels as Int32Array))
-    this.#about = await this.#answer()
+    this.#process.send({ widths: WIDTHS, density: DENSITY, batch: BATCH, learningRate: LEARNING_RATE, samples, scale, shift, threads })
+    this.#process.sendBytes(data.x as Uint8Array)
+    this.#process.sendBytes(Uint8Array.from(data.labels as Int32Array))
+    this.#about = await this.#process.answer()
     return this
   }
 
   /** Milliseconds a step, over about so many seconds. */
   async measure(seconds: number, warmup: number): Promise<void> {
-    this.#process.stdin?.write(`${JSON.stringify({ seconds, warmup })}\n`)
-    const taken = await this.#answer<{ seconds: number; steps: number }>()
+    this.#process.send({ seconds, warmup })
+    const taken = await this.#process.answer<{ seconds: number; steps: number }>()
     this.samples.push((1000 * taken.seconds) / taken.steps)
   }
 
-  async stop(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
-    const exited = once(this.#process, 'exit')
-    this.#process.kill()
-    await exited
-  }
-
-  async #answer<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next()
-    if (done) throw new Error('the process ended without an answer')
-    return JSON.parse(value)
+  stop(): Promise<void> {
+    return this.#process.stop()
   }
 }
 
@@ -126,7 +95,7 @@ export async function step(options: BenchOptions): Promise<Report> {
     notes.push(error.message)
     return []
   })
-  const quiet = new Quiet()
+  const quiet = new Quiet(options)
   const stepMs: number[] = []
   const epochSeconds: number[] = []
   const updateMs: number[] = []

@@ -75,7 +75,7 @@ export async function update(options: BenchOptions): Promise<Report> {
     dst: staticSparse({ topology: brf(), weights: swi() }),
     device: { kind: 'cpu', threads },
   })
-  const quiet = new Quiet()
+  const quiet = new Quiet(options)
   const whole: number[] = []
   const scores: number[] = []
   const calls: number[] = []

@@ -146,8 +146,8 @@ struct Network {
     auto* totals = arrays.zeros<LossTotals>(1);
 
     recorded.push_back(Gather{
-        .bytes = arrays.copyOf(images), .scale = 1.f / 128, .shift = -1, .indices = order, .count = kSamples, .state = state, .output = x[0]});
-    recorded.push_back(GatherLabels{.labels = arrays.copyOf(labels), .indices = order, .count = kSamples, .state = state, .targets = targets});
+        .bytes = arrays.copyOf(images), .scale = 1.f / 128, .shift = -1, .samples = kSamples, .indices = order, .count = kSamples, .state = state, .output = x[0]});
+    recorded.push_back(GatherLabels{.labels = arrays.copyOf(labels), .samples = kSamples, .indices = order, .count = kSamples, .state = state, .targets = targets});
     for (int i = 0; i < kLayers; ++i) {
       recorded.push_back(Spmm{.weights = matrices[i]->csr(), .values = values[i], .bias = bias[i],
                               .input = x[i], .output = x[i + 1], .activation = Activation::relu});
