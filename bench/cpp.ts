@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type BenchOptions, progress, Quiet, type Report, type Row, root, type Series } from './measure.js'
+import { fitPower } from './growth.js'
+import { type BenchOptions, type Figure, progress, Quiet, type Report, type Row, root, type Series } from './measure.js'
 
 const BUILD = join(root, 'build-bench')
 
@@ -25,6 +26,20 @@ async function quietly(command: string, args: readonly string[]): Promise<void> 
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => printed.push(data))
   const [code] = await once(child, 'close')
   if (code !== 0) throw new Error(`Expected ${[command, ...args].join(' ')} to succeed, got ${code}:\n${Buffer.concat(printed)}`)
+}
+
+/** How the products' times grow with the links, and how their rooflines do: of the rows of bench_growth. */
+function exponents(rows: readonly Row[]): Figure[] {
+  const curves = new Map<string, Row[]>()
+  for (const row of rows) {
+    if (!row.operation.startsWith('growth: ')) continue
+    const key = `${row.operation}, threads: ${row.threads}`
+    curves.set(key, [...(curves.get(key) ?? []), row])
+  }
+  return [...curves].flatMap(([key, points]) => [
+    { name: `${key}: exponent of time in links`, unit: '', value: fitPower(points.map((p) => [p.items, p.medianSeconds])).exponent },
+    { name: `${key}: exponent of the roofline`, unit: '', value: fitPower(points.map((p) => [p.items, p.rooflineSeconds as number])).exponent },
+  ])
 }
 
 export async function cpp(options: BenchOptions): Promise<Report> {
@@ -61,7 +76,7 @@ export async function cpp(options: BenchOptions): Promise<Report> {
   const { simd, compiler, timer } = (outputs[0] as (typeof outputs)[0])[1]
   return {
     series,
-    figures: [],
+    figures: exponents(rows),
     rows,
     details: { simd, compiler, timer, programs: outputs.map(([program, { date, rates }]) => ({ program, date, rates })) },
     notes: [`${rows.length} rows of ${programs.length} programs, ${compiler}, ${simd}, timed by ${timer}`, ...quiet.notes],

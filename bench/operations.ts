@@ -110,15 +110,16 @@ class Timing {
     operations: readonly [string, object][],
     about: Partial<Row>,
     cost: Cost,
-    options: { name?: string; scalars?: number[] } = {},
+    options: { name?: string; scalars?: number[]; samples?: number } = {},
   ): Promise<void> {
-    const { name = operations[0]?.[0] as string, scalars = [0] } = options
+    const { name = operations[0]?.[0] as string, scalars = [0], samples = 0 } = options
     const batch = about.batch ?? 1
     const program = new Program(w.device, { scalars: scalars.length, batch })
     try {
       for (const [operation, operands] of operations) program.record(operation, operands)
       await program.setScalars(scalars)
-      await program.rewind(0, batch)
+      // Batch after batch of a stream, or always the same columns.
+      await program.rewind(samples, samples > 0 ? 0 : batch)
       await this.time(name, about, cost, (count) => program.replay(count))
     } finally {
       program.dispose()
@@ -175,15 +176,21 @@ async function dense(timing: Timing, w: Workspace, batch: number, quick: boolean
     [['gather', { ...gather, bytes }]],
     about,
     { item: 'value', items: values, flop: 2 * values, bytes: 5 * values },
-    { name: 'gather bytes' },
+    { name: 'gather bytes', samples },
   )
   const some = Math.floor(samples / 4)
   const floats = w.zeros('float32', some * features)
   const fromFloats = { ...gather, floats, samples: some, count: some, indices: w.zeros('int32', some) }
-  await timing.replay(w, [['gather', fromFloats]], about, { item: 'value', items: values, flop: 2 * values, bytes: 8 * values }, { name: 'gather floats' })
+  await timing.replay(
+    w,
+    [['gather', fromFloats]],
+    about,
+    { item: 'value', items: values, flop: 2 * values, bytes: 8 * values },
+    { name: 'gather floats', samples: some },
+  )
   const targets = w.zeros('int32', Math.ceil(batch / 16) * 16)
   const labels = { labels: w.zeros('int32', samples), samples, indices, count: samples, targets }
-  await timing.replay(w, [['gatherLabels', labels]], { batch }, { item: 'label', items: batch, bytes: 12 * batch })
+  await timing.replay(w, [['gatherLabels', labels]], { batch }, { item: 'label', items: batch, bytes: 12 * batch }, { samples })
   const permute = { indices: w.zeros('int32', samples), count: samples, seed: 1, epoch: 0, identity: false }
   await timing.replay(w, [['permute', permute]], { rows: samples }, { item: 'index', items: samples, bytes: 4 * samples })
 
@@ -285,13 +292,17 @@ async function topology(timing: Timing, w: Workspace, shape: Shape): Promise<voi
     const operations: [string, object][] = [begin, ['keepLinks', { ...common, scores, keep, count: 1, temperature, purpose: 'remove' }]]
     await timing.replay(w, operations, shape, perLink(), { name, scalars })
   }
-  await timing.replay(
-    w,
-    [['percolate', { layers: [{ links: matrix, keep }], relations: [] }]],
-    shape,
-    { item: 'neuron', items: rows + cols },
-    { name: 'percolate, no relations' },
-  )
+  const nextLinks = linksOf({ rows, cols: rows, density })
+  const next = w.keep(new SparseMatrix(w.device, rows, rows, nextLinks))
+  const nextKeep = w.keep(new Tensor(w.device, 'uint8', new Uint8Array(nextLinks.columnIndices.length).fill(1)))
+  const chain = {
+    layers: [
+      { links: matrix, keep },
+      { links: next, keep: nextKeep },
+    ],
+    relations: [{ first: 0, second: 1, kind: 'consecutive' }],
+  }
+  await timing.replay(w, [['percolate', chain]], shape, { item: 'neuron', items: rows }, { name: 'percolate, two layers' })
   const paths = density * cols * density * rows * (rows * density * cols + cols * density * rows)
   for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n']) {
     if (predictor !== 'none' && paths > MOST_PATHS) continue
