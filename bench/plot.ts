@@ -26,10 +26,11 @@ const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', 
 const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹'
 const power = (n: number) => `10${[...String(n)].map((c) => (c === '-' ? '⁻' : SUPERSCRIPTS[Number(c)])).join('')}`
 
-/** Whole decades that hold all values, a little room at the ends. */
+/** Whole decades that hold all values; one that is over by a hair may stand on the edge. */
 function decades(values: readonly number[]): [number, number] {
   const logs = values.map(Math.log10)
-  return [Math.floor(Math.min(...logs) - 0.05), Math.ceil(Math.max(...logs) + 0.05)]
+  const first = Math.floor(Math.min(...logs) + 0.02)
+  return [first, Math.max(first + 1, Math.ceil(Math.max(...logs) - 0.02))]
 }
 
 export function logLogPlot({ title, subtitle = '', x, y, series }: PlotOptions): string {
