@@ -1,5 +1,6 @@
 // The scores of all missing links, to host memory. What it costs follows the paths of length three, so shapes with too many are left out.
-// Roofline: a scattered addition for each step of the walks, counting and scoring alike; an index and a place loaded for each; and the scores written.
+// Roofline: a scattered addition for each step of the walks, counting and scoring alike, but for coefficients that are added as whole rows: of these the loads
+// count; an index or a coefficient and a place loaded for each; and the scores written.
 #include "hebb/link_prediction.h"
 
 #include "paths.h"
@@ -18,10 +19,10 @@ int main(int argc, char** argv) {
         const auto scores = std::make_shared<LinkScores>();
         const PredictLinks op{layer->csr(), predictor, scores.get()};
         must(layer->arrays.device()->run(op));
-        const double steps = stepsOf(layer->csr(), nullptr);
+        const Steps steps = stepsOf(layer->csr(), nullptr);
         return Work{.call = running(layer->arrays.device(), op, std::make_shared<std::pair<decltype(layer), decltype(scores)>>(layer, scores)),
-                    .items = layer->count(), .flop = steps,
-                    .traffic = {.read = 8 * layer->count(), .write = 12. * static_cast<double>(scores->score.size()), .loads = 8 * steps, .scattered = steps}};
+                    .items = layer->count(), .flop = steps.all(),
+                    .traffic = {.read = 8 * layer->count(), .write = 12. * static_cast<double>(scores->score.size()), .loads = 8 * steps.all(), .scattered = steps.scattered}};
       }});
     }
   });

@@ -12,9 +12,16 @@ inline bool tooManyPaths(const Shape& shape) {
   return degree * other * (shape.rows * degree + shape.cols * other) > kMost;
 }
 
-/// Additions that scoring all rows takes, with the second sum's coefficients kept (cpu/row_scorer.h): links walked to count common neighbours on both sides, and
-/// coefficients added. `keep`: flags of the links, or null.
-inline double stepsOf(const Csr& w, const uint8_t* keep) {
+/// Additions that scoring all rows takes, with the second sum's coefficients kept (cpu/row_scorer.h).
+struct Steps {
+  double scattered = 0;  // links walked to count common neighbours on both sides, and coefficients added one by one
+  double dense = 0;      // coefficients added as whole rows, where an input has too many second neighbours to list them
+
+  double all() const { return scattered + dense; }
+};
+
+/// `keep`: flags of the links, or null.
+inline Steps stepsOf(const Csr& w, const uint8_t* keep) {
   const auto kept = [&](int32_t slot) { return !keep || keep[slot]; };
   std::vector<std::vector<int32_t>> rows(static_cast<size_t>(w.rows)), cols(static_cast<size_t>(w.cols));
   for (int32_t r = 0; r < w.rows; ++r) {
@@ -24,13 +31,13 @@ inline double stepsOf(const Csr& w, const uint8_t* keep) {
       cols[static_cast<size_t>(w.columnIndices[k])].push_back(r);
     }
   }
-  double steps = 0;
+  Steps steps;
   // Calls body(neighbour) once for every other neuron of `from`'s side that shares a neighbour with `from`.
   std::vector<int32_t> seen(static_cast<size_t>(std::max(w.rows, w.cols)), -1);
   const auto eachNeighbour = [&](int32_t from, const auto& out, const auto& back, const auto& body) {
     for (const int32_t middle : out[static_cast<size_t>(from)]) {
       for (const int32_t to : back[static_cast<size_t>(middle)]) {
-        ++steps;
+        ++steps.scattered;
         if (to == from || seen[static_cast<size_t>(to)] == from) continue;
         seen[static_cast<size_t>(to)] = from;
         body(to);
@@ -38,13 +45,16 @@ inline double stepsOf(const Csr& w, const uint8_t* keep) {
     }
   };
   for (int32_t r = 0; r < w.rows; ++r) {
-    eachNeighbour(r, rows, cols, [&](int32_t to) { steps += static_cast<double>(rows[static_cast<size_t>(to)].size()); });
+    eachNeighbour(r, rows, cols, [&](int32_t to) { steps.scattered += static_cast<double>(rows[static_cast<size_t>(to)].size()); });
   }
   std::fill(seen.begin(), seen.end(), -1);
   for (int32_t c = 0; c < w.cols; ++c) {
-    double coefficients = 0;
+    double coefficients = 0, bound = 0;
+    for (const int32_t r : cols[static_cast<size_t>(c)]) bound += static_cast<double>(rows[static_cast<size_t>(r)].size()) - 1;
     eachNeighbour(c, cols, rows, [&](int32_t) { ++coefficients; });
-    steps += coefficients * static_cast<double>(cols[static_cast<size_t>(c)].size());
+    const double uses = static_cast<double>(cols[static_cast<size_t>(c)].size());
+    if (2 * bound > w.cols) steps.dense += uses * w.cols;
+    else steps.scattered += uses * coefficients;
   }
   return steps;
 }

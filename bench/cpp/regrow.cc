@@ -40,10 +40,10 @@ Work regrow(const Shape& shape, LinkPredictor predictor, Selection selection) {
                   .update = arrays.one(1.), .seed = 1};
   const double links = layer->count(), fresh = kRemoved * links;
   Traffic traffic{.read = 13 * links, .write = 8 * (links - fresh) + 8 * fresh};
-  double steps = 0;
+  Steps steps;
   if (predictor == LinkPredictor::none) traffic.draws = fresh;
-  else traffic.draws = scored(*layer, keep, predictor), steps = stepsOf(layer->csr(), keep.data()), traffic.loads = 8 * steps, traffic.scattered = steps;
-  return {.call = running(arrays.device(), op, layer), .items = links, .flop = steps, .traffic = traffic};
+  else traffic.draws = scored(*layer, keep, predictor), steps = stepsOf(layer->csr(), keep.data()), traffic.loads = 8 * steps.all(), traffic.scattered = steps.scattered;
+  return {.call = running(arrays.device(), op, layer), .items = links, .flop = steps.all(), .traffic = traffic};
 }
 
 }  // namespace
