@@ -29,7 +29,7 @@ export async function responsiveness(options: BenchOptions): Promise<Report> {
   const data = await trainingImages(quick)
   const { test } = await mnist()
   const validation = quick ? firstOf(test, 320) : test
-  const quiet = new Quiet()
+  const quiet = new Quiet(options)
   const [half, most, worst, idle]: [number[], number[], number[], number[]] = [[], [], [], []]
   for (let round = 0; round < rounds; ++round) {
     progress(`responsiveness: round ${round + 1} of ${rounds}`)

@@ -118,10 +118,10 @@ export class Inference {
     return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: totals.samples }
   }
 
-  async predict(x: Float32Array | Dataset, { signal }: RunOptions): Promise<Float32Array> {
+  /** `samples`: what check() has counted in x, whose memory may be gone by now. */
+  async predict(x: Float32Array | Dataset, samples: number, { signal }: RunOptions): Promise<Float32Array> {
     const features = this.#model.inFeatures as number
     const classes = this.#model.outFeatures as number
-    const samples = x instanceof Float32Array ? x.length / features : x.samples
     const batch = Math.min(samples, BATCH)
     if (!this.#predicting || this.#predicting.batch < batch) {
       this.#predicting?.dispose()
@@ -139,12 +139,13 @@ export class Inference {
     return out
   }
 
-  /** Refuses what predict() cannot take. */
-  check(x: Float32Array | Dataset): void {
+  /** Refuses what predict() cannot take; returns the number of samples. */
+  check(x: Float32Array | Dataset): number {
     const features = this.#model.inFeatures as number
     const samples = x instanceof Float32Array ? x.length / features : x?.samples
     expect(samples > 0 && Number.isInteger(samples), () => `Expected x to hold samples of ${features} features, got ${show(x)}`)
     if (!(x instanceof Float32Array)) checkData(this.#model, x, this.#loss)
+    return samples
   }
 
   dispose(): void {
@@ -199,8 +200,8 @@ export class Predictor {
 
   /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. Calls may overlap; they wait for each other. */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
-    this.#inference.check(x)
-    return this.#inTurn(() => this.#inference.predict(x, options))
+    const samples = this.#inference.check(x)
+    return this.#inTurn(() => this.#inference.predict(x, samples, options))
   }
 
   /** Mean loss and accuracy on a data set. */

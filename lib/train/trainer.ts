@@ -290,8 +290,8 @@ export class Trainer {
 
   /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
-    this.#inference.check(x)
-    return this.#alone(() => this.#inference.predict(x, options), options.signal)
+    const samples = this.#inference.check(x)
+    return this.#alone(() => this.#inference.predict(x, samples, options), options.signal)
   }
 
   /** Links, active neurons and ITOP rate as they are now. */

@@ -140,6 +140,8 @@ describe('operands', () => {
       program.record('spmmTransposed', { ...spmmTransposed, input: spmmTransposed.inputGradient })
       program.record('reluGradient', { ...reluGradient, inputGradient: reluGradient.outputGradient })
       program.record('softmaxCrossEntropy', { ...softmaxCrossEntropy, gradient: softmaxCrossEntropy.logits })
+      const { logits } = softmaxCrossEntropy
+      await logits.write(numbers(logits.features * logits.capacity, 3))
       await program.replay(1)
       expect([...(await x.read())]).to.deep.equal([...numbers(16 * batch, 1).map((v) => Math.max(0, v))])
     })
