@@ -220,13 +220,15 @@ export class Trainer {
     this.#checkRun(train, options)
     expect(batchSize <= train.samples, () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`)
     const run: Run = { epochs, batchSize, samples: train.samples, epoch: 0, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() }
-    await this.#alone(async () => {
+    this.#begin()
+    try {
       this.plan({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
       this.#scheduler.begin()
       this.#step = 0
       this.#run = run
-      await this.#measures.note()
-    }, options.signal)
+    } finally {
+      this.#busy = false
+    }
     yield* this.#epochs(run, train, options)
   }
 
@@ -419,6 +421,7 @@ export class Trainer {
     const { program } = graph
     const epoch = run.epoch + 1
     const scalars = this.#optimizer.scalars({ epoch: run.epoch, epochs })
+    if (this.#step === 0) await this.#measures.note()
     await data.shuffle(run.epoch)
     await Promise.all([
       program.setStep(this.#step),
