@@ -3,7 +3,8 @@
 // number of threads nor their speed changes the choice.
 //
 // Once there is a floor that a candidate must reach, nearly all are refused by the first word of Philox and one comparison: -log(1 - v) >= v, so a
-// key of log2(score) - log2(E) can only reach it if v <= score 2^-floor. Logarithms and the tie word are for the others.
+// key of log2(score) - log2(E) can only reach it if v <= score 2^-floor. Logarithms and the tie word are for the others. A histogram of ranks raises
+// the floor as candidates are seen.
 #include "hebb/regrow.h"
 
 #include <vector>
@@ -83,12 +84,21 @@ class Best {
       const uint64_t value = rankOf(key[lane], tie[lane]);
       if (value < floor_) continue;
       at_[size_++] = {value, static_cast<int32_t>(rows[lane]), static_cast<int32_t>(columns[lane])};
+      const uint32_t bin = static_cast<uint32_t>(value >> kShift);
+      ++bins_[bin];
+      above_ += bin > bin_;
+      if (above_ >= wanted_) raiseToBin();
       if (size_ == room_) shrink();
     }
     pending_ -= n;
     __builtin_memcpy(rows_, rows_ + W, sizeof rows);
     __builtin_memcpy(columns_, columns_ + W, sizeof columns);
     __builtin_memcpy(scores_, scores_ + W, sizeof scores);
+  }
+  /// The highest bin that as many candidates as are wanted have reached is a floor.
+  void raiseToBin() {
+    while (above_ >= wanted_) above_ -= bins_[++bin_];
+    raise(static_cast<uint64_t>(bin_) << kShift);
   }
   void shrink() {
     if (size_ <= wanted_) return;
@@ -104,6 +114,10 @@ class Best {
   int64_t size_ = 0;
   uint64_t floor_ = 0;
   float key_ = 0, scale_ = std::numeric_limits<float>::infinity();  // of the floor
+  // Candidates seen, by the upper bits of their ranks: an eighth of an octave of the score each.
+  static constexpr int kShift = 52;
+  uint32_t bins_[1 << (64 - kShift)] = {}, bin_ = 0;
+  int64_t above_ = 0;  // in bins above bin_
   int pending_ = 0;
   alignas(64) uint32_t rows_[3 * W], columns_[3 * W], scores_[3 * W];  // not ranked yet; scores as bits
 };
