@@ -10,10 +10,10 @@
 // row's scores, and the columns that were touched are listed, so a row costs its paths and not its columns. The second sum's coefficients are
 // the same for all rows; they are kept when they fit into kCoefficientBytes and else made again. All memory else is O(links + neurons).
 //
-// What it costs, for 1568 x 1568 at 1%, 30% removed after an epoch of CHTs (17,243 links kept): 0.39 M steps of counting common neighbours, 0.74 M adds
-// for the first sum and 0.72 M for the second, 0.13 M candidates with a Philox word each, about 7,400 (1 + ln(130 / 7.4)) = 29,000 keys. One core with AVX-512 needs 4.6 ms for all
-// of regrow, 3.1 ns an add with all else in it. Everything is in the second cache: what limits are the ends of the first sum's short lists, which the
-// processor cannot foresee, and adds that wait for the scores which the list before has stored.
+// What it costs, for the first update of 1568 x 1568 at 1%, 30% removed (17,243 links kept): 0.39 M steps of counting common neighbours, 0.74 M adds
+// for the first sum and 0.72 M for the second, 0.13 M candidates with a Philox word each, about 7,400 (1 + ln(130 / 7.4)) = 29,000 keys. One core
+// with AVX-512 needs 4.6 ms for all of regrow, 3.1 ns an add with all else in it. Everything is in the second cache: what limits are the ends of the
+// first sum's short lists, which the processor cannot foresee, and adds that wait for the scores which the list before has stored.
 #pragma once
 
 #include <algorithm>

@@ -4,8 +4,9 @@
 //   tile(i, j) = sum over k in column j of C(k, i)  +  sum over l in row i of C(l, j)
 //
 // and so are the counts of common neighbours. k = i and l = j, which the definition leaves out, add to links that exist alone, whose scores are
-// cleared; nodes without a common neighbour add zeros, which change no bits: the scores are those of row_scorer.h, bit for bit. What it costs does not depend on how degrees are spread:
-//   links (rows + cols) 3/2 + (rows^2 + cols^2)/2 divisions + rows cols
+// cleared; nodes without a common neighbour add zeros, which change no bits: the scores are those of row_scorer.h, bit for bit. What it costs does
+// not depend on how degrees are spread:
+//   links (rows + cols) 3/2 additions + (rows^2 + cols^2) / 2 divisions + rows cols keys
 // in lanes of a vector. The coefficients of the smaller side are kept, min(rows, cols)^2 floats, which must fit into kCoefficientBytes;
 // those of the other side are made 64 neurons at a time.
 #pragma once
