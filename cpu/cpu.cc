@@ -7,6 +7,8 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace hebb {
@@ -56,6 +58,14 @@ Status Cpu::allocateZeroed(size_t bytes, void** out) {
   // The system gives large memory zeroed, page by page when it is touched first, and so not now, on a thread that others may wait for.
   char* allocated = padded < bytes ? nullptr : static_cast<char*>(std::calloc(1, padded));
   if (!allocated) return {Code::outOfMemory, "the system could not give " + std::to_string(bytes) + " bytes of memory"};
+#if defined(__linux__)
+  // Rows at random places of large memory would miss the translation of addresses as often as the caches.
+  constexpr size_t kHuge = size_t{8} << 20;
+  if (padded >= kHuge) {
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)), first = (reinterpret_cast<uintptr_t>(allocated) + page - 1) / page * page;
+    madvise(reinterpret_cast<void*>(first), (reinterpret_cast<uintptr_t>(allocated) + padded - first) / page * page, MADV_HUGEPAGE);
+  }
+#endif
   char* memory = allocated + 64 - reinterpret_cast<uintptr_t>(allocated) % 64;  // at least 16 further, the alignment of calloc
   std::memcpy(memory - sizeof allocated, &allocated, sizeof allocated);
   *out = memory;

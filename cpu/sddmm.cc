@@ -26,7 +26,7 @@ HEBB_INLINE Vec4 dots(const float* dy, const float* x, int64_t panel, const int3
   return sumLanes(part[0], part[1], part[2], part[3]);
 }
 
-template <int NV>
+template <int NV, bool Far>
 void gradientRows(const Sddmm& op, int32_t p, int32_t first, int32_t last, int32_t vectors, bool firstPanel) {
   const Csr& w = op.pattern;
   const float* x = panelData(op.input, p);
@@ -37,7 +37,15 @@ void gradientRows(const Sddmm& op, int32_t p, int32_t first, int32_t last, int32
     const float* d = dy + row * panel;
     const int32_t end = w.rowOffsets[row + 1];
     int32_t k = w.rowOffsets[row];
-    for (; k + 4 <= end; k += 4) emitGradient(op.gradient, k, chunkEnd, dots<NV>(d, x, op.input.panel, w.columnIndices + k, vectors), 4, add);
+    for (; k + 4 <= end; k += 4) {
+      if constexpr (Far) {
+        for (int j = 0; j < 4; ++j) {
+          const float* ahead = x + w.columnIndices[k + kAhead + j] * int64_t{op.input.panel};
+          for (int i = 0; i < vectors * W; i += 16) __builtin_prefetch(ahead + i);
+        }
+      }
+      emitGradient(op.gradient, k, chunkEnd, dots<NV>(d, x, op.input.panel, w.columnIndices + k, vectors), 4, add);
+    }
     if (k < end) {
       int32_t columns[4];
       for (int j = 0; j < 4; ++j) columns[j] = w.columnIndices[k + j < end ? k + j : end - 1];
@@ -69,7 +77,11 @@ Status sddmm(Backend& backend, const Sddmm& op) {
     const int32_t first = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
     for (int32_t p = 0; p < panels; ++p) {
       const int32_t vectors = liveColumns(op.input, p) / W;
-      const auto kernel = vectors == 1 ? gradientRows<1> : vectors == 2 ? gradientRows<2> : vectors == 4 ? gradientRows<4> : vectors == 8 ? gradientRows<8> : gradientRows<0>;
+      const auto choose = [&](auto isFar) {
+        constexpr bool F = decltype(isFar)::value;
+        return vectors == 1 ? gradientRows<1, F> : vectors == 2 ? gradientRows<2, F> : vectors == 4 ? gradientRows<4, F> : vectors == 8 ? gradientRows<8, F> : gradientRows<0, F>;
+      };
+      const auto kernel = isFar(op.input) ? choose(std::true_type{}) : choose(std::false_type{});
       kernel(op, p, first, last, vectors, p == 0);
     }
     const auto step = [&](const SgdRule& rule, const float* gradient, int64_t begin, int64_t end) {

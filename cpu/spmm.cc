@@ -1,6 +1,9 @@
 // Sparse times dense: every link fetches one row of X (its slice of the batch) and adds it, scaled, to accumulators in registers. The batch is the
 // vector axis. Two links are in flight at once, to cover the latency of the multiply-add. Bound by the bandwidth of the cache that holds X.
-// The backward product is the same kernel over the CSC view, its values fetched through csrSlots.
+// The backward product is the same kernel over the CSC view, its values fetched through csrSlots: where these are more than the first cache holds, each
+// costs a cache line of its own, half as much again as a row of X at batch 32.
+// Where X is larger than a core's own caches, rows are asked for a few links ahead: their number in flight is then not bound by how far the processor
+// looks ahead by itself.
 #include "hebb/spmm.h"
 
 #include "cpu.h"
@@ -18,12 +21,18 @@ struct Links {
   float value(int32_t k) const { return slots ? values[slots[k]] : values[k]; }
 };
 
-template <int NV>
+template <int NV, bool Far>
 HEBB_INLINE void accumulate(const float* x, int64_t panel, const Links& links, int32_t begin, int32_t end, Vec (&sum)[NV]) {
   Vec even[NV], odd[NV];
   for (int i = 0; i < NV; ++i) even[i] = odd[i] = Vec{};
   int32_t k = begin;
   for (; k + 1 < end; k += 2) {
+    if constexpr (Far) {
+      for (int j = 0; j < 2; ++j) {
+        prefetchRow<NV>(x + links.indices[k + j + kAhead] * panel);
+        if (links.slots) __builtin_prefetch(links.values + links.slots[k + j + kAhead]);
+      }
+    }
     const float* p = x + links.indices[k] * panel;
     const float* q = x + links.indices[k + 1] * panel;
     const Vec v = splat(links.value(k)), w = splat(links.value(k + 1));
@@ -41,13 +50,13 @@ HEBB_INLINE void accumulate(const float* x, int64_t panel, const Links& links, i
 struct SparseForward {
   const Spmm& op;
   Links links;
-  template <int NV>
+  template <int NV, bool Far>
   void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
     const float* x = panelData(op.input, p) + column;
     float* y = panelData(op.output, p) + column;
     for (int32_t row = first; row < last; ++row) {
       Vec sum[NV];
-      accumulate<NV>(x, op.input.panel, links, op.weights.rowOffsets[row], op.weights.rowOffsets[row + 1], sum);
+      accumulate<NV, Far>(x, op.input.panel, links, op.weights.rowOffsets[row], op.weights.rowOffsets[row + 1], sum);
       const Vec bias = splat(op.bias ? op.bias[row] : 0.f);
       float* out = y + static_cast<int64_t>(row) * op.output.panel;
       for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[i] + bias, op.activation));
@@ -58,27 +67,31 @@ struct SparseForward {
 struct SparseBackward {
   const SpmmTransposed& op;
   Links links;
-  template <int NV>
+  template <int NV, bool Far>
   void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
     const float* dy = panelData(op.outputGradient, p) + column;
     float* dx = panelData(op.inputGradient, p) + column;
     const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
     for (int32_t row = first; row < last; ++row) {
       Vec sum[NV];
-      accumulate<NV>(dy, op.outputGradient.panel, links, op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);
+      accumulate<NV, Far>(dy, op.outputGradient.panel, links, op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);
       storeGradient<NV>(dx, x, row, op.inputGradient.panel, sum, op.activation, op.accumulate);
     }
   }
 };
 
 template <class Kernel>
-void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32_t rows, const Activations& out) {
+void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32_t rows, const Activations& in, const Activations& out) {
+  const bool far = isFar(in);
   const int32_t panels = out.panels();
   const int64_t chunks = chunksFor(cpu, (offsets[rows] + 4 * int64_t{rows}) * (liveColumns(out, 0) / 16), 1500);
   cpu.team.parallel(chunks * panels, [&](int64_t chunk, int) {
     const int32_t p = static_cast<int32_t>(chunk / chunks);
     const int32_t first = firstRow(offsets, rows, chunk % chunks, chunks), last = firstRow(offsets, rows, chunk % chunks + 1, chunks);
-    eachBlock(liveColumns(out, p), [&](auto width, int32_t column) { kernel.template rows<decltype(width)::value>(p, first, last, column); });
+    eachBlock(liveColumns(out, p), [&](auto width, int32_t column) {
+      constexpr int NV = decltype(width)::value;
+      far ? kernel.template rows<NV, true>(p, first, last, column) : kernel.template rows<NV, false>(p, first, last, column);
+    });
   });
 }
 
@@ -86,13 +99,13 @@ void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32
 
 Status spmm(Backend& backend, const Spmm& op) {
   const Csr& w = op.weights;
-  sparseProduct(cpuOf(backend), SparseForward{op, {w.columnIndices, nullptr, op.values}}, w.rowOffsets, w.rows, op.output);
+  sparseProduct(cpuOf(backend), SparseForward{op, {w.columnIndices, nullptr, op.values}}, w.rowOffsets, w.rows, op.input, op.output);
   return {};
 }
 
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
   const Csr& w = op.weights;
-  sparseProduct(cpuOf(backend), SparseBackward{op, {w.rowIndices, w.csrSlots, op.values}}, w.columnOffsets, w.cols, op.inputGradient);
+  sparseProduct(cpuOf(backend), SparseBackward{op, {w.rowIndices, w.csrSlots, op.values}}, w.columnOffsets, w.cols, op.outputGradient, op.inputGradient);
   return {};
 }
 

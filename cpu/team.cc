@@ -39,6 +39,8 @@ constexpr auto kStall = std::chrono::microseconds(500);
 // How long a way of running is tried before it is judged, and how many such times pass before the other one is tried again.
 constexpr auto kWindow = std::chrono::milliseconds(10);
 constexpr int kPatience = 16;
+// One stall may be an interrupt or a short visitor. That many windows in a row with stalls are a neighbour who stays.
+constexpr int kSuspicion = 3;
 
 }  // namespace
 
@@ -79,12 +81,16 @@ void Team::choose(int64_t chunks, Clock::time_point begin, bool stalled) {
   if (end - windowBegin_ < kWindow) return;
   rate_[mode_] = static_cast<double>(windowChunks_) / std::chrono::duration<double>(windowTime_).count();
   ++windows_;
-  const Mode other = mode_ == together ? alone : together;
-  const bool tryOther = windows_ >= kPatience || (windows_ == 1 && rate_[other] == 0);
-  // Without stalls the helpers help: there is nothing to weigh.
-  const bool change = mode_ == together ? windowStalled_ && (tryOther || rate_[alone] > rate_[together]) : tryOther || rate_[together] > rate_[alone];
+  bool change;
+  if (mode_ == alone) {
+    change = windows_ >= kPatience || rate_[together] > rate_[alone];
+  } else {
+    // Without stalls the helpers help: there is nothing to weigh.
+    suspicion_ = windowStalled_ ? suspicion_ + 1 : 0;
+    change = suspicion_ >= kSuspicion && (rate_[alone] == 0 || rate_[alone] > rate_[together] || windows_ >= kPatience);
+  }
   if (change) {
-    mode_ = other;
+    mode_ = mode_ == together ? alone : together;
     windows_ = 0;
   }
   windowBegin_ = end;

@@ -70,6 +70,7 @@ class Team {
   Mode mode_ = together;
   double rate_[2] = {0, 0};  // chunks a second in the last window of each mode
   int windows_ = 0;          // since the mode was last changed
+  int suspicion_ = 0;        // windows together with stalls, in a row; kept while alone, so that one more leads back
   Clock::time_point windowBegin_{};
   Clock::duration windowTime_{};
   int64_t windowChunks_ = 0;
