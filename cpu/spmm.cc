@@ -13,35 +13,42 @@
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
-/// The links of one row of the product: places in X, and weights (through `slots` unless null).
-struct Links {
-  const int32_t* indices;
-  const int32_t* slots;
+/// The weights of the links in CSR order, as they lie, or in CSC order, through their slots.
+struct Direct {
   const float* values;
-  float value(int32_t k) const { return slots ? values[slots[k]] : values[k]; }
+  float operator[](int32_t k) const { return values[k]; }
+  void prefetch(int32_t) const {}
+};
+struct ThroughSlots {
+  const float* values;
+  const int32_t* slots;
+  float operator[](int32_t k) const { return values[slots[k]]; }
+  void prefetch(int32_t k) const { __builtin_prefetch(values + slots[k]); }
 };
 
-template <int NV, bool Far>
-HEBB_INLINE void accumulate(const float* x, int64_t panel, const Links& links, int32_t begin, int32_t end, Vec (&sum)[NV]) {
+/// sum = the rows of X at `indices` times their weights. `panel` is the width of a row of X, NV vectors if Whole.
+template <int NV, bool Whole, bool Far, class Values>
+HEBB_INLINE void accumulate(const float* x, int64_t panel, const int32_t* indices, const Values& values, int32_t begin, int32_t end, Vec (&sum)[NV]) {
+  const int64_t stride = Whole ? NV * W : panel;
   Vec even[NV], odd[NV];
   for (int i = 0; i < NV; ++i) even[i] = odd[i] = Vec{};
   int32_t k = begin;
   for (; k + 1 < end; k += 2) {
     if constexpr (Far) {
       for (int j = 0; j < 2; ++j) {
-        prefetchRow<NV>(x + links.indices[k + j + kAhead] * panel);
-        if (links.slots) __builtin_prefetch(links.values + links.slots[k + j + kAhead]);
+        prefetchRow<NV>(x + indices[k + j + kAhead] * stride);
+        values.prefetch(k + j + kAhead);
       }
     }
-    const float* p = x + links.indices[k] * panel;
-    const float* q = x + links.indices[k + 1] * panel;
-    const Vec v = splat(links.value(k)), w = splat(links.value(k + 1));
+    const float* p = x + indices[k] * stride;
+    const float* q = x + indices[k + 1] * stride;
+    const Vec v = splat(values[k]), w = splat(values[k + 1]);
     for (int i = 0; i < NV; ++i) even[i] = mulAdd(v, load(p + i * W), even[i]);
     for (int i = 0; i < NV; ++i) odd[i] = mulAdd(w, load(q + i * W), odd[i]);
   }
   if (k < end) {
-    const float* p = x + links.indices[k] * panel;
-    const Vec v = splat(links.value(k));
+    const float* p = x + indices[k] * stride;
+    const Vec v = splat(values[k]);
     for (int i = 0; i < NV; ++i) even[i] = mulAdd(v, load(p + i * W), even[i]);
   }
   for (int i = 0; i < NV; ++i) sum[i] = even[i] + odd[i];
@@ -49,14 +56,14 @@ HEBB_INLINE void accumulate(const float* x, int64_t panel, const Links& links, i
 
 struct SparseForward {
   const Spmm& op;
-  Links links;
-  template <int NV, bool Far>
+  template <int NV, bool Whole, bool Far>
   void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
     const float* x = panelData(op.input, p) + column;
     float* y = panelData(op.output, p) + column;
+    const Direct values{op.values};
     for (int32_t row = first; row < last; ++row) {
       Vec sum[NV];
-      accumulate<NV, Far>(x, op.input.panel, links, op.weights.rowOffsets[row], op.weights.rowOffsets[row + 1], sum);
+      accumulate<NV, Whole, Far>(x, op.input.panel, op.weights.columnIndices, values, op.weights.rowOffsets[row], op.weights.rowOffsets[row + 1], sum);
       const Vec bias = splat(op.bias ? op.bias[row] : 0.f);
       float* out = y + static_cast<int64_t>(row) * op.output.panel;
       for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[i] + bias, op.activation));
@@ -66,15 +73,15 @@ struct SparseForward {
 
 struct SparseBackward {
   const SpmmTransposed& op;
-  Links links;
-  template <int NV, bool Far>
+  template <int NV, bool Whole, bool Far>
   void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
     const float* dy = panelData(op.outputGradient, p) + column;
     float* dx = panelData(op.inputGradient, p) + column;
     const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
+    const ThroughSlots values{op.values, op.weights.csrSlots};
     for (int32_t row = first; row < last; ++row) {
       Vec sum[NV];
-      accumulate<NV, Far>(dy, op.outputGradient.panel, links, op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);
+      accumulate<NV, Whole, Far>(dy, op.outputGradient.panel, op.weights.rowIndices, values, op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);
       storeGradient<NV>(dx, x, row, op.inputGradient.panel, sum, op.activation, op.accumulate);
     }
   }
@@ -90,7 +97,9 @@ void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32
     const int32_t first = firstRow(offsets, rows, chunk % chunks, chunks), last = firstRow(offsets, rows, chunk % chunks + 1, chunks);
     eachBlock(liveColumns(out, p), [&](auto width, int32_t column) {
       constexpr int NV = decltype(width)::value;
-      far ? kernel.template rows<NV, true>(p, first, last, column) : kernel.template rows<NV, false>(p, first, last, column);
+      if (far) kernel.template rows<NV, false, true>(p, first, last, column);
+      else if (in.panel == NV * W) kernel.template rows<NV, true, false>(p, first, last, column);
+      else kernel.template rows<NV, false, false>(p, first, last, column);
     });
   });
 }
@@ -99,13 +108,13 @@ void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32
 
 Status spmm(Backend& backend, const Spmm& op) {
   const Csr& w = op.weights;
-  sparseProduct(cpuOf(backend), SparseForward{op, {w.columnIndices, nullptr, op.values}}, w.rowOffsets, w.rows, op.input, op.output);
+  sparseProduct(cpuOf(backend), SparseForward{op}, w.rowOffsets, w.rows, op.input, op.output);
   return {};
 }
 
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
   const Csr& w = op.weights;
-  sparseProduct(cpuOf(backend), SparseBackward{op, {w.rowIndices, w.csrSlots, op.values}}, w.columnOffsets, w.cols, op.outputGradient, op.inputGradient);
+  sparseProduct(cpuOf(backend), SparseBackward{op}, w.columnOffsets, w.cols, op.outputGradient, op.inputGradient);
   return {};
 }
 

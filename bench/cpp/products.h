@@ -21,6 +21,9 @@ inline Traffic trafficOf(const SpmmTransposed& op) {
   const double links = op.weights.rowOffsets[op.weights.rows], derivative = op.activation == Activation::none ? 0 : bytesOf(op.input);
   Traffic traffic{.read = 12 * links + 4. * op.weights.cols + bytesOf(op.outputGradient) + derivative, .write = bytesOf(op.inputGradient),
                   .fetch = rowsOf(op.outputGradient, links, links / op.weights.cols)};
+  // A link's weight lies in CSR order, far from that of the column's next link.
+  constexpr int32_t kLine = 64;
+  traffic.lines = {kLine * links * op.outputGradient.panels(), static_cast<int32_t>(4 * links / kLine) + 1, kLine, links / op.weights.cols};
   traffic.loads = traffic.fetch.bytes + 12 * links * op.outputGradient.panels() + derivative;
   return traffic;
 }

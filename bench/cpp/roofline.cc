@@ -243,9 +243,10 @@ Roof roofline(double flop, const Traffic& t, int threads) {
   if (t.draws > 0) bound(t.draws / drawRate(threads), "random numbers");
   if (t.scattered > 0) bound(t.scattered / scatterRate(threads), "scattered additions");
   if (t.loaded() > 0) bound(t.loaded() / passRate(Pass::read, 16384. * threads, threads), "loads from L1");
+  const auto fetched = [&](const Fetch& f) { return f.bytes > 0 ? f.bytes / fetchRate(f.features, f.rowBytes, f.degree, threads) : 0; };
   if (t.fetch.bytes > 0) {
-    const Fetch& f = t.fetch;
-    bound(f.bytes / fetchRate(f.features, f.rowBytes, f.degree, threads), std::string("rows from ").append(levelOf(static_cast<double>(f.features) * f.rowBytes)));
+    // Both come the same way, one after the other.
+    bound(fetched(t.fetch) + fetched(t.lines), std::string("rows from ").append(levelOf(static_cast<double>(t.fetch.features) * t.fetch.rowBytes)));
   }
   const double footprint = t.read + t.write + t.update;
   if (footprint > 0) {

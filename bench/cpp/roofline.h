@@ -2,7 +2,7 @@
 //
 //   roofline = max( flop / multiply-add rate,  draws / Philox rate,  scattered additions / rate of such additions,
 //                   loads / bandwidth of L1,
-//                   bytes of rows fetched one by one / bandwidth of such fetches from where the rows lie,
+//                   bytes of rows, and of whole cache lines for single values, fetched one by one / bandwidth of such fetches from where they lie,
 //                   bytes of arrays passed over once / bandwidth of such passes where the arrays lie )
 //
 // Every rate is measured once a process, when a case first needs it: with the vectors of the level that the device uses, with the same number of threads,
@@ -29,6 +29,7 @@ struct Fetch {
 struct Traffic {
   double read = 0, write = 0, update = 0;  // arrays passed over once; an update reads a place and writes it
   Fetch fetch = {};
+  Fetch lines = {};  // cache lines fetched one by one for a few bytes of each, beside the rows
   double loads = 0;  // what registers load; 0: read + update + fetched
   double draws = 0;  // Philox blocks, not bytes
   double scattered = 0;  // additions at places that an index tells, not bytes
