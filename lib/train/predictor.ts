@@ -64,6 +64,7 @@ export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
 export class DeviceDatasets {
   readonly #device: Device
   readonly #found = new Map<Dataset, DeviceDataset>()
+  #disposed = false
 
   constructor(device: Device) {
     this.#device = device
@@ -71,6 +72,7 @@ export class DeviceDatasets {
 
   /** With a seed, for training: its samples are read in random orders. */
   of(data: Dataset, seed?: number): DeviceDataset {
+    if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
     let found = this.#found.get(data)
     if (!found) {
       found = new DeviceDataset(this.#device, data, seed)
@@ -80,6 +82,7 @@ export class DeviceDatasets {
   }
 
   dispose(): void {
+    this.#disposed = true
     for (const data of this.#found.values()) data.dispose()
   }
 }

@@ -392,6 +392,7 @@ export class Trainer {
     this.#begin()
     try {
       await unlessAborted(this.#ready, signal)
+      if (this.#disposed) throw disposed()
       return await call()
     } finally {
       this.#busy = false
@@ -471,6 +472,7 @@ export class Trainer {
   }
 
   #trainingGraph(batch: number, features: number, data: DeviceDataset | undefined, loss?: Loss): { data: DeviceDataset | undefined; graph: Graph } {
+    if (this.#disposed) throw disposed()
     if (!this.#training || this.#training.data !== data || this.#training.graph.batch !== batch) {
       this.#training?.graph.dispose()
       const graph = new Graph({
