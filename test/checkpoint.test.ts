@@ -1,5 +1,5 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, lstat, mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import {
@@ -169,6 +169,76 @@ describe('checkpoints', () => {
       trainer.dispose()
     })
 
+    it('whatever else the trainer does meanwhile: evaluating the training set, before and between', async () => {
+      using whole = trainerOf(chts())
+      const expected = await all(whole.fit(train, { epochs: 5, batchSize: 33, validation: train }))
+      using trainer = trainerOf(chts())
+      await trainer.evaluate(train)
+      const seen: Epoch[] = []
+      for await (const epoch of trainer.fit(train, { epochs: 5, batchSize: 33, validation: train })) {
+        seen.push(epoch)
+        await trainer.predict(test)
+        await trainer.evaluate(train)
+        if (epoch.epoch === 2) await trainer.save(file)
+      }
+      expect(reports(seen)).to.deep.equal(reports(expected))
+      using other = await Trainer.load(file, { device: 'cpu' })
+      await other.evaluate(train)
+      expect(reports(await all(other.resume(train, { validation: train })))).to.deep.equal(reports(expected.slice(2)))
+    })
+
+    it('when the evaluation of an epoch was stopped, in the same process and in another', async () => {
+      const large = clusters({ samples: 60_000, features: 48, classes: 4, seed: 9 })
+      using whole = trainerOf(chts())
+      const expected = await all(whole.fit(train, { epochs: 2, batchSize: 200, validation: large }))
+      using trainer = trainerOf(chts())
+      let stopped = false
+      for (let delay = 1; !stopped; delay += 1) {
+        const stop = new AbortController()
+        const run = trainer.fit(train, { epochs: 2, batchSize: 200, validation: large, signal: stop.signal })
+        setTimeout(() => stop.abort(), delay)
+        stopped = await run.next().then(
+          () => expect.fail('an epoch was done before it was stopped: evaluate more'),
+          () => trainer.step === 2,
+        )
+      }
+      await trainer.save(file)
+      using other = await Trainer.load(file, { device: 'cpu' })
+      for (const one of [trainer, other]) expect(reports(await all(one.resume(train, { validation: large })))).to.deep.equal(reports(expected))
+    })
+
+    it('steps or a plan of your own end a run, and a signal that came before it does not', async () => {
+      using trainer = trainerOf(chts())
+      const stop = new AbortController()
+      const run = trainer.fit(train, { epochs: 4, signal: stop.signal })
+      await run.next()
+      stop.abort()
+      await expectRefusal(() => run.next(), 'ABORTED', 'stopped')
+      await expectRefusal(() => trainer.fit(train, { epochs: 9, signal: stop.signal }).next(), 'ABORTED', 'stopped before')
+      expect(trainer.run).to.include({ epochs: 4, epoch: 1 })
+      await trainer.trainOn({ x: new Float32Array(48), y: [1] })
+      await expectRefusal(() => all(trainer.resume(train)), 'INVALID_ARGUMENT', 'after a step of its own')
+      await all(trainer.fit(train, { epochs: 1 }))
+      trainer.plan({ epochs: 1, stepsPerEpoch: 5 })
+      expect(trainer.run).to.equal(undefined)
+    })
+
+    it('batches of your own may grow', async () => {
+      const steps = async (trainer: Trainer, sizes: number[]) => {
+        const losses: number[] = []
+        for (const size of sizes) losses.push(await trainer.trainOn({ x: new Float32Array(48 * size).map((_, i) => (i % 7) / 7), y: new Int32Array(size) }))
+        return losses
+      }
+      using whole = trainerOf(chts())
+      const losses = await steps(whole, [24, 7, 24, 40])
+      using first = trainerOf(chts())
+      await steps(first, [24])
+      await first.save(file)
+      using second = await Trainer.load(file, { device: 'cpu' })
+      expect(await steps(second, [7, 24, 40])).to.deep.equal(losses.slice(1))
+      expect(await state(second)).to.equal(await state(whole))
+    })
+
     it('a regression without momentum, saved before its first step and after its last', async () => {
       const data = plane({ samples: 60, features: 9, outputs: 3 })
       const model = new Sequential([new SparseLinear({ inFeatures: 9, outFeatures: 3, density: 0.5, bias: false })], { seed: 2 })
@@ -262,6 +332,31 @@ describe('checkpoints', () => {
         expect(failure.message).to.match(message)
         expect(device.memory().buffers, 'memory after a refusal').to.equal(0)
       }
+    })
+
+    it('leaves a model in use to who uses it', async () => {
+      using trainer = trainerOf(chts())
+      await trainer.save(file)
+      const { model } = trainer
+      await expectRefusal(() => load(file, { model, device: 'cpu' }), 'INVALID_ARGUMENT', 'a model in use')
+      await expectRefusal(() => Trainer.load(file, { model, device: 'cpu' }), 'INVALID_ARGUMENT', 'a model in use')
+      await all(trainer.fit(train, { epochs: 1 }))
+    })
+
+    it('lists links from a file that has no list, and keeps notes', async () => {
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: plain(), dst: chts(), device: 'cpu', trackHistory: false })
+      await trainer.save(file, { notes: { who: 'me' } })
+      using without = await Trainer.load(file, { device: 'cpu' })
+      expect((await without.measures()).itop).to.be.NaN
+      await without.save(file)
+      using other = await Trainer.load(file, { device: 'cpu', trackHistory: true })
+      expect(other.notes).to.deep.equal({ who: 'me' })
+      const { itop, density } = await other.measures()
+      expect(itop).to.equal(density)
+      const bad = { notes: { epoch: 3 } } as unknown as { notes: Record<string, string> }
+      await expectRefusal(() => other.save(file, bad), 'INVALID_ARGUMENT', 'a note that is no text')
+      await other.save(file, { notes: { odd: `sha256:${'0'.repeat(64)}`, checksum: 'sha256:' } })
+      using _ = await Trainer.load(file, { device: 'cpu' })
     })
 
     it('a module of your own comes with its model', async () => {
@@ -386,6 +481,7 @@ describe('checkpoints', () => {
         ['no layers', { layers: '[]' }, 'BAD_FILE', /layers/],
         ['layers that are elsewhere', { layers: '{"modules.9":0}' }, 'BAD_FILE', /modules\.9/],
         ['a loss that is none', { loss: '"hinge"' }, 'BAD_FILE', /hinge/],
+        ['a model that is nested too deeply', { model: `${'['.repeat(50_000)}${']'.repeat(50_000)}` }, 'BAD_FILE', /nested too deeply|model/],
         ['a negative step', { progress: JSON.stringify({ ...progress, step: -1 }) }, 'BAD_FILE', /step/],
         ['a fraction of an update', { progress: JSON.stringify({ ...progress, updates: { done: 0.5, step: 0 } }) }, 'BAD_FILE', /updates/],
       ]
@@ -393,6 +489,11 @@ describe('checkpoints', () => {
         await writeTensors(file, outgoing, { ...rest, ...different })
         expect((await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), code, what)).message, what).to.match(message)
       }
+      const histories = outgoing.map((t) =>
+        t.name.startsWith('history.') ? { ...t, type: 'I64' as const, shape: [2], read: () => BigInt64Array.of(5n, 5n) } : t,
+      )
+      await writeTensors(file, histories, rest)
+      expect((await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), 'BAD_FILE', 'a history twice')).message).to.match(/history\..*order/)
       const links = outgoing.map((t) => (t.name.endsWith('columnIndices') ? { ...t, read: () => (t.read() as Int32Array).map(() => 99) } : t))
       await writeTensors(file, links, rest)
       await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), 'INVALID_ARGUMENT', 'links outside the layer')
@@ -412,7 +513,7 @@ describe('checkpoints', () => {
 
     /** Makes writes fail after so many bytes, as a full disk does. */
     async function onFullDisk<T>(room: number, run: () => Promise<T>): Promise<T> {
-      const handle = await (await import('node:fs/promises')).open(join(folder, 'probe'), 'w')
+      const handle = await open(join(folder, 'probe'), 'w')
       const prototype = Object.getPrototypeOf(handle)
       await handle.close()
       const { write } = prototype
@@ -466,7 +567,6 @@ describe('checkpoints', () => {
 
     it('a read-only folder, and a folder in the place of the file', async () => {
       using trainer = trainerOf(chts())
-      const { mkdir, chmod } = await import('node:fs/promises')
       const closed = join(folder, 'closed')
       await mkdir(closed)
       expect((await expectRefusal(() => trainer.save(closed), 'CANNOT_WRITE', 'a folder')).message).to.match(/there is a folder of that name/)
@@ -480,6 +580,35 @@ describe('checkpoints', () => {
         if (isRoot) process.seteuid?.(0)
       }
       await trainer.save(file)
+    })
+
+    it('keeps the permissions of a file, and the link that leads to it', async () => {
+      using trainer = trainerOf(chts())
+      await trainer.save(file)
+      await chmod(file, 0o600)
+      const link = join(folder, 'link.safetensors')
+      await symlink(file, link)
+      const before = await readFile(file)
+      await all(trainer.fit(train, { epochs: 1 }))
+      await trainer.save(link)
+      expect((await lstat(link)).isSymbolicLink()).to.equal(true)
+      expect((await stat(file)).mode & 0o777).to.equal(0o600)
+      expect((await readFile(file)).equals(before)).to.equal(false)
+      using _ = await Trainer.load(link, { device: 'cpu' })
+    })
+
+    it('a progress function that throws ends the loop, and not the process', async () => {
+      const large = clusters({ samples: 40_000, features: 48, classes: 4, seed: 9 })
+      using trainer = trainerOf(chts())
+      const onProgress = () => {
+        throw new Error('of the user')
+      }
+      let message = ''
+      await all(trainer.fit(large, { epochs: 1, batchSize: 8, onProgress })).catch((error) => {
+        message = error.message
+      })
+      expect(message).to.equal('of the user')
+      await all(trainer.resume(large))
     })
 
     it('bad arguments change nothing', async () => {
@@ -496,11 +625,14 @@ describe('checkpoints', () => {
   it('what a killed process left is taken away by the next save', async () => {
     using trainer = trainerOf(chts())
     const dead = 2 ** 22 + 1 // no process has this number
-    await writeFile(`${file}.${dead}-0-1.tmp`, 'half')
-    await writeFile(`${file}.${process.pid}-7-1.tmp`, 'of another thread')
+    const own = `${file}.${hostname()}-${process.pid}-0123456789ab.tmp`
+    const older = `${file}.${hostname()}-${process.pid}-0123456789ac.tmp`
+    const elsewhere = `${file}.another-machine-${dead}-0123456789ab.tmp`
+    for (const name of [`${file}.${hostname()}-${dead}-0123456789ab.tmp`, own, older, elsewhere]) await writeFile(name, 'half')
+    await utimes(older, 1e9, 1e9) // by a process that had the same number
     await trainer.save(file)
-    const left = (await readdir(folder)).filter((name) => name.endsWith('.tmp'))
-    expect(left).to.deep.equal([`model.safetensors.${process.pid}-7-1.tmp`])
-    await rm(join(folder, left[0] as string))
+    const left = (await readdir(folder)).filter((name) => name.endsWith('.tmp')).map((name) => join(folder, name))
+    expect(left.sort()).to.deep.equal([own, elsewhere].sort())
+    for (const name of left) await rm(name)
   })
 })

@@ -137,7 +137,13 @@ export class Checkpoint {
 
   /** The model, the optimizer or the method, made again. */
   remake(part: 'model' | 'optimizer' | 'dst'): object {
-    const made = remake(this.#json(part) as Written)
+    let made: unknown
+    try {
+      made = remake(this.#json(part) as Written)
+    } catch (error) {
+      if (error instanceof RangeError) throw this.#bad(`its ${part} is nested too deeply`)
+      throw error
+    }
     if (typeof made !== 'object' || made === null) throw this.#bad(`it does not tell its ${part}`)
     return made
   }
@@ -174,11 +180,17 @@ export class Checkpoint {
     return this.#layers.size === 0 || [...this.#tensors.keys()].some((name) => name.startsWith('history.'))
   }
 
-  /** The links that were ever active in a layer, if they were listed. */
-  history(layer: number): BigUint64Array | undefined {
+  /** The links that were ever active in a layer of `cells` possible ones, if they were listed. */
+  history(layer: number, cells: number): BigUint64Array | undefined {
     const name = `history.${this.#layers.get(layer)}`
     if (!this.#tensors.has(name)) return undefined
     const data = this.#tensor(name, 'I64') as BigInt64Array
+    const halves = new Uint32Array(data.buffer, data.byteOffset, 2 * data.length)
+    for (let i = 0, last = -1; i < data.length; ++i) {
+      const cell = (halves[2 * i] as number) + 2 ** 32 * (halves[2 * i + 1] as number)
+      if (cell <= last || cell >= cells) throw this.#bad(`its tensor '${name}' does not list links of the layer in their order`)
+      last = cell
+    }
     return new BigUint64Array(data.buffer, data.byteOffset, data.length)
   }
 

@@ -10,36 +10,50 @@ import { type Activations, Tensor } from '../tensor.js'
 
 export type Loss = 'crossEntropy' | 'meanSquaredError'
 
-/** A data set in device memory, with the order in which its samples are read. */
+/** A data set in device memory. */
 export class DeviceDataset {
   readonly dataset: Dataset
   readonly x: Tensor<'uint8'> | Tensor<'float32'>
   readonly labels?: Tensor<'int32'>
   readonly targets?: Tensor<'float32'>
-  readonly indices: Tensor<'int32'>
-  readonly #order: Program
 
-  /** Samples are read in a new random order every epoch, which depends on the seed and the epoch alone; without a seed, as they lie. */
-  constructor(device: Device, data: Dataset, seed?: number) {
+  constructor(device: Device, data: Dataset) {
     expectSamples(data)
     this.dataset = data
     this.x = data.x instanceof Uint8Array ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
     if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)
     if (data.targets) this.targets = new Tensor(device, 'float32', data.targets)
-    this.indices = new Tensor(device, 'int32', data.samples)
-    this.#order = new Program(device)
-    this.#order.record('permute', { indices: this.indices, count: data.samples, seed: seed ?? 0, epoch: 0, identity: seed === undefined })
+  }
+
+  dispose(): void {
+    for (const tensor of [this.x, this.labels, this.targets]) tensor?.dispose()
+  }
+}
+
+/** The order in which a data set's samples are read. */
+export class SampleOrder {
+  readonly data: DeviceDataset
+  readonly indices: Tensor<'int32'>
+  readonly #program: Program
+
+  /** With a seed, a new random order every epoch, which depends on the seed and the epoch alone; without one, as the samples lie. */
+  constructor(device: Device, data: DeviceDataset, seed?: number) {
+    const { samples } = data.dataset
+    this.data = data
+    this.indices = new Tensor(device, 'int32', samples)
+    this.#program = new Program(device)
+    this.#program.record('permute', { indices: this.indices, count: samples, seed: seed ?? 0, epoch: 0, identity: seed === undefined })
   }
 
   /** Puts the samples into the order of an epoch. */
   async shuffle(epoch: number): Promise<void> {
-    await this.#order.setScalars([epoch])
-    await this.#order.replay(1)
+    await this.#program.setScalars([epoch])
+    await this.#program.replay(1)
   }
 
   dispose(): void {
-    for (const tensor of [this.x, this.labels, this.targets, this.indices]) tensor?.dispose()
-    this.#order.dispose()
+    this.indices.dispose()
+    this.#program.dispose()
   }
 }
 
@@ -66,8 +80,8 @@ export interface GraphOptions {
   features: number
   /** Without it the graph only predicts. */
   loss?: Loss
-  /** Read batches from here; without it they are written by the host. */
-  data?: DeviceDataset
+  /** Read batches in this order; without it they are written by the host. */
+  order?: SampleOrder | undefined
   /** Train with this optimizer; without it evaluate only. */
   optimizer?: Optimizer
 }
@@ -85,7 +99,7 @@ export class Graph {
   readonly #tape: Tape
 
   constructor(options: GraphOptions) {
-    const { device, model, batch, data, optimizer, loss } = options
+    const { device, model, batch, order, optimizer, loss } = options
     this.batch = batch
     this.program = new Program(device, { scalars: Math.max(1, optimizer?.scalars({ epoch: 0, epochs: 1 }).length ?? 0), batch })
     const tape = new Tape(this.program, batch, optimizer !== undefined)
@@ -93,15 +107,16 @@ export class Graph {
     this.#totals = new Tensor(device, 'float64', 4)
     this.input = tape.activations(options.features)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
-    if (data) this.#gather(data)
+    if (order) this.#gather(order)
 
     const output = model.forward(tape, tape.input(this.input))
     this.output = output.activations
     if (loss === 'meanSquaredError') {
       this.targets = tape.activations(this.output.features)
-      if (data) {
-        const { samples } = data.dataset
-        this.program.record('gather', { floats: data.targets, samples, indices: data.indices, count: samples, output: this.targets })
+      if (order) {
+        const { targets, dataset } = order.data
+        const { samples } = dataset
+        this.program.record('gather', { floats: targets, samples, indices: order.indices, count: samples, output: this.targets })
       }
     }
     if (loss) this.#lossOf(output, loss, optimizer !== undefined)
@@ -138,7 +153,7 @@ export class Graph {
     this.#totals.dispose()
   }
 
-  #gather({ dataset, x, labels, indices }: DeviceDataset): void {
+  #gather({ data: { dataset, x, labels }, indices }: SampleOrder): void {
     const { samples, scale, shift } = dataset
     const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
     this.program.record('gather', { ...source, samples, scale, shift, indices, count: samples, output: this.input })

@@ -9,7 +9,7 @@ import type { SparseLinear } from '../nn/sparse_linear.js'
 import { Program } from '../program.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
-import { DeviceDataset, Graph, type Loss } from './graph.js'
+import { DeviceDataset, Graph, type Loss, SampleOrder } from './graph.js'
 
 export interface Evaluation {
   readonly loss: number
@@ -60,10 +60,10 @@ export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
   )
 }
 
-/** Data sets that were brought to a device, each once. */
+/** Data sets that were brought to a device, each once, with an order for training and one for evaluation. */
 export class DeviceDatasets {
   readonly #device: Device
-  readonly #found = new Map<Dataset, DeviceDataset>()
+  readonly #found = new Map<Dataset, { data: DeviceDataset; shuffled?: SampleOrder; asTheyLie?: SampleOrder }>()
   #disposed = false
 
   constructor(device: Device) {
@@ -71,19 +71,24 @@ export class DeviceDatasets {
   }
 
   /** With a seed, for training: its samples are read in random orders. */
-  of(data: Dataset, seed?: number): DeviceDataset {
+  of(data: Dataset, seed?: number): SampleOrder {
     if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
     let found = this.#found.get(data)
     if (!found) {
-      found = new DeviceDataset(this.#device, data, seed)
+      found = { data: new DeviceDataset(this.#device, data) }
       this.#found.set(data, found)
     }
-    return found
+    if (seed === undefined) {
+      found.asTheyLie ??= new SampleOrder(this.#device, found.data)
+      return found.asTheyLie
+    }
+    found.shuffled ??= new SampleOrder(this.#device, found.data, seed)
+    return found.shuffled
   }
 
   dispose(): void {
     this.#disposed = true
-    for (const data of this.#found.values()) data.dispose()
+    for (const { data, shuffled, asTheyLie } of this.#found.values()) for (const owned of [data, shuffled, asTheyLie]) owned?.dispose()
   }
 }
 
@@ -95,7 +100,7 @@ export class Inference {
   readonly #model: Sequential
   readonly #loss: Loss | undefined
   readonly #datasets: DeviceDatasets
-  #evaluating: { data: DeviceDataset; graph: Graph } | undefined
+  #evaluating: { order: SampleOrder; graph: Graph } | undefined
   #predicting: Graph | undefined
 
   constructor(device: Device, model: Sequential, datasets: DeviceDatasets, loss?: Loss) {
@@ -106,13 +111,13 @@ export class Inference {
   }
 
   async evaluate(set: Dataset, { signal }: RunOptions): Promise<Evaluation> {
-    const data = this.#datasets.of(set)
+    const order = this.#datasets.of(set)
     const loss = lossFor(set, this.#loss)
-    if (this.#evaluating?.data !== data) {
+    if (this.#evaluating?.order !== order) {
       this.#evaluating?.graph.dispose()
-      const graph = new Graph({ device: this.#device, model: this.#model, batch: Math.min(BATCH, set.samples), features: set.features, data, loss })
-      this.#evaluating = { data, graph }
-      await data.shuffle(0)
+      const graph = new Graph({ device: this.#device, model: this.#model, batch: Math.min(BATCH, set.samples), features: set.features, order, loss })
+      this.#evaluating = { order, graph }
+      await order.shuffle(0)
     }
     const { graph } = this.#evaluating
     await Promise.all([graph.program.rewind(set.samples), graph.setTotals()])
@@ -242,10 +247,14 @@ export class Predictor {
   }
 }
 
-/** Reads the network of a checkpoint, for predictions. Optimizer state is not loaded. */
+/**
+ * Reads the network of a checkpoint, for predictions. Optimizer state is not loaded. A file runs no code, but it may ask for as much memory as the network
+ * takes that it describes.
+ */
 export async function load(file: string, options: LoadOptions = {}): Promise<Predictor> {
   const checkpoint = await readCheckpoint(file, { training: false })
   const model = options.model ?? checkpoint.model()
+  expect(model.parameters.length === 0, () => 'Expected a model that nothing uses, got one that is in use. Dispose its trainer, or make another model.')
   checkpoint.check(model)
   const { device, owned } = openDevice(options.device ?? 'auto')
   const predictor = new Predictor(device, owned, model, checkpoint)
@@ -261,6 +270,7 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Pre
 /** Makes the model's parameters as the file has them. */
 async function materialise(device: Device, model: Sequential, checkpoint: Checkpoint): Promise<void> {
   const initialise = new Program(device)
+  const pending: Promise<void>[] = []
   let layer = 0
   try {
     model.materialise({
@@ -270,10 +280,11 @@ async function materialise(device: Device, model: Sequential, checkpoint: Checkp
       weights: swi(),
       initialise,
       nextLayer: () => layer++,
-      waitFor: () => {}, // all is in the file
+      waitFor: (promise) => void pending.push(promise),
       restored: (at) => checkpoint.links(at),
       links: () => ({ initial: 0, capacity: 0 }),
     })
+    await Promise.all(pending)
     await checkpoint.fill(model)
   } finally {
     initialise.dispose()

@@ -2,10 +2,10 @@
  * The safetensors format, written so that a reader finds either a whole file or none: an 8-byte length, a JSON header that tells each tensor's type,
  * shape and place, then the elements. Files of this library also carry a SHA-256 of everything in them.
  */
-import { createHash, type Hash } from 'node:crypto'
-import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises'
+import { createHash, type Hash, randomBytes } from 'node:crypto'
+import { type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { threadId } from 'node:worker_threads'
 import { HebbError } from '../error.js'
 
 const types = { F32: Float32Array, F64: Float64Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array } as const
@@ -51,20 +51,22 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number,
   }
 }
 
-let written = 0
-
 /** Writes `file` beside its place, syncs it, and moves it there: whatever happens meanwhile, the file is the old one or the new one. */
 export async function writeTensors(file: string, tensors: readonly Outgoing[], metadata: Readonly<Record<string, string>>): Promise<void> {
-  // Names of other processes' unfinished files carry their number, so that these can be told from ours.
-  const temporary = `${file}.${process.pid}-${threadId}-${++written}.tmp`
+  // Behind a link lies the file that is meant.
+  const place = await realpath(file).catch(() => file)
+  // Who writes it is in the name, so that what a killed process left can be told from what is being written.
+  const temporary = `${place}.${hostname()}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   let handle: FileHandle | undefined
   try {
-    handle = await open(temporary, 'w')
+    const before = await stat(place).catch(() => undefined)
+    handle = await open(temporary, 'wx')
+    if (before?.isFile()) await handle.chmod(before.mode)
     await writeTo(handle, file, tensors, metadata)
     await handle.sync()
     await handle.close()
     handle = undefined
-    await rename(temporary, file)
+    await rename(temporary, place)
   } catch (cause) {
     await handle?.close().catch(() => {})
     await unlink(temporary).catch(() => {})
@@ -72,23 +74,29 @@ export async function writeTensors(file: string, tensors: readonly Outgoing[], m
     throw new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(cause as NodeJS.ErrnoException)}.`, { cause })
   }
   // The rename survives a power cut once the folder is on disk, too. Not every file system can do this; none needs it to keep files whole.
-  const folder = await open(dirname(file), 'r').catch(() => undefined)
+  const folder = await open(dirname(place), 'r').catch(() => undefined)
   await folder?.sync().catch(() => {})
   await folder?.close()
-  await removeAbandoned(file)
+  await removeAbandoned(place)
 }
 
-/** Takes away what processes left that were killed while they wrote this file. */
+/** Takes away what processes of this machine left that were killed while they wrote this file. */
 async function removeAbandoned(file: string): Promise<void> {
-  const name = basename(file)
+  const begin = `${basename(file)}.${hostname()}-`
   for (const entry of await readdir(dirname(file)).catch(() => [] as string[])) {
-    const owner = entry.startsWith(`${name}.`) && /^(\d+)-\d+-\d+\.tmp$/.exec(entry.slice(name.length + 1))?.[1]
-    if (!owner || Number(owner) === process.pid) continue
-    try {
-      process.kill(Number(owner), 0)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ESRCH') await unlink(join(dirname(file), entry)).catch(() => {})
-    }
+    const owner = entry.startsWith(begin) && /^(\d+)-[0-9a-f]{12}\.tmp$/.exec(entry.slice(begin.length))?.[1]
+    if (owner && (await isAbandoned(join(dirname(file), entry), Number(owner)))) await unlink(join(dirname(file), entry)).catch(() => {})
+  }
+}
+
+async function isAbandoned(path: string, owner: number): Promise<boolean> {
+  // In a container every process may have the same number: what is older than this one is not its own.
+  if (owner === process.pid) return ((await stat(path).catch(() => undefined))?.mtimeMs ?? Number.POSITIVE_INFINITY) < performance.timeOrigin - 1000
+  try {
+    process.kill(owner, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
   }
 }
 
@@ -96,7 +104,7 @@ async function writeTo(handle: FileHandle, file: string, tensors: readonly Outgo
   // Large elements first, so that all are aligned to their size.
   const sizeOf = ({ type }: Outgoing) => types[type].BYTES_PER_ELEMENT
   const ordered = [...tensors].sort((a, b) => sizeOf(b) - sizeOf(a))
-  const header: Record<string, unknown> = { __metadata__: { ...metadata, checksum: NO_CHECKSUM } }
+  const header: Record<string, unknown> = { __metadata__: { checksum: NO_CHECKSUM, ...metadata } }
   let end = 0
   for (const tensor of ordered) {
     const begin = end

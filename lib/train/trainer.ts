@@ -9,7 +9,7 @@ import { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { Program, unlessAborted } from '../program.js'
 import { type Checkpoint, namedParameters, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
-import { type DeviceDataset, Graph, type Loss, noTotals } from './graph.js'
+import { Graph, type Loss, noTotals, type SampleOrder } from './graph.js'
 import { Measures, type TopologyMeasures } from './measures.js'
 import { checkData, type DeviceChoice, DeviceDatasets, type Evaluation, Inference, lossFor, openDevice, type RunOptions, sparseLayers } from './predictor.js'
 
@@ -102,8 +102,7 @@ export class Trainer {
   readonly model: Sequential
   readonly device: Device
   readonly method: Method
-  /** What was noted with the checkpoint that the trainer was loaded from. */
-  readonly notes: Readonly<Record<string, string>>
+  #notes: Readonly<Record<string, string>>
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
   readonly #ownsDevice: boolean
@@ -112,7 +111,7 @@ export class Trainer {
   readonly #ready: Promise<void>
   readonly #datasets: DeviceDatasets
   readonly #inference: Inference
-  #training: { data: DeviceDataset | undefined; graph: Graph } | undefined
+  #training: { order: SampleOrder | undefined; graph: Graph } | undefined
   #plan: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
   #run: Run | undefined
   #step = 0
@@ -136,7 +135,7 @@ export class Trainer {
     this.device = device
     this.#ownsDevice = owned
     this.model = model
-    this.notes = checkpoint?.notes ?? {}
+    this.#notes = checkpoint?.notes ?? {}
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
@@ -182,6 +181,11 @@ export class Trainer {
     return trainer
   }
 
+  /** What was last noted with a checkpoint of the training. */
+  get notes(): Readonly<Record<string, string>> {
+    return this.#notes
+  }
+
   /** Steps trained so far. */
   get step(): number {
     return this.#step
@@ -195,6 +199,11 @@ export class Trainer {
   /** Lays the method's updates and the learning rate out over a run. fit() does it by itself; call it before a loop over batches of your own. */
   plan(options: { epochs: number; stepsPerEpoch: number }): void {
     if (this.#disposed) throw disposed()
+    this.#layOut(options)
+    this.#run = undefined
+  }
+
+  #layOut(options: { epochs: number; stepsPerEpoch: number }): void {
     const epochs = integer(options.epochs, 'epochs', 1)
     const stepsPerEpoch = integer(options.stepsPerEpoch, 'stepsPerEpoch', 1)
     const plan = { steps: epochs * stepsPerEpoch, stepsPerEpoch }
@@ -220,9 +229,11 @@ export class Trainer {
     this.#checkRun(train, options)
     expect(batchSize <= train.samples, () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`)
     const run: Run = { epochs, batchSize, samples: train.samples, epoch: 0, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() }
+    const { signal } = options
+    if (signal?.aborted) throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
     this.#begin()
     try {
-      this.plan({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
+      this.#layOut({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
       this.#scheduler.begin()
       this.#step = 0
       this.#run = run
@@ -248,7 +259,7 @@ export class Trainer {
 
   /**
    * Trains one step on a batch of your own, after the topology update that is due before it (see plan()). Returns the batch's mean loss.
-   * All batches of a trainer have the size of its first, or less.
+   * Batches may differ in size. A run of fit() that was not finished ends here.
    */
   async trainOn(batch: Batch, options: RunOptions = {}): Promise<number> {
     const features = this.model.inFeatures as number
@@ -267,9 +278,9 @@ export class Trainer {
     checkData(this.model, data, this.#loss)
     return this.#alone(async () => {
       if (!this.#training) await this.#measures.note()
-      const hostFed = this.#training?.data === undefined ? this.#training : undefined
-      const { graph } = hostFed ?? this.#trainingGraph(samples, features, undefined, lossFor(data, this.#loss))
-      expect(samples <= graph.batch, () => `Expected at most ${graph.batch} samples, the size of the first batch, got ${samples}`)
+      this.#run = undefined // its steps are not these
+      const room = this.#training && this.#training.order === undefined ? this.#training.graph.batch : 0
+      const { graph } = this.#trainingGraph(Math.max(samples, room), features, undefined, lossFor(data, this.#loss))
       const epoch = this.#plan ? Math.floor(this.#step / this.#plan.stepsPerEpoch) : 0
       if (this.#scheduler.due(this.#step)) await this.#update(options.signal)
       await this.#write(graph, batch.x, data)
@@ -371,11 +382,13 @@ export class Trainer {
   async #restore(checkpoint: Checkpoint): Promise<void> {
     await checkpoint.fill(this.model)
     for (const parameter of this.model.sparse) {
-      const history = checkpoint.history(parameter.layer)
+      const { layer, matrix } = parameter
+      const history = checkpoint.history(layer, matrix.rows * matrix.cols)
       if (history) await this.#measures.restore(parameter, history)
     }
+    if (!checkpoint.hasHistory) await this.#measures.note()
     const { step, plan, updates, run } = checkpoint.progress
-    if (plan) this.plan(plan)
+    if (plan) this.#layOut(plan)
     this.#scheduler.restore(updates)
     this.#step = step
     this.#run = run
@@ -417,13 +430,13 @@ export class Trainer {
     expect(this.#run === run, () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended')
     const { epochs, batchSize } = run
     const stepsPerEpoch = Math.ceil(train.samples / batchSize)
-    const data = this.#datasets.of(train, this.model.seed)
-    const { graph } = this.#trainingGraph(batchSize, train.features, data)
+    const order = this.#datasets.of(train, this.model.seed)
+    const { graph } = this.#trainingGraph(batchSize, train.features, order)
     const { program } = graph
     const epoch = run.epoch + 1
     const scalars = this.#optimizer.scalars({ epoch: run.epoch, epochs })
     if (this.#step === 0) await this.#measures.note()
-    await data.shuffle(run.epoch)
+    await order.shuffle(run.epoch)
     await Promise.all([
       program.setStep(this.#step),
       program.setScalars(scalars),
@@ -453,6 +466,7 @@ export class Trainer {
       if (!this.#disposed) run.totals = await graph.sums().catch(() => run.totals)
       throw error
     }
+    run.totals = await graph.sums() // for who stops the evaluation
     const totals = await graph.totals()
     if (totals.nonFiniteStep !== undefined) throw await this.#whereNotFinite(graph, totals.nonFiniteStep)
     const report: Epoch = {
@@ -471,20 +485,20 @@ export class Trainer {
     return report
   }
 
-  #trainingGraph(batch: number, features: number, data: DeviceDataset | undefined, loss?: Loss): { data: DeviceDataset | undefined; graph: Graph } {
+  #trainingGraph(batch: number, features: number, order: SampleOrder | undefined, loss?: Loss): { order: SampleOrder | undefined; graph: Graph } {
     if (this.#disposed) throw disposed()
-    if (!this.#training || this.#training.data !== data || this.#training.graph.batch !== batch) {
+    if (!this.#training || this.#training.order !== order || this.#training.graph.batch !== batch) {
       this.#training?.graph.dispose()
       const graph = new Graph({
         device: this.device,
         model: this.model,
         batch,
         features,
-        data,
+        order,
         optimizer: this.#optimizer,
-        loss: loss ?? lossFor((data as DeviceDataset).dataset, this.#loss),
+        loss: loss ?? lossFor((order as SampleOrder).data.dataset, this.#loss),
       })
-      this.#training = { data, graph }
+      this.#training = { order, graph }
     }
     return this.#training
   }
@@ -500,7 +514,17 @@ export class Trainer {
   async #steps(graph: Graph, steps: number, signal?: AbortSignal, onProgress?: (done: number) => void, run?: Run): Promise<void> {
     const before = graph.program.stepsDone
     const done = () => graph.program.stepsDone - before
-    const timer = onProgress && setInterval(() => onProgress(done()), 50)
+    let failure: { error: unknown } | undefined
+    const timer =
+      onProgress &&
+      setInterval(() => {
+        try {
+          onProgress(done())
+        } catch (error) {
+          failure = { error } // thrown to who trains, once the steps are done
+          clearInterval(timer)
+        }
+      }, 50)
     try {
       await graph.program.replay(steps, { signal })
     } catch (error) {
@@ -510,6 +534,7 @@ export class Trainer {
       this.#step += done()
       if (run) run.done += done()
     }
+    if (failure) throw failure.error
     onProgress?.(steps)
   }
 
@@ -548,8 +573,10 @@ export class Trainer {
     }
   }
 
-  #save(file: string, notes?: Readonly<Record<string, string>>): Promise<void> {
+  #save(file: string, notes = this.#notes): Promise<void> {
     expect(typeof file === 'string' && file !== '', () => `Expected file to be a path, got ${show(file)}`)
+    for (const [name, note] of Object.entries(notes)) expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
+    this.#notes = { ...notes }
     return writeCheckpoint(
       file,
       {
