@@ -119,7 +119,7 @@ class Best {
   uint32_t bins_[1 << (64 - kShift)] = {}, bin_ = 0;
   int64_t above_ = 0;  // in bins above bin_
   int pending_ = 0;
-  alignas(64) uint32_t rows_[3 * W], columns_[3 * W], scores_[3 * W];  // not ranked yet; scores as bits
+  alignas(64) uint32_t rows_[3 * W] = {}, columns_[3 * W] = {}, scores_[3 * W] = {};  // not ranked yet; scores as bits
 };
 
 /// The kept links in both views.
