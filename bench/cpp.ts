@@ -49,8 +49,9 @@ export async function cpp(options: BenchOptions): Promise<Report> {
   await quietly('cmake', ['-S', root, '-B', BUILD, '-DHEBB_BENCH=ON', '-DHEBB_CUDA=OFF', '-DCMAKE_BUILD_TYPE=Release'])
   await quietly('cmake', ['--build', BUILD, '--parallel', '2'])
   const folder = join(BUILD, 'bench', 'cpp')
-  const programs = (await readdir(folder)).filter((name) => /^bench_[a-z_]+$/.test(name)).sort()
+  const programs = (await readdir(folder)).filter((name) => /^bench_[a-z_]+$/.test(name) && options.programs.test(name.slice('bench_'.length))).sort()
   const work = await mkdtemp(join(tmpdir(), 'hebb-bench-'))
+  if (programs.length === 0) throw new Error(`Expected --programs to match one of the C++ benchmarks, got ${options.programs}`)
   const quiet = new Quiet(options)
   const outputs: (readonly [program: string, Output])[] = []
   try {

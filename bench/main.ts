@@ -1,10 +1,10 @@
 /**
- * npm run bench -- [names...] [--rounds 5] [--threads 2] [--full] [--save] [--quick]
+ * npm run bench -- [names...] [--rounds 5] [--threads 2] [--full] [--programs 'spmm|sddmm'] [--save] [--quick]
  *
  * Runs the benchmarks of the given names, one after the other, and prints one table: the median of the rounds, and their least and largest. Without
  * names: all but the C++ ones, which have to be built; a few minutes. `all` runs those, too, and every shape of all (--full).
  * What is compared is measured in turns in one run. --save writes bench/results/<date>-<processor>.json, rows of every shape included, and plots.
- * --quick only shows that everything runs.
+ * --programs chooses among the C++ ones. --quick only shows that everything runs.
  */
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/index.js'
@@ -39,6 +39,7 @@ const { values: flags, positionals } = parseArgs({
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
     full: { type: 'boolean', default: false },
+    programs: { type: 'string', default: '.' },
     save: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
   },
@@ -53,6 +54,7 @@ const options: BenchOptions = {
   threads: wholeNumber(flags.threads, 'threads'),
   quick: flags.quick,
   full: (flags.full || all) && !flags.quick,
+  programs: new RegExp(flags.programs),
 }
 
 const reports: Record<string, Report> = {}
@@ -73,6 +75,7 @@ if (flags.save) {
     `--rounds ${options.rounds}`,
     `--threads ${options.threads}`,
     ...(flags.full ? ['--full'] : []),
+    ...(flags.programs === '.' ? [] : [`--programs '${flags.programs}'`]),
     '--save',
   ].join(' ')
   console.log(`saved as ${(await save(await describeRun(command, simd, options, reports))).join(', ')}`)

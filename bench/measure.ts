@@ -14,6 +14,8 @@ export interface BenchOptions {
   readonly quick: boolean
   /** Every shape, for a run that is kept; else the few that a table needs. */
   readonly full: boolean
+  /** Of the C++ benchmarks, those whose operation matches. */
+  readonly programs: RegExp
 }
 
 /** One thing measured, with every sample of it. */
