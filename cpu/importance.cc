@@ -10,34 +10,34 @@ namespace hebb::cpu::HEBB_LEVEL {
 Status importance(Backend& backend, const Importance& op) {
   Cpu& cpu = cpuOf(backend);
   const Csr& w = op.links;
-  Scratch<float> columnSums(backend);
+  Scratch<float> rowSums(backend);
   const bool relative = op.rule == ImportanceRule::relative;
   if (relative) {
-    HEBB_RETURN_IF_ERROR(columnSums.allocate(w.cols));
-    const int64_t chunks = chunksFor(cpu, w.columnOffsets[w.cols], 16384);
+    HEBB_RETURN_IF_ERROR(rowSums.allocate(w.rows));
+    const int64_t chunks = chunksFor(cpu, w.rowOffsets[w.rows], 16384);
     cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-      for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks), end = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks); c < end; ++c) {
+      for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks), end = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks); r < end; ++r) {
         float sum = 0;
-        for (int32_t k = w.columnOffsets[c]; k < w.columnOffsets[c + 1]; ++k) {
-          if (op.keep[w.csrSlots[k]]) sum += std::fabs(op.values[w.csrSlots[k]]);
+        for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+          if (op.keep[w.cscSlots[k]]) sum += std::fabs(op.values[w.cscSlots[k]]);
         }
-        columnSums[c] = sum;
+        rowSums[r] = sum;
       }
     });
   }
-  const int64_t chunks = chunksFor(cpu, w.rowOffsets[w.rows], 16384);
+  const int64_t chunks = chunksFor(cpu, w.columnOffsets[w.cols], 16384);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks); r < last; ++r) {
-      const int32_t begin = w.rowOffsets[r], end = w.rowOffsets[r + 1];
-      float rowSum = 0;
+    for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks), last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks); c < last; ++c) {
+      const int32_t begin = w.columnOffsets[c], end = w.columnOffsets[c + 1];
+      float columnSum = 0;
       for (int32_t k = begin; relative && k < end; ++k) {
-        if (op.keep[k]) rowSum += std::fabs(op.values[k]);
+        if (op.keep[k]) columnSum += std::fabs(op.values[k]);
       }
       for (int32_t k = begin; k < end; ++k) {
         if (!op.keep[k]) continue;
         const float size = std::fabs(op.values[k]);
         // A sum is zero only when the weight is: its share of nothing is nothing.
-        op.scores[k] = !relative || size == 0 ? size : size / columnSums[w.columnIndices[k]] + size / rowSum;
+        op.scores[k] = !relative || size == 0 ? size : size / columnSum + size / rowSums[w.rowIndices[k]];
       }
     }
   });

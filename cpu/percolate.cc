@@ -9,24 +9,24 @@ using Layer = Percolate::Layer;
 
 bool rowIsEmpty(const Layer& layer, int32_t row) {
   for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k) {
-    if (layer.keep[k]) return false;
+    if (layer.keep[layer.links.cscSlots[k]]) return false;
   }
   return true;
 }
 
 bool columnIsEmpty(const Layer& layer, int32_t column) {
   for (int32_t k = layer.links.columnOffsets[column]; k < layer.links.columnOffsets[column + 1]; ++k) {
-    if (layer.keep[layer.links.csrSlots[k]]) return false;
+    if (layer.keep[k]) return false;
   }
   return true;
 }
 
 void clearRow(const Layer& layer, int32_t row) {
-  for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k) layer.keep[k] = 0;
+  for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k) layer.keep[layer.links.cscSlots[k]] = 0;
 }
 
 void clearColumn(const Layer& layer, int32_t column) {
-  for (int32_t k = layer.links.columnOffsets[column]; k < layer.links.columnOffsets[column + 1]; ++k) layer.keep[layer.links.csrSlots[k]] = 0;
+  for (int32_t k = layer.links.columnOffsets[column]; k < layer.links.columnOffsets[column + 1]; ++k) layer.keep[k] = 0;
 }
 
 void pass(const Percolate& op, const LayerRelation& relation, bool backward) {

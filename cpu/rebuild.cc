@@ -40,7 +40,7 @@ void transposeBy(Cpu& cpu, const Csr& w, const Cursors& cursors) {
   eachLink([&](int32_t& next, int32_t r, int32_t k) {
     const int32_t slot = next++;
     w.rowIndices[slot] = r;
-    w.csrSlots[slot] = k;
+    w.cscSlots[k] = slot;
   });
 }
 
@@ -75,7 +75,7 @@ Status rebuild(Backend& backend, const Rebuild& op) {
     const int32_t first = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
     const auto freshBefore = [&](int32_t row) { return std::lower_bound(newRows, newRows + added, row) - newRows; };
     int64_t links = freshBefore(last) - freshBefore(first);
-    for (int32_t k = w.rowOffsets[first]; k < w.rowOffsets[last]; ++k) links += keep[k];
+    for (int32_t k = w.rowOffsets[first]; k < w.rowOffsets[last]; ++k) links += keep[w.cscSlots[k]];
     starts[static_cast<size_t>(chunk)] = {first, freshBefore(first), links};
   });
   int64_t n = 0;
@@ -84,7 +84,7 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   if (n > w.capacity) {
     return {Code::invalidArgument, "Expected at most " + std::to_string(w.capacity) + " links, got " + std::to_string(n)};
   }
-  Scratch<int32_t> offsets(backend), columns(backend), sources(backend);
+  Scratch<int32_t> offsets(backend), columns(backend), sources(backend);  // sources: the places in the arrays, by the new rows
   Scratch<float> moved(backend);
   Cursors cursors(backend);
   HEBB_RETURN_IF_ERROR(offsets.allocate(int64_t{w.rows} + 1));
@@ -111,9 +111,9 @@ Status rebuild(Backend& backend, const Rebuild& op) {
         while (column < w.columnIndices[k]) grow();
         if (at == end.link) break;
         const bool again = column == w.columnIndices[k];  // removed and chosen again: it keeps what it had
-        sources[at] = k;
+        sources[at] = w.cscSlots[k];
         columns[at] = w.columnIndices[k];
-        at += keep[k] | again;
+        at += keep[w.cscSlots[k]] | again;
         if (again) {
           ++next;
           column = fresh();
@@ -122,15 +122,15 @@ Status rebuild(Backend& backend, const Rebuild& op) {
       while (column != INT32_MAX) grow();
     }
   });
-  for (float* array : op.arrays) {
-    cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-      for (int64_t i = n * chunk / chunks; i < n * (chunk + 1) / chunks; ++i) moved[i] = sources[i] < 0 ? 0.f : array[sources[i]];
-    });
-    std::memcpy(array, moved.data(), static_cast<size_t>(n) * sizeof(float));
-  }
   std::memcpy(w.rowOffsets, offsets.data(), (static_cast<size_t>(w.rows) + 1) * sizeof(int32_t));
   std::memcpy(w.columnIndices, columns.data(), static_cast<size_t>(n) * sizeof(int32_t));
   transposeBy(cpu, w, cursors);
+  for (float* array : op.arrays) {
+    cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+      for (int64_t i = n * chunk / chunks; i < n * (chunk + 1) / chunks; ++i) moved[w.cscSlots[i]] = sources[i] < 0 ? 0.f : array[sources[i]];
+    });
+    std::memcpy(array, moved.data(), static_cast<size_t>(n) * sizeof(float));
+  }
   return {};
 }
 

@@ -160,8 +160,8 @@ struct KeptTopology {
       keptOffsets[nodes] = static_cast<int32_t>(links);
       return {};
     };
-    HEBB_RETURN_IF_ERROR(view(w.rows, w.rowOffsets, w.columnIndices, nullptr, rowOffsets, columnIndices));
-    return view(w.cols, w.columnOffsets, w.rowIndices, w.csrSlots, columnOffsets, rowIndices);
+    HEBB_RETURN_IF_ERROR(view(w.rows, w.rowOffsets, w.columnIndices, w.cscSlots, rowOffsets, columnIndices));
+    return view(w.cols, w.columnOffsets, w.rowIndices, nullptr, columnOffsets, rowIndices);
   }
 };
 

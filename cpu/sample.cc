@@ -67,11 +67,11 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   const int64_t chunks = chunksFor(cpu, links, 4096) * 4;
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     Ranking ranking(draw, op.temperature != nullptr, temperature, ranks.data());
-    for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks); r < last && !backend.stop; ++r) {
-      for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+    for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks), last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks); c < last && !backend.stop; ++c) {
+      for (int32_t k = w.columnOffsets[c]; k < w.columnOffsets[c + 1]; ++k) {
         if (!op.keep[k]) continue;
         if (!valid(op.scores[k])) bad = k;
-        ranking.push(k, static_cast<uint32_t>(r), static_cast<uint32_t>(w.columnIndices[k]), op.scores[k]);
+        ranking.push(k, static_cast<uint32_t>(w.rowIndices[k]), static_cast<uint32_t>(c), op.scores[k]);
       }
     }
     ranking.finish();
@@ -79,9 +79,9 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   if (backend.stop) return {Code::aborted, "stopped while choosing links to keep"};
   if (bad >= 0) {
     const int64_t k = bad;
-    const int32_t row = static_cast<int32_t>(std::upper_bound(w.rowOffsets, w.rowOffsets + w.rows + 1, k) - w.rowOffsets) - 1;
+    const int32_t column = static_cast<int32_t>(std::upper_bound(w.columnOffsets, w.columnOffsets + w.cols + 1, k) - w.columnOffsets) - 1;
     return {Code::nonFinite, "Expected finite weights, got a score of " + std::to_string(op.scores[k]) + " for the link from neuron " +
-                                 std::to_string(w.columnIndices[k]) + " to neuron " + std::to_string(row) + " of layer " + std::to_string(op.layer) +
+                                 std::to_string(column) + " to neuron " + std::to_string(w.rowIndices[k]) + " of layer " + std::to_string(op.layer) +
                                  ". Lower the learning rate or look at the data."};
   }
   if (count <= 0) {

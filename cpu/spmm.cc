@@ -1,7 +1,7 @@
 // Sparse times dense: every link fetches one row of X (its slice of the batch) and adds it, scaled, to accumulators in registers. The batch is the
 // vector axis. Two links are in flight at once, to cover the latency of the multiply-add. Bound by the bandwidth of the cache that holds X.
-// The backward product is the same kernel over the CSC view, its values fetched through csrSlots: where these are more than the first cache holds, each
-// costs a cache line of its own, half as much again as a row of X at batch 32.
+// Forward fetches its values through cscSlots: where these are more than the first cache holds, each costs a cache line of its own, half as much again as
+// a row of X at batch 32. The backward product is the same kernel over the CSC view, the values as they lie.
 // Where X is larger than a core's own caches, rows are asked for a few links ahead: their number in flight is then not bound by how far the processor
 // looks ahead by itself.
 #include "hebb/spmm.h"
@@ -13,7 +13,7 @@
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
-/// The weights of the links in CSR order, as they lie, or in CSC order, through their slots.
+/// The weights of the links in CSC order, as they lie, or in CSR order, through their slots.
 struct Direct {
   const float* values;
   float operator[](int32_t k) const { return values[k]; }
@@ -60,7 +60,7 @@ struct SparseForward {
   void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
     const float* x = panelData(op.input, p) + column;
     float* y = panelData(op.output, p) + column;
-    const Direct values{op.values};
+    const ThroughSlots values{op.values, op.weights.cscSlots};
     for (int32_t row = first; row < last; ++row) {
       Vec sum[NV];
       accumulate<NV, Whole, Far>(x, op.input.panel, op.weights.columnIndices, values, op.weights.rowOffsets[row], op.weights.rowOffsets[row + 1], sum);
@@ -78,7 +78,7 @@ struct SparseBackward {
     const float* dy = panelData(op.outputGradient, p) + column;
     float* dx = panelData(op.inputGradient, p) + column;
     const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
-    const ThroughSlots values{op.values, op.weights.csrSlots};
+    const Direct values{op.values};
     for (int32_t row = first; row < last; ++row) {
       Vec sum[NV];
       accumulate<NV, Whole, Far>(dy, op.outputGradient.panel, op.weights.rowIndices, values, op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);

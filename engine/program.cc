@@ -290,7 +290,7 @@ bool touches(const Operation& operation, const void* pointer) {
         using T = std::decay_t<decltype(op)>;
         if constexpr (std::is_same_v<T, Spmm>) return any(pointer, (const void*)op.values, (const void*)op.bias);
         else if constexpr (std::is_same_v<T, SpmmTransposed>) return any(pointer, (const void*)op.values);
-        else if constexpr (std::is_same_v<T, Sddmm>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient, (const void*)op.fusedValues.values, (const void*)op.fusedValues.velocity, (const void*)op.fusedBias.values, (const void*)op.fusedBias.velocity);
+        else if constexpr (std::is_same_v<T, Sddmm>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient, (const void*)op.fusedValues.values, (const void*)op.fusedValues.velocity, (const void*)op.fusedBias.values, (const void*)op.fusedBias.velocity, (const void*)op.fusedTransposed.values);
         else if constexpr (std::is_same_v<T, Linear> ) return any(pointer, (const void*)op.weights, (const void*)op.bias);
         else if constexpr (std::is_same_v<T, LinearTransposed>) return any(pointer, (const void*)op.weights);
         else if constexpr (std::is_same_v<T, LinearGradient>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient);
@@ -339,6 +339,13 @@ std::vector<Operation> fuse(const std::vector<Operation>& recorded) {
       gone[reader] = true;
     };
     const Csr& links = product->pattern;
+    // The product just before, over the same links and rows of dY, may go along, unless it writes what the gradient is computed from.
+    const auto* before = i > 0 && !gone[i - 1] ? std::get_if<SpmmTransposed>(&fused[i - 1]) : nullptr;
+    if (before && before->weights.rowOffsets == links.rowOffsets && before->outputGradient.data == product->outputGradient.data &&
+        before->inputGradient.data != product->input.data && !touches(fused[i], before->values)) {
+      product->fusedTransposed = *before;
+      gone[i - 1] = true;
+    }
     absorb(product->gradient, product->accumulate, links.rowOffsets + links.rows, links.capacity, &product->fusedValues);
     absorb(product->biasGradient, product->accumulateBias, nullptr, links.rows, &product->fusedBias);
   }

@@ -75,7 +75,7 @@ class Program {
 /// Why the operation's operands do not fit together, or ok: their shapes, and memory that it would read after having written it.
 Status checkOperands(const Operation& operation);
 
-/// Takes the optimizer's step inside sddmm where a Sgd reads the gradient, nothing else does, and nothing in between touches its
+/// Takes spmmTransposed inside the sddmm that follows it over the same links, and the optimizer's step inside sddmm where a Sgd reads the gradient, nothing else does, and nothing in between touches its
 /// parameters.
 std::vector<Operation> fuse(const std::vector<Operation>& recorded);
 

@@ -42,7 +42,7 @@ Status SparseMatrix::create(const std::shared_ptr<Device>& device, int32_t rows,
   HEBB_RETURN_IF_ERROR(array(csr.capacity, &csr.columnIndices));
   HEBB_RETURN_IF_ERROR(array(int64_t{cols} + 1, &csr.columnOffsets));
   HEBB_RETURN_IF_ERROR(array(csr.capacity, &csr.rowIndices));
-  HEBB_RETURN_IF_ERROR(array(csr.capacity, &csr.csrSlots));
+  HEBB_RETURN_IF_ERROR(array(csr.capacity, &csr.cscSlots));
   Backend& backend = device->backend();
   HEBB_RETURN_IF_ERROR(backend.write(csr.rowOffsets, rowOffsets, offsetCount * sizeof(int32_t)));
   HEBB_RETURN_IF_ERROR(backend.write(csr.columnIndices, columnIndices, indexCount * sizeof(int32_t)));

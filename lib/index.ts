@@ -29,7 +29,18 @@ export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
 export { constant, linear, type Rate, type RatePoint } from './optim/rates.js'
 export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'
 export { Program, type ReplayOptions } from './program.js'
-export { Activations, type LinkPredictor, type PlainCsr, predictLinks, SparseMatrix, sampleWithoutReplacement, Tensor } from './tensor.js'
+export {
+  Activations,
+  cscSlots,
+  inColumnOrder,
+  inRowOrder,
+  type LinkPredictor,
+  type PlainCsr,
+  predictLinks,
+  SparseMatrix,
+  sampleWithoutReplacement,
+  Tensor,
+} from './tensor.js'
 export { type BrfOptions, brf } from './topology/brf.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'

@@ -134,6 +134,37 @@ export class SparseMatrix {
   }
 }
 
+/**
+ * Where the links of a layer lie in the tensors that belong to them. Links are listed by row, then column (CSR); their values, gradients, optimizer state,
+ * scores and flags lie by column, then row (CSC). Link k is element cscSlots(links, cols)[k].
+ */
+export function cscSlots({ columnIndices }: Links, cols: number): Int32Array {
+  const next = new Int32Array(cols + 1)
+  for (const column of columnIndices) next[column + 1] = (next[column + 1] as number) + 1
+  for (let column = 0; column < cols; ++column) next[column + 1] = (next[column + 1] as number) + (next[column] as number)
+  return columnIndices.map((column) => {
+    const slot = next[column] as number
+    next[column] = slot + 1
+    return slot
+  })
+}
+
+type Elements = Float32Array | Int32Array | Uint8Array
+
+/** Elements of a tensor (CSC order) in the order of the links (CSR). */
+export function inRowOrder<T extends Elements>(elements: T, slots: Int32Array): T {
+  const ordered = elements.slice(0, slots.length)
+  for (let k = 0; k < slots.length; ++k) ordered[k] = elements[slots[k] as number] as number
+  return ordered as T
+}
+
+/** Elements in the order of the links (CSR) as they lie in a tensor (CSC order). */
+export function inColumnOrder<T extends Elements>(elements: T, slots: Int32Array): T {
+  const ordered = elements.slice(0, slots.length)
+  for (let k = 0; k < slots.length; ++k) ordered[slots[k] as number] = elements[k] as number
+  return ordered as T
+}
+
 export interface PlainCsr extends Links {
   readonly rows: number
   readonly cols: number

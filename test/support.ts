@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { Device } from '../lib/device.js'
 import { type ErrorCode, HebbError } from '../lib/error.js'
 import { type Operands, Program } from '../lib/program.js'
-import { Activations, type PlainCsr, SparseMatrix, Tensor, type TensorType, type TypedArrayOf } from '../lib/tensor.js'
+import { Activations, cscSlots, inColumnOrder, inRowOrder, type PlainCsr, SparseMatrix, Tensor, type TensorType, type TypedArrayOf } from '../lib/tensor.js'
 import type { Numbers, Sums } from './reference.js'
 
 /** Allowed rounding, in units of the sum of the terms' magnitudes. */
@@ -60,6 +60,16 @@ export function cellsOf({ rows, cols, rowOffsets, columnIndices }: PlainCsr): nu
 
 export function randomCsr(rows: number, cols: number, links: number, seed: number): PlainCsr {
   return csrOf(rows, cols, subset(links, rows * cols, seed))
+}
+
+/** What belongs to links, given by row as in `csr`, in the order in which tensors hold it: by column. */
+export function byColumn<T extends Float32Array | Uint8Array>(csr: PlainCsr, data: T): T {
+  return inColumnOrder(data, cscSlots(csr, csr.cols))
+}
+
+/** What a tensor holds for the links of `csr`, by row. */
+export function byRow<T extends Float32Array | Uint8Array>(csr: PlainCsr, data: T): T {
+  return inRowOrder(data, cscSlots(csr, csr.cols))
 }
 
 export interface Shape {

@@ -5,7 +5,9 @@
 
 namespace hebb {
 
-/// The links of one layer in two views of the same set. All pointers are device memory. The number of links lives there too
+/// The links of one layer in two views of the same set. What belongs to links (values, gradients, optimizer state, scores, flags) lies once, in CSC
+/// order: a backward pass goes through it as it lies, with one row of dY for both the link's share of dX and its gradient. Forward finds it
+/// through cscSlots. All pointers are device memory. The number of links lives there too
 /// (rowOffsets[rows]), so a topology update changes nothing that a recorded Program holds.
 struct Csr {
   int32_t rows = 0, cols = 0;
@@ -14,7 +16,7 @@ struct Csr {
   int32_t* columnIndices = nullptr; // [capacity], ascending within a row, no duplicates
   int32_t* columnOffsets = nullptr; // [cols + 1] CSC view
   int32_t* rowIndices = nullptr;    // [capacity] row of each CSC slot, ascending within a column
-  int32_t* csrSlots = nullptr;      // [capacity] CSR slot of each CSC slot: values live once, in CSR order
+  int32_t* cscSlots = nullptr;      // [capacity] CSC slot of each CSR slot
 };
 
 }  // namespace hebb

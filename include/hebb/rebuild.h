@@ -23,7 +23,7 @@ struct Rebuild {
   std::vector<float*> arrays;  // each [capacity] device: values and optimizer state
 };
 
-/// Fills the CSC view (columnOffsets, rowIndices, csrSlots) from the CSR view.
+/// Fills the CSC view (columnOffsets, rowIndices) and cscSlots from the CSR view.
 struct Transpose {
   Csr links;
 };

@@ -10,7 +10,7 @@ namespace hebb {
 
 /// What an update changes in a layer: old links that stay, and new links.
 struct LinkChanges {
-  uint8_t* keep = nullptr;       // [capacity] device, 0 or 1 for each old link, CSR order
+  uint8_t* keep = nullptr;       // [capacity] device, 0 or 1 for each old link, CSC order
   int32_t* newRows = nullptr;    // [capacity] device, new links by row, then column
   int32_t* newColumns = nullptr; // [capacity] device
   int32_t* newCount = nullptr;   // [1] device

@@ -9,7 +9,7 @@ namespace hebb {
 /// output = activation(W input + bias).
 struct Spmm {
   Csr weights;                   // [M][N]
-  const float* values = nullptr; // [links] device, CSR order
+  const float* values = nullptr; // [links] device, CSC order
   const float* bias = nullptr;   // [M] device, or null
   Activations input;             // [N][columns]
   Activations output;            // [M][columns]
@@ -20,7 +20,7 @@ struct Spmm {
 /// result is then the gradient before the previous layer's activation). Adds to inputGradient when `accumulate`.
 struct SpmmTransposed {
   Csr weights;                   // [M][N]
-  const float* values = nullptr; // [links] device, CSR order
+  const float* values = nullptr; // [links] device, CSC order
   Activations outputGradient;    // [M][columns]
   Activations inputGradient;     // [N][columns]
   Activations input;             // [N][columns]; read only when activation is not none

@@ -8,7 +8,7 @@
 namespace hebb {
 
 /// values[l] ~ N(0, deviation^2), drawn at the link's coordinates: the same link gets the same weight whatever the others are. With
-/// pattern.rowOffsets null: a dense [rows][cols] matrix.
+/// pattern.columnOffsets null: a dense [rows][cols] matrix.
 struct InitializeNormal {
   Csr pattern;
   float* values = nullptr;  // device

@@ -7,7 +7,7 @@ import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Program, type ReplayOptions } from '../program.js'
-import { Tensor } from '../tensor.js'
+import { cscSlots, inRowOrder, Tensor } from '../tensor.js'
 import type { Method } from './method.js'
 import type { RegrowFunction } from './regrow.js'
 import type { BuiltInRemove, RemoveFunction } from './remove.js'
@@ -251,11 +251,12 @@ export class Scheduler {
   async #userRemove({ parameter, changes, scalar }: Layer): Promise<void> {
     const { matrix } = parameter
     const [links, values, keep] = await Promise.all([matrix.read(), parameter.values.read(), changes.keep.read()])
-    // The user sees the links that pruning has left; `places` leads back.
+    const slots = cscSlots(links, matrix.cols)
+    // The user sees the links that pruning has left, by row; `places` leads back.
     const places: number[] = []
     const rowOffsets = new Int32Array(matrix.rows + 1)
     for (let row = 0; row < matrix.rows; ++row) {
-      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k) if (keep[k]) places.push(k)
+      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k) if (keep[slots[k] as number]) places.push(k)
       rowOffsets[row + 1] = places.length
     }
     const count = places.length - (this.#current.scalars[scalar + KEPT] as number)
@@ -264,25 +265,27 @@ export class Scheduler {
       cols: matrix.cols,
       rowOffsets,
       columnIndices: Int32Array.from(places, (k) => links.columnIndices[k] as number),
-      values: Float32Array.from(places, (k) => values[k] as number),
+      values: Float32Array.from(places, (k) => values[slots[k] as number] as number),
       layer: parameter.layer,
       update: this.#current.update,
       seed: this.#seed,
     }
     const removed = await (this.#method.remove as RemoveFunction)(view, Math.max(0, count))
     for (const place of Array.from(removed)) {
+      const slot = slots[places[place] as number] as number
       expect(
-        Number.isInteger(place) && place >= 0 && place < places.length && keep[places[place] as number] === 1,
+        Number.isInteger(place) && place >= 0 && place < places.length && keep[slot] === 1,
         () => `Expected the remove function to give each place in [0, ${places.length}) at most once, got ${place} in layer ${parameter.layer}`,
       )
-      keep[places[place] as number] = 0
+      keep[slot] = 0
     }
     await changes.keep.write(keep)
   }
 
   async #userRegrow({ parameter, changes, scalar }: Layer): Promise<void> {
     const { matrix } = parameter
-    const [links, keep] = await Promise.all([matrix.read(), changes.keep.read()])
+    const [links, flags] = await Promise.all([matrix.read(), changes.keep.read()])
+    const keep = inRowOrder(flags, cscSlots(links, matrix.cols))
     const rowOffsets = new Int32Array(matrix.rows + 1)
     const kept: number[] = []
     for (let row = 0; row < matrix.rows; ++row) {

@@ -62,6 +62,7 @@ export class DenseParameter extends ParameterArrays {
   }
 }
 
+/** The links of a sparse layer. Its arrays lie by column (input), then row: cscSlots() leads to them from the links by row. */
 export class SparseParameter extends ParameterArrays {
   readonly matrix: SparseMatrix
   /** Number of the layer in its model, part of every random counter. */

@@ -10,7 +10,7 @@ import { type Parameter, SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
 import { remake, type Written, write } from '../recipe.js'
-import type { Tensor } from '../tensor.js'
+import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
 import type { Loss } from './graph.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
 
@@ -68,13 +68,17 @@ export async function writeCheckpoint(file: string, state: TrainingState, notes:
     if (tensors.some((tensor) => tensor.name === name || tensor.name === `${name}.values`))
       throw new HebbError('INVALID_ARGUMENT', `Expected every parameter of a module to have a name of its own, got ${name} twice`)
     let shape: readonly number[]
+    let read = (tensor: Tensor, count: number) => tensor.read(count)
     if (parameter instanceof SparseParameter) {
-      const { rowOffsets, columnIndices } = await parameter.matrix.read()
+      const links = await parameter.matrix.read()
+      const { rowOffsets, columnIndices } = links
+      const slots = cscSlots(links, parameter.matrix.cols)
+      read = async (tensor, count) => inRowOrder(await tensor.read(count), slots)
       shape = [columnIndices.length]
       layers[name] = parameter.layer
       add(`${name}.rowOffsets`, 'I32', [rowOffsets.length], () => rowOffsets)
       add(`${name}.columnIndices`, 'I32', shape, () => columnIndices)
-      add(`${name}.values`, 'F32', shape, () => parameter.values.read(columnIndices.length))
+      add(`${name}.values`, 'F32', shape, () => read(parameter.values, columnIndices.length))
       const history = await state.history(parameter)
       if (history) add(`history.${name}`, 'I64', [history.length], () => new BigInt64Array(history.buffer, history.byteOffset, history.length))
     } else {
@@ -82,7 +86,7 @@ export async function writeCheckpoint(file: string, state: TrainingState, notes:
       add(name, 'F32', shape, () => parameter.values.read())
     }
     const count = shape.reduce((product, length) => product * length, 1)
-    for (const [slot, tensor] of parameter.slots) add(`optimizer.${slot}.${name}`, 'F32', shape, () => tensor.read(count))
+    for (const [slot, tensor] of parameter.slots) add(`optimizer.${slot}.${name}`, 'F32', shape, () => read(tensor, count))
   }
   const { run } = progress
   if (run) add('run.totals', 'F64', [run.totals.length], () => run.totals)
@@ -197,18 +201,20 @@ export class Checkpoint {
   /** Writes values and optimizer state to the model's parameters. What the file has no state for starts at 0. */
   async fill(model: Sequential): Promise<void> {
     const known = new Set<string>()
-    const put = async (name: string, tensor: Tensor, length: number) => {
+    const put = async (name: string, tensor: Tensor, length: number, slots?: Int32Array) => {
       const data = this.#tensor(name, 'F32') as Float32Array
       if (data.length !== length) throw this.#bad(`its tensor '${name}' has ${data.length} elements, but the model needs ${length}`)
-      await tensor.write(data, length)
+      await tensor.write(slots ? inColumnOrder(data, slots) : data, length)
     }
     for (const [name, parameter] of namedParameters(model)) {
       const sparse = parameter instanceof SparseParameter
-      const length = sparse ? this.links(parameter.layer).columnIndices.length : parameter.capacity
+      const links = sparse ? this.links(parameter.layer) : undefined
+      const slots = sparse && links ? cscSlots(links, parameter.matrix.cols) : undefined
+      const length = links ? links.columnIndices.length : parameter.capacity
       known.add(sparse ? `${name}.values` : name)
-      await put(sparse ? `${name}.values` : name, parameter.values, length)
+      await put(sparse ? `${name}.values` : name, parameter.values, length, slots)
       for (const [slot, tensor] of parameter.slots) {
-        if (this.#tensors.has(`optimizer.${slot}.${name}`)) await put(`optimizer.${slot}.${name}`, tensor, length)
+        if (this.#tensors.has(`optimizer.${slot}.${name}`)) await put(`optimizer.${slot}.${name}`, tensor, length, slots)
       }
     }
     for (const name of this.#tensors.keys()) {

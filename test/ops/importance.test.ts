@@ -2,7 +2,21 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { importance as reference } from '../reference.js'
-import { atEveryLevel, cpu, expectOnlyGoodOperands, nameOf, numbers, on, onAnyThreads, random, randomCsr, shapes, Workspace } from '../support.js'
+import {
+  atEveryLevel,
+  byColumn,
+  byRow,
+  cpu,
+  expectOnlyGoodOperands,
+  nameOf,
+  numbers,
+  on,
+  onAnyThreads,
+  random,
+  randomCsr,
+  shapes,
+  Workspace,
+} from '../support.js'
 
 type Rule = 'magnitude' | 'relative'
 
@@ -15,10 +29,10 @@ function importance(device: Device, csr: PlainCsr, values: Float32Array, keep: U
     const scores = w.floats(new Float32Array(Math.max(1, links)).fill(untouched))
     const flags = w.tensor('uint8', Math.max(1, links))
     const all = new Uint8Array(Math.max(1, links))
-    all.set(keep)
+    all.set(byColumn(csr, keep))
     await flags.write(all)
-    await w.run([['importance', { links: w.matrix(csr), values: w.floats(values), keep: flags, rule, scores }]])
-    return (await scores.read()).slice(0, links)
+    await w.run([['importance', { links: w.matrix(csr), values: w.floats(byColumn(csr, values)), keep: flags, rule, scores }]])
+    return byRow(csr, await scores.read())
   })
 }
 

@@ -3,7 +3,7 @@ import { Tape, type Value } from '../../lib/autograd.js'
 import { DenseParameter, SparseParameter } from '../../lib/nn/parameter.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, fullCsr, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
-import { cpu, expectNear, expectRefusal, expectSameBits, levels, numbers, on, randomCsr, type Workspace } from '../support.js'
+import { byColumn, byRow, cpu, expectNear, expectRefusal, expectSameBits, levels, numbers, on, randomCsr, type Workspace } from '../support.js'
 
 const batch = 23
 
@@ -22,7 +22,7 @@ function layerOf(outputs: number, inputs: number, links: number, seed: number): 
 function sparseParameters(w: Workspace, layer: Layer): { weights: SparseParameter; bias: DenseParameter } {
   const { rows, cols } = layer.csr
   const weights = w.own(new SparseParameter(w.device, 'weights', 0, rows, cols, layer.csr, layer.csr.columnIndices.length))
-  void weights.values.write(Float32Array.from(layer.weights))
+  void weights.values.write(byColumn(layer.csr, Float32Array.from(layer.weights)))
   return { weights, bias: biasParameter(w, layer) }
 }
 
@@ -125,7 +125,9 @@ describe('a network on the tape', () => {
         const gradients = await read()
         expectNear(gradients.input, numericalGradient(loss, x), 'input', 2e-5)
         for (const [name, layer] of Object.entries(layers)) {
-          expectNear(gradients[`${name} weights`], numericalGradient(loss, layer.weights), `${name} weights`, 2e-5)
+          const weights = gradients[`${name} weights`]
+          const sparse = parameters[name as keyof typeof parameters].weights instanceof SparseParameter
+          expectNear(sparse ? byRow(layer.csr, weights) : weights, numericalGradient(loss, layer.weights), `${name} weights`, 2e-5)
           expectNear(gradients[`${name} bias`], numericalGradient(loss, layer.bias), `${name} bias`, 2e-5)
         }
         await program.replay(2)
@@ -149,7 +151,7 @@ describe('a network on the tape', () => {
       program.record('meanSquaredError', operands)
       tape.backward()
       await program.replay(2)
-      expectNear(await weights.gradient.read(), numericalGradient(loss, first.weights), 'weights', 1e-5)
+      expectNear(byRow(first.csr, await weights.gradient.read()), numericalGradient(loss, first.weights), 'weights', 1e-5)
       expectNear(await bias.gradient.read(), numericalGradient(loss, first.bias), 'bias', 1e-5)
     })
   })
@@ -171,7 +173,7 @@ describe('a network on the tape', () => {
       program.record('meanSquaredError', operands)
       tape.backward()
       await program.replay(2)
-      expectNear(await weights.gradient.read(), numericalGradient(loss, first.weights), 'weights', 1e-5)
+      expectNear(byRow(first.csr, await weights.gradient.read()), numericalGradient(loss, first.weights), 'weights', 1e-5)
       expectNear(await bias.gradient.read(), numericalGradient(loss, first.bias), 'the first bias', 1e-5)
       expectNear(await otherBias.gradient.read(), numericalGradient(loss, second.bias), 'the second bias', 1e-5)
     })
@@ -196,8 +198,8 @@ describe('a network on the tape', () => {
       program.record('meanSquaredError', { output: y.activations, target: w.batch(4, batch, target), gradient: tape.gradientOf(y), totals })
       tape.backward()
       await program.replay(2)
-      expectNear(await b.weights.gradient.read(), numericalGradient(loss, second.weights), 'second', 1e-5)
-      expectNear(await a.weights.gradient.read(), numericalGradient(loss, first.weights), 'first', 1e-5)
+      expectNear(byRow(second.csr, await b.weights.gradient.read()), numericalGradient(loss, second.weights), 'second', 1e-5)
+      expectNear(byRow(first.csr, await a.weights.gradient.read()), numericalGradient(loss, first.weights), 'first', 1e-5)
     })
   })
 

@@ -3,7 +3,20 @@ import type { Device } from '../../lib/device.js'
 import type { Operands, Program } from '../../lib/program.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { gradients, type Sums } from '../reference.js'
-import { cpu, expectClose, expectOnlyGoodOperands, expectSameBits, levels, numbers, on, onAnyThreads, randomCsr, Workspace } from '../support.js'
+import {
+  byColumn,
+  byRow,
+  cpu,
+  expectClose,
+  expectOnlyGoodOperands,
+  expectSameBits,
+  levels,
+  numbers,
+  on,
+  onAnyThreads,
+  randomCsr,
+  Workspace,
+} from '../support.js'
 
 interface Rule {
   momentum: number
@@ -151,8 +164,8 @@ class Trained {
       pattern: w.matrix(csr),
       outputGradient: w.batch(rows, batch, this.dy),
       input: w.batch(cols, batch, this.x),
-      values: w.floats(numbers(links, 3)),
-      velocity: w.floats(numbers(links, 4)),
+      values: w.floats(byColumn(csr, numbers(links, 3))),
+      velocity: w.floats(byColumn(csr, numbers(links, 4))),
       gradient: w.floats(links),
       bias: w.floats(numbers(rows, 5)),
       biasVelocity: w.floats(numbers(rows, 6)),
@@ -186,7 +199,8 @@ class Trained {
 
   async state(): Promise<Float32Array[]> {
     const { values, velocity, bias, biasVelocity } = this.operands
-    return Promise.all([values, velocity, bias, biasVelocity].map((tensor) => tensor.read()))
+    const [v, m, b, c] = await Promise.all([values, velocity, bias, biasVelocity].map((tensor) => tensor.read()))
+    return [byRow(this.csr, v), byRow(this.csr, m), b, c]
   }
 }
 
@@ -255,7 +269,65 @@ describe('sddmm and sgd', () => {
         const expected = gradients(csr, t.dy, t.x, 20)
         // The gradient that no optimizer takes is there for the user.
         if (part === 'stepValues') expectClose(await t.operands.biasGradient.read(), expected.bias, 'bias')
-        else expectClose(await t.operands.gradient.read(), expected.values, 'values')
+        else expectClose(byRow(csr, await t.operands.gradient.read()), expected.values, 'values')
+      })
+    }
+  })
+
+  for (const { rows, cols, links, batch, columns } of [...sizes, { rows: 90, cols: 70, links: 3000, batch: 48, columns: 41 }]) {
+    it(`go with the product before them, with the same bits: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
+      const csr = randomCsr(rows, cols, links, 7)
+      const initial = numbers(columns * cols, 9)
+      for (const device of [...levels.map((level) => cpu(1, level)), cpu(3)]) {
+        for (const [activation, accumulate] of [
+          ['none', false],
+          ['relu', false],
+          ['relu', true],
+        ] as const) {
+          const run = (fused: boolean) =>
+            trained(
+              device,
+              csr,
+              batch,
+              async (t) => {
+                const { pattern, values, outputGradient, input } = t.operands
+                const inputGradient = t.w.batch(cols, batch, initial)
+                t.program.record('spmmTransposed', { weights: pattern, values, outputGradient, inputGradient, input, activation, accumulate })
+                if (!fused) t.program.record('relu', { input, output: t.w.batch(cols, batch, initial) })
+                t.product()
+                t.stepValues()
+                t.stepBias()
+                await t.program.replay(3)
+                expect(t.program.operationCount).to.equal(fused ? 2 : 4)
+                return [...(await t.state()), await inputGradient.read(columns)]
+              },
+              columns,
+            )
+          const what = `${device.info.simd}, ${device.info.threads} threads, ${activation}, ${accumulate ? 'accumulated' : 'written'}`
+          expectSameBits(await run(true), await run(false), what)
+        }
+      }
+    })
+  }
+
+  it('leave a product alone that is of other links, of another gradient, or writes what they read', async () => {
+    const other = randomCsr(13, 17, 50, 9)
+    for (const alone of [false, true]) {
+      await trained(cpu(), csr, 20, async (t) => {
+        const { pattern, values, outputGradient } = t.operands
+        const good = { weights: pattern, values, outputGradient, inputGradient: t.w.batch(17, 20) }
+        for (const [what, different] of Object.entries({
+          'other links': { weights: t.w.matrix(other), values: t.w.floats(50) },
+          'another gradient': { outputGradient: t.w.batch(13, 20) },
+          'the input is written': { inputGradient: t.operands.input },
+        })) {
+          const program = t.w.program({ batch: 20 })
+          program.record('spmmTransposed', { ...good, ...(alone ? different : {}) })
+          const { gradient, input } = t.operands
+          program.record('sddmm', { pattern, outputGradient, input, gradient })
+          await program.replay(1)
+          expect(program.operationCount, what).to.equal(alone ? 3 : 2)
+        }
       })
     }
   })
@@ -290,7 +362,7 @@ describe('sddmm and sgd', () => {
         expect(t.program.operationCount).to.equal(operations)
         const once = gradients(csr, t.dy, t.x, 20)
         const twice = ({ value, magnitude }: Sums): Sums => ({ value: value.map((g) => 2 * g), magnitude: magnitude.map((g) => 2 * g) })
-        if (accumulate) expectClose(await t.operands.gradient.read(), twice(once.values), 'the values twice')
+        if (accumulate) expectClose(byRow(csr, await t.operands.gradient.read()), twice(once.values), 'the values twice')
         if (accumulateBias) expectClose(await t.operands.biasGradient.read(), twice(once.bias), 'the bias twice')
       })
     }
@@ -376,7 +448,8 @@ describe('sddmm and sgd', () => {
       t.product()
       t.stepValues(rules[0], { pattern: undefined, count: 5 })
       await t.program.replay(1)
-      expectSameBits((await t.state())[0].slice(5), numbers(60, 3).slice(5), 'the elements that the optimizer leaves')
+      const [values] = await t.state()
+      expectSameBits(byColumn(csr, values).slice(5), byColumn(csr, numbers(60, 3)).slice(5), 'the elements that the optimizer leaves')
     })
   })
 })

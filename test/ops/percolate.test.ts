@@ -2,13 +2,13 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { type Relation, percolate as reference } from '../reference.js'
-import { atEveryLevel, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, random, randomCsr, Workspace } from '../support.js'
+import { atEveryLevel, byColumn, byRow, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, random, randomCsr, Workspace } from '../support.js'
 
 function percolate(device: Device, layers: readonly PlainCsr[], keep: readonly Uint8Array[], relations: readonly Relation[]): Promise<Uint8Array[]> {
   return on(device, async (w) => {
-    const flags = keep.map((k) => w.tensor('uint8', Uint8Array.of(...k, 1)))
+    const flags = keep.map((k, i) => w.tensor('uint8', Uint8Array.of(...byColumn(layers[i], k), 1)))
     await w.run([['percolate', { layers: layers.map((csr, i) => ({ links: w.matrix(csr), keep: flags[i] })), relations }]])
-    return Promise.all(flags.map(async (f) => (await f.read()).slice(0, -1)))
+    return Promise.all(flags.map(async (f, i) => byRow(layers[i], await f.read())))
   })
 }
 

@@ -1,8 +1,10 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import type { PlainCsr } from '../../lib/tensor.js'
+import { cscSlots, type PlainCsr } from '../../lib/tensor.js'
 import { backward, forward } from '../reference.js'
 import {
+  byColumn,
+  byRow,
   cellsOf,
   changesOf,
   cpu,
@@ -30,7 +32,7 @@ interface Update {
 function updated(device: Device, csr: PlainCsr, arrays: Float32Array[], capacity: number, updates: Update[]) {
   return on(device, async (w) => {
     const matrix = w.matrix(csr, capacity)
-    const tensors = arrays.map((array) => w.floats(array, capacity))
+    const tensors = arrays.map((array) => w.floats(byColumn(csr, array), capacity))
     const changes = changesOf(w, capacity)
     const [begin, close] = [w.program(), w.program()]
     begin.record('beginUpdate', { links: matrix, changes })
@@ -38,7 +40,9 @@ function updated(device: Device, csr: PlainCsr, arrays: Float32Array[], capacity
     for (const { removed, added } of updates) {
       await begin.replay(1)
       const keep = await changes.keep.read()
-      for (const place of removed) keep[place] = 0
+      const now = await matrix.read()
+      const slots = cscSlots(now, csr.cols)
+      for (const place of removed) keep[slots[place]] = 0
       const [rows, columns] = [new Int32Array(capacity), new Int32Array(capacity)]
       for (const [n, cell] of added.entries()) {
         rows[n] = Math.floor(cell / csr.cols)
@@ -49,8 +53,7 @@ function updated(device: Device, csr: PlainCsr, arrays: Float32Array[], capacity
       await close.replay(1)
     }
     const links: PlainCsr = { rows: csr.rows, cols: csr.cols, ...(await matrix.read()) }
-    const count = links.columnIndices.length
-    const after = (await Promise.all(tensors.map((tensor) => tensor.read()))).map((array) => array.slice(0, count))
+    const after = (await Promise.all(tensors.map((tensor) => tensor.read()))).map((array) => byRow(links, array))
     const [x, dy] = [w.batch(csr.cols, 20, numbers(20 * csr.cols, 1)), w.batch(csr.rows, 20, numbers(20 * csr.rows, 2))]
     const [y, dx] = [w.batch(csr.rows, 20), w.batch(csr.cols, 20)]
     await w.run(
@@ -167,7 +170,7 @@ describe('rebuild', () => {
       const [rows, cols, links] = [60, 50, 600]
       const csr = randomCsr(rows, cols, links, 15)
       const matrix = w.matrix(csr, 700)
-      const [values, velocity, scores] = [w.floats(numbers(links, 16), 700), w.floats(numbers(links, 17), 700), w.floats(700)]
+      const [values, velocity, scores] = [w.floats(byColumn(csr, numbers(links, 16)), 700), w.floats(byColumn(csr, numbers(links, 17)), 700), w.floats(700)]
       const changes = changesOf(w, 700)
       const program = w.program({ scalars: 4 })
       const choice = { links: matrix, scores, keep: changes.keep, update: 0, seed: 1, layer: 0 }
@@ -177,7 +180,7 @@ describe('rebuild', () => {
       program.record('regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 2, update: 0, seed: 1, layer: 0 })
       program.record('rebuild', { links: matrix, changes, arrays: [values, velocity] })
       let before: PlainCsr = csr
-      let old = await values.read()
+      let old = byRow(csr, await values.read())
       for (const [update, [kept, target]] of [
         [420, 600],
         [300, 700],
@@ -188,7 +191,7 @@ describe('rebuild', () => {
         await program.setScalars([update + 1, kept, target, 1.5])
         await program.replay(1)
         const after: PlainCsr = { rows, cols, ...(await matrix.read()) }
-        const now = await values.read()
+        const now = byRow(after, await values.read())
         expect(after.columnIndices.length, `update ${update}`).to.equal(target)
         const places = new Map(cellsOf(before).map((cell, k) => [cell, k]))
         let stayed = 0
@@ -208,7 +211,7 @@ describe('rebuild', () => {
     await on(cpu(), async (w) => {
       const csr = randomCsr(20, 25, 100, 18)
       const matrix = w.matrix(csr, 120)
-      const values = w.floats(numbers(100, 19), 120)
+      const values = w.floats(byColumn(csr, numbers(100, 19)), 120)
       const scores = w.floats(120)
       const changes = changesOf(w, 120)
       const [dy, dx] = [w.batch(20, 8, numbers(160, 20)), w.batch(25, 8)]
@@ -224,7 +227,7 @@ describe('rebuild', () => {
       )
       expect((await changes.newCount.read())[0]).to.equal(60)
       expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
-      expectSameBits((await values.read()).slice(0, 100), numbers(100, 19), 'the values')
+      expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
       await w.run([['spmmTransposed', { weights: matrix, values, outputGradient: dy, inputGradient: dx }]], { batch: 8 })
       expectClose(await dx.read(), backward(csr, numbers(100, 19), numbers(160, 20), 8), 'the view by columns')
       // The next update begins anew.
@@ -233,7 +236,7 @@ describe('rebuild', () => {
         ['rebuild', { links: matrix, changes, arrays: [values] }],
       ])
       expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
-      expectSameBits((await values.read()).slice(0, 100), numbers(100, 19), 'the values')
+      expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
     })
   })
 

@@ -5,6 +5,7 @@ import { bestOf, chiSquareTest, distinctDraws, linkScores, maskOf, philox, purpo
 import {
   atEveryLevel,
   bitsOf,
+  byColumn,
   cellsOf,
   changesOf,
   cpu,
@@ -42,7 +43,7 @@ function regrow(device: Device, growth: Growth): Promise<number[]> {
     const links = w.matrix(csr, growth.capacity ?? Math.max(csr.columnIndices.length, count))
     const changes = changesOf(w, links.capacity)
     const flags = new Uint8Array(links.capacity).fill(1)
-    if (keep) flags.set(keep)
+    if (keep) flags.set(byColumn(csr, keep))
     await changes.keep.write(flags)
     await w.run([['regrow', { links, changes, predictor, selection, count: 0, update: 1, seed, layer }]], { scalars: [count, update] })
     const [rows, columns, added] = await Promise.all([changes.newRows.read(), changes.newColumns.read(), changes.newCount.read()])

@@ -5,6 +5,8 @@ import { bestOf, chiSquareTest, eachLink, philox, purposeWord, type Ranked, samp
 import {
   atEveryLevel,
   bitsOf,
+  byColumn,
+  byRow,
   changesOf,
   cpu,
   expectOnlyGoodOperands,
@@ -161,10 +163,12 @@ interface Choice {
 function keepLinks(device: Device, choice: Choice): Promise<Uint8Array> {
   return on(device, async (w) => {
     const { csr, scores, keep, count, temperature, update = 1, seed = 0, purpose = 'remove', layer = 0 } = choice
-    const flags = w.tensor('uint8', keep ?? new Uint8Array(Math.max(1, scores.length)).fill(1))
+    const all = new Uint8Array(Math.max(1, scores.length)).fill(1)
+    if (keep) all.set(byColumn(csr, keep))
+    const flags = w.tensor('uint8', all)
     const operands = {
       links: w.matrix(csr),
-      scores: w.floats(scores),
+      scores: w.floats(byColumn(csr, scores)),
       keep: flags,
       count: 0,
       temperature: temperature === undefined ? undefined : 1,
@@ -174,7 +178,7 @@ function keepLinks(device: Device, choice: Choice): Promise<Uint8Array> {
       layer,
     }
     await w.run([['keepLinks', operands]], { scalars: [count, temperature ?? 0, update] })
-    return (await flags.read()).slice(0, scores.length)
+    return byRow(csr, await flags.read())
   })
 }
 
@@ -264,7 +268,16 @@ describe('keepLinks', () => {
       const links = w.matrix(csr)
       program.record('beginUpdate', { links, changes })
       const soft = temperature === undefined ? undefined : 1
-      const choice = { scores: w.floats(scores), keep: changes.keep, count: 0, temperature: soft, update: 2, seed: 12, purpose: 'remove', layer: 2 }
+      const choice = {
+        scores: w.floats(byColumn(csr, scores)),
+        keep: changes.keep,
+        count: 0,
+        temperature: soft,
+        update: 2,
+        seed: 12,
+        purpose: 'remove',
+        layer: 2,
+      }
       program.record('keepLinks', { links, ...choice })
       await program.setScalars(Array.from({ length: updates }, (_, update) => [count, temperature ?? 0, update]).flat())
       const reads: Promise<Uint8Array>[] = []
@@ -272,7 +285,7 @@ describe('keepLinks', () => {
         void program.replay(1)
         reads.push(changes.keep.read())
       }
-      return (await Promise.all(reads)).map((flags) => bitsOf(kept(flags)))
+      return (await Promise.all(reads)).map((flags) => bitsOf(kept(byRow(csr, flags))))
     })
   }
 

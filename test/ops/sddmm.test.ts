@@ -2,6 +2,8 @@ import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, gradients, numericalGradient } from '../reference.js'
 import {
+  byColumn,
+  byRow,
   columnsOf,
   cpu,
   expectClose,
@@ -32,7 +34,7 @@ function sddmm(device: Device, { csr, dy, x, batch, initial, withoutBias }: Case
   return on(device, async (w) => {
     const links = csr.columnIndices.length
     const columns = x.length / csr.cols
-    const gradient = w.floats(initial?.values ?? new Float32Array(links).fill(Number.NaN))
+    const gradient = w.floats(initial?.values ? byColumn(csr, initial.values) : new Float32Array(links).fill(Number.NaN))
     const biasGradient = w.floats(initial?.bias ?? new Float32Array(csr.rows).fill(Number.NaN))
     const operands = {
       pattern: w.matrix(csr),
@@ -44,7 +46,7 @@ function sddmm(device: Device, { csr, dy, x, batch, initial, withoutBias }: Case
       accumulateBias: initial?.bias !== undefined,
     }
     await w.run([['sddmm', operands]], { batch, columns })
-    return { values: (await gradient.read()).slice(0, links), bias: await biasGradient.read() }
+    return { values: byRow(csr, await gradient.read()), bias: await biasGradient.read() }
   })
 }
 
@@ -139,7 +141,7 @@ describe('sddmm', () => {
         'a disposed gradient': [{ gradient: gone }, 'DISPOSED'],
       })
       await program.replay(1)
-      expectClose(await gradient.read(), gradients(csr, dy, x, 8).values, 'the good one')
+      expectClose(byRow(csr, await gradient.read()), gradients(csr, dy, x, 8).values, 'the good one')
     })
   })
 })

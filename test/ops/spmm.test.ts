@@ -3,6 +3,8 @@ import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { backward, forward, gradients, numericalGradient } from '../reference.js'
 import {
+  byColumn,
+  byRow,
   columnsOf,
   cpu,
   expectClose,
@@ -35,7 +37,7 @@ function spmm(device: Device, { csr, values, bias, x, batch, activation }: Forwa
     const output = w.batch(csr.rows, batch)
     const operands = {
       weights: w.matrix(csr),
-      values: w.floats(values),
+      values: w.floats(byColumn(csr, values)),
       bias: bias && w.floats(bias),
       input: w.batch(csr.cols, batch, x, 7.5),
       output,
@@ -63,7 +65,7 @@ function spmmTransposed(device: Device, { csr, values, dy, batch, input, initial
     const inputGradient = w.batch(csr.cols, batch, initial)
     const operands = {
       weights: w.matrix(csr),
-      values: w.floats(values),
+      values: w.floats(byColumn(csr, values)),
       outputGradient: w.batch(csr.rows, batch, dy),
       inputGradient,
       input: input && w.batch(csr.cols, batch, input, 7.5),
@@ -181,7 +183,13 @@ describe('spmm and spmmTransposed', () => {
     }
     const actual = await on(cpu(), async (w) => {
       const [a, b] = [w.matrix(first.csr), w.matrix(second.csr)]
-      const [w1, w2, dw1, dw2, db1] = [w.floats(first.values), w.floats(second.values), w.floats(50), w.floats(40), w.floats(hidden)]
+      const [w1, w2, dw1, dw2, db1] = [
+        w.floats(byColumn(first.csr, first.values)),
+        w.floats(byColumn(second.csr, second.values)),
+        w.floats(50),
+        w.floats(40),
+        w.floats(hidden),
+      ]
       const [input, h, y] = [w.batch(inputs, batch, x), w.batch(hidden, batch), w.batch(outputs, batch)]
       const [dx, dh, dy] = [w.batch(inputs, batch), w.batch(hidden, batch), w.batch(outputs, batch, g)]
       await w.run(
@@ -195,7 +203,7 @@ describe('spmm and spmmTransposed', () => {
         ],
         { batch },
       )
-      return { x: await dx.read(), w1: await dw1.read(), b1: await db1.read(), w2: await dw2.read() }
+      return { x: await dx.read(), w1: byRow(first.csr, await dw1.read()), b1: await db1.read(), w2: byRow(second.csr, await dw2.read()) }
     })
     for (const name of ['x', 'w1', 'b1', 'w2'] as const) expectNear(actual[name], numericalGradient(loss, point[name]), name, 1e-5)
     // The reference's own gradient agrees too: it is the one that the other tests compare with.
@@ -210,7 +218,7 @@ describe('spmm and spmmTransposed', () => {
       const { csr, values, bias } = layerOf({ rows: 5, cols: 6, links: 12, batch: 0 }, 8)
       const x = numbers(8 * 6, 9)
       const program = w.program({ batch: 8 })
-      const [weights, buffer, input, output] = [w.matrix(csr), w.floats(values), w.batch(6, 8, x), w.batch(5, 8)]
+      const [weights, buffer, input, output] = [w.matrix(csr), w.floats(byColumn(csr, values)), w.batch(6, 8, x), w.batch(5, 8)]
       const other = w.own(new Workspace(cpu(2)))
       const gone = w.floats(12)
       gone.dispose()

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { chiSquareTest, kolmogorovTest, normalCdf, philox, purposeWord } from '../reference.js'
-import { atEveryLevel, cellsOf, cpu, expectOnlyGoodOperands, FALSE_ALARM, on, onAnyThreads, randomCsr, tally, Workspace } from '../support.js'
+import { atEveryLevel, byRow, cellsOf, cpu, expectOnlyGoodOperands, FALSE_ALARM, on, onAnyThreads, randomCsr, tally, Workspace } from '../support.js'
 
 interface Where {
   deviation?: number
@@ -14,7 +14,7 @@ function sparse(device: Device, csr: PlainCsr, { deviation = 1, seed = 0, layer 
   return on(device, async (w) => {
     const values = w.floats(csr.columnIndices.length)
     await w.run([['initializeNormal', { pattern: w.matrix(csr), values, deviation, seed, layer }]])
-    return (await values.read()).slice(0, csr.columnIndices.length)
+    return byRow(csr, await values.read())
   })
 }
 
