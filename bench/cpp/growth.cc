@@ -31,20 +31,19 @@ int main(int argc, char** argv) {
       const auto neurons = static_cast<int32_t>(std::lround(1000 * std::pow(10, third / 3.)));
       const Shape shape{neurons, neurons, kDegree / neurons, kBatch, threads};
       cases.push_back({"growth: spmm", shape, [=] { return spmm(shape); }});
-      cases.push_back({"growth: spmmTransposed", shape, [=] { return spmmTransposed(shape); }});
-      cases.push_back({"growth: sddmm+sgd", shape, [=] { return sddmm(shape, true); }});
+      cases.push_back({"growth: sddmm+spmmTransposed+sgd", shape, [=] { return sddmm(shape, Along::productAndStep); }});
     }
   }
   const std::vector<Row> rows = runAll(cases, options);
-  std::printf("\n%-40s %14s %18s\n", "exponent in links", "of the time", "of the roofline");
+  std::printf("\n%-48s %14s %18s\n", "exponent in links", "of the time", "of the roofline");
   for (int threads : options.threads) {
-    for (const char* operation : {"growth: spmm", "growth: spmmTransposed", "growth: sddmm+sgd"}) {
+    for (const char* operation : {"growth: spmm", "growth: sddmm+spmmTransposed+sgd"}) {
       std::vector<Row> own;
       for (const Row& row : rows) {
         if (row.operation == operation && row.shape.threads == threads) own.push_back(row);
       }
       if (own.size() < 2) continue;
-      std::printf("%-26s threads:%-5d %14.3f %18.3f\n", operation, threads, exponentOf(own, [](const Row& r) { return r.median(); }),
+      std::printf("%-34s threads:%-5d %14.3f %18.3f\n", operation, threads, exponentOf(own, [](const Row& r) { return r.median(); }),
                   exponentOf(own, [](const Row& r) { return r.roof.seconds; }));
     }
   }

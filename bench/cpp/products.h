@@ -12,26 +12,30 @@ inline Fetch rowsOf(const Activations& a, double links, double degree) { return 
 
 inline Traffic trafficOf(const Spmm& op) {
   const double links = op.weights.rowOffsets[op.weights.rows];
-  Traffic traffic{.read = 8 * links + 8. * op.weights.rows + bytesOf(op.input), .write = bytesOf(op.output),
+  Traffic traffic{.read = 12 * links + 8. * op.weights.rows + bytesOf(op.input), .write = bytesOf(op.output),
                   .fetch = rowsOf(op.input, links, links / op.weights.rows)};
-  traffic.loads = traffic.fetch.bytes + 8 * links * op.input.panels();
+  // A link's weight lies in CSC order, far from that of the row's next link.
+  constexpr int32_t kLine = 64;
+  traffic.lines = {kLine * links * op.input.panels(), static_cast<int32_t>(4 * links / kLine) + 1, kLine, links / op.weights.rows};
+  traffic.loads = traffic.fetch.bytes + 12 * links * op.input.panels();
   return traffic;
 }
 inline Traffic trafficOf(const SpmmTransposed& op) {
   const double links = op.weights.rowOffsets[op.weights.rows], derivative = op.activation == Activation::none ? 0 : bytesOf(op.input);
-  Traffic traffic{.read = 12 * links + 4. * op.weights.cols + bytesOf(op.outputGradient) + derivative, .write = bytesOf(op.inputGradient),
+  Traffic traffic{.read = 8 * links + 4. * op.weights.cols + bytesOf(op.outputGradient) + derivative, .write = bytesOf(op.inputGradient),
                   .fetch = rowsOf(op.outputGradient, links, links / op.weights.cols)};
-  // A link's weight lies in CSR order, far from that of the column's next link.
-  constexpr int32_t kLine = 64;
-  traffic.lines = {kLine * links * op.outputGradient.panels(), static_cast<int32_t>(4 * links / kLine) + 1, kLine, links / op.weights.cols};
-  traffic.loads = traffic.fetch.bytes + 12 * links * op.outputGradient.panels() + derivative;
+  traffic.loads = traffic.fetch.bytes + 8 * links * op.outputGradient.panels() + derivative;
   return traffic;
 }
+/// With the product that goes along, a row of dY serves both.
 inline Traffic trafficOf(const Sddmm& op) {
-  const double links = op.pattern.rowOffsets[op.pattern.rows], rows = op.pattern.rows, step = op.fusedValues.values ? 1 : 0;
-  Traffic traffic{.read = 4 * links + 4 * rows + bytesOf(op.input) + bytesOf(op.outputGradient), .write = 4 * links + 4 * rows, .update = step * 8 * (links + rows),
-                  .fetch = rowsOf(op.input, links, links / rows)};
-  traffic.loads = 1.25 * traffic.fetch.bytes + (4 + step * 12) * links;  // four links share each load of dY
+  const double links = op.pattern.rowOffsets[op.pattern.rows], cols = op.pattern.cols, step = op.fusedValues.values ? 1 : 0;
+  const bool product = op.fusedTransposed.values;
+  Traffic traffic{.read = 4 * links + 4 * cols + bytesOf(op.input) + bytesOf(op.outputGradient) + (product && !step ? 4 * links : 0),
+                  .write = 4 * links + 4. * op.pattern.rows + (product ? bytesOf(op.fusedTransposed.inputGradient) : 0), .update = step * 8 * (links + op.pattern.rows),
+                  .fetch = rowsOf(op.outputGradient, links, links / cols)};
+  // X stays in registers beside a product; else four links share each load of it.
+  traffic.loads = (product ? 1 : 1.25) * traffic.fetch.bytes + (4 + step * 12) * links + (product ? 4 * links * op.input.panels() : 0);
   return traffic;
 }
 
@@ -49,7 +53,10 @@ inline Work spmmTransposed(const Shape& shape) {
   return {.call = running(layer->arrays.device(), op, layer), .items = layer->count(), .flop = 2 * layer->count() * shape.batch, .traffic = trafficOf(op)};
 }
 
-inline Work sddmm(const Shape& shape, bool fused) {
+/// What goes along with the gradient.
+enum class Along { nothing, step, productAndStep };
+
+inline Work sddmm(const Shape& shape, Along along) {
   const auto layer = layerOf(shape);
   Arrays& arrays = layer->arrays;
   Sddmm op;
@@ -58,14 +65,19 @@ inline Work sddmm(const Shape& shape, bool fused) {
   op.input = layer->input;
   op.gradient = arrays.zeros<float>(layer->links);
   op.biasGradient = arrays.zeros<float>(shape.rows);
-  if (fused) {
+  if (along != Along::nothing) {
     // At rate 0 the same work is done and the weights stay what they are, however often it is repeated.
     const double* rate = arrays.zeros<double>(1);
     op.fusedValues = {layer->values, arrays.zeros<float>(layer->links), rate, kMomentum, kWeightDecay};
     op.fusedBias = {layer->bias, arrays.zeros<float>(shape.rows), rate, kMomentum, kWeightDecay};
   }
-  const double links = layer->count();
-  return {.call = running(arrays.device(), op, layer), .items = links, .flop = links * (2. * shape.batch + (fused ? 6 : 0)), .traffic = trafficOf(op)};
+  if (along == Along::productAndStep) {
+    op.fusedTransposed = {.weights = op.pattern, .values = layer->values, .outputGradient = op.outputGradient,
+                          .inputGradient = layer->inputGradient, .input = op.input, .activation = Activation::relu};
+  }
+  const double links = layer->count(), products = along == Along::productAndStep ? 2 : 1;
+  return {.call = running(arrays.device(), op, layer), .items = links, .flop = links * (2. * products * shape.batch + (along == Along::nothing ? 0 : 6)),
+          .traffic = trafficOf(op)};
 }
 
 }  // namespace hebb::bench

@@ -158,7 +158,7 @@ struct Network {
     recorded.push_back(LinearGradient{dLogits, x[kLayers], lastGradient, lastBiasGradient, false, false});
     for (int i = kLayers - 1; i >= 0; --i) {
       if (i > 0) recorded.push_back(SpmmTransposed{matrices[i]->csr(), values[i], dx[i + 1], dx[i], x[i], Activation::relu, false});
-      recorded.push_back(Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, false, {}, {}});
+      recorded.push_back(Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, false, {}, {}, {}});
     }
     for (int i = 0; i < kLayers; ++i) {
       const Csr& links = matrices[i]->csr();
@@ -186,9 +186,10 @@ struct Network {
       if (const auto* forward = std::get_if<Spmm>(&operation)) product(*forward, forward->weights, 0);
       if (const auto* back = std::get_if<SpmmTransposed>(&operation)) product(*back, back->weights, 0);
       if (const auto* weights = std::get_if<Sddmm>(&operation)) {
-        const bool fused = weights->fusedValues.values;
-        product(*weights, weights->pattern, fused ? 6 : 0);
-        if (fused) timed.name += "+sgd";
+        const bool step = weights->fusedValues.values, backward = weights->fusedTransposed.values;
+        product(*weights, weights->pattern, (step ? 6 : 0) + (backward ? 2 * batch : 0));
+        if (backward) timed.name += "+spmmTransposed";
+        if (step) timed.name += "+sgd";
       }
       if (const auto* optimizer = std::get_if<Sgd>(&operation)) timed.name.append(" of ").append(std::to_string(optimizer->capacity));
       result.push_back(std::move(timed));
@@ -231,7 +232,7 @@ void report(int threads, const Settings& settings, std::vector<Row>& rows) {
   }
   std::printf("\n%d thread%s, batch %d, %s, %d updates: %.0f%% of the neurons have an outgoing link\n", threads, threads > 1 ? "s" : "", settings.batch,
               settings.random ? "random links" : "brf", settings.updates, 100.0 * active / neurons);
-  std::printf("%-32s %9s %9s %9s %7s %9s %8s %11s %9s %s\n", "operation", "median us", "min us", "max us", "of step", "ns/link", "GB/s", "roofline us", "share", "bound");
+  std::printf("%-38s %9s %9s %9s %7s %9s %8s %11s %9s %s\n", "operation", "median us", "min us", "max us", "of step", "ns/link", "GB/s", "roofline us", "share", "bound");
   const size_t before = rows.size();
   double sum = 0;
   for (const Timed& one : step) sum += medianOf(one.rounds);
@@ -243,7 +244,7 @@ void report(int threads, const Settings& settings, std::vector<Row>& rows) {
     const Row& row = rows.back();
     const double median = row.median();
     const std::string text = one.links > 0 ? one.name + " " + std::to_string(one.shape.cols) + "x" + std::to_string(one.shape.rows) : one.name;
-    std::printf("%-32s %9.2f %9.2f %9.2f %6.1f%%", text.c_str(), median * 1e6, row.least() * 1e6, seconds.back() * 1e6, 100 * median / sum);
+    std::printf("%-38s %9.2f %9.2f %9.2f %6.1f%%", text.c_str(), median * 1e6, row.least() * 1e6, seconds.back() * 1e6, 100 * median / sum);
     if (one.links > 0) {
       std::printf(" %9.3f %8.1f %11.2f %8.0f%% %s", median * 1e9 / one.links, row.bytes / median * 1e-9, row.roof.seconds * 1e6, 100 * row.roof.seconds / median,
                   row.roof.bound.c_str());
