@@ -1,7 +1,11 @@
 // The CUDA device: one stream, its memory, and what CUDA's errors mean to hebb.
 #pragma once
 
+#if defined(HEBB_EMULATION)
+#include "runtime.h"
+#else
 #include <cuda_runtime_api.h>
+#endif
 
 #include "hebb/backend.h"
 

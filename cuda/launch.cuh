@@ -41,6 +41,9 @@ Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), 
   config.blockDim = threads;
   config.dynamicSmemBytes = sharedBytes;
   config.stream = cuda.stream();
+#if defined(HEBB_EMULATION)
+  config.operation = operation;  // for reports
+#endif
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
   return error == cudaSuccess ? Status{} : statusOf(error, std::string("launch ") + operation);
 }
