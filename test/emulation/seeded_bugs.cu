@@ -167,7 +167,7 @@ __global__ void missingFence(int* parts, unsigned* count, int* out) {
     parts[blockIdx.x] = 1;
     if (!Bug) __threadfence();
     last[0] = atomicAdd(count, 1u) == gridDim.x - 1;
-    __threadfence();
+    if (last[0]) __threadfence();
   }
   __syncthreads();
   out[blockIdx.x * kThreads + threadIdx.x] = kThreads - 1 - i;
