@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 #endif
 
+#include "failure.h"
 #include "hebb/backend.h"
 
 namespace hebb::cuda {
@@ -15,7 +16,8 @@ namespace hebb::cuda {
 Status statusOf(cudaError_t error, const std::string& operation);
 
 /// All that is asked of the device goes through one stream, so it happens in the order asked for. Operations return once they are queued;
-/// write, read, allocate and synchronize wait, and report what went wrong on the device since. Any thread may call.
+/// write, read, allocate and synchronize wait, and report what went wrong on the device since. What failed for its data (failure.h) is reported
+/// by synchronize alone, and the device works again from then on. Any thread may call.
 class Cuda final : public Backend {
  public:
   static Status open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info);
@@ -34,17 +36,31 @@ class Cuda final : public Backend {
   /// CUDA keeps a current device per thread: whoever comes to this object selects its device first.
   Status select() const;
 
+  /// In device memory: what failed for its data. Every kernel of an operation is given it.
+  Failure* failure() const { return &own_->failure; }
+  /// [kPartials] in device memory, for the sums of the blocks of the operation that runs.
+  static constexpr int32_t kPartials = 4096;
+  double* partials() const { return own_->partials; }
+
  protected:
   Status allocateZeroed(size_t bytes, void** out) override;
   void releaseMemory(void* memory) override;
 
  private:
+  /// The device's own memory.
+  struct Own {
+    Failure failure;
+    double partials[kPartials];
+  };
+
   explicit Cuda(int index) : index_(index) {}
+  Status wait();
   Status finish(cudaError_t queued, const char* operation, size_t bytes);
 
   const int index_;
   cudaStream_t stream_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
+  Own* own_ = nullptr;  // in device memory
   Operations operations_;
 };
 

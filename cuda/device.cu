@@ -38,6 +38,27 @@ Status statusOf(cudaError_t error, const std::string& operation) {
   }
 }
 
+Status statusOf(const Failure& failure) {
+  const std::string limit = std::to_string(failure.limit), place = std::to_string(failure.place);
+  const std::string number = std::to_string(failure.got), integer = std::to_string(static_cast<int64_t>(failure.got));
+  const auto index = [&](const char* operation) {
+    return Status{Code::invalidArgument, std::string(operation) + ": Expected indices in [0, " + limit + "), got " + integer + " at " + place};
+  };
+  const auto loss = [&](const char* operation) {
+    return Status{Code::nonFinite, std::string(operation) + ": Expected a finite loss, got " + number + " in step " + place};
+  };
+  switch (failure.problem) {
+    case Problem::none: return {};
+    case Problem::gatherIndex: return index("gather");
+    case Problem::gatherLabelsIndex: return index("gatherLabels");
+    case Problem::target:
+      return {Code::invalidArgument, "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};
+    case Problem::crossEntropyLoss: return loss("softmaxCrossEntropy");
+    case Problem::squaredErrorLoss: return loss("meanSquaredError");
+  }
+  return {Code::internal, "a kernel failed with problem " + std::to_string(static_cast<int32_t>(failure.problem)) + ", which has no description"};
+}
+
 namespace {
 
 // ---- what is on this machine
@@ -210,6 +231,9 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolCreate(&cuda->pool_, &properties), "create a pool of memory on " + gpu.name));
   uint64_t kept = 64 << 20;
   HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolSetAttribute(cuda->pool_, cudaMemPoolAttrReleaseThreshold, &kept), "set up the pool of memory"));
+  void* own = nullptr;
+  HEBB_RETURN_IF_ERROR(cuda->allocateZeroed(sizeof(Own), &own));
+  cuda->own_ = static_cast<Own*>(own);
   cuda->operations_.spmm = spmm;
   cuda->operations_.spmmTransposed = spmmTransposed;
 
@@ -227,6 +251,7 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
 // Errors are of no use to anybody here: the memory goes back to the driver in any case.
 Cuda::~Cuda() {
   if (!select().ok()) return;
+  if (own_) releaseMemory(own_);
   if (stream_) {
     cudaStreamSynchronize(stream_);
     cudaStreamDestroy(stream_);
@@ -299,7 +324,7 @@ Status Cuda::writeActivations(const Activations& a, const float* host, int32_t c
   const Turned turned = turnedOf(a, rows.data(), columns);
   const int64_t blocks = int64_t{turned.featureTiles} * tiles(turned.padded);
   HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, blocks, dim3(kTile, kTileRows), 0, turned));
-  return synchronize();
+  return wait();
 }
 
 Status Cuda::readActivations(float* host, const Activations& a, int32_t columns) {
@@ -316,10 +341,20 @@ int32_t Cuda::panel(int32_t capacity) const {
   return capacity > 64 ? 64 : (capacity + 15) / 16 * 16;  // 64: sixteen lanes of four columns, half a warp
 }
 
-Status Cuda::synchronize() {
+Status Cuda::wait() {
   HEBB_RETURN_IF_ERROR(select());
   const cudaError_t error = cudaStreamSynchronize(stream_);
   return error == cudaSuccess ? Status{} : statusOf(error, "finish what was asked of the device");
+}
+
+Status Cuda::synchronize() {
+  HEBB_RETURN_IF_ERROR(wait());
+  Failure found;
+  HEBB_RETURN_IF_ERROR(read(&found, failure(), sizeof found));
+  if (found.problem == Problem::none) return {};
+  const Failure nothing;
+  HEBB_RETURN_IF_ERROR(write(failure(), &nothing, sizeof nothing));
+  return statusOf(found);
 }
 
 }  // namespace cuda

@@ -48,6 +48,9 @@ Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), 
   return error == cudaSuccess ? Status{} : statusOf(error, std::string("launch ") + operation);
 }
 
+/// Whether an operation before this one failed for its data: what was queued after it must change nothing.
+__device__ __forceinline__ bool failed(const Failure* failure) { return failure->problem != Problem::none; }
+
 /// What many warps read, none writes during the kernel: kept in L1.
 template <class T>
 __device__ __forceinline__ T loadReused(const T* address) { return __ldg(address); }

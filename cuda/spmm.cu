@@ -45,6 +45,7 @@ struct Product {
   int32_t xFeatures, rows;
   int32_t panel, capacity;
   const int32_t* columns;
+  const Failure* failure;
   int32_t rowBlocks;     // blocks over the rows
   int32_t columnBlocks;  // blocks over the columns of one panel
 };
@@ -130,7 +131,7 @@ __global__ void __launch_bounds__(kThreads, kResident) sparseProduct(Product pro
   const int32_t rowBlock = block % product.rowBlocks, columnBlock = block / product.rowBlocks;
   const int32_t p = columnBlock / product.columnBlocks, first = columnBlock % product.columnBlocks * kColumns;
   int32_t live = liveColumns(product.columns, product.capacity, product.panel, p) - first;
-  if (live <= 0) return;
+  if (live <= 0 || failed(product.failure)) return;
   if (live > kColumns) live = kColumns;
   const float* x = product.x + static_cast<int64_t>(p) * product.xFeatures * product.panel + first;
   const int64_t start = static_cast<int64_t>(p) * product.rows * product.panel + first;
@@ -147,7 +148,7 @@ template <class Epilogue>
 Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t rows, const Activations& x, const Activations& y,
                 const Epilogue& epilogue) {
   const int32_t rowsOfBlock = kThreads / (2 * teamFor(y.panel < kColumns ? y.panel : kColumns));
-  Product product{links, x.data, y.data, x.features, rows, y.panel, y.capacity, y.columns, 0, 0};
+  Product product{links, x.data, y.data, x.features, rows, y.panel, y.capacity, y.columns, cuda.failure(), 0, 0};
   product.rowBlocks = (rows - 1) / rowsOfBlock + 1;
   product.columnBlocks = (y.panel - 1) / kColumns + 1;
   const int64_t blocks = int64_t{product.rowBlocks} * product.columnBlocks * y.panels();

@@ -112,26 +112,26 @@ Status Program::instantiate() {
   return {};
 }
 
-Status Program::runStep(uint64_t ticket) {
+Status Program::runStep(uint64_t ticket, bool* begun) {
   Status status;
   for (size_t i = 0; i < bound_.size() && status.ok(); ++i) {
     // What lasts is changed by the whole step or not at all.
-    if (i <= lasting_ && stopped(ticket)) {
-      if (i == 0) return {Code::aborted, ""};
-      status = {Code::aborted, ""};
-    } else if (status = device_->run(bound_[i]); !status.ok()) {
-      status = {status.code(), std::string(nameOf(bound_[i])) + ": " + status.message()};
-    }
+    if (i <= lasting_ && stopped(ticket)) return {Code::aborted, ""};
+    if (status = device_->run(bound_[i]); !status.ok()) status = {status.code(), std::string(nameOf(bound_[i])) + ": " + status.message()};
+    *begun = *begun || status.ok();
   }
-  if (status.ok()) return {};
-  // The step was not done: the next one has its number and its samples.
+  return status;
+}
+
+/// The step that the device stands at was begun and not done: the next one has its number and its samples.
+Status Program::undoStep() {
   Backend& backend = device_->backend();
   StepState state;
   HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
+  done_ = state.step;  // a device that queues steps may have stopped at an earlier one than was queued last
   state.step -= 1;
   if (state.samples > 0) state.next = state.offset;
-  HEBB_RETURN_IF_ERROR(backend.write(state_->data(), &state, sizeof state));
-  return status;
+  return backend.write(state_->data(), &state, sizeof state);
 }
 
 Status Program::replay(int64_t steps, uint64_t ticket) {
@@ -146,19 +146,26 @@ Status Program::replay(int64_t steps, uint64_t ticket) {
     device_->setStop(stopped(ticket));
   }
   Status status;
-  int64_t done = 0;
-  while (done < steps && status.ok()) {
-    if (status = runStep(ticket); status.ok()) ++done, ++done_;
+  const int64_t before = done_;
+  bool begun = false;  // a step that is not done
+  for (int64_t step = 0; step < steps && status.ok(); ++step) {
+    if (status = runStep(ticket, &begun); status.ok()) ++done_, begun = false;
   }
-  // A device may still be at work on what was queued; its errors belong to this replay.
-  if (Status end = device_->backend().synchronize(); status.ok()) status = std::move(end);
+  // A device may still be at work on what was queued. What failed there failed before what stopped the queueing.
+  if (Status end = device_->backend().synchronize(); !end.ok()) {
+    status = std::move(end);
+    begun = true;
+  }
+  if (begun) {
+    if (Status undo = undoStep(); !undo.ok() && status.code() == Code::aborted) status = std::move(undo);
+  }
   {
     std::lock_guard lock(mutex_);
     running_ = false;
     device_->setStop(false);
   }
   if (status.code() != Code::aborted) return status;
-  const std::string progress = "after " + std::to_string(done) + " of " + std::to_string(steps) + " steps";
+  const std::string progress = "after " + std::to_string(done_ - before) + " of " + std::to_string(steps) + " steps";
   return device_->closing() ? Status{Code::disposed, "the device was disposed " + progress} : Status{Code::aborted, "stopped " + progress};
 }
 

@@ -52,7 +52,8 @@ class Program {
  private:
   Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch) : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
-  Status runStep(uint64_t ticket);
+  Status runStep(uint64_t ticket, bool* begun);
+  Status undoStep();
   bool stopped(uint64_t ticket) const { return ticket <= aborted_ || device_->closing(); }
 
   std::shared_ptr<Device> device_;

@@ -55,7 +55,8 @@ class Backend {
   /// Columns in a panel for activations of this capacity, a multiple of 16.
   virtual int32_t panel(int32_t capacity) const = 0;
 
-  /// Waits until all that was asked of the device is done.
+  /// Waits until all that was asked of the device is done. A backend that queues operations reports here what they would have returned: the
+  /// first failure since the last call. The operations asked for after that one have changed nothing.
   virtual Status synchronize() = 0;
 
   /// Set by the engine to make long operations give up early; they then report Code::aborted.

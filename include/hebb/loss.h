@@ -8,7 +8,7 @@
 namespace hebb {
 
 /// Running sums over the batches of an epoch, in device memory. A loss that is NaN or infinite where a gradient is asked for ends the step with
-/// Code::nonFinite and leaves the sums, on backends whose operations can fail while they run; elsewhere, and in evaluation, it is noted here.
+/// Code::nonFinite and leaves the sums; in evaluation, it is noted here.
 struct LossTotals {
   double loss = 0;           // sum over columns of the loss
   double correct = 0;        // columns whose largest output is the target's class (classification only)
