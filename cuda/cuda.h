@@ -16,7 +16,7 @@ namespace hebb::cuda {
 Status statusOf(cudaError_t error, const std::string& operation);
 
 /// All that is asked of the device goes through one stream, so it happens in the order asked for. Operations return once they are queued;
-/// write, read, allocate and synchronize wait, and report what went wrong on the device since. What failed for its data (failure.h) is reported
+/// write, read and synchronize wait, and report what went wrong on the device since. What failed for its data (failure.h) is reported
 /// by synchronize alone, and the device works again from then on. Any thread may call.
 class Cuda final : public Backend {
  public:
@@ -68,5 +68,16 @@ inline Cuda& cudaOf(Backend& backend) { return static_cast<Cuda&>(backend); }
 
 Status spmm(Backend&, const Spmm&);
 Status spmmTransposed(Backend&, const SpmmTransposed&);
+Status importance(Backend&, const Importance&);
+Status keepLinks(Backend&, const KeepLinks&);
+Status sampleScores(Backend&, const SampleScores&);
+Status percolate(Backend&, const Percolate&);
+Status predictLinks(Backend&, const PredictLinks&);
+Status regrow(Backend&, const Regrow&);
+Status beginUpdate(Backend&, const BeginUpdate&);
+Status rebuild(Backend&, const Rebuild&);
+Status transpose(Backend&, const Transpose&);
+Status uniteLinks(Backend&, const UniteLinks&);
+Status activeNeurons(Backend&, const ActiveNeurons&);
 
 }  // namespace hebb::cuda

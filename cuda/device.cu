@@ -41,6 +41,7 @@ Status statusOf(cudaError_t error, const std::string& operation) {
 Status statusOf(const Failure& failure) {
   const std::string limit = std::to_string(failure.limit), place = std::to_string(failure.place);
   const std::string number = std::to_string(failure.got), integer = std::to_string(static_cast<int64_t>(failure.got));
+  const std::string layer = std::to_string(failure.layer);
   const auto index = [&](const char* operation) {
     return Status{Code::invalidArgument, std::string(operation) + ": Expected indices in [0, " + limit + "), got " + integer + " at " + place};
   };
@@ -55,6 +56,15 @@ Status statusOf(const Failure& failure) {
       return {Code::invalidArgument, "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};
     case Problem::crossEntropyLoss: return loss("softmaxCrossEntropy");
     case Problem::squaredErrorLoss: return loss("meanSquaredError");
+    case Problem::score:
+      return {Code::nonFinite, "keepLinks: Expected finite weights, got a score of " + number + " for the link from neuron " +
+                                   std::to_string(failure.place & 0xffffffff) + " to neuron " + std::to_string(failure.place >> 32) + " of layer " + layer +
+                                   ". Lower the learning rate or look at the data."};
+    case Problem::rebuiltLinks: return {Code::invalidArgument, "rebuild: Expected at most " + limit + " links, got " + integer};
+    case Problem::regrownLinks:
+      return {Code::invalidArgument, "regrow: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
+    case Problem::history:
+      return {Code::invalidArgument, "uniteLinks: Expected room for " + integer + " links in the history, got " + place};
   }
   return {Code::internal, "a kernel failed with problem " + std::to_string(static_cast<int32_t>(failure.problem)) + ", which has no description"};
 }
@@ -236,6 +246,15 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   cuda->own_ = static_cast<Own*>(own);
   cuda->operations_.spmm = spmm;
   cuda->operations_.spmmTransposed = spmmTransposed;
+  cuda->operations_.importance = importance;
+  cuda->operations_.keepLinks = keepLinks;
+  cuda->operations_.sampleScores = sampleScores;
+  cuda->operations_.percolate = percolate;
+  cuda->operations_.beginUpdate = beginUpdate;
+  cuda->operations_.rebuild = rebuild;
+  cuda->operations_.transpose = transpose;
+  cuda->operations_.uniteLinks = uniteLinks;
+  cuda->operations_.activeNeurons = activeNeurons;
 
   int runtime = CUDART_VERSION;
   cudaRuntimeGetVersion(&runtime);
@@ -277,8 +296,7 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
     return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: " + std::to_string(free) + " of its " +
                                    std::to_string(total) + " bytes are free"};
   }
-  error = cudaMemsetAsync(memory, 0, size, stream_);
-  if (error == cudaSuccess) error = cudaStreamSynchronize(stream_);
+  error = cudaMemsetAsync(memory, 0, size, stream_);  // before all that will use it: nobody waits
   if (error != cudaSuccess) {
     cudaFreeAsync(memory, stream_);
     return statusOf(error, "clear " + std::to_string(bytes) + " bytes");

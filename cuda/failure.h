@@ -20,6 +20,10 @@ enum class Problem : int32_t {
   target,            // place: column, limit: classes
   crossEntropyLoss,  // place: step
   squaredErrorLoss,  // place: step
+  score,             // place: row << 32 | column of the link, layer
+  rebuiltLinks,      // limit: capacity
+  regrownLinks,      // limit: links that the layer can hold, layer
+  history,           // place: capacity
 };
 
 struct Failure {
@@ -27,6 +31,7 @@ struct Failure {
   int32_t limit = 0;
   int64_t place = 0;
   double got = 0;
+  int32_t layer = 0;
 };
 
 /// As an error of the operation, in the words of the CPU.
