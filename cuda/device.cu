@@ -250,6 +250,8 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   cuda->operations_.keepLinks = keepLinks;
   cuda->operations_.sampleScores = sampleScores;
   cuda->operations_.percolate = percolate;
+  cuda->operations_.predictLinks = predictLinks;
+  cuda->operations_.regrow = regrow;
   cuda->operations_.beginUpdate = beginUpdate;
   cuda->operations_.rebuild = rebuild;
   cuda->operations_.transpose = transpose;

@@ -17,13 +17,13 @@ __global__ void begin(Threshold* threshold, const int32_t* wanted) {
   *threshold = {n > 0 ? 0 : UINT64_MAX, n, n, n == 0};
 }
 
-__global__ void __launch_bounds__(kThreads) countRanks(const uint64_t* ranks, const int32_t* count, const Threshold* threshold, int pass, Count* all) {
+__global__ void __launch_bounds__(kThreads) countRanks(const uint64_t* ranks, int64_t capacity, const int32_t* count, const Threshold* threshold, int pass, Count* all) {
   HEBB_SHARED(int32_t, bins, [kDigits]);
   if (threshold->settled) return;
   const Threshold known = *threshold;
   clearBins(bins);
   __syncthreads();
-  const int64_t n = *count, stride = static_cast<int64_t>(gridDim.x) * kThreads;
+  const int64_t n = *count < capacity ? *count : capacity, stride = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x); i < n; i += stride) countRank(known, pass, ranks[i], bins);
   __syncthreads();
   addBins(bins, all);
@@ -83,7 +83,7 @@ Status thresholdOf(Cuda& cuda, const char* operation, const uint64_t* ranks, int
   HEBB_RETURN_IF_ERROR(beginThreshold(cuda, operation, threshold, wanted));
   const int64_t all = (capacity - 1) / kThreads + 1, blocks = all < kBlocks ? all : kBlocks;
   for (int pass = 0; pass < kPasses; ++pass) {
-    HEBB_RETURN_IF_ERROR(launch(cuda, operation, countRanks, blocks, dim3(kThreads), 0, ranks, count, threshold, pass, bins.data()));
+    HEBB_RETURN_IF_ERROR(launch(cuda, operation, countRanks, blocks, dim3(kThreads), 0, ranks, capacity, count, threshold, pass, bins.data()));
     HEBB_RETURN_IF_ERROR(pickDigit(cuda, operation, threshold, pass, bins.data(), 0));
   }
   return {};

@@ -63,7 +63,7 @@ Status pickDigit(Cuda& cuda, const char* operation, Threshold* threshold, int pa
 /// Begins a search for the *wanted best.
 Status beginThreshold(Cuda& cuda, const char* operation, Threshold* threshold, const int32_t* wanted);
 
-/// The smallest rank among the *wanted best of ranks [*count]. Without a wanted one nothing is at the threshold or above; when there are no more than
+/// The smallest rank among the *wanted best of the first *count of ranks [capacity]. Without a wanted one nothing is at the threshold or above; when there are no more than
 /// these, all are.
 Status thresholdOf(Cuda& cuda, const char* operation, const uint64_t* ranks, int64_t capacity, const int32_t* count, const int32_t* wanted, Threshold* threshold);
 
