@@ -1,7 +1,7 @@
 // Percolation: one launch for each relation backward, then one for each forward. That is all it takes: a neuron looks at its own links alone, and
 // a pass over the relations carries a cut to the end of the network. A warp per neuron.
 //
-// Roofline, two layers of L links: 4 L bytes of flags, and 8 L of slots where a column is looked at or cleared.
+// Roofline, two layers of L links: 4 L bytes of flags, and 8 L of slots where a row is looked at or cleared.
 #include "hebb/percolate.h"
 
 #include "launch.cuh"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
 
-/// The links of neurons on one side of a layer: of outputs in CSR order, of inputs through the slots.
+/// The links of neurons on one side of a layer: of inputs in CSC order, of outputs through the slots.
 struct Side {
   const int32_t* offsets;
   const int32_t* slots;
@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kThreads) cut(Side from, Side to, bool both, i
   else if (both && isEmpty(to, node, lane)) clear(from, node, lane);
 }
 
-Side outputs(const Percolate::Layer& layer) { return {layer.links.rowOffsets, nullptr, layer.keep}; }
-Side inputs(const Percolate::Layer& layer) { return {layer.links.columnOffsets, layer.links.csrSlots, layer.keep}; }
+Side outputs(const Percolate::Layer& layer) { return {layer.links.rowOffsets, layer.links.cscSlots, layer.keep}; }
+Side inputs(const Percolate::Layer& layer) { return {layer.links.columnOffsets, nullptr, layer.keep}; }
 
 Status pass(Cuda& cuda, const Percolate& op, const LayerRelation& relation, bool backward) {
   const Percolate::Layer& first = op.layers[static_cast<size_t>(relation.first)];

@@ -1,6 +1,6 @@
 // Transposes a layer's links, and brings a layer to a new topology.
 //
-// Transpose: the links' columns are sorted with their CSR slots (sort.h: stable, so the rows of a column ascend), and the columns' offsets are
+// Transpose: the links' columns are sorted with their places by row (sort.h: stable, so the rows of a column ascend), and the columns' offsets are
 // searched in the sorted keys. No count of links steers a launch, and no column is too long. Roofline, L links, C bytes of digits of a column
 // number: 32 L bytes from memory a digit and 24 L besides.
 //
@@ -20,7 +20,7 @@
 namespace hebb::cuda {
 namespace {
 
-/// (column, CSR slot) of each link.
+/// (column, place by row) of each link.
 __global__ void __launch_bounds__(kBlock) columnKeys(Csr links, uint64_t* keys) {
   const int64_t k = element();
   if (k >= links.rowOffsets[links.rows]) return;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kBlock) writeColumns(Csr links, const uint64_t
   const int32_t count = links.rowOffsets[links.rows];
   if (at < count) {
     const int32_t k = static_cast<int32_t>(keys[at] & 0xffffffffu);
-    links.csrSlots[at] = k;
+    links.cscSlots[k] = static_cast<int32_t>(at);
     links.rowIndices[at] = rowOf(links.rowOffsets, links.rows, k);
   }
   if (at <= links.cols) links.columnOffsets[at] = lowerBound(keys, 0, count, static_cast<uint64_t>(at) << 32);
@@ -62,7 +62,7 @@ struct Next {
   int32_t* fresh;   // [capacity + 1] new links: whether the layer has none there; then how many before it are
   int32_t* offsets; // [rows + 1]
   int32_t* columns; // [capacity]
-  int32_t* sources; // [capacity] old place, or -1
+  int32_t* sources; // [capacity] old place in the arrays, or -1
   __device__ int32_t count(const Csr& links, const LinkChanges& changes) const { return stays[links.rowOffsets[links.rows]] + fresh[*changes.newCount]; }
 };
 
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kBlock) markLinks(Csr links, LinkChanges chang
   const int32_t added = *changes.newCount, k = static_cast<int32_t>(at);
   int32_t stays = 0, fresh = 0;
   if (k < links.rowOffsets[links.rows]) {
-    stays = changes.keep[k];
+    stays = changes.keep[links.cscSlots[k]];
     if (!stays) {
       const int32_t row = rowOf(links.rowOffsets, links.rows, k), column = links.columnIndices[k];
       const int32_t same = lowerBound(changes.newRows, changes.newColumns, added, row, column);
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kBlock) placeLinks(Csr links, LinkChanges chan
     const int32_t row = rowOf(links.rowOffsets, links.rows, k), column = links.columnIndices[k];
     const int32_t to = next.stays[k] + next.fresh[lowerBound(changes.newRows, changes.newColumns, added, row, column)];
     next.columns[to] = column;
-    next.sources[to] = k;
+    next.sources[to] = links.cscSlots[k];
   }
   if (k < added && next.fresh[k + 1] > next.fresh[k]) {
     const int32_t row = changes.newRows[k], column = changes.newColumns[k];
@@ -116,11 +116,13 @@ __global__ void __launch_bounds__(kBlock) placeLinks(Csr links, LinkChanges chan
   }
 }
 
-__global__ void __launch_bounds__(kBlock) moveValues(const float* array, float* moved, const int32_t* sources, const int32_t* count, const Failure* failure) {
+/// Links by row come from their old place in the array and go to their new one.
+__global__ void __launch_bounds__(kBlock) moveValues(const float* array, float* moved, const int32_t* sources, const int32_t* cscSlots, const int32_t* count,
+                                                     const Failure* failure) {
   const int64_t at = element();
   if (failed(failure) || at >= *count) return;
   const int32_t from = sources[at];
-  moved[at] = from < 0 ? 0.f : array[from];
+  moved[cscSlots[at]] = from < 0 ? 0.f : array[from];
 }
 
 __global__ void __launch_bounds__(kBlock) writeValues(float* array, const float* moved, const int32_t* count, const Failure* failure) {
@@ -164,12 +166,13 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, next.fresh, links.capacity));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, placeLinks, blocksWithRows, dim3(kBlock), 0, links, op.changes, next, cuda.failure()));
   const int32_t* const count = next.offsets + links.rows;
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, writeLinks, blocksWithRows, dim3(kBlock), 0, links, next, cuda.failure()));
+  HEBB_RETURN_IF_ERROR(transposeLinks(cuda, name, links));
   for (float* array : op.arrays) {
-    HEBB_RETURN_IF_ERROR(launch(cuda, name, moveValues, blocks, dim3(kBlock), 0, array, moved.data(), next.sources, count, cuda.failure()));
+    HEBB_RETURN_IF_ERROR(launch(cuda, name, moveValues, blocks, dim3(kBlock), 0, array, moved.data(), next.sources, links.cscSlots, count, cuda.failure()));
     HEBB_RETURN_IF_ERROR(launch(cuda, name, writeValues, blocks, dim3(kBlock), 0, array, moved.data(), count, cuda.failure()));
   }
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, writeLinks, blocksWithRows, dim3(kBlock), 0, links, next, cuda.failure()));
-  return transposeLinks(cuda, name, links);
+  return {};
 }
 
 }  // namespace hebb::cuda

@@ -47,8 +47,8 @@ __global__ void __launch_bounds__(kBlock) markKept(Csr links, const uint8_t* kee
   const int64_t k = element();
   if (k >= links.capacity) return;
   const bool there = k < links.rowOffsets[links.rows];
-  inRows[k] = there && keep[k];
-  inColumns[k] = there && keep[links.csrSlots[k]];
+  inRows[k] = there && keep[links.cscSlots[k]];
+  inColumns[k] = there && keep[k];
 }
 
 /// One view: offsets and indices of the kept links; `before` are prefix sums over the flags.

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kBlock) rankLinks(KeepLinks op, uint64_t* rank
     const float score = op.scores[k], temperature = op.temperature ? static_cast<float>(*op.temperature) : 1.f;
     const Draw draw{op.seed, static_cast<uint32_t>(*op.update), purposeWord(op.purpose, static_cast<uint32_t>(op.layer))};
     if (!valid(score)) atomicMax(&found->last, k + 1);
-    rank = rankAt(score, static_cast<uint32_t>(rowOf(op.links.rowOffsets, op.links.rows, k)), static_cast<uint32_t>(op.links.columnIndices[k]), draw,
+    rank = rankAt(score, static_cast<uint32_t>(op.links.rowIndices[k]), static_cast<uint32_t>(rowOf(op.links.columnOffsets, op.links.cols, k)), draw,
                   op.temperature != nullptr, temperature);
   }
   ranks[at] = rank;
@@ -45,8 +45,8 @@ __global__ void judge(KeepLinks op, Found* found, Failure* failure) {
   const double count = *op.count;
   found->wanted = count < 1 ? 0 : count < 2147483647. ? static_cast<int32_t>(count) : INT32_MAX;
   if (found->wanted >= found->kept || found->last == 0 || failed(failure)) return;
-  const int32_t k = found->last - 1, row = rowOf(op.links.rowOffsets, op.links.rows, k);
-  *failure = {Problem::score, 0, static_cast<int64_t>(row) << 32 | static_cast<uint32_t>(op.links.columnIndices[k]), static_cast<double>(op.scores[k]), op.layer};
+  const int32_t k = found->last - 1, column = rowOf(op.links.columnOffsets, op.links.cols, k);
+  *failure = {Problem::score, 0, static_cast<int64_t>(op.links.rowIndices[k]) << 32 | static_cast<uint32_t>(column), static_cast<double>(op.scores[k]), op.layer};
 }
 
 __global__ void __launch_bounds__(kBlock) markEqual(const uint64_t* ranks, const uint8_t* keep, int64_t n, const int32_t* count, const Threshold* threshold, int32_t* equal) {

@@ -1,5 +1,5 @@
-// Sparse times dense. Forward: Y = act(W X + bias), over the CSR view. Backward: dX = W^T dY times act'(X), over the CSC view, the values
-// fetched through csrSlots. Both are one kernel with two epilogues.
+// Sparse times dense. Forward: Y = act(W X + bias), over the CSR view, the values fetched through cscSlots. Backward: dX = W^T dY times act'(X), over
+// the CSC view. Both are one kernel with two epilogues.
 //
 // K1, the only variant so far: a warp over 1, 2 or 4 rows and up to 64, 32 or 16 columns of the batch. A lane holds four columns, so every link
 // fetches its slice of X in 16-byte loads. Two teams of lanes share a row: one adds its even links, the other its odd ones, and the two sums
@@ -11,7 +11,7 @@
 // The sum runs in the order of cpu/spmm.cc and does not depend on the batch or the panel: the bits are those of the CPU levels that fuse
 // multiply and add (x86-64-v3 and v4, arm64). Another order of summation may differ by (links of the row + 2) * 2^-24 * sum |w x|.
 //
-// Roofline, B live columns, L links, M rows, N columns of W: 2 L B flop; 4 L B bytes of X from L1 or L2; at least 8 L (backward: 12 L) + 4 M +
+// Roofline, B live columns, L links, M rows, N columns of W: 2 L B flop; 4 L B bytes of X from L1 or L2; at least 8 L (forward: 12 L) + 4 M +
 // 4 B (M + N) bytes from memory. 0.5 flop a byte on chip: the caches' bandwidth is the limit, not the arithmetic. Its weakness: the row of
 // a hub is the work of one warp, and rows are not ordered by length.
 #include "hebb/spmm.h"
