@@ -1,7 +1,8 @@
-/** What the tests share: random layers and batches, CPU devices of every level, memory that is given back, and the comparisons. */
+/** What the tests share: random layers and batches, the devices that operations run on, memory that is given back, and the comparisons. */
 import { expect } from 'chai'
 import { Device } from '../lib/device.js'
 import { type ErrorCode, HebbError } from '../lib/error.js'
+import { addon } from '../lib/native.js'
 import { type Operands, Program } from '../lib/program.js'
 import { Activations, cscSlots, inColumnOrder, inRowOrder, type PlainCsr, SparseMatrix, Tensor, type TensorType, type TypedArrayOf } from '../lib/tensor.js'
 import type { Numbers, Sums } from './reference.js'
@@ -123,24 +124,63 @@ after(() => {
   for (const device of opened.values()) device.dispose()
 })
 
+/** The GPU, opened once for all tests: a real one, or the emulated one of an addon that was built with HEBB_CUDA=EMULATE. */
+export function gpu(): Device {
+  let device = opened.get('cuda')
+  if (!device) {
+    device = new Device({ kind: 'cuda' })
+    opened.set('cuda', device)
+  }
+  return device
+}
+
 /** The SIMD levels that this processor can run, the best first. */
 export const levels: readonly string[] = cpu().info.detail.split(', ')
 
-/** Runs `compute` on 1, 2 and 3 threads and expects the same bits; returns them. */
+/** Where every operation is tested: at each SIMD level, and on the GPU where the addon finds one. */
+export const places: readonly string[] = addon.cudaStatus().devices > 0 ? [...levels, 'cuda'] : levels
+
+/** The device of a place. */
+export function at(place: string, threads = 1): Device {
+  return place === 'cuda' ? gpu() : cpu(threads, place)
+}
+
+const hasGpu = places.includes('cuda')
+
+/** Runs `compute` on 1, 2 and 3 threads and expects the same bits; returns them. On a GPU it expects the same bits in any order of the blocks. */
 export async function onAnyThreads<T>(compute: (device: Device) => Promise<T>): Promise<T> {
+  if (hasGpu) await inAnyOrder(compute)
   return sameBits(compute, [cpu(1), cpu(2), cpu(3)])
 }
 
-/** Runs `compute` at every SIMD level, and on two threads, and expects the same bits; returns them. */
-export async function atEveryLevel<T>(compute: (device: Device) => Promise<T>): Promise<T> {
-  return sameBits(compute, [...levels.map((level) => cpu(1, level)), cpu(2)])
+/** Runs `compute` at every SIMD level, on two threads and on the GPU, and expects the same bits; returns them. */
+export async function everywhere<T>(compute: (device: Device) => Promise<T>): Promise<T> {
+  return sameBits(compute, [...places.map((place) => at(place)), cpu(2)])
+}
+
+/** Blocks and threads of an emulated GPU run in these orders; a real one does as it likes, three times. */
+async function inAnyOrder<T>(compute: (device: Device) => Promise<T>): Promise<void> {
+  const name = 'HEBB_EMULATION_ORDER'
+  const before = process.env[name]
+  try {
+    let first: { result: T } | undefined
+    for (const order of ['forward', 'reversed', 'random:1']) {
+      process.env[name] = order
+      const result = await compute(gpu())
+      first ??= { result }
+      expectSameBits(result, first.result, `the GPU, ${order}`)
+    }
+  } finally {
+    if (before === undefined) delete process.env[name]
+    else process.env[name] = before
+  }
 }
 
 async function sameBits<T>(compute: (device: Device) => Promise<T>, devices: readonly Device[]): Promise<T> {
   const first = await compute(devices[0])
   for (const device of devices.slice(1)) {
-    const { simd, threads } = device.info
-    expectSameBits(await compute(device), first, `${simd}, ${threads} threads`)
+    const { kind, simd, threads } = device.info
+    expectSameBits(await compute(device), first, kind === 'cuda' ? 'the GPU' : `${simd}, ${threads} threads`)
   }
   return first
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import { atEveryLevel, cpu, expectClose, expectOnlyGoodOperands, expectRefusal, levels, numbers, on, onAnyThreads, random, Workspace } from '../support.js'
+import { at, cpu, everywhere, expectClose, expectOnlyGoodOperands, expectRefusal, numbers, on, onAnyThreads, places, random, Workspace } from '../support.js'
 
 interface Source {
   bytes?: Uint8Array
@@ -67,7 +67,7 @@ describe('gather', () => {
     [48, 200],
     [37, 300],
   ]) {
-    it(`brings samples into columns, at every level: ${features} features, batch ${batch}`, async () => {
+    it(`brings samples into columns, everywhere: ${features} features, batch ${batch}`, async () => {
       const next = random(1)
       const sources: Source[] = [
         { bytes: Uint8Array.from({ length: samples * features }, () => Math.floor(next() * 256)), features, scale: 1 / 255 / 0.3081, shift: -0.1307 / 0.3081 },
@@ -77,10 +77,10 @@ describe('gather', () => {
       ]
       const order = orderOf(batch + Math.ceil(batch / 3), samples, 4) // a full batch and a third of one
       for (const [i, source] of sources.entries()) {
-        for (const level of levels) {
-          const [first, second] = await gather(cpu(1, level), source, order, batch, 2)
-          expectBatch(first, source, order.slice(0, batch), `source ${i} at ${level}`)
-          expectBatch(second, source, order.slice(batch), `source ${i} at ${level}, the rest`)
+        for (const place of places) {
+          const [first, second] = await gather(at(place), source, order, batch, 2)
+          expectBatch(first, source, order.slice(0, batch), `source ${i} at ${place}`)
+          expectBatch(second, source, order.slice(batch), `source ${i} at ${place}, the rest`)
         }
       }
     })
@@ -89,7 +89,7 @@ describe('gather', () => {
   it('copies floats exactly when there is nothing to scale', async () => {
     const floats = numbers(40 * 20, 5)
     const order = orderOf(30, 40, 6)
-    const [batch] = await atEveryLevel((device) => gather(device, { floats, features: 20 }, order, 30, 1))
+    const [batch] = await everywhere((device) => gather(device, { floats, features: 20 }, order, 30, 1))
     expect([...batch]).to.deep.equal([...order].flatMap((sample) => [...floats.subarray(sample * 20, sample * 20 + 20)]))
   })
 

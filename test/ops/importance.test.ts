@@ -3,10 +3,10 @@ import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { importance as reference } from '../reference.js'
 import {
-  atEveryLevel,
   byColumn,
   byRow,
   cpu,
+  everywhere,
   expectOnlyGoodOperands,
   nameOf,
   numbers,
@@ -58,7 +58,7 @@ describe('importance', () => {
         const values = numbers(shape.links, 2)
         for (const share of [1, 0.5, 0]) {
           const keep = flagsOf(shape.links, share, 3)
-          expectScores(await atEveryLevel((device) => importance(device, csr, values, keep, rule)), csr, values, keep, rule)
+          expectScores(await everywhere((device) => importance(device, csr, values, keep, rule)), csr, values, keep, rule)
         }
       })
     }

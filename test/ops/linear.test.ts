@@ -1,6 +1,6 @@
 import type { Device } from '../../lib/device.js'
 import { backward, forward, fullCsr, gradients, numericalGradient } from '../reference.js'
-import { columnsOf, cpu, expectClose, expectNear, expectOnlyGoodOperands, levels, numbers, on, onAnyThreads, Workspace } from '../support.js'
+import { at, columnsOf, cpu, expectClose, expectNear, expectOnlyGoodOperands, numbers, on, onAnyThreads, places, Workspace } from '../support.js'
 
 // A dense layer is a sparse one with all its links: the references are the same.
 
@@ -87,9 +87,9 @@ function linearGradient(
   })
 }
 
-for (const level of levels) {
-  describe(`linear at ${level}`, () => {
-    const device = cpu(1, level)
+for (const place of places) {
+  describe(`linear at ${place}`, () => {
+    const device = at(place)
     for (const [outputs, inputs, batch] of shapes) {
       const layer = { inputs, outputs, batch }
       const csr = fullCsr(outputs, inputs)

@@ -2,16 +2,17 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { type LossOf, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
 import {
+  at,
   columnsOf,
   cpu,
   expectClose,
   expectNear,
   expectOnlyGoodOperands,
   expectRefusal,
-  levels,
   numbers,
   on,
   onAnyThreads,
+  places,
   random,
   type Workspace,
 } from '../support.js'
@@ -84,9 +85,9 @@ function expectTotals(totals: Float64Array, expected: LossOf, columns: number, w
 
 const batches = [1, 5, 17, 33, 128, 129, 200, 300]
 
-for (const level of levels) {
-  describe(`softmaxCrossEntropy at ${level}`, () => {
-    const device = cpu(1, level)
+for (const place of places) {
+  describe(`softmaxCrossEntropy at ${place}`, () => {
+    const device = at(place)
     for (const [i, classes] of [2, 10, 47, 3, 10, 5, 62, 10].entries()) {
       const batch = batches[i]
       it(`is the mean of -log softmax: ${classes} classes, batch ${batch}`, async () => {
@@ -128,8 +129,8 @@ for (const level of levels) {
     })
   })
 
-  describe(`meanSquaredError at ${level}`, () => {
-    const device = cpu(1, level)
+  describe(`meanSquaredError at ${place}`, () => {
+    const device = at(place)
     for (const [i, features] of [1, 61, 3, 37, 2, 19, 10, 5].entries()) {
       const batch = batches[i]
       it(`is the mean of squares: ${features} features, batch ${batch}`, async () => {
@@ -236,8 +237,8 @@ describe('losses', () => {
   })
 
   it('take the first of equal logits as the class', async () => {
-    for (const level of levels) {
-      const { totals } = await crossEntropy(cpu(1, level), 3, 3, new Float32Array(9).fill(2), Int32Array.of(0, 1, 2))
+    for (const place of places) {
+      const { totals } = await crossEntropy(at(place), 3, 3, new Float32Array(9).fill(2), Int32Array.of(0, 1, 2))
       expect(totals[1]).to.equal(1)
     }
   })

@@ -3,7 +3,7 @@ import { Tape, type Value } from '../../lib/autograd.js'
 import { DenseParameter, SparseParameter } from '../../lib/nn/parameter.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, fullCsr, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
-import { byColumn, byRow, cpu, expectNear, expectRefusal, expectSameBits, levels, numbers, on, randomCsr, type Workspace } from '../support.js'
+import { at, byColumn, byRow, cpu, expectNear, expectRefusal, expectSameBits, numbers, on, places, randomCsr, type Workspace } from '../support.js'
 
 const batch = 23
 
@@ -69,9 +69,9 @@ describe('a network on the tape', () => {
     )
   }
 
-  for (const level of levels) {
-    it(`has the gradients that differences of the loss have, at ${level}`, async () => {
-      await on(cpu(2, level), async (w) => {
+  for (const place of places) {
+    it(`has the gradients that differences of the loss have, at ${place}`, async () => {
+      await on(at(place, 2), async (w) => {
         const program = w.program({ batch })
         const tape = w.own(new Tape(program, batch, true))
         const parameters = {

@@ -4,16 +4,17 @@ import type { Operands, Program } from '../../lib/program.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { gradients, type Sums } from '../reference.js'
 import {
+  at,
   byColumn,
   byRow,
   cpu,
   expectClose,
   expectOnlyGoodOperands,
   expectSameBits,
-  levels,
   numbers,
   on,
   onAnyThreads,
+  places,
   randomCsr,
   Workspace,
 } from '../support.js'
@@ -48,14 +49,14 @@ describe('sgd', () => {
   for (const count of [1, 3, 4, 5, 31, 1000]) {
     it(`is PyTorch's step for ${count} parameters`, async () => {
       const [values, velocity, gradient] = [numbers(count, 1), numbers(count, 2), numbers(count, 3)]
-      for (const level of levels) {
+      for (const place of places) {
         for (const rule of rules) {
-          await on(cpu(1, level), async (w) => {
+          await on(at(place), async (w) => {
             const [v, m] = [w.floats(values), w.floats(velocity)]
             const operands = { count, values: v, gradient: w.floats(gradient), velocity: rule.momentum ? m : undefined, learningRate: 0, ...rule }
             await w.run([['sgd', operands]], { scalars: [0.025] })
             const expected = step(values, rule.momentum ? velocity : new Float32Array(count), gradient, 0.025, rule)
-            const what = `${level}, ${JSON.stringify(rule)}`
+            const what = `${place}, ${JSON.stringify(rule)}`
             expectClose(await v.read(), expected.values, what, 3e-7)
             if (rule.momentum) expectClose(await m.read(), expected.velocity, what, 3e-7)
             else expect(await m.read(), what).to.deep.equal(velocity)
@@ -224,9 +225,9 @@ describe('sddmm and sgd', () => {
   ]
 
   for (const { rows, cols, links, batch, columns } of sizes) {
-    it(`give the same bits fused and not, at every level and on any threads: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
+    it(`give the same bits fused and not, everywhere and on any threads: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
       const csr = randomCsr(rows, cols, links, 7)
-      for (const device of [...levels.map((level) => cpu(1, level)), cpu(3)]) {
+      for (const device of [...places.map((place) => at(place)), cpu(3)]) {
         for (const rule of rules) {
           const run = (fused: boolean) =>
             trained(
@@ -278,7 +279,7 @@ describe('sddmm and sgd', () => {
     it(`go with the product before them, with the same bits: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
       const csr = randomCsr(rows, cols, links, 7)
       const initial = numbers(columns * cols, 9)
-      for (const device of [...levels.map((level) => cpu(1, level)), cpu(3)]) {
+      for (const device of [...places.map((place) => at(place)), cpu(3)]) {
         for (const [activation, accumulate] of [
           ['none', false],
           ['relu', false],

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { type Relation, percolate as reference } from '../reference.js'
-import { atEveryLevel, byColumn, byRow, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, random, randomCsr, Workspace } from '../support.js'
+import { byColumn, byRow, cpu, csrOf, everywhere, expectOnlyGoodOperands, expectRefusal, on, random, randomCsr, Workspace } from '../support.js'
 
 function percolate(device: Device, layers: readonly PlainCsr[], keep: readonly Uint8Array[], relations: readonly Relation[]): Promise<Uint8Array[]> {
   return on(device, async (w) => {
@@ -62,7 +62,7 @@ describe('percolate', () => {
     expect(await percolate(cpu(), layers, keep, [{ first: 1, second: 0, kind: 'joint' }])).to.deep.equal(expected)
   })
 
-  it('agrees with the definition on random chains, at every level', async () => {
+  it('agrees with the definition on random chains, everywhere', async () => {
     for (const [i, widths] of [
       [5, 7, 6],
       [9, 4, 11, 6],
@@ -73,7 +73,7 @@ describe('percolate', () => {
       const { layers, relations } = chain(widths, 10 * i)
       for (const share of [1, 0.8, 0.4, 0]) {
         const keep = layers.map((csr, j) => randomFlags(csr.columnIndices.length, share, j + 100))
-        const actual = await atEveryLevel((device) => percolate(device, layers, keep, relations))
+        const actual = await everywhere((device) => percolate(device, layers, keep, relations))
         expect(actual, `${widths}, ${share}`).to.deep.equal(reference(layers, keep, relations))
       }
     }

@@ -3,6 +3,7 @@ import type { Device } from '../../lib/device.js'
 import { cscSlots, type PlainCsr } from '../../lib/tensor.js'
 import { backward, forward } from '../reference.js'
 import {
+  at,
   byColumn,
   byRow,
   cellsOf,
@@ -13,10 +14,10 @@ import {
   expectOnlyGoodOperands,
   expectRefusal,
   expectSameBits,
-  levels,
   numbers,
   on,
   onAnyThreads,
+  places,
   randomCsr,
   subset,
   Workspace,
@@ -81,13 +82,13 @@ function reference(csr: PlainCsr, arrays: Float32Array[], updates: Update[]): Ma
 
 async function expectUpdated(csr: PlainCsr, arrays: Float32Array[], capacity: number, updates: Update[]): Promise<void> {
   const expected = reference(csr, arrays, updates)
-  for (const level of levels) {
-    const { links, arrays: after, y, dx } = await updated(cpu(1, level), csr, arrays, capacity, updates)
+  for (const place of places) {
+    const { links, arrays: after, y, dx } = await updated(at(place), csr, arrays, capacity, updates)
     expect(cellsOf(links), 'links').to.deep.equal([...expected.keys()])
     expect(links.rowOffsets.length).to.equal(csr.rows + 1)
     for (const [n, array] of after.entries()) expect([...array], `array ${n}`).to.deep.equal([...expected.values()].map((values) => values[n]))
-    expectClose(y, forward(links, after[0], undefined, numbers(20 * csr.cols, 1), 20), `by rows, ${level}`)
-    expectClose(dx, backward(links, after[0], numbers(20 * csr.rows, 2), 20), `by columns, ${level}`)
+    expectClose(y, forward(links, after[0], undefined, numbers(20 * csr.cols, 1), 20), `by rows, ${place}`)
+    expectClose(dx, backward(links, after[0], numbers(20 * csr.rows, 2), 20), `by columns, ${place}`)
   }
 }
 

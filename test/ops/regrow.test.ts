@@ -3,13 +3,13 @@ import type { Device } from '../../lib/device.js'
 import { type LinkPredictor, type PlainCsr, predictLinks } from '../../lib/tensor.js'
 import { bestOf, chiSquareTest, distinctDraws, linkScores, maskOf, philox, purposeWord, samplingKey, setProbabilities } from '../reference.js'
 import {
-  atEveryLevel,
   bitsOf,
   byColumn,
   cellsOf,
   changesOf,
   cpu,
   csrOf,
+  everywhere,
   expectOnlyGoodOperands,
   expectRefusal,
   expectSameBits,
@@ -126,7 +126,7 @@ describe('regrow', () => {
           const csr = randomCsr(rows, cols, links, 1)
           for (const share of [1, 0.7, 0]) {
             const growth = { csr, keep: flagsOf(links, share, 2), predictor, selection, count, update: 5, seed: 6e9, layer: 4 }
-            const cells = await atEveryLevel((device) => regrow(device, growth))
+            const cells = await everywhere((device) => regrow(device, growth))
             expectValid(cells, growth, `${share} kept`)
             const expected = expectedCells(growth)
             if (expected) expect(cells, `${share} kept`).to.deep.equal(expected)
@@ -154,7 +154,7 @@ describe('regrow', () => {
     }
   })
 
-  it('gives the same bits on any number of threads and at every level', async () => {
+  it('gives the same bits on any number of threads and everywhere', async () => {
     for (const links of [900, 9000]) {
       const csr = randomCsr(150, 130, links, 6)
       const keep = flagsOf(links, 0.7, 7)
@@ -163,7 +163,7 @@ describe('regrow', () => {
           const growth = { csr, keep, predictor, selection, count: links, seed: 8 }
           const cells = await onAnyThreads((device) => regrow(device, growth))
           expectValid(cells, growth, `${predictor}, ${selection}`)
-          expectSameBits(await atEveryLevel((device) => regrow(device, growth)), cells, 'levels')
+          expectSameBits(await everywhere((device) => regrow(device, growth)), cells, 'everywhere')
         }
       }
     }

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { numericalGradient } from '../reference.js'
-import { atEveryLevel, columnsOf, cpu, expectClose, expectNear, expectOnlyGoodOperands, numbers, on, onAnyThreads, Workspace } from '../support.js'
+import { columnsOf, cpu, everywhere, expectClose, expectNear, expectOnlyGoodOperands, numbers, on, onAnyThreads, Workspace } from '../support.js'
 
 function relu(device: Device, features: number, batch: number, x: Float32Array): Promise<Float32Array> {
   return on(device, async (w) => {
@@ -39,11 +39,11 @@ describe('relu', () => {
         const x = numbers(columns * features, 1)
         const dy = numbers(columns * features, 2)
         const initial = numbers(columns * features, 3)
-        const y = await atEveryLevel((device) => relu(device, features, batch, x))
+        const y = await everywhere((device) => relu(device, features, batch, x))
         expect([...y], `${columns} columns`).to.deep.equal([...x.map((v) => Math.max(v, 0))])
-        const dx = await atEveryLevel((device) => reluGradient(device, features, batch, y, dy))
+        const dx = await everywhere((device) => reluGradient(device, features, batch, y, dy))
         expect([...dx], `${columns} columns`).to.deep.equal([...dy.map((g, i) => (x[i] > 0 ? g : 0))])
-        const added = await atEveryLevel((device) => reluGradient(device, features, batch, y, dy, initial))
+        const added = await everywhere((device) => reluGradient(device, features, batch, y, dy, initial))
         const value = Float64Array.from(dx, (g, i) => g + initial[i])
         expectClose(added, { value, magnitude: value.map(Math.abs) }, 'accumulated', 1e-7)
       }
@@ -58,7 +58,7 @@ describe('relu', () => {
 
   it('has no gradient at 0 and lets NaN through', async () => {
     const x = Float32Array.of(0, -0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e-45)
-    const y = await atEveryLevel((device) => relu(device, 6, 1, x))
+    const y = await everywhere((device) => relu(device, 6, 1, x))
     expect([...y].map((v) => v + 0)).to.deep.equal([0, 0, Number.NaN, Number.POSITIVE_INFINITY, 0, x[5]])
     const dx = await reluGradient(cpu(), 6, 1, y, new Float32Array(6).fill(3))
     expect([...dx]).to.deep.equal([0, 0, 0, 3, 0, 3])

@@ -3,12 +3,12 @@ import type { Device } from '../../lib/device.js'
 import { type PlainCsr, sampleWithoutReplacement } from '../../lib/tensor.js'
 import { bestOf, chiSquareTest, eachLink, philox, purposeWord, type Ranked, samplingKey, setProbabilities } from '../reference.js'
 import {
-  atEveryLevel,
   bitsOf,
   byColumn,
   byRow,
   changesOf,
   cpu,
+  everywhere,
   expectOnlyGoodOperands,
   expectRefusal,
   expectSameBits,
@@ -200,7 +200,7 @@ describe('keepLinks', () => {
     { rows: 37, cols: 61, links: 350 },
   ]
   for (const { rows, cols, links } of shapes) {
-    it(`keeps what its Philox words say, at every level: ${rows}x${cols}, ${links} links`, async () => {
+    it(`keeps what its Philox words say, everywhere: ${rows}x${cols}, ${links} links`, async () => {
       const csr = randomCsr(rows, cols, links, 1)
       const scores = mixedScores(links, 2)
       const next = random(3)
@@ -213,7 +213,7 @@ describe('keepLinks', () => {
           for (const count of [0, 1, Math.floor(open.length / 2), open.length - 1, open.length, open.length + 3]) {
             if (count < 0) continue
             const choice: Choice = { csr, scores: seen, keep, count, temperature, update: 7, seed: 5e9, purpose: 'prune', layer: 3 }
-            const actual = kept(await atEveryLevel((device) => keepLinks(device, choice)))
+            const actual = kept(await everywhere((device) => keepLinks(device, choice)))
             expect(actual.length, `T = ${temperature}, ${count} of ${open.length}`).to.equal(Math.min(count, open.length))
             const ranks = ranksOf(choice)
             const best = bestOf(
@@ -227,14 +227,14 @@ describe('keepLinks', () => {
     })
   }
 
-  it('gives the same bits on any number of threads and at every level', async () => {
+  it('gives the same bits on any number of threads and everywhere', async () => {
     const csr = randomCsr(220, 200, 16_000, 4)
     const scores = numbers(16_000, 5, 0, 1)
     for (const temperature of [undefined, 1, 2.5]) {
       const choice = { csr, scores, count: 11_200, temperature, seed: 9 }
       const flags = await onAnyThreads((device) => keepLinks(device, choice))
       expect(kept(flags).length).to.equal(11_200)
-      expectSameBits(await atEveryLevel((device) => keepLinks(device, choice)), flags, 'levels')
+      expectSameBits(await everywhere((device) => keepLinks(device, choice)), flags, 'everywhere')
     }
   })
 

@@ -2,6 +2,7 @@ import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, gradients, numericalGradient } from '../reference.js'
 import {
+  at,
   byColumn,
   byRow,
   columnsOf,
@@ -9,11 +10,11 @@ import {
   expectClose,
   expectNear,
   expectOnlyGoodOperands,
-  levels,
   nameOf,
   numbers,
   on,
   onAnyThreads,
+  places,
   randomCsr,
   shapes,
   Workspace,
@@ -50,9 +51,9 @@ function sddmm(device: Device, { csr, dy, x, batch, initial, withoutBias }: Case
   })
 }
 
-for (const level of levels) {
-  describe(`sddmm at ${level}`, () => {
-    const device = cpu(1, level)
+for (const place of places) {
+  describe(`sddmm at ${place}`, () => {
+    const device = at(place)
     for (const shape of shapes) {
       it(`is dy x^T on the links: ${nameOf(shape)}`, async () => {
         const { rows, cols, links, batch } = shape

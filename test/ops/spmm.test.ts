@@ -3,6 +3,7 @@ import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { backward, forward, gradients, numericalGradient } from '../reference.js'
 import {
+  at,
   byColumn,
   byRow,
   columnsOf,
@@ -10,11 +11,11 @@ import {
   expectClose,
   expectNear,
   expectOnlyGoodOperands,
-  levels,
   nameOf,
   numbers,
   on,
   onAnyThreads,
+  places,
   randomCsr,
   type Shape,
   shapes,
@@ -86,9 +87,9 @@ function rectified(length: number, seed: number): Float32Array {
   return numbers(length, seed).map((x) => Math.max(0, x))
 }
 
-for (const level of levels) {
-  describe(`spmm at ${level}`, () => {
-    const device = cpu(1, level)
+for (const place of places) {
+  describe(`spmm at ${place}`, () => {
+    const device = at(place)
     for (const shape of shapes) {
       it(`is W x + b: ${nameOf(shape)}`, async () => {
         const { batch } = shape
@@ -106,8 +107,8 @@ for (const level of levels) {
     }
   })
 
-  describe(`spmmTransposed at ${level}`, () => {
-    const device = cpu(1, level)
+  describe(`spmmTransposed at ${place}`, () => {
+    const device = at(place)
     for (const shape of shapes) {
       it(`is W^T dy: ${nameOf(shape)}`, async () => {
         const { batch } = shape
@@ -149,11 +150,11 @@ describe('spmm and spmmTransposed', () => {
   })
 
   it('let NaN and infinity through, relu included', async () => {
-    for (const level of levels) {
+    for (const place of places) {
       const csr = randomCsr(3, 3, 9, 1)
       const values = new Float32Array(9).fill(1)
       const x = Float32Array.of(Number.NaN, 0, 0, Number.POSITIVE_INFINITY, 1, 1, Number.NEGATIVE_INFINITY, 1, 1)
-      const y = await spmm(cpu(1, level), { csr, values, x, batch: 3, activation: 'relu' })
+      const y = await spmm(at(place), { csr, values, x, batch: 3, activation: 'relu' })
       expect([...y]).to.deep.equal([...[Number.NaN, Number.POSITIVE_INFINITY, 0].flatMap((v) => [v, v, v])])
     }
   })

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { chiSquareTest, kolmogorovTest, normalCdf, philox, purposeWord } from '../reference.js'
-import { atEveryLevel, byRow, cellsOf, cpu, expectOnlyGoodOperands, FALSE_ALARM, on, onAnyThreads, randomCsr, tally, Workspace } from '../support.js'
+import { byRow, cellsOf, cpu, everywhere, expectOnlyGoodOperands, FALSE_ALARM, on, onAnyThreads, randomCsr, tally, Workspace } from '../support.js'
 
 interface Where {
   deviation?: number
@@ -53,9 +53,9 @@ describe('initializeNormal', () => {
     }
   })
 
-  it('gives the same bits at every level and on any number of threads', async () => {
+  it('gives the same bits everywhere and on any number of threads', async () => {
     const csr = randomCsr(200, 100, 5000, 1)
-    await atEveryLevel((device) => sparse(device, csr, { seed: 3 }))
+    await everywhere((device) => sparse(device, csr, { seed: 3 }))
     await onAnyThreads((device) => sparse(device, csr, { seed: 3 }))
     await onAnyThreads((device) => dense(device, 61, 130, { seed: 3 }))
   })
