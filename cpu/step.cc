@@ -3,22 +3,6 @@
 #include "cpu.h"
 
 namespace hebb::cpu {
-namespace {
-
-/// A permutation of [0, 2^(2 * half)) : six Feistel rounds whose round function is Philox.
-uint64_t feistel(uint64_t x, int half, uint64_t seed, uint32_t epoch) {
-  const uint64_t mask = (uint64_t{1} << half) - 1;
-  uint64_t left = x >> half, right = x & mask;
-  for (uint32_t round = 0; round < 6; ++round) {
-    const uint64_t f = philox(seed, static_cast<uint32_t>(right), round, epoch, purposeWord(Purpose::shuffle, 0)).word[0];
-    const uint64_t next = (left ^ f) & mask;
-    left = right;
-    right = next;
-  }
-  return left << half | right;
-}
-
-}  // namespace
 
 Status advance(Backend&, const Advance& op) {
   StepState& s = *op.state;
@@ -39,18 +23,13 @@ Status advance(Backend&, const Advance& op) {
 
 Status permute(Backend& backend, const Permute& op) {
   Cpu& cpu = cpuOf(backend);
-  int half = 1;
-  while ((int64_t{1} << (2 * half)) < op.count) ++half;
+  const int half = permutationHalf(op.count);
   const uint32_t epoch = op.epoch ? static_cast<uint32_t>(*op.epoch) : 0;
   const int64_t chunks = chunksFor(cpu, op.count, 256);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     for (int64_t i = op.count * chunk / chunks; i < op.count * (chunk + 1) / chunks; ++i) {
-      uint64_t x = static_cast<uint64_t>(i);
-      if (!op.identity) {
-        do x = feistel(x, half, op.seed, epoch);
-        while (x >= static_cast<uint64_t>(op.count));
-      }
-      op.indices[i] = static_cast<int32_t>(x);
+      const uint64_t x = static_cast<uint64_t>(i);
+      op.indices[i] = static_cast<int32_t>(op.identity ? x : permuted(x, static_cast<uint64_t>(op.count), half, op.seed, epoch));
     }
   });
   return {};

@@ -1,28 +1,8 @@
 #include "hebb/weights.h"
 
-#include <cmath>
-
 #include "cpu.h"
-#include "hebb/logarithm.h"
 
 namespace hebb::cpu {
-namespace {
-
-/// A standard normal variate of the place (row, column), by Marsaglia's polar method. Only exactly rounded operations and our own logarithm: the same
-/// bits on every machine. The third counter word counts the attempts (1.27 on average).
-double normalAt(uint64_t seed, uint32_t row, uint32_t column, uint32_t purpose) {
-  for (uint32_t attempt = 0;; ++attempt) {
-    const Philox p = philox(seed, row, column, attempt, purpose);
-    const double u = 2 * unitInterval(p.word[0], p.word[1]) - 1, v = 2 * unitInterval(p.word[2], p.word[3]) - 1;
-    const double s = u * u + v * v;
-    if (s >= 1 || s < 1e-30) continue;
-    const double log = static_cast<double>(log2Exact(static_cast<float>(s))) * 0.69314718055994531;
-    // The float of an s just below 1 may be 1 itself, whose logarithm is 0.
-    return u * std::sqrt(-2 * log / s);
-  }
-}
-
-}  // namespace
 
 Status initializeNormal(Backend& backend, const InitializeNormal& op) {
   Cpu& cpu = cpuOf(backend);

@@ -66,6 +66,10 @@ class Cuda final : public Backend {
 
 inline Cuda& cudaOf(Backend& backend) { return static_cast<Cuda&>(backend); }
 
+Status advance(Backend&, const Advance&);
+Status permute(Backend&, const Permute&);
+Status gather(Backend&, const Gather&);
+Status gatherLabels(Backend&, const GatherLabels&);
 Status spmm(Backend&, const Spmm&);
 Status spmmTransposed(Backend&, const SpmmTransposed&);
 Status importance(Backend&, const Importance&);
@@ -79,5 +83,9 @@ Status rebuild(Backend&, const Rebuild&);
 Status transpose(Backend&, const Transpose&);
 Status uniteLinks(Backend&, const UniteLinks&);
 Status activeNeurons(Backend&, const ActiveNeurons&);
+Status relu(Backend&, const Relu&);
+Status reluGradient(Backend&, const ReluGradient&);
+Status sgd(Backend&, const Sgd&);
+Status initializeNormal(Backend&, const InitializeNormal&);
 
 }  // namespace hebb::cuda

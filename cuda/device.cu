@@ -244,6 +244,10 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   void* own = nullptr;
   HEBB_RETURN_IF_ERROR(cuda->allocateZeroed(sizeof(Own), &own));
   cuda->own_ = static_cast<Own*>(own);
+  cuda->operations_.advance = advance;
+  cuda->operations_.permute = permute;
+  cuda->operations_.gather = gather;
+  cuda->operations_.gatherLabels = gatherLabels;
   cuda->operations_.spmm = spmm;
   cuda->operations_.spmmTransposed = spmmTransposed;
   cuda->operations_.importance = importance;
@@ -257,6 +261,10 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   cuda->operations_.transpose = transpose;
   cuda->operations_.uniteLinks = uniteLinks;
   cuda->operations_.activeNeurons = activeNeurons;
+  cuda->operations_.relu = relu;
+  cuda->operations_.reluGradient = reluGradient;
+  cuda->operations_.sgd = sgd;
+  cuda->operations_.initializeNormal = initializeNormal;
 
   int runtime = CUDART_VERSION;
   cudaRuntimeGetVersion(&runtime);

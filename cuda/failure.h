@@ -28,7 +28,7 @@ enum class Problem : int32_t {
 
 struct Failure {
   Problem problem = Problem::none;
-  int32_t limit = 0;
+  int64_t limit = 0;
   int64_t place = 0;
   double got = 0;
   int32_t layer = 0;

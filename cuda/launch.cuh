@@ -4,6 +4,20 @@
 
 #if defined(HEBB_EMULATION)
 #include "emulation.h"
+
+namespace hebb::cuda {
+/// A word that another block may be writing now. Nothing else follows from what is read.
+template <class T>
+T loadRacing(const T* address) {
+  T value;
+  __atomic_load(address, &value, __ATOMIC_RELAXED);
+  return value;
+}
+template <class T>
+void storeRacing(T* address, T value) {
+  __atomic_store(address, &value, __ATOMIC_RELAXED);
+}
+}  // namespace hebb::cuda
 #else
 #include <cuda_runtime.h>
 
@@ -13,6 +27,14 @@
 #define HEBB_SHARED_DYNAMIC(Type, name)                         \
   extern __shared__ __align__(16) unsigned char hebb_shared_[]; \
   Type* const name = reinterpret_cast<Type*>(hebb_shared_)
+
+namespace hebb::cuda {
+/// A word that another block may be writing now. Nothing else follows from what is read.
+template <class T>
+__device__ __forceinline__ T loadRacing(const T* address) { return *const_cast<const volatile T*>(address); }
+template <class T>
+__device__ __forceinline__ void storeRacing(T* address, T value) { *const_cast<volatile T*>(address) = value; }
+}  // namespace hebb::cuda
 #endif
 
 #include <cstdint>

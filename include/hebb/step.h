@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "hebb/philox.h"
+
 namespace hebb {
 
 struct StepState {
@@ -34,5 +36,29 @@ struct Permute {
   const double* epoch = nullptr;  // [1] device scalar
   bool identity = false;          // write 0..count-1 instead
 };
+
+/// Half the bits of the numbers that permute() walks through: the least with count <= 2^(2 * half).
+HEBB_INLINE int permutationHalf(int64_t count) {
+  int half = 1;
+  while ((int64_t{1} << (2 * half)) < count) ++half;
+  return half;
+}
+
+/// Element `i` of the permutation of [0, count): six Feistel rounds whose round function is Philox permute [0, 2^(2 * half)), and are repeated
+/// until they land inside.
+HEBB_INLINE uint64_t permuted(uint64_t i, uint64_t count, int half, uint64_t seed, uint32_t epoch) {
+  const uint64_t mask = (uint64_t{1} << half) - 1;
+  do {
+    uint64_t left = i >> half, right = i & mask;
+    for (uint32_t round = 0; round < 6; ++round) {
+      const uint64_t f = philox(seed, static_cast<uint32_t>(right), round, epoch, purposeWord(Purpose::shuffle, 0)).word[0];
+      const uint64_t next = (left ^ f) & mask;
+      left = right;
+      right = next;
+    }
+    i = left << half | right;
+  } while (i >= count);
+  return i;
+}
 
 }  // namespace hebb

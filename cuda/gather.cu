@@ -1,0 +1,101 @@
+// Picks a batch: samples are rows in the data set and columns in an activation, so this is a transposition, through a tile of 32 samples by 32
+// features in shared memory: both sides are read and written along their rows. The bits are those of the CPU levels that fuse multiply and add.
+//
+// The indices lie in memory that anyone may write. One block looks through those of the whole batch and reports the first that is no sample; no block
+// reads a row for such an index.
+//
+// Roofline: bound by memory, (1 or 4) + 4 bytes an element; the rows of a sample are read in pieces of 32 or 128 bytes.
+#include "hebb/gather.h"
+
+#include "launch.cuh"
+
+namespace hebb::cuda {
+namespace {
+
+constexpr int kTile = 32, kTileRows = 8;
+constexpr int kThreads = kTile * kTileRows;
+
+/// Reports the first of the batch's indices that is no sample. Called by a whole block; true when there is one.
+__device__ __forceinline__ bool reportIndices(const int32_t* indices, const StepState& state, int64_t samples, Problem problem, Failure* failure) {
+  HEBB_SHARED(int32_t, first, [1]);
+  const int32_t thread = static_cast<int32_t>(threadIdx.y * blockDim.x + threadIdx.x);
+  if (thread == 0) first[0] = state.columns;
+  __syncthreads();
+  int32_t bad = state.columns;
+  for (int32_t c = thread; c < state.columns && bad == state.columns; c += kThreads) {
+    const int32_t index = indices[state.offset + c];
+    if (index < 0 || index >= samples) bad = c;
+  }
+  if (bad < state.columns) atomicMin(&first[0], bad);
+  __syncthreads();
+  if (first[0] == state.columns) return false;
+  if (thread == 0) {
+    const int64_t place = state.offset + first[0];
+    failure->limit = samples;
+    failure->place = place;
+    failure->got = indices[place];
+    storeRacing(&failure->problem, problem);
+  }
+  return true;
+}
+
+template <class Number>
+__global__ void __launch_bounds__(kThreads) gatherSamples(Gather op, const Number* data, int32_t featureTiles, Failure* failure) {
+  HEBB_SHARED(float, tile, [kTile][kTile + 1]);  // one more: a column of the tile is spread over all banks
+  HEBB_SHARED(int32_t, earlier, [1]);
+  if (threadIdx.x == 0 && threadIdx.y == 0) earlier[0] = loadRacing(&failure->problem) != Problem::none;
+  __syncthreads();
+  if (earlier[0]) return;
+  const StepState state = *op.state;
+  const int32_t block = static_cast<int32_t>(blockIdx.x);
+  if (block == 0 && reportIndices(op.indices, state, op.samples, Problem::gatherIndex, failure)) return;
+  const Activations& out = op.output;
+  const int32_t firstFeature = block % featureTiles * kTile, firstColumn = block / featureTiles * kTile;
+  if (firstColumn >= state.columns) return;
+  const int along = static_cast<int>(threadIdx.x);
+  for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+    const int32_t column = firstColumn + i, feature = firstFeature + along;
+    float value = 0.f;
+    if (column < state.columns && feature < out.features) {
+      const int32_t sample = loadReused(op.indices + state.offset + column);
+      if (sample >= 0 && sample < op.samples) value = fmaf(static_cast<float>(data[int64_t{sample} * out.features + feature]), op.scale, op.shift);
+    }
+    tile[i][along] = value;
+  }
+  __syncthreads();
+  const int32_t column = firstColumn + along;
+  if (column >= (state.columns + 15) / 16 * 16) return;  // those up to there become zero
+  float* to = out.data + int64_t{column / out.panel} * out.features * out.panel + column % out.panel;
+  for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+    if (firstFeature + i < out.features) to[int64_t{firstFeature + i} * out.panel] = tile[along][i];
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) gatherTargets(GatherLabels op, Failure* failure) {
+  if (failed(failure)) return;
+  const StepState state = *op.state;
+  if (reportIndices(op.indices, state, op.samples, Problem::gatherLabelsIndex, failure)) return;
+  for (int32_t c = static_cast<int32_t>(threadIdx.y) * kTile + static_cast<int32_t>(threadIdx.x); c < state.columns; c += kThreads) {
+    op.targets[c] = op.labels[op.indices[state.offset + c]];
+  }
+}
+
+template <class Number>
+Status gatherFrom(Cuda& cuda, const Gather& op, const Number* data) {
+  const int32_t featureTiles = (op.output.features - 1) / kTile + 1, columnTiles = (op.output.capacity - 1) / kTile + 1;
+  return launch(cuda, "gather", gatherSamples<Number>, int64_t{featureTiles} * columnTiles, dim3(kTile, kTileRows), 0, op, data, featureTiles,
+                cuda.failure());
+}
+
+}  // namespace
+
+Status gather(Backend& backend, const Gather& op) {
+  return op.bytes ? gatherFrom(cudaOf(backend), op, op.bytes) : gatherFrom(cudaOf(backend), op, op.floats);
+}
+
+Status gatherLabels(Backend& backend, const GatherLabels& op) {
+  Cuda& cuda = cudaOf(backend);
+  return launch(cuda, "gatherLabels", gatherTargets, 1, dim3(kTile, kTileRows), 0, op, cuda.failure());
+}
+
+}  // namespace hebb::cuda
