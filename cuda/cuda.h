@@ -85,6 +85,8 @@ Status uniteLinks(Backend&, const UniteLinks&);
 Status activeNeurons(Backend&, const ActiveNeurons&);
 Status relu(Backend&, const Relu&);
 Status reluGradient(Backend&, const ReluGradient&);
+Status softmaxCrossEntropy(Backend&, const SoftmaxCrossEntropy&);
+Status meanSquaredError(Backend&, const MeanSquaredError&);
 Status sgd(Backend&, const Sgd&);
 Status initializeNormal(Backend&, const InitializeNormal&);
 

@@ -263,6 +263,8 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   cuda->operations_.activeNeurons = activeNeurons;
   cuda->operations_.relu = relu;
   cuda->operations_.reluGradient = reluGradient;
+  cuda->operations_.softmaxCrossEntropy = softmaxCrossEntropy;
+  cuda->operations_.meanSquaredError = meanSquaredError;
   cuda->operations_.sgd = sgd;
   cuda->operations_.initializeNormal = initializeNormal;
 

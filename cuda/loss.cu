@@ -1,0 +1,283 @@
+// Losses: a block sums its part of the batch in double precision, a second kernel of one block adds the parts and looks at the result. Where one
+// block holds the whole batch it does both. The order of summation depends on the shapes alone.
+//
+// softmaxCrossEntropy: a thread is a column, and up to 32 classes are its own (variant 1, the CPU's order of summation: its gradients have the CPU's
+// bits at the levels that fuse multiply and add). With more classes eight threads share a column, each with every eighth class, and combine what
+// they have through shared memory (variant 8: the sum in the denominator differs by up to classes / 8 * 2^-24 of it). Three passes over the
+// logits: the largest, the sum, the gradient; after the first they come from L1 or L2.
+// meanSquaredError: four columns a thread, blocks over the panels.
+// Loss sums differ from the CPU's by the order of summation in double precision and by one unit in the last place of each logarithm: about 1e-15
+// of the sum of the terms' magnitudes.
+//
+// Roofline: bound by memory, 8 bytes a logit (squared error: 12 an output) from memory, and for small batches by the latency of the launches.
+#include "hebb/loss.h"
+
+#include "hebb/logarithm.h"
+#include "launch.cuh"
+
+namespace hebb::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kResident = 4;      // blocks that a multiprocessor holds at once, so that ptxas has registers enough
+constexpr int kFewClasses = 32;   // up to here a thread has a column to itself
+constexpr int kShared = 8;        // threads that share a column with more classes
+constexpr int kFinishers = 256;   // threads that add the parts
+
+/// What a block found in its columns.
+struct Part {
+  double loss = 0;
+  double correct = 0;
+  double badTarget = -1;  // the first column whose target is no class
+};
+constexpr int32_t kParts = Cuda::kPartials * static_cast<int32_t>(sizeof(double)) / static_cast<int32_t>(sizeof(Part));
+
+__device__ __forceinline__ double firstOf(double a, double b) { return b >= 0 && (a < 0 || b < a) ? b : a; }
+
+/// The sum over the threads of a block, in a fixed order; it is the first thread's. Called by the whole block.
+template <int Threads>
+__device__ __forceinline__ Part sumOfBlock(Part part) {
+  constexpr int kWarps = Threads / kWarp;
+  HEBB_SHARED(double, parts, [3][kWarps]);
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    part.loss += __shfl_xor_sync(kWholeWarp, part.loss, distance);
+    part.correct += __shfl_xor_sync(kWholeWarp, part.correct, distance);
+    part.badTarget = firstOf(part.badTarget, __shfl_xor_sync(kWholeWarp, part.badTarget, distance));
+  }
+  if (thread % kWarp == 0) {
+    parts[0][thread / kWarp] = part.loss;
+    parts[1][thread / kWarp] = part.correct;
+    parts[2][thread / kWarp] = part.badTarget;
+  }
+  __syncthreads();
+  if (thread == 0) {
+    for (int warp = 1; warp < kWarps; ++warp) {
+      part.loss += parts[0][warp];
+      part.correct += parts[1][warp];
+      part.badTarget = firstOf(part.badTarget, parts[2][warp]);
+    }
+  }
+  return part;
+}
+
+/// Where the sums go, and what they are checked for.
+struct Totals {
+  LossTotals* totals;
+  const int64_t* step;
+  const int32_t* columns;
+  int32_t capacity;
+  const int32_t* targets;  // null: no classes
+  int32_t classes;
+  double divisor;          // of the loss
+  bool training;
+  Problem problem;         // what it is when the loss of training is not finite
+  Failure* failure;
+};
+
+__device__ __forceinline__ int32_t validColumns(const int32_t* columns, int32_t capacity) { return columns ? *columns : capacity; }
+
+/// In training, a loss that is not finite ends the step, before it spoils the weights. Called by one thread.
+__device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
+  if (sum.badTarget >= 0) {
+    to.failure->limit = to.classes;
+    to.failure->place = static_cast<int64_t>(sum.badTarget);
+    to.failure->got = to.targets[static_cast<int64_t>(sum.badTarget)];
+    to.failure->problem = Problem::target;
+    return;
+  }
+  const double loss = sum.loss / to.divisor;
+  LossTotals& totals = *to.totals;
+  if (!isfinite(loss)) {
+    if (to.training) {
+      to.failure->place = *to.step;
+      to.failure->got = loss;
+      to.failure->problem = to.problem;
+      return;
+    }
+    if (totals.nonFiniteStep < 0) totals.nonFiniteStep = static_cast<double>(*to.step);
+  }
+  totals.loss += loss;
+  totals.correct += sum.correct;
+  totals.columns += validColumns(to.columns, to.capacity);
+}
+
+/// Keeps the block's part for addParts, or finishes when there is no other block.
+template <int Threads>
+__device__ __forceinline__ void emit(const Totals& to, const Part& part, Part* parts) {
+  const Part sum = sumOfBlock<Threads>(part);
+  if (threadIdx.x != 0) return;
+  if (gridDim.x == 1) addTotals(to, sum);
+  else parts[blockIdx.x] = sum;
+}
+
+__global__ void __launch_bounds__(kFinishers) addParts(Totals to, const Part* parts, int32_t count) {
+  if (failed(to.failure)) return;
+  Part part;
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kFinishers) {
+    part.loss += parts[i].loss;
+    part.correct += parts[i].correct;
+    part.badTarget = firstOf(part.badTarget, parts[i].badTarget);
+  }
+  const Part sum = sumOfBlock<kFinishers>(part);
+  if (threadIdx.x == 0) addTotals(to, sum);
+}
+
+/// e^x for x <= 0, with the bits of cpu/loss.cc: relative error 2e-7, and 0 below -87.
+__device__ __forceinline__ float exponential(float x) {
+  const float y = x * 1.44269504f;
+  const float shifted = (y < -126.f ? -126.f : y) + 12582912.f;  // rounds to an integer in the low bits
+  const float whole = shifted - 12582912.f;
+  const float f = fmaf(x, 1.44269504f, 0.f - whole);
+  float p = 0.0001534579787403345f;
+  p = fmaf(p, f, 0.0013399930903688073f);
+  p = fmaf(p, f, 0.009618489071726799f);
+  p = fmaf(p, f, 0.05550328642129898f);
+  p = fmaf(p, f, 0.24022646248340607f);
+  p = fmaf(p, f, 0.6931471824645996f);
+  p = fmaf(p, f, 1.0f);
+  if (x != x) return x;  // before the conversion to an integer, which a NaN has none of
+  return y < -126.f ? 0.f : p * LaneTraits<float>::fromBits((static_cast<int32_t>(whole) + 127) << 23);
+}
+
+/// The columns of a block, kThreads / Sharing of them at a time, until none is left. Thread: column in the low part, share of the classes above it.
+template <int Sharing>
+__global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCrossEntropy op, Totals to, Part* parts) {
+  constexpr int kColumns = kThreads / Sharing;
+  HEBB_SHARED(float, tops, [Sharing][kColumns]);
+  HEBB_SHARED(int32_t, bests, [Sharing][kColumns]);
+  HEBB_SHARED(float, sums, [Sharing][kColumns]);
+  if (failed(to.failure)) return;
+  const Activations& z = op.logits;
+  const int32_t columns = validColumns(z.columns, z.capacity), padded = (columns + 15) / 16 * 16;
+  const float scale = 1.f / static_cast<float>(columns);
+  const int lane = static_cast<int>(threadIdx.x) % kColumns, share = static_cast<int>(threadIdx.x) / kColumns;
+  Part part;
+  for (int32_t first = static_cast<int32_t>(blockIdx.x) * kColumns; first < padded; first += static_cast<int32_t>(gridDim.x) * kColumns) {
+    const int32_t column = first + lane;
+    const bool valid = column < columns;
+    const int64_t start = int64_t{column / z.panel} * z.features * z.panel + column % z.panel;
+    const float* in = z.data + start;
+    // The gradient may take the logits' place, so what is read of other threads' classes is read here. A target that is no class becomes -1.
+    int32_t target = -1;
+    float top = 0.f, hit = 0.f;
+    int32_t best = 0;
+    if (valid) {
+      target = loadReused(op.targets + column);
+      if (target < 0 || target >= z.features) {
+        part.badTarget = firstOf(part.badTarget, column);
+        target = -1;
+      } else {
+        hit = in[int64_t{target} * z.panel];
+      }
+      top = in[0];  // everybody's: a NaN here stays the largest, as on the CPU
+#pragma unroll 4
+      for (int32_t k = share; k < z.features; k += Sharing) {
+        const float v = in[int64_t{k} * z.panel];
+        if (v > top) {
+          top = v;
+          best = k;
+        }
+      }
+    }
+    if constexpr (Sharing > 1) {
+      tops[share][lane] = top;
+      bests[share][lane] = best;
+      __syncthreads();
+      for (int s = 0; s < Sharing; ++s) {
+        const float v = tops[s][lane];
+        const int32_t k = bests[s][lane];
+        if (v > top || (v == top && k < best)) {
+          top = v;
+          best = k;
+        }
+      }
+    }
+    float sum = 0.f;
+    if (valid) {
+#pragma unroll 4
+      for (int32_t k = share; k < z.features; k += Sharing) sum += exponential(in[int64_t{k} * z.panel] - top);
+    }
+    if constexpr (Sharing > 1) {
+      sums[share][lane] = sum;
+      __syncthreads();
+      sum = sums[0][lane];
+      for (int s = 1; s < Sharing; ++s) sum += sums[s][lane];
+      __syncthreads();  // tops and sums are free for the next columns
+    }
+    if (target >= 0 && share == 0) {
+      part.loss += log(static_cast<double>(sum)) + top - hit;
+      part.correct += best == target && sum == sum;  // among NaN nothing is largest
+    }
+    if (op.gradient.data && column < padded) {  // padding has no gradient
+      float* out = op.gradient.data + start;
+      const float factor = scale / sum;
+#pragma unroll 4
+      for (int32_t k = share; k < z.features; k += Sharing) {
+        float g = 0.f;
+        if (valid) g = exponential(in[int64_t{k} * z.panel] - top) * factor;
+        out[int64_t{k} * z.panel] = k == target ? g - scale : g;
+      }
+    }
+  }
+  emit<kThreads>(to, part, parts);
+}
+
+/// Four columns of a panel's rows to a thread, until none is left.
+__global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredError op, Totals to, Part* parts) {
+  if (failed(to.failure)) return;
+  const Activations& y = op.output;
+  const int32_t columns = validColumns(y.columns, y.capacity), quarter = y.panel / 4;
+  const int64_t quarters = int64_t{(columns + y.panel - 1) / y.panel} * y.features * quarter;
+  const float scale = 2.f / (static_cast<float>(columns) * static_cast<float>(y.features));
+  const bool rectified = op.activation == Activation::relu;
+  Part part;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters; i += int64_t{gridDim.x} * kThreads) {
+    const int32_t column = static_cast<int32_t>(i / (int64_t{y.features} * quarter)) * y.panel + static_cast<int32_t>(i % quarter) * 4;
+    if (column >= (columns + 15) / 16 * 16) continue;
+    const float4 output = load4(y.data + i * 4), target = load4(op.target.data + i * 4);
+    float4 difference = each4([](float a, float b) { return a - b; }, output, target);
+    if (column + 0 >= columns) difference.x = 0.f;
+    if (column + 1 >= columns) difference.y = 0.f;
+    if (column + 2 >= columns) difference.z = 0.f;
+    if (column + 3 >= columns) difference.w = 0.f;
+    part.loss += static_cast<double>(difference.x) * difference.x;
+    part.loss += static_cast<double>(difference.y) * difference.y;
+    part.loss += static_cast<double>(difference.z) * difference.z;
+    part.loss += static_cast<double>(difference.w) * difference.w;
+    if (op.gradient.data) {
+      store4(op.gradient.data + i * 4, each4([=](float a, float d) { return rectified && !(a > 0.f) ? 0.f : scale * d; }, output, difference));
+    }
+  }
+  emit<kThreads>(to, part, parts);
+}
+
+template <class Op>
+Status sumLoss(Cuda& cuda, const char* operation, void (*kernel)(Op, Totals, Part*), int64_t blocks, const Op& op, const Totals& to) {
+  Part* parts = reinterpret_cast<Part*>(cuda.partials());
+  const int32_t count = blocks < kParts ? static_cast<int32_t>(blocks) : kParts;
+  HEBB_RETURN_IF_ERROR(launch(cuda, operation, kernel, count, dim3(kThreads), 0, op, to, parts));
+  return count > 1 ? launch(cuda, operation, addParts, 1, dim3(kFinishers), 0, to, parts, count) : Status{};
+}
+
+}  // namespace
+
+Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
+  Cuda& cuda = cudaOf(backend);
+  const Activations& z = op.logits;
+  const Totals to{op.totals, op.step, z.columns, z.capacity, op.targets, z.features, 1, op.gradient.data != nullptr, Problem::crossEntropyLoss, cuda.failure()};
+  const bool few = z.features <= kFewClasses;
+  const int32_t columns = few ? kThreads : kThreads / kShared;
+  return sumLoss(cuda, "softmaxCrossEntropy", few ? crossEntropy<1> : crossEntropy<kShared>, (z.capacity - 1) / columns + 1, op, to);
+}
+
+Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
+  Cuda& cuda = cudaOf(backend);
+  const Activations& y = op.output;
+  const Totals to{op.totals, op.step, y.columns, y.capacity, nullptr, 0, static_cast<double>(y.features), op.gradient.data != nullptr, Problem::squaredErrorLoss, cuda.failure()};
+  const int64_t quarters = int64_t{y.panels()} * y.features * (y.panel / 4);
+  return sumLoss(cuda, "meanSquaredError", squaredError, (quarters + 4 * kThreads - 1) / (4 * kThreads), op, to);
+}
+
+}  // namespace hebb::cuda
