@@ -16,7 +16,7 @@
 // a hub is the work of one warp, and rows are not ordered by length.
 #include "hebb/spmm.h"
 
-#include "launch.cuh"
+#include "epilogue.cuh"
 
 namespace hebb::cuda {
 namespace {
@@ -48,27 +48,6 @@ struct Product {
   const Failure* failure;
   int32_t rowBlocks;     // blocks over the rows
   int32_t columnBlocks;  // blocks over the columns of one panel
-};
-
-/// A NaN passes through, so that it is seen where it counts.
-struct Forward {
-  const float* bias;
-  bool relu;
-  __device__ __forceinline__ void store(float* y, int64_t at, int32_t row, float4 sum) const {
-    const float b = bias ? loadReused(bias + row) : 0.f;
-    const bool clip = relu;
-    store4(y + at, each4([=](float s) { return clip && s + b < 0.f ? 0.f : s + b; }, sum));
-  }
-};
-
-struct Backward {
-  const float* input;  // where relu's derivative is taken, or null
-  bool accumulate;
-  __device__ __forceinline__ void store(float* y, int64_t at, int32_t, float4 gradient) const {
-    if (input) gradient = each4([](float g, float x) { return x > 0.f ? g : 0.f; }, gradient, load4(input + at));
-    if (accumulate) gradient = each4([](float g, float sum) { return g + sum; }, gradient, load4(y + at));
-    store4(y + at, gradient);
-  }
 };
 
 /// The warp's rows times `live` columns (16 to 64). `x` points to the first of these columns in feature 0, `start` is the place of it in y.
@@ -161,12 +140,16 @@ Status spmm(Backend& backend, const Spmm& op) {
   const Csr& w = op.weights;
   return multiply(cudaOf(backend), "spmm", Links{w.rowOffsets, w.columnIndices, w.cscSlots, op.values}, w.rows, op.input, op.output,
                   Forward{op.bias, op.activation == Activation::relu});
+  return multiply(cudaOf(backend), "spmm", Links{w.rowOffsets, w.columnIndices, nullptr, op.values}, w.rows, op.input, op.output,
+                  ForwardEpilogue{op.bias, op.activation == Activation::relu});
 }
 
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
   const Csr& w = op.weights;
   return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, nullptr, op.values}, w.cols, op.outputGradient,
                   op.inputGradient, Backward{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
+  return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, w.csrSlots, op.values}, w.cols, op.outputGradient,
+                  op.inputGradient, BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
 }
 
 }  // namespace hebb::cuda
