@@ -83,6 +83,7 @@ Status rebuild(Backend&, const Rebuild&);
 Status transpose(Backend&, const Transpose&);
 Status uniteLinks(Backend&, const UniteLinks&);
 Status activeNeurons(Backend&, const ActiveNeurons&);
+Status sddmm(Backend&, const Sddmm&);
 Status linear(Backend&, const Linear&);
 Status linearTransposed(Backend&, const LinearTransposed&);
 Status linearGradient(Backend&, const LinearGradient&);

@@ -261,6 +261,7 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   cuda->operations_.transpose = transpose;
   cuda->operations_.uniteLinks = uniteLinks;
   cuda->operations_.activeNeurons = activeNeurons;
+  cuda->operations_.sddmm = sddmm;
   cuda->operations_.linear = linear;
   cuda->operations_.linearTransposed = linearTransposed;
   cuda->operations_.linearGradient = linearGradient;
