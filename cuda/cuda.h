@@ -66,32 +66,9 @@ class Cuda final : public Backend {
 
 inline Cuda& cudaOf(Backend& backend) { return static_cast<Cuda&>(backend); }
 
-Status advance(Backend&, const Advance&);
-Status permute(Backend&, const Permute&);
-Status gather(Backend&, const Gather&);
-Status gatherLabels(Backend&, const GatherLabels&);
-Status spmm(Backend&, const Spmm&);
-Status spmmTransposed(Backend&, const SpmmTransposed&);
-Status importance(Backend&, const Importance&);
-Status keepLinks(Backend&, const KeepLinks&);
-Status sampleScores(Backend&, const SampleScores&);
-Status percolate(Backend&, const Percolate&);
-Status predictLinks(Backend&, const PredictLinks&);
-Status regrow(Backend&, const Regrow&);
-Status beginUpdate(Backend&, const BeginUpdate&);
-Status rebuild(Backend&, const Rebuild&);
-Status transpose(Backend&, const Transpose&);
-Status uniteLinks(Backend&, const UniteLinks&);
-Status activeNeurons(Backend&, const ActiveNeurons&);
-Status sddmm(Backend&, const Sddmm&);
-Status linear(Backend&, const Linear&);
-Status linearTransposed(Backend&, const LinearTransposed&);
-Status linearGradient(Backend&, const LinearGradient&);
-Status relu(Backend&, const Relu&);
-Status reluGradient(Backend&, const ReluGradient&);
-Status softmaxCrossEntropy(Backend&, const SoftmaxCrossEntropy&);
-Status meanSquaredError(Backend&, const MeanSquaredError&);
-Status sgd(Backend&, const Sgd&);
-Status initializeNormal(Backend&, const InitializeNormal&);
+// One file for each header of the contract.
+#define HEBB_DECLARE(Type, name) Status name(Backend&, const Type&);
+HEBB_OPERATIONS(HEBB_DECLARE)
+#undef HEBB_DECLARE
 
 }  // namespace hebb::cuda

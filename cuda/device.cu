@@ -244,33 +244,9 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   void* own = nullptr;
   HEBB_RETURN_IF_ERROR(cuda->allocateZeroed(sizeof(Own), &own));
   cuda->own_ = static_cast<Own*>(own);
-  cuda->operations_.advance = advance;
-  cuda->operations_.permute = permute;
-  cuda->operations_.gather = gather;
-  cuda->operations_.gatherLabels = gatherLabels;
-  cuda->operations_.spmm = spmm;
-  cuda->operations_.spmmTransposed = spmmTransposed;
-  cuda->operations_.importance = importance;
-  cuda->operations_.keepLinks = keepLinks;
-  cuda->operations_.sampleScores = sampleScores;
-  cuda->operations_.percolate = percolate;
-  cuda->operations_.predictLinks = predictLinks;
-  cuda->operations_.regrow = regrow;
-  cuda->operations_.beginUpdate = beginUpdate;
-  cuda->operations_.rebuild = rebuild;
-  cuda->operations_.transpose = transpose;
-  cuda->operations_.uniteLinks = uniteLinks;
-  cuda->operations_.activeNeurons = activeNeurons;
-  cuda->operations_.sddmm = sddmm;
-  cuda->operations_.linear = linear;
-  cuda->operations_.linearTransposed = linearTransposed;
-  cuda->operations_.linearGradient = linearGradient;
-  cuda->operations_.relu = relu;
-  cuda->operations_.reluGradient = reluGradient;
-  cuda->operations_.softmaxCrossEntropy = softmaxCrossEntropy;
-  cuda->operations_.meanSquaredError = meanSquaredError;
-  cuda->operations_.sgd = sgd;
-  cuda->operations_.initializeNormal = initializeNormal;
+#define HEBB_BIND(Type, name) cuda->operations_.name = name;
+  HEBB_OPERATIONS(HEBB_BIND)
+#undef HEBB_BIND
 
   int runtime = CUDART_VERSION;
   cudaRuntimeGetVersion(&runtime);

@@ -139,16 +139,12 @@ Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t r
 Status spmm(Backend& backend, const Spmm& op) {
   const Csr& w = op.weights;
   return multiply(cudaOf(backend), "spmm", Links{w.rowOffsets, w.columnIndices, w.cscSlots, op.values}, w.rows, op.input, op.output,
-                  Forward{op.bias, op.activation == Activation::relu});
-  return multiply(cudaOf(backend), "spmm", Links{w.rowOffsets, w.columnIndices, nullptr, op.values}, w.rows, op.input, op.output,
                   ForwardEpilogue{op.bias, op.activation == Activation::relu});
 }
 
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
   const Csr& w = op.weights;
   return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, nullptr, op.values}, w.cols, op.outputGradient,
-                  op.inputGradient, Backward{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
-  return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, w.csrSlots, op.values}, w.cols, op.outputGradient,
                   op.inputGradient, BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
 }
 

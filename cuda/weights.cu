@@ -1,5 +1,5 @@
 // Initial weights, each drawn at its link's coordinates by hebb::normalAt: exactly rounded operations alone, the CPU's bits. Dense: a thread a
-// weight. Sparse: a warp a row, a lane a link. Bound by arithmetic, about 1.3 attempts a weight of 20 pairs of 32-bit products and a division and a
+// weight. Sparse: a warp an input, a lane a link. Bound by arithmetic, about 1.3 attempts a weight of 20 pairs of 32-bit products and a division and a
 // square root in double precision; 4 bytes are written a weight, and 4 read a link. It runs once for a layer.
 #include "hebb/weights.h"
 
@@ -18,10 +18,10 @@ __device__ __forceinline__ float weightAt(const InitializeNormal& op, int64_t ro
 __global__ void __launch_bounds__(kThreads) initializeLinks(InitializeNormal op, const Failure* failure) {
   if (failed(failure)) return;
   const int thread = static_cast<int>(threadIdx.x);
-  const int64_t row = int64_t{blockIdx.x} * (kThreads / kWarp) + thread / kWarp;
-  if (row >= op.pattern.rows) return;
-  const int32_t end = op.pattern.rowOffsets[row + 1];
-  for (int32_t k = op.pattern.rowOffsets[row] + thread % kWarp; k < end; k += kWarp) op.values[k] = weightAt(op, row, op.pattern.columnIndices[k]);
+  const int64_t column = int64_t{blockIdx.x} * (kThreads / kWarp) + thread / kWarp;
+  if (column >= op.pattern.cols) return;
+  const int32_t end = op.pattern.columnOffsets[column + 1];
+  for (int32_t k = op.pattern.columnOffsets[column] + thread % kWarp; k < end; k += kWarp) op.values[k] = weightAt(op, op.pattern.rowIndices[k], column);
 }
 
 __global__ void __launch_bounds__(kThreads) initializeMatrix(InitializeNormal op, const Failure* failure) {
@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(kThreads) initializeMatrix(InitializeNormal op
 Status initializeNormal(Backend& backend, const InitializeNormal& op) {
   Cuda& cuda = cudaOf(backend);
   const Csr& w = op.pattern;
-  const bool sparse = w.rowOffsets != nullptr;
-  const int64_t work = sparse ? int64_t{w.rows} * kWarp : int64_t{w.rows} * w.cols;
+  const bool sparse = w.columnOffsets != nullptr;
+  const int64_t work = sparse ? int64_t{w.cols} * kWarp : int64_t{w.rows} * w.cols;
   return launch(cuda, "initializeNormal", sparse ? initializeLinks : initializeMatrix, (work + kThreads - 1) / kThreads, dim3(kThreads), 0, op,
                 cuda.failure());
 }
