@@ -32,7 +32,10 @@ class Cuda final : public Backend {
   int32_t panel(int32_t capacity) const override;
   Status synchronize() override;
 
-  cudaStream_t stream() const { return stream_; }
+  Status record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) override;
+
+  /// Where the calling thread's work goes: the device's stream, or the graph that this thread records.
+  cudaStream_t stream() const;
   /// CUDA keeps a current device per thread: whoever comes to this object selects its device first.
   Status select() const;
 
@@ -58,7 +61,7 @@ class Cuda final : public Backend {
   Status finish(cudaError_t queued, const char* operation, size_t bytes);
 
   const int index_;
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr, recorder_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
   Own* own_ = nullptr;  // in device memory
   Operations operations_;

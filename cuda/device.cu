@@ -233,6 +233,7 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   HEBB_RETURN_IF_ERROR(cuda->select());
   // Not blocking: independent of what other libraries in the process do on the default stream.
   HEBB_RETURN_IF_ERROR(statusOf(cudaStreamCreateWithFlags(&cuda->stream_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
+  HEBB_RETURN_IF_ERROR(statusOf(cudaStreamCreateWithFlags(&cuda->recorder_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
   // A pool of its own, so that all memory goes back with the device. It keeps a little for the scratch memory of topology updates.
   cudaMemPoolProps properties{};
   properties.allocType = cudaMemAllocationTypePinned;
@@ -266,9 +267,62 @@ Cuda::~Cuda() {
   if (stream_) {
     cudaStreamSynchronize(stream_);
     cudaStreamDestroy(stream_);
+    if (recorder_) cudaStreamDestroy(recorder_);
   }
   if (pool_) cudaMemPoolDestroy(pool_);
   cudaGetLastError();
+}
+
+namespace {
+
+/// The device for which this thread records. Other threads may use the device meanwhile: recording has a stream of its own.
+thread_local const Cuda* recording = nullptr;
+
+class Graph final : public Backend::Recording {
+ public:
+  explicit Graph(Cuda& cuda) : cuda_(cuda) {}
+  ~Graph() override {
+    if (executable_ && cuda_.select().ok()) cudaGraphExecDestroy(executable_);
+  }
+  /// Takes the graph.
+  Status take(cudaGraph_t graph) {
+    const cudaError_t error = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    return statusOf(error, "prepare a graph of operations");
+  }
+  Status run() override {
+    HEBB_RETURN_IF_ERROR(cuda_.select());
+    return statusOf(cudaGraphLaunch(executable_, cuda_.stream()), "launch a graph of operations");
+  }
+
+ private:
+  Cuda& cuda_;
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+}  // namespace
+
+cudaStream_t Cuda::stream() const { return recording == this ? recorder_ : stream_; }
+
+// An operation that must wait cannot be recorded, nor can one that finds no memory: the caller then runs them one by one, and hears of it there.
+Status Cuda::record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) {
+  out->reset();
+  HEBB_RETURN_IF_ERROR(select());
+  HEBB_RETURN_IF_ERROR(statusOf(cudaStreamBeginCapture(recorder_, cudaStreamCaptureModeThreadLocal), "record operations"));
+  recording = this;
+  const Status status = work();
+  recording = nullptr;
+  cudaGraph_t graph = nullptr;
+  const cudaError_t error = cudaStreamEndCapture(recorder_, &graph);
+  if (!status.ok() || error != cudaSuccess) {
+    cudaGetLastError();
+    if (graph) cudaGraphDestroy(graph);
+    return {};
+  }
+  auto made = std::make_unique<Graph>(*this);
+  HEBB_RETURN_IF_ERROR(made->take(graph));
+  *out = std::move(made);
+  return {};
 }
 
 Status Cuda::select() const {
@@ -280,7 +334,7 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
   HEBB_RETURN_IF_ERROR(select());
   const size_t size = bytes ? bytes : 1;  // no bytes at all would be no address
   void* memory = nullptr;
-  cudaError_t error = cudaMallocFromPoolAsync(&memory, size, pool_, stream_);
+  cudaError_t error = cudaMallocFromPoolAsync(&memory, size, pool_, stream());
   if (error != cudaSuccess) {
     const Status status = statusOf(error, "allocate " + std::to_string(bytes) + " bytes");
     size_t free = 0, total = 0;
@@ -288,9 +342,9 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
     return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: " + std::to_string(free) + " of its " +
                                    std::to_string(total) + " bytes are free"};
   }
-  error = cudaMemsetAsync(memory, 0, size, stream_);  // before all that will use it: nobody waits
+  error = cudaMemsetAsync(memory, 0, size, stream());  // before all that will use it: nobody waits
   if (error != cudaSuccess) {
-    cudaFreeAsync(memory, stream_);
+    cudaFreeAsync(memory, stream());
     return statusOf(error, "clear " + std::to_string(bytes) + " bytes");
   }
   *out = memory;
@@ -299,31 +353,31 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
 
 // In the order of the stream: what was queued before may still use the memory, and nobody waits for it.
 void Cuda::releaseMemory(void* memory) {
-  if (select().ok() && cudaFreeAsync(memory, stream_) != cudaSuccess) cudaGetLastError();
+  if (select().ok() && cudaFreeAsync(memory, stream()) != cudaSuccess) cudaGetLastError();
 }
 
 /// Waits for a copy that was queued with this result.
 Status Cuda::finish(cudaError_t queued, const char* operation, size_t bytes) {
-  const cudaError_t error = queued == cudaSuccess ? cudaStreamSynchronize(stream_) : queued;
+  const cudaError_t error = queued == cudaSuccess ? cudaStreamSynchronize(stream()) : queued;
   return error == cudaSuccess ? Status{} : statusOf(error, std::string(operation) + " " + std::to_string(bytes) + " bytes");
 }
 
 Status Cuda::write(void* device, const void* host, size_t bytes) {
   if (!bytes) return {};
   HEBB_RETURN_IF_ERROR(select());
-  return finish(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_), "write", bytes);
+  return finish(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()), "write", bytes);
 }
 
 Status Cuda::read(void* host, const void* device, size_t bytes) {
   if (!bytes) return {};
   HEBB_RETURN_IF_ERROR(select());
-  return finish(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_), "read", bytes);
+  return finish(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()), "read", bytes);
 }
 
 Status Cuda::copy(void* to, const void* from, size_t bytes) {
   if (!bytes) return {};
   HEBB_RETURN_IF_ERROR(select());
-  return finish(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copy", bytes);
+  return finish(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "copy", bytes);
 }
 
 Status Cuda::writeActivations(const Activations& a, const float* host, int32_t columns) {
@@ -353,7 +407,7 @@ int32_t Cuda::panel(int32_t capacity) const {
 
 Status Cuda::wait() {
   HEBB_RETURN_IF_ERROR(select());
-  const cudaError_t error = cudaStreamSynchronize(stream_);
+  const cudaError_t error = recording == this ? cudaSuccess : cudaStreamSynchronize(stream());
   return error == cudaSuccess ? Status{} : statusOf(error, "finish what was asked of the device");
 }
 

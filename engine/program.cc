@@ -107,12 +107,18 @@ Status Program::instantiate() {
   if (fresh_) return {};
   bound_ = fuse(recorded_);
   bound_.insert(bound_.begin(), Advance{state(), table_->data<double>(), scalars_->data<double>(), width_});
+  recording_.reset();
+  settled_ = false;
   lasting_ = static_cast<size_t>(std::find_if(bound_.begin(), bound_.end(), lasts) - bound_.begin());
   fresh_ = true;
   return {};
 }
 
 Status Program::runStep(uint64_t ticket, bool* begun) {
+  if (recording_) {
+    if (stopped(ticket)) return {Code::aborted, ""};
+    return recording_->run();
+  }
   Status status;
   for (size_t i = 0; i < bound_.size() && status.ok(); ++i) {
     // What lasts is changed by the whole step or not at all.
@@ -149,7 +155,18 @@ Status Program::replay(int64_t steps, uint64_t ticket) {
   const int64_t before = done_;
   bool begun = false;  // a step that is not done
   for (int64_t step = 0; step < steps && status.ok(); ++step) {
-    if (status = runStep(ticket, &begun); status.ok()) ++done_, begun = false;
+    if (status = runStep(ticket, &begun); !status.ok()) break;
+    ++done_;
+    begun = false;
+    if (settled_) continue;
+    settled_ = true;
+    status = device_->backend().record(
+        [this] {
+          Status queued;
+          for (size_t i = 0; i < bound_.size() && queued.ok(); ++i) queued = device_->run(bound_[i]);
+          return queued;
+        },
+        &recording_);
   }
   // A device may still be at work on what was queued. What failed there failed before what stopped the queueing.
   if (Status end = device_->backend().synchronize(); !end.ok()) {

@@ -66,6 +66,8 @@ class Program {
   std::vector<std::shared_ptr<Buffer>> uses_;
   std::vector<Operation> bound_;  // what replay runs: the recording after fusion
   bool fresh_ = false;            // bound_ is up to date
+  bool settled_ = false;          // whether the device records it was asked, after a first step one by one
+  std::unique_ptr<Backend::Recording> recording_;  // of bound_, or null
   size_t lasting_ = 0;            // the first of them that changes what outlives the step
   std::atomic<int64_t> done_{0};
   std::atomic<uint64_t> asked_{0}, aborted_{0};  // tickets given out, and those up to which replays are to stop

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -54,6 +55,19 @@ class Backend {
 
   /// Columns in a panel for activations of this capacity, a multiple of 16.
   virtual int32_t panel(int32_t capacity) const = 0;
+
+  /// Operations that the device runs again as one.
+  class Recording {
+   public:
+    virtual ~Recording() = default;
+    virtual Status run() = 0;
+  };
+  /// Records what `work` asks of the device, without doing it. Null where the device gains nothing by it, or `work` needs answers in between.
+  virtual Status record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) {
+    (void)work;
+    out->reset();
+    return {};
+  }
 
   /// Waits until all that was asked of the device is done. A backend that queues operations reports here what they would have returned: the
   /// first failure since the last call. The operations asked for after that one have changed nothing.
