@@ -69,7 +69,8 @@ HEBB_INLINE void storeGradient(float* dx, const float* x, int32_t row, int64_t p
   }
 }
 
-/// One step of SGD on the parameters [begin, end): the one place of this arithmetic, so that fusing it into a product changes no bits.
+/// One step of SGD on the parameters [begin, end), `gradient` that of the first: the one place of this arithmetic, so that fusing it into a product
+/// changes no bits.
 HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient, int64_t begin, int64_t end) {
   const Vec decay = splat(rule.weightDecay), momentum = splat(rule.momentum), step = splat(-rate);
   const auto advance = [&](Vec g, Vec& value, Vec& velocity) {
@@ -79,13 +80,13 @@ HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient
   int64_t at = begin;
   for (; at + W <= end; at += W) {
     Vec value = load(rule.values + at), velocity = rule.velocity ? load(rule.velocity + at) : Vec{};
-    advance(load(gradient + at), value, velocity);
+    advance(load(gradient + (at - begin)), value, velocity);
     store(rule.values + at, value);
     if (rule.velocity) store(rule.velocity + at, velocity);
   }
   Vec g{}, value{}, velocity{};
   for (int i = 0; at + i < end; ++i) {
-    g[i] = gradient[at + i];
+    g[i] = gradient[at - begin + i];
     value[i] = rule.values[at + i];
     if (rule.velocity) velocity[i] = rule.velocity[at + i];
   }

@@ -47,11 +47,13 @@ HEBB_INLINE Vec4 dotsAndSums(const Vec (&x)[NV], const float* dy, int64_t panel,
   return sumLanes(part[0], part[1], part[2], part[3]);
 }
 
-/// A chunk of columns of one panel: what its gradients are computed from, and where they go.
+/// Columns of one panel: what their gradients are computed from, and where they go.
 struct Columns {
   const Sddmm& op;
   int32_t p, vectors;
-  int64_t chunkEnd;  // the end of the chunk's gradients
+  float* gradient;  // of link `begin`
+  int32_t begin;
+  int64_t room;  // places from `gradient` on that may be written
   bool add;
 
   template <bool Far>
@@ -75,12 +77,12 @@ struct Columns {
       int32_t k = offsets[column];
       for (; k + 4 <= end; k += 4) {
         ask<Far>(dy, k);
-        emitGradient(op.gradient, k, chunkEnd, dots<NV>(row, dy, panel, indices + k, vectors), 4, add);
+        emitGradient(gradient, k - begin, room, dots<NV>(row, dy, panel, indices + k, vectors), 4, add);
       }
       if (k < end) {
         int32_t rows[4];
         for (int j = 0; j < 4; ++j) rows[j] = indices[k + j < end ? k + j : end - 1];
-        emitGradient(op.gradient, k, chunkEnd, dots<NV>(row, dy, panel, rows, vectors), end - k, add);
+        emitGradient(gradient, k - begin, room, dots<NV>(row, dy, panel, rows, vectors), end - k, add);
       }
     }
   }
@@ -91,7 +93,7 @@ struct Columns {
     const int32_t *offsets = op.pattern.columnOffsets, *indices = op.pattern.rowIndices;
     const float *input = panelData(op.input, p), *dy = panelData(op.outputGradient, p), *values = product.values;
     const float* derivative = product.activation == Activation::none ? nullptr : panelData(product.input, p);
-    float *dx = panelData(product.inputGradient, p), *gradient = op.gradient;
+    float* dx = panelData(product.inputGradient, p);
     const int64_t panel = op.input.panel;
     for (int32_t column = first; column < last; ++column) {
       Vec x[NV], even[NV], odd[NV];
@@ -103,11 +105,11 @@ struct Columns {
       int32_t k = offsets[column];
       for (; k + 4 <= end; k += 4) {
         ask<Far>(dy, k);
-        emitGradient(gradient, k, chunkEnd, dotsAndSums<4>(x, dy, panel, indices + k, values + k, even, odd), 4, add);
+        emitGradient(gradient, k - begin, room, dotsAndSums<4>(x, dy, panel, indices + k, values + k, even, odd), 4, add);
       }
       const auto rest = [&](auto count) {
         constexpr int N = decltype(count)::value;
-        emitGradient(gradient, k, chunkEnd, dotsAndSums<N>(x, dy, panel, indices + k, values + k, even, odd), N, add);
+        emitGradient(gradient, k - begin, room, dotsAndSums<N>(x, dy, panel, indices + k, values + k, even, odd), N, add);
       };
       switch (end - k) {
         case 1: rest(std::integral_constant<int, 1>{}); break;
@@ -160,24 +162,28 @@ Status sddmm(Backend& backend, const Sddmm& op) {
   const int64_t work = (w.columnOffsets[w.cols] + 4 * int64_t{w.cols}) * panels * (liveColumns(op.input, 0) / 16 + 1);
   const int64_t chunks = chunksFor(cpu, work, 2000);
   const bool far = isFar(op.outputGradient);
+  const float rate = op.fusedValues.values ? static_cast<float>(*op.fusedValues.learningRate) : 0;
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     const int32_t first = firstRow(w.columnOffsets, w.cols, chunk, chunks), last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks);
-    const auto step = [](const SgdRule& rule, const float* gradient, int64_t begin, int64_t end) {
-      if (rule.values) sgdRange(rule, static_cast<float>(*rule.learningRate), gradient, begin, end);
-    };
+    // Gradients that nobody else reads need not go through memory, unless panels add up to them.
+    const bool passing = op.fusedValues.values && panels == 1;
+    alignas(64) float passed[kBlock];
     for (int32_t p = 0; p < panels; ++p) {
-      const Columns columns{op, p, liveColumns(op.input, p) / W, w.columnOffsets[last], op.accumulate || p > 0};
       for (int32_t begin = first, end; begin < last; begin = end) {
         for (end = begin + 1; end < last && w.columnOffsets[end + 1] - w.columnOffsets[begin] <= kBlock;) ++end;
+        const int32_t from = w.columnOffsets[begin], to = w.columnOffsets[end];
+        const bool near = passing && to - from <= kBlock;
+        const Columns columns{op, p, liveColumns(op.input, p) / W, near ? passed : op.gradient + from, from,
+                              near ? kBlock : w.columnOffsets[last] - from, op.accumulate || p > 0};
         if (far) columns.compute<true>(begin, end, together);
         else columns.compute<false>(begin, end, together);
-        if (p + 1 == panels) step(op.fusedValues, op.gradient, w.columnOffsets[begin], w.columnOffsets[end]);
+        if (p + 1 == panels && op.fusedValues.values) sgdRange(op.fusedValues, rate, columns.gradient, from, to);
       }
     }
     if (!op.biasGradient) return;
     const int32_t firstBias = static_cast<int32_t>(w.rows * chunk / chunks), lastBias = static_cast<int32_t>(w.rows * (chunk + 1) / chunks);
     for (int32_t p = 0; p < panels; ++p) biasGradients(op, p, firstBias, lastBias, liveColumns(op.input, p) / W);
-    step(op.fusedBias, op.biasGradient, firstBias, lastBias);
+    if (op.fusedBias.values) sgdRange(op.fusedBias, static_cast<float>(*op.fusedBias.learningRate), op.biasGradient + firstBias, firstBias, lastBias);
   });
   return {};
 }
