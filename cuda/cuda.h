@@ -7,6 +7,8 @@
 #include <cuda_runtime_api.h>
 #endif
 
+#include <mutex>
+
 #include "failure.h"
 #include "hebb/backend.h"
 
@@ -14,10 +16,13 @@ namespace hebb::cuda {
 
 /// A CUDA error as a Status. `operation` completes "could not ...".
 Status statusOf(cudaError_t error, const std::string& operation);
+/// Whether the GPU does nothing for this process any more after the error.
+bool isFinal(cudaError_t error);
 
 /// All that is asked of the device goes through one stream, so it happens in the order asked for. Operations return once they are queued;
 /// write, read and synchronize wait, and report what went wrong on the device since. What failed for its data (failure.h) is reported
-/// by synchronize alone, and the device works again from then on. Any thread may call.
+/// by synchronize alone, and the device works again from then on. After an error that CUDA does not recover from, every call reports that first
+/// error; other devices go on. Any thread may call.
 class Cuda final : public Backend {
  public:
   static Status open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info);
@@ -36,8 +41,10 @@ class Cuda final : public Backend {
 
   /// Where the calling thread's work goes: the device's stream, or the graph that this thread records.
   cudaStream_t stream() const;
-  /// CUDA keeps a current device per thread: whoever comes to this object selects its device first.
-  Status select() const;
+  /// CUDA keeps a current device per thread: whoever comes to this object selects its device first. Fails when the device is broken.
+  Status select();
+  /// A CUDA error of this device as a Status; it is remembered if the device is broken from now on.
+  Status report(cudaError_t error, const std::string& operation);
 
   /// In device memory: what failed for its data. Every kernel of an operation is given it.
   Failure* failure() const { return &own_->failure; }
@@ -65,6 +72,8 @@ class Cuda final : public Backend {
   cudaMemPool_t pool_ = nullptr;
   Own* own_ = nullptr;  // in device memory
   Operations operations_;
+  std::mutex brokenMutex_;
+  Status broken_;  // the first error that CUDA does not recover from
 };
 
 inline Cuda& cudaOf(Backend& backend) { return static_cast<Cuda&>(backend); }

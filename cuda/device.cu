@@ -38,6 +38,25 @@ Status statusOf(cudaError_t error, const std::string& operation) {
   }
 }
 
+bool isFinal(cudaError_t error) {
+  switch (error) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorUnknown:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Status statusOf(const Failure& failure) {
   const std::string limit = std::to_string(failure.limit), place = std::to_string(failure.place);
   const std::string number = std::to_string(failure.got), integer = std::to_string(static_cast<int64_t>(failure.got));
@@ -288,11 +307,12 @@ class Graph final : public Backend::Recording {
   Status take(cudaGraph_t graph) {
     const cudaError_t error = cudaGraphInstantiate(&executable_, graph, 0);
     cudaGraphDestroy(graph);
-    return statusOf(error, "prepare a graph of operations");
+    return error == cudaSuccess ? Status{} : cuda_.report(error, "prepare a graph of operations");
   }
   Status run() override {
     HEBB_RETURN_IF_ERROR(cuda_.select());
-    return statusOf(cudaGraphLaunch(executable_, cuda_.stream()), "launch a graph of operations");
+    const cudaError_t error = cudaGraphLaunch(executable_, cuda_.stream());
+    return error == cudaSuccess ? Status{} : cuda_.report(error, "launch a graph of operations");
   }
 
  private:
@@ -308,7 +328,7 @@ cudaStream_t Cuda::stream() const { return recording == this ? recorder_ : strea
 Status Cuda::record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) {
   out->reset();
   HEBB_RETURN_IF_ERROR(select());
-  HEBB_RETURN_IF_ERROR(statusOf(cudaStreamBeginCapture(recorder_, cudaStreamCaptureModeThreadLocal), "record operations"));
+  if (const cudaError_t error = cudaStreamBeginCapture(recorder_, cudaStreamCaptureModeThreadLocal); error != cudaSuccess) return report(error, "record operations");
   recording = this;
   const Status status = work();
   recording = nullptr;
@@ -325,9 +345,23 @@ Status Cuda::record(const std::function<Status()>& work, std::unique_ptr<Recordi
   return {};
 }
 
-Status Cuda::select() const {
+Status Cuda::select() {
+  {
+    std::lock_guard lock(brokenMutex_);
+    if (!broken_.ok()) return broken_;
+  }
   const cudaError_t error = cudaSetDevice(index_);
-  return error == cudaSuccess ? Status{} : statusOf(error, "select device " + std::to_string(index_));
+  return error == cudaSuccess ? Status{} : report(error, "select device " + std::to_string(index_));
+}
+
+Status Cuda::report(cudaError_t error, const std::string& operation) {
+  const Status status = statusOf(error, operation);
+  if (!isFinal(error)) return status;
+  std::lock_guard lock(brokenMutex_);
+  if (broken_.ok()) {
+    broken_ = {status.code(), status.message() + ". GPU " + std::to_string(index_) + " does nothing more for this process: go on in a new one, or on another device"};
+  }
+  return broken_;
 }
 
 Status Cuda::allocateZeroed(size_t bytes, void** out) {
@@ -335,17 +369,26 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
   const size_t size = bytes ? bytes : 1;  // no bytes at all would be no address
   void* memory = nullptr;
   cudaError_t error = cudaMallocFromPoolAsync(&memory, size, pool_, stream());
+  if (error == cudaErrorMemoryAllocation && recording != this) {
+    // What was given back is free only when the stream has come so far, and of that the pool keeps some.
+    cudaGetLastError();
+    HEBB_RETURN_IF_ERROR(wait());
+    if (cudaMemPoolTrimTo(pool_, 0) != cudaSuccess) cudaGetLastError();
+    error = cudaMallocFromPoolAsync(&memory, size, pool_, stream());
+  }
   if (error != cudaSuccess) {
-    const Status status = statusOf(error, "allocate " + std::to_string(bytes) + " bytes");
+    const Status status = report(error, "allocate " + std::to_string(bytes) + " bytes");
     size_t free = 0, total = 0;
     if (status.code() != Code::outOfMemory || cudaMemGetInfo(&free, &total) != cudaSuccess) return status;
-    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: " + std::to_string(free) + " of its " +
+    const MemoryUse use = this->memory();
+    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: this device holds " + std::to_string(use.bytes) +
+                                   " bytes in " + std::to_string(use.buffers) + " buffers, and " + std::to_string(free) + " of the GPU's " +
                                    std::to_string(total) + " bytes are free"};
   }
   error = cudaMemsetAsync(memory, 0, size, stream());  // before all that will use it: nobody waits
   if (error != cudaSuccess) {
     cudaFreeAsync(memory, stream());
-    return statusOf(error, "clear " + std::to_string(bytes) + " bytes");
+    return report(error, "clear " + std::to_string(bytes) + " bytes");
   }
   *out = memory;
   return {};
@@ -359,7 +402,7 @@ void Cuda::releaseMemory(void* memory) {
 /// Waits for a copy that was queued with this result.
 Status Cuda::finish(cudaError_t queued, const char* operation, size_t bytes) {
   const cudaError_t error = queued == cudaSuccess ? cudaStreamSynchronize(stream()) : queued;
-  return error == cudaSuccess ? Status{} : statusOf(error, std::string(operation) + " " + std::to_string(bytes) + " bytes");
+  return error == cudaSuccess ? Status{} : report(error, std::string(operation) + " " + std::to_string(bytes) + " bytes");
 }
 
 Status Cuda::write(void* device, const void* host, size_t bytes) {
@@ -407,8 +450,8 @@ int32_t Cuda::panel(int32_t capacity) const {
 
 Status Cuda::wait() {
   HEBB_RETURN_IF_ERROR(select());
-  const cudaError_t error = recording == this ? cudaSuccess : cudaStreamSynchronize(stream());
-  return error == cudaSuccess ? Status{} : statusOf(error, "finish what was asked of the device");
+  const cudaError_t error = cudaStreamSynchronize(stream());
+  return error == cudaSuccess ? Status{} : report(error, "finish what was asked of the device");
 }
 
 Status Cuda::synchronize() {

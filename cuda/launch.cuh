@@ -67,7 +67,7 @@ Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), 
   config.operation = operation;  // for reports
 #endif
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
-  return error == cudaSuccess ? Status{} : statusOf(error, std::string("launch ") + operation);
+  return error == cudaSuccess ? Status{} : cuda.report(error, std::string("launch ") + operation);
 }
 
 /// Whether an operation before this one failed for its data: what was queued after it must change nothing.

@@ -6,6 +6,7 @@
 //   HEBB_EMULATION_DRIVER=13000          CUDA version of the driver, 0: there is none
 //   HEBB_EMULATION_ORDER=forward         in which blocks and threads run: forward, reversed, or random:SEED
 //   HEBB_EMULATION_FAIL_ALLOCATION=      N or N:COUNT, the N-th allocation (from 1) since this value was set fails, and COUNT - 1 after it
+//   HEBB_EMULATION_FAIL_LAUNCH=          N, the N-th launch of a kernel since this value was set meets an illegal address
 #pragma once
 
 #include <cstdint>

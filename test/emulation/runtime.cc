@@ -88,8 +88,29 @@ namespace {
 std::mutex lock;
 std::optional<Settings> settings;
 std::optional<std::pair<Order, uint64_t>> chosenOrder;
-int64_t failFrom = 0, failCount = 0;  // allocations until the first that fails (1: the next), and how many
-std::string failVariable;
+/// Calls of one kind that fail: the `from`-th from now (1: the next; 0: none), and `count` - 1 after it.
+struct Failing {
+  int64_t from = 0, count = 0;
+  std::string variable;  // as it was read last
+
+  bool now(const char* name) {
+    const char* text = std::getenv(name);
+    if (variable != (text ? text : "")) {
+      variable = text ? text : "";
+      char* end = nullptr;
+      from = text ? std::strtoll(text, &end, 10) : 0;
+      count = text && end && *end == ':' ? std::strtoll(end + 1, nullptr, 10) : 1;
+    }
+    if (from == 0) return false;
+    if (from > 1) {
+      --from;
+      return false;
+    }
+    if (--count <= 0) from = 0;
+    return true;
+  }
+};
+Failing failingAllocations, failingLaunches;
 Counters counts;
 
 int64_t number(const char* variable, int64_t otherwise) {
@@ -115,24 +136,6 @@ std::pair<Order, uint64_t> orderNow() {
   if (!std::strncmp(text, "random:", 7)) return {Order::random, std::strtoull(text + 7, nullptr, 10)};
   std::fprintf(stderr, "Expected HEBB_EMULATION_ORDER to be forward, reversed or random:SEED, got %s\n", text);
   std::abort();
-}
-
-/// Whether the allocation that is asked for now is one that fails.
-bool failsNow() {
-  const char* text = std::getenv("HEBB_EMULATION_FAIL_ALLOCATION");
-  if (failVariable != (text ? text : "")) {
-    failVariable = text ? text : "";
-    char* end = nullptr;
-    failFrom = text ? std::strtoll(text, &end, 10) : 0;
-    failCount = text && end && *end == ':' ? std::strtoll(end + 1, nullptr, 10) : 1;
-  }
-  if (failFrom == 0) return false;
-  if (failFrom > 1) {
-    --failFrom;
-    return false;
-  }
-  if (--failCount <= 0) failFrom = 0;
-  return true;
 }
 
 // ---- state
@@ -302,7 +305,7 @@ cudaError_t finishAll(int device) {
 cudaError_t allocate(void** memory, size_t bytes, CUmemPoolHandle_st* pool, CUgraph_st* graph) {
   counts.allocations += 1;
   if (bytes == 0) return cudaErrorInvalidValue;
-  if (failsNow()) return cudaErrorMemoryAllocation;
+  if (failingAllocations.now("HEBB_EMULATION_FAIL_ALLOCATION")) return cudaErrorMemoryAllocation;
   const int device = pool ? pool->device : current;
   GraphicsProcessor& processor = processors[device];
   const size_t grows = graph ? 0 : pool ? (pool->used + bytes > pool->reserved ? pool->used + bytes - pool->reserved : 0) : bytes;
@@ -382,8 +385,8 @@ void setOrder(Order order, uint64_t seed) {
 }
 void failAllocations(int64_t first, int64_t count) {
   Guard guard(lock);
-  failFrom = first;
-  failCount = count;
+  failingAllocations.from = first;
+  failingAllocations.count = count;
 }
 Counters counters() {
   Guard guard(lock);
@@ -419,6 +422,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   return note(enqueue(stream, [grid, device = stream->device, thread = std::move(thread)] {
     counts.launches += 1;
     const auto [order, seed] = orderNow();
+    if (failingLaunches.now("HEBB_EMULATION_FAIL_LAUNCH")) return fails(device, cudaErrorIllegalAddress, std::string(grid.operation) + ": as the test asked");
     std::string report;
     const cudaError_t error = runGrid(grid, order, seed + static_cast<uint64_t>(counts.launches), thread, &report);
     return error ? fails(device, error, report) : cudaSuccess;

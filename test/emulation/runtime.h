@@ -61,14 +61,20 @@ struct dim3 {
   X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                      \
   X(cudaErrorDeviceNotLicensed, 102, "device doesn't have valid Grid license")                  \
   X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available for execution on the device") \
+  X(cudaErrorECCUncorrectable, 214, "uncorrectable ECC error encountered")                      \
   X(cudaErrorUnsupportedPtxVersion, 222, "the provided PTX was compiled with an unsupported toolchain") \
   X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                             \
   X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")       \
   X(cudaErrorNotReady, 600, "device not ready")                                                 \
   X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                   \
   X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")              \
+  X(cudaErrorLaunchTimeout, 702, "the launch timed out and was terminated")                     \
   X(cudaErrorAssert, 710, "device-side assert triggered")                                       \
+  X(cudaErrorHardwareStackError, 714, "hardware stack error")                                   \
+  X(cudaErrorIllegalInstruction, 715, "an illegal instruction was encountered")                 \
   X(cudaErrorMisalignedAddress, 716, "misaligned address")                                      \
+  X(cudaErrorInvalidAddressSpace, 717, "operation not supported on global/shared address space") \
+  X(cudaErrorInvalidPc, 718, "invalid program counter")                                         \
   X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                  \
   X(cudaErrorNotPermitted, 800, "operation not permitted")                                      \
   X(cudaErrorNotSupported, 801, "operation not supported")                                      \
