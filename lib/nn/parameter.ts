@@ -70,7 +70,12 @@ export class SparseParameter extends ParameterArrays {
 
   constructor(device: Device, name: string, layer: number, rows: number, cols: number, links: Links, capacity: number) {
     const matrix = new SparseMatrix(device, rows, cols, links, capacity)
-    super(device, name, matrix.capacity)
+    try {
+      super(device, name, matrix.capacity)
+    } catch (error) {
+      matrix.dispose() // nobody else knows it yet
+      throw error
+    }
     this.matrix = matrix
     this.layer = layer
   }
