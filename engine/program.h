@@ -46,6 +46,7 @@ class Program {
   uint64_t ask() { return ++asked_; }
   /// Stops the replays that were asked for before, and none that is asked for later.
   void abort();
+  /// While a device that queues its work is busy: the steps queued.
   int64_t stepsDone() const { return done_; }
   int64_t operationCount() const { return static_cast<int64_t>(bound_.size()); }
 
