@@ -359,7 +359,9 @@ Status Cuda::report(cudaError_t error, const std::string& operation) {
   if (!isFinal(error)) return status;
   std::lock_guard lock(brokenMutex_);
   if (broken_.ok()) {
-    broken_ = {status.code(), status.message() + ". GPU " + std::to_string(index_) + " does nothing more for this process: go on in a new one, or on another device"};
+    // To nvcc, an assignment is a call whose result nobody takes.
+    static_cast<void>(broken_ = Status(status.code(), status.message() + ". GPU " + std::to_string(index_) +
+                                                            " does nothing more for this process: go on in a new one, or on another device"));
   }
   return broken_;
 }
