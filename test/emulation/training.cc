@@ -1,111 +1,218 @@
-// The kernels of training in one step, several blocks each, and then a step that fails: for the sanitizers, which see no race and no wrong access here.
+// A network trains and rewires on the emulated GPU: every kernel of a step and of a topology update runs, in each order of blocks and threads, and
+// all orders must give the same bits. Built plainly and under sanitizers; what the numbers should be is tested by test/ops.
+#include <cmath>
 #include <cstdio>
-#include <cstdlib>
+#include <cstring>
+#include <string>
 #include <vector>
 
 #include "device.h"
+#include "machine.h"
 #include "program.h"
 #include "sparse_matrix.h"
 
-using namespace hebb;
-
+namespace hebb {
 namespace {
 
-void check(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.message().c_str());
-  std::exit(1);
-}
+constexpr int32_t kInputs = 33, kHidden = 41, kClasses = 5, kSamples = 90, kBatch = 37, kLinks = 300, kCapacity = 340;
 
-struct Memory {
-  std::shared_ptr<Device> device;
-  std::vector<std::shared_ptr<Buffer>> buffers;
+/// Numbers in [-1, 1) that depend on nothing but the place.
+float numberAt(uint32_t i) { return static_cast<float>((i * 2654435761u) >> 8) / static_cast<float>(1 << 23) - 1.f; }
+
+/// What is left after training: bits to compare.
+using Bits = std::vector<unsigned char>;
+
+class Training {
+ public:
+  Status run(Bits* bits) {
+    HEBB_RETURN_IF_ERROR(Device::openCuda(0, &device_));
+    HEBB_RETURN_IF_ERROR(make());
+    for (int update = 0; update < 3; ++update) {
+      HEBB_RETURN_IF_ERROR(step_->replay(4));
+      HEBB_RETURN_IF_ERROR(update_->setScalars({static_cast<double>(update), 1.5, 200, kLinks}));
+      HEBB_RETURN_IF_ERROR(update_->replay(1));
+    }
+    LossTotals totals;
+    HEBB_RETURN_IF_ERROR(device_->backend().read(&totals, totals_, sizeof totals));
+    if (!(totals.columns > 0) || !std::isfinite(totals.loss)) return {Code::internal, "the loss is " + std::to_string(totals.loss)};
+    HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().rowOffsets, sizeof(int32_t) * (kHidden + 1)));
+    HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().columnIndices, sizeof(int32_t) * kLinks));
+    HEBB_RETURN_IF_ERROR(keep(bits, values_, sizeof(float) * kLinks));
+    HEBB_RETURN_IF_ERROR(keep(bits, dense_, sizeof(float) * kClasses * kHidden));
+    HEBB_RETURN_IF_ERROR(keep(bits, totals_, sizeof totals));
+    return device_->backend().synchronize();
+  }
+
+ private:
+  Status keep(Bits* bits, const void* memory, size_t bytes) {
+    const size_t at = bits->size();
+    bits->resize(at + bytes);
+    return device_->backend().read(bits->data() + at, memory, bytes);
+  }
+
   template <class T>
-  T* of(const std::vector<T>& host) {
+  Status array(int64_t count, T** out) {
     std::shared_ptr<Buffer> buffer;
-    check(device->allocate(host.size() * sizeof(T), &buffer));
-    check(device->backend().write(buffer->data(), host.data(), host.size() * sizeof(T)));
-    buffers.push_back(buffer);
-    return buffer->data<T>();
+    HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(T) * static_cast<size_t>(count), &buffer));
+    *out = buffer->data<T>();
+    buffers_.push_back(std::move(buffer));
+    return {};
   }
-  float* floats(int64_t count) {
-    std::vector<float> host(static_cast<size_t>(count));
-    for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 50;
-    return of(host);
+  template <class T>
+  Status array(const std::vector<T>& data, T** out) {
+    HEBB_RETURN_IF_ERROR(array(static_cast<int64_t>(data.size()), out));
+    return device_->backend().write(*out, data.data(), sizeof(T) * data.size());
   }
+  Status batch(int32_t features, Activations* out) {
+    *out = {nullptr, features, kBatch, device_->backend().panel(kBatch), step_->columns()};
+    return array(int64_t{out->panels()} * out->panel * features, &out->data);
+  }
+
+  Status make() {
+    // Links: each row has some, row 7 has none.
+    std::vector<int32_t> offsets{0}, columns;
+    for (int32_t row = 0; row < kHidden; ++row) {
+      for (int32_t c = 0; c < kInputs; ++c) {
+        if (row != 7 && (row * 31 + c * 17) % 5 == 0 && static_cast<int32_t>(columns.size()) < kLinks) columns.push_back(c);
+      }
+      offsets.push_back(static_cast<int32_t>(columns.size()));
+    }
+    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, kCapacity, offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix_));
+    HEBB_RETURN_IF_ERROR(Program::create(device_, 1, kBatch, &step_));
+    HEBB_RETURN_IF_ERROR(Program::create(device_, 4, 1, &update_));
+    const Csr& links = matrix_->csr();
+
+    std::vector<float> data;
+    std::vector<int32_t> labels;
+    for (uint32_t i = 0; i < kSamples * kInputs; ++i) data.push_back(numberAt(i));
+    for (int32_t i = 0; i < kSamples; ++i) labels.push_back(i % kClasses);
+    float *samples, *velocity, *gradient, *bias, *biasGradient, *denseGradient, *scores;
+    int32_t *classes, *targets, *order;
+    HEBB_RETURN_IF_ERROR(array(data, &samples));
+    HEBB_RETURN_IF_ERROR(array(labels, &classes));
+    HEBB_RETURN_IF_ERROR(array(kBatch, &targets));
+    HEBB_RETURN_IF_ERROR(array(kSamples, &order));
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &values_));
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &velocity));
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &gradient));
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &scores));
+    HEBB_RETURN_IF_ERROR(array(kHidden, &bias));
+    HEBB_RETURN_IF_ERROR(array(kHidden, &biasGradient));
+    HEBB_RETURN_IF_ERROR(array(kClasses * kHidden, &dense_));
+    HEBB_RETURN_IF_ERROR(array(kClasses * kHidden, &denseGradient));
+    HEBB_RETURN_IF_ERROR(array(std::vector<LossTotals>(1), &totals_));
+    Activations x, dx, hidden, rectified, dHidden, dRectified, y, dy;
+    for (auto [features, activations] : {std::pair{kInputs, &x}, {kInputs, &dx}, {kHidden, &hidden}, {kHidden, &rectified}, {kHidden, &dHidden},
+                                         {kHidden, &dRectified}, {kClasses, &y}, {kClasses, &dy}}) {
+      HEBB_RETURN_IF_ERROR(batch(features, activations));
+    }
+
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{links, values_, 0.3, 1, 0}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{Csr{kClasses, kHidden}, dense_, 0.2, 1, 1}));
+    HEBB_RETURN_IF_ERROR(device_->run(Permute{order, kSamples, 5, step_->scalar(0), false}));
+
+    const auto step = [&](Operation operation) { return step_->record(std::move(operation), buffers_); };
+    const double* rate = step_->scalar(0);
+    HEBB_RETURN_IF_ERROR(step(Gather{nullptr, samples, 1, 0, kSamples, order, kSamples, step_->state(), x}));
+    HEBB_RETURN_IF_ERROR(step(GatherLabels{classes, kSamples, order, kSamples, step_->state(), targets}));
+    HEBB_RETURN_IF_ERROR(step(Spmm{links, values_, bias, x, hidden, Activation::none}));
+    HEBB_RETURN_IF_ERROR(step(Relu{hidden, rectified}));
+    HEBB_RETURN_IF_ERROR(step(Linear{dense_, nullptr, rectified, y, Activation::none}));
+    HEBB_RETURN_IF_ERROR(step(SoftmaxCrossEntropy{y, targets, dy, totals_, step_->step()}));
+    HEBB_RETURN_IF_ERROR(step(LinearGradient{dy, rectified, denseGradient}));
+    HEBB_RETURN_IF_ERROR(step(LinearTransposed{dense_, dy, dRectified, {}, Activation::none, false}));
+    HEBB_RETURN_IF_ERROR(step(ReluGradient{rectified, dRectified, dHidden, false}));
+    HEBB_RETURN_IF_ERROR(step(SpmmTransposed{links, values_, dHidden, dx, {}, Activation::none, false}));
+    HEBB_RETURN_IF_ERROR(step(Sddmm{links, dHidden, x, gradient, biasGradient, false, false, {}, {}}));
+    HEBB_RETURN_IF_ERROR(step(Sgd{{values_, velocity, rate, 0.9f, 1e-4f}, gradient, kCapacity, links.rowOffsets + links.rows}));
+    HEBB_RETURN_IF_ERROR(step(Sgd{{bias, nullptr, rate, 0, 0}, biasGradient, kHidden, nullptr}));
+    HEBB_RETURN_IF_ERROR(step(Sgd{{dense_, nullptr, rate, 0, 0}, denseGradient, kClasses * kHidden, nullptr}));
+    HEBB_RETURN_IF_ERROR(step_->setScalars({0.05}));
+    HEBB_RETURN_IF_ERROR(step_->rewind(kSamples, 0));
+
+    LinkChanges changes;
+    uint64_t* ever;
+    int64_t* everCount;
+    int32_t* active;
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.keep));
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.newRows));
+    HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.newColumns));
+    HEBB_RETURN_IF_ERROR(array(1, &changes.newCount));
+    HEBB_RETURN_IF_ERROR(array(int64_t{kHidden} * kInputs, &ever));
+    HEBB_RETURN_IF_ERROR(array(1, &everCount));
+    HEBB_RETURN_IF_ERROR(array(3, &active));
+    const auto update = [&](Operation operation) { return update_->record(std::move(operation), buffers_); };
+    const double *number = update_->scalar(0), *temperature = update_->scalar(1), *kept = update_->scalar(2), *after = update_->scalar(3);
+    HEBB_RETURN_IF_ERROR(update(UniteLinks{links, ever, everCount, int64_t{kHidden} * kInputs}));
+    HEBB_RETURN_IF_ERROR(update(BeginUpdate{links, changes}));
+    HEBB_RETURN_IF_ERROR(update(Importance{links, values_, changes.keep, ImportanceRule::relative, scores}));
+    HEBB_RETURN_IF_ERROR(update(KeepLinks{links, scores, changes.keep, kept, temperature, number, 1, Purpose::remove, 0}));
+    HEBB_RETURN_IF_ERROR(update(Percolate{{{links, changes.keep}}, {}}));
+    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0}));
+    HEBB_RETURN_IF_ERROR(update(Rebuild{links, changes, {values_, velocity}}));
+    return update(ActiveNeurons{links, active});
+  }
+
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<SparseMatrix> matrix_;
+  std::shared_ptr<Program> step_, update_;
+  std::vector<std::shared_ptr<Buffer>> buffers_;
+  float *values_ = nullptr, *dense_ = nullptr;
+  LossTotals* totals_ = nullptr;
 };
 
-void run(std::shared_ptr<Device> device, int32_t classes) {
-  constexpr int32_t features = 70, hidden = 66, batch = 150, samples = 200;
-  Memory memory{device, {}};
-  std::shared_ptr<Program> program;
-  check(Program::create(device, 1, batch, &program));
-  const auto activations = [&](int32_t count) {
-    const int32_t panel = device->backend().panel(batch);
-    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel, program->columns()};
-  };
-  std::vector<int32_t> offsets(hidden + 1), columns;
-  for (int32_t r = 0; r < hidden; ++r) {
-    for (int32_t c = r % 3; c < features; c += r % 5 + 2) columns.push_back(c);
-    offsets[r + 1] = static_cast<int32_t>(columns.size());
+int orders() {
+  using emulation::Order;
+  Bits first;
+  for (auto [order, seed, name] : {std::tuple{Order::forward, 0, "forward"}, {Order::reversed, 0, "reversed"}, {Order::random, 1, "random:1"},
+                                   {Order::random, 2, "random:2"}}) {
+    emulation::setOrder(order, static_cast<uint64_t>(seed));
+    Bits bits;
+    const Status status = Training().run(&bits);
+    if (!status.ok()) {
+      std::printf("%s: %s\n", name, status.message().c_str());
+      return 1;
+    }
+    if (first.empty()) first = bits;
+    if (bits != first) {
+      std::printf("%s: Expected the bits of the first order\n", name);
+      return 1;
+    }
+    const emulation::Counters counters = emulation::counters();
+    if (counters.liveAllocations || counters.liveBytes) {
+      std::printf("%s: Expected all memory back, %lld bytes are not\n", name, static_cast<long long>(counters.liveBytes));
+      return 1;
+    }
+    std::printf("%s: %lld launches, %lld allocations, %lld switches so far\n", name, static_cast<long long>(counters.launches),
+                static_cast<long long>(counters.allocations), static_cast<long long>(counters.switches));
   }
-  std::shared_ptr<SparseMatrix> matrix;
-  check(SparseMatrix::create(device, hidden, features, static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix));
-  const Csr csr = matrix->csr();
-  std::vector<int32_t> labels(samples), order(samples);
-  for (int32_t i = 0; i < samples; ++i) labels[i] = i % classes;
-  int32_t* const indices = memory.of(order);
-  int32_t* const targets = memory.of(std::vector<int32_t>(batch));
-  float* const values = memory.floats(csr.capacity);
-  float* const velocity = memory.floats(csr.capacity);
-  float* const dense = memory.floats(int64_t{classes} * hidden);
-  float* const denseGradient = memory.floats(int64_t{classes} * hidden);
-  float* const bias = memory.floats(hidden);
-  float* const biasGradient = memory.floats(hidden);
-  const Activations x = activations(features), h = activations(hidden), z = activations(classes), dz = activations(classes), dh = activations(hidden), dx = activations(features);
-  LossTotals* const totals = memory.of(std::vector<LossTotals>(1));
-  const auto record = [&](Operation operation) { check(program->record(std::move(operation), {})); };
-  record(InitializeNormal{csr, values, 0.1, 3, 1});
-  record(Permute{indices, samples, 5, nullptr, false});
-  record(Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, program->state(), x});
-  record(GatherLabels{memory.of(labels), samples, indices, samples, program->state(), targets});
-  record(Spmm{csr, values, bias, x, h, Activation::relu});
-  record(Relu{h, h});
-  record(Linear{dense, nullptr, h, z, Activation::none});
-  record(SoftmaxCrossEntropy{z, targets, dz, totals, program->step()});
-  record(LinearTransposed{dense, dz, dh, h, Activation::relu, false});
-  record(LinearGradient{dz, h, denseGradient, nullptr, false, false});
-  record(SpmmTransposed{csr, values, dh, dx, x, Activation::none, false});
-  record(ReluGradient{x, dx, dx, false});
-  record(MeanSquaredError{h, h, dh, Activation::none, totals, program->step()});
-  record(Sddmm{csr, dh, x, memory.floats(csr.capacity), biasGradient, false, false, SgdRule{values, velocity, program->scalar(0), 0.9f, 0.1f}, SgdRule{bias, nullptr, program->scalar(0), 0, 0}});
-  record(Sgd{SgdRule{dense, nullptr, program->scalar(0), 0, 0}, denseGradient, int64_t{classes} * hidden, nullptr});
-  check(program->setScalars({0.1}));
-  check(program->rewind(samples, 0));
-  check(program->replay(3));
-  // A sample that is none, in a program that does not write the order anew.
-  std::shared_ptr<Program> bad;
-  check(Program::create(device, 1, batch, &bad));
-  Activations out = x;
-  out.columns = bad->columns();
-  check(bad->record(Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, bad->state(), out}, {}));
-  check(bad->rewind(samples, 0));
-  const int32_t none = samples;
-  check(device->backend().write(indices + 7, &none, sizeof none));
-  const Status status = bad->replay(3);
-  std::printf("%s, %ld steps done\n", status.message().c_str(), static_cast<long>(bad->stepsDone()));
-  if (status.code() != Code::invalidArgument || bad->stepsDone() != 0) std::exit(1);
-  const int32_t good = 3;
-  check(device->backend().write(indices + 7, &good, sizeof good));
-  check(bad->replay(2));
+  return 0;
+}
+
+/// A failure at every allocation ends in an error and leaves nothing behind. Two in a row: the device tries twice.
+int failures() {
+  for (int64_t n = 1;; ++n) {
+    emulation::failAllocations(n, 2);
+    Bits bits;
+    const Status status = Training().run(&bits);
+    emulation::failAllocations(0);
+    if (emulation::counters().liveAllocations) {
+      std::printf("allocation %lld fails: Expected all memory back\n", static_cast<long long>(n));
+      return 1;
+    }
+    if (status.ok()) {
+      std::printf("%lld allocations failed, one a run\n", static_cast<long long>(n - 1));
+      return n > 30 ? 0 : 1;
+    }
+    if (status.code() != Code::outOfMemory) {
+      std::printf("allocation %lld fails: Expected outOfMemory, got %s\n", static_cast<long long>(n), status.message().c_str());
+      return 1;
+    }
+  }
 }
 
 }  // namespace
+}  // namespace hebb
 
-int main() {
-  std::shared_ptr<Device> device;
-  check(Device::openCuda(0, &device));
-  run(device, 10);
-  run(device, 90);
-  std::puts("done");
-}
+// With the argument "failures": allocations fail, one by one.
+int main(int count, char** arguments) { return count > 1 && !std::strcmp(arguments[1], "failures") ? hebb::failures() : hebb::orders(); }
