@@ -110,9 +110,7 @@ unsigned readyFirst, readyEnd;
 uint16_t fresh[kThreads];      // in the order in which they begin
 unsigned freshNext;
 
-Worker* idle[kThreads];
-unsigned idleCount;
-Worker* workers[kThreads];
+Worker* workers[2 * kThreads];
 unsigned workerCount;
 
 Thread* self;      // who runs; null: the host
@@ -195,6 +193,34 @@ Thread* pick() {
   fault(cudaErrorLaunchFailure, "threads wait for each other for ever:%s", waiting);
 }
 
+Worker* newWorker() {
+  workers[workerCount] = new Worker;
+  return workers[workerCount++];
+}
+
+#if defined(HEBB_EMULATION_TSAN)
+// To ThreadSanitizer, two threads that use one stack after each other race. Each of its threads has its own.
+Worker* own[2][kThreads];
+Worker* workerFor(const Thread* thread) {
+  Worker*& worker = own[set_][thread->number];
+  if (!worker) worker = newWorker();
+  return worker;
+}
+void retire(Worker*) {}
+void retireAll() {}
+constexpr bool kTakesNext = false;
+#else
+Worker* idle[kThreads];
+unsigned idleCount;
+Worker* workerFor(const Thread*) { return idleCount ? idle[--idleCount] : newWorker(); }
+void retire(Worker* worker) { idle[idleCount++] = worker; }
+void retireAll() {
+  idleCount = 0;
+  for (unsigned i = 0; i < workerCount; ++i) retire(workers[i]);
+}
+constexpr bool kTakesNext = true;
+#endif
+
 void resume(Thread* thread) {
   self = thread;
   threadIdx = thread->index;
@@ -214,7 +240,7 @@ void wait() {
   if (next == me) return;
   if (next->state == State::fresh) {
     starting = next;
-    change(me->worker, idleCount ? idle[--idleCount] : (workers[workerCount] = new Worker, workers[workerCount++]), next);
+    change(me->worker, workerFor(next), next);
   } else {
     change(me->worker, next->worker, next);
   }
@@ -250,13 +276,14 @@ void work(void* argument) {
     ends(thread);
     release(HEBB_ORDER(endOrder));
     Thread* const next = pick();
+    if (!next && live) deadlock();
     if (next && next->state == State::fresh) {
       starting = next;
-      become(next);
+      if (kTakesNext) continue;
+      change(worker, workerFor(next), next);
       continue;
     }
-    if (!next && live) deadlock();
-    idle[idleCount++] = worker;
+    retire(worker);
     if (next) {
       change(worker, next->worker, next);
     } else {
@@ -315,7 +342,7 @@ void runBlock() {
   }
   starting = pick();
   ++switchCount;
-  Worker* const first = idleCount ? idle[--idleCount] : (workers[workerCount] = new Worker, workers[workerCount++]);
+  Worker* const first = workerFor(starting);
   become(starting);
   Fiber::change(host, first->fiber);
   self = nullptr;
@@ -329,11 +356,8 @@ void runBlock() {
 
 /// After a failure: whatever the fibers were doing, they begin anew.
 void clearAway() {
-  for (unsigned i = 0; i < workerCount; ++i) {
-    workers[i]->fiber.restart();
-    idle[i] = workers[i];
-  }
-  idleCount = workerCount;
+  for (unsigned i = 0; i < workerCount; ++i) workers[i]->fiber.restart();
+  retireAll();
 #if defined(HEBB_EMULATION_TSAN)
   for (auto& half : contexts) {
     for (void*& context : half) {
