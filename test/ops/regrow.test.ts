@@ -169,6 +169,22 @@ describe('regrow', () => {
     }
   })
 
+  // A backend may score such rows in parts: the columns that a hub's paths lead to are more than a table of them has room for.
+  for (const [rows, cols, links] of [
+    [40, 6000, 900],
+    [6000, 40, 900],
+    [2300, 2500, 5000],
+  ]) {
+    it(`chooses the same on every device in a layer of ${rows} x ${cols} with hubs`, async () => {
+      const next = random(rows)
+      const cells = new Set<number>()
+      while (cells.size < links) cells.add(Math.floor(next() ** 4 * rows) * cols + Math.floor(next() ** 4 * cols))
+      const csr = csrOf(rows, cols, cells)
+      const growth: Growth = { csr, keep: flagsOf(links, 0.7, 6), predictor: 'CH2-L3n', selection: 'sample', count: links }
+      expectValid(await atEveryLevel((device) => regrow(device, growth)), growth, 'hubs')
+    })
+  }
+
   it('depends on seed, update and layer', async () => {
     for (const predictor of ['none', 'CH2-L3n'] as const) {
       const base: Growth = { csr: randomCsr(20, 20, 80, 9), predictor, selection: 'sample', count: 120 }
