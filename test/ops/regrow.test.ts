@@ -182,7 +182,7 @@ describe('regrow', () => {
       const csr = csrOf(rows, cols, cells)
       for (const selection of ['sample', 'largest'] as const) {
         const growth: Growth = { csr, keep: flagsOf(links, 0.9, 6), predictor: 'CH2-L3n', selection, count: links }
-        expectValid(await atEveryLevel((device) => regrow(device, growth)), growth, selection)
+        expectValid(await everywhere((device) => regrow(device, growth)), growth, selection)
       }
     })
   }
