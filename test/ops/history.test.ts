@@ -1,52 +1,55 @@
 import { expect } from 'chai'
 import { type PlainCsr, SparseMatrix } from '../../lib/tensor.js'
-import { cellsOf, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, randomCsr, Workspace } from '../support.js'
+import { at, cellsOf, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, places, randomCsr, Workspace } from '../support.js'
 
 describe('uniteLinks', () => {
   it('collects the links that were ever active, sorted and once', async () => {
-    await on(cpu(), async (w) => {
-      const ever = w.tensor('uint64', 700)
-      const count = w.tensor('uint64', 1)
-      const seen = new Set<number>()
-      const layers = [0, 1, 120, 0, 300, 5, 120].map((links, i) => randomCsr(17, 41, links, i % 5))
-      layers.push(layers[2], randomCsr(17, 41, 100, 9))
-      for (const csr of layers) {
-        await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 700 }]])
-        for (const cell of cellsOf(csr)) seen.add(cell)
-        expect((await count.read())[0]).to.equal(BigInt(seen.size))
-        expect([...(await ever.read()).slice(0, seen.size)].map(Number)).to.deep.equal([...seen].sort((a, b) => a - b))
-      }
-    })
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const ever = w.tensor('uint64', 700)
+        const count = w.tensor('uint64', 1)
+        const seen = new Set<number>()
+        const layers = [0, 1, 120, 0, 300, 5, 120].map((links, i) => randomCsr(17, 41, links, i % 5))
+        layers.push(layers[2], randomCsr(17, 41, 100, 9))
+        for (const csr of layers) {
+          await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 700 }]])
+          for (const cell of cellsOf(csr)) seen.add(cell)
+          expect((await count.read())[0]).to.equal(BigInt(seen.size))
+          expect([...(await ever.read()).slice(0, seen.size)].map(Number)).to.deep.equal([...seen].sort((a, b) => a - b))
+        }
+      })
   })
 
   it('can hold all links, of a layer whose cells need more than 32 bits too', async () => {
-    await on(cpu(), async (w) => {
-      const full = randomCsr(5, 6, 30, 1)
-      const [ever, count] = [w.tensor('uint64', 30), w.tensor('uint64', 1)]
-      for (const csr of [randomCsr(5, 6, 10, 2), full, full]) await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 30 }]])
-      expect([...(await ever.read())].map(Number)).to.deep.equal(Array.from({ length: 30 }, (_, i) => i))
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const full = randomCsr(5, 6, 30, 1)
+        const [ever, count] = [w.tensor('uint64', 30), w.tensor('uint64', 1)]
+        for (const csr of [randomCsr(5, 6, 10, 2), full, full]) await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 30 }]])
+        expect([...(await ever.read())].map(Number)).to.deep.equal(Array.from({ length: 30 }, (_, i) => i))
 
-      const rowOffsets = new Int32Array(70_001).fill(1, 1)
-      rowOffsets[70_000] = 2
-      const wide: PlainCsr = { rows: 70_000, cols: 70_000, rowOffsets, columnIndices: Int32Array.of(3, 69_999) }
-      const [far, two] = [w.tensor('uint64', 2), w.tensor('uint64', 1)]
-      await w.run([['uniteLinks', { links: w.matrix(wide), ever: far, count: two, capacity: 2 }]])
-      expect([...(await far.read())]).to.deep.equal([3n, 70_000n * 70_000n - 1n])
-    })
+        const rowOffsets = new Int32Array(70_001).fill(1, 1)
+        rowOffsets[70_000] = 2
+        const wide: PlainCsr = { rows: 70_000, cols: 70_000, rowOffsets, columnIndices: Int32Array.of(3, 69_999) }
+        const [far, two] = [w.tensor('uint64', 2), w.tensor('uint64', 1)]
+        await w.run([['uniteLinks', { links: w.matrix(wide), ever: far, count: two, capacity: 2 }]])
+        expect([...(await far.read())]).to.deep.equal([3n, 70_000n * 70_000n - 1n])
+      })
   })
 
   it('changes nothing when there is no room, and says so', async () => {
-    await on(cpu(), async (w) => {
-      const [ever, count] = [w.tensor('uint64', 20), w.tensor('uint64', 1)]
-      const unite = (csr: PlainCsr, capacity: number) => w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity }]])
-      await unite(csrOf(4, 5, [0, 2, 4, 6]), 6)
-      const before = await ever.read()
-      await expectRefusal(() => unite(csrOf(4, 5, [1, 2, 3, 5]), 6), 'INVALID_ARGUMENT', 'a union of 7')
-      expect((await count.read())[0]).to.equal(4n)
-      expect(await ever.read()).to.deep.equal(before)
-      await unite(csrOf(4, 5, [1, 2, 3]), 6)
-      expect([...(await ever.read()).slice(0, 6)]).to.deep.equal([0n, 1n, 2n, 3n, 4n, 6n])
-    })
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const [ever, count] = [w.tensor('uint64', 20), w.tensor('uint64', 1)]
+        const unite = (csr: PlainCsr, capacity: number) => w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity }]])
+        await unite(csrOf(4, 5, [0, 2, 4, 6]), 6)
+        const before = await ever.read()
+        await expectRefusal(() => unite(csrOf(4, 5, [1, 2, 3, 5]), 6), 'INVALID_ARGUMENT', 'a union of 7')
+        expect((await count.read())[0]).to.equal(4n)
+        expect(await ever.read()).to.deep.equal(before)
+        await unite(csrOf(4, 5, [1, 2, 3]), 6)
+        expect([...(await ever.read()).slice(0, 6)]).to.deep.equal([0n, 1n, 2n, 3n, 4n, 6n])
+      })
   })
 
   it('refuses operands that do not fit, and works afterwards', async () => {
@@ -77,24 +80,25 @@ describe('uniteLinks', () => {
 
 describe('activeNeurons', () => {
   it('counts inputs with links, outputs with links, and links', async () => {
-    await on(cpu(), async (w) => {
-      for (const [rows, cols, links] of [
-        [1, 1, 0],
-        [1, 1, 1],
-        [20, 30, 0],
-        [40, 30, 25],
-        [37, 61, 700],
-        [9, 9, 81],
-      ]) {
-        const csr = randomCsr(rows, cols, links, 3)
-        const counts = w.tensor('int32', 3)
-        await w.run([['activeNeurons', { links: w.matrix(csr, links + 10), counts }]])
-        const cells = cellsOf(csr)
-        const inputs = new Set(cells.map((cell) => cell % cols)).size
-        const outputs = new Set(cells.map((cell) => Math.floor(cell / cols))).size
-        expect([...(await counts.read())]).to.deep.equal([inputs, outputs, links])
-      }
-    })
+    for (const place of places)
+      await on(at(place), async (w) => {
+        for (const [rows, cols, links] of [
+          [1, 1, 0],
+          [1, 1, 1],
+          [20, 30, 0],
+          [40, 30, 25],
+          [37, 61, 700],
+          [9, 9, 81],
+        ]) {
+          const csr = randomCsr(rows, cols, links, 3)
+          const counts = w.tensor('int32', 3)
+          await w.run([['activeNeurons', { links: w.matrix(csr, links + 10), counts }]])
+          const cells = cellsOf(csr)
+          const inputs = new Set(cells.map((cell) => cell % cols)).size
+          const outputs = new Set(cells.map((cell) => Math.floor(cell / cols))).size
+          expect([...(await counts.read())]).to.deep.equal([inputs, outputs, links])
+        }
+      })
   })
 
   it('refuses operands that do not fit, and works afterwards', async () => {

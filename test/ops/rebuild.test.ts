@@ -167,100 +167,103 @@ describe('rebuild', () => {
   })
 
   it('updates a layer by its whole chain of operations, exactly to the counts asked for', async () => {
-    await on(cpu(2), async (w) => {
-      const [rows, cols, links] = [60, 50, 600]
-      const csr = randomCsr(rows, cols, links, 15)
-      const matrix = w.matrix(csr, 700)
-      const [values, velocity, scores] = [w.floats(byColumn(csr, numbers(links, 16)), 700), w.floats(byColumn(csr, numbers(links, 17)), 700), w.floats(700)]
-      const changes = changesOf(w, 700)
-      const program = w.program({ scalars: 4 })
-      const choice = { links: matrix, scores, keep: changes.keep, update: 0, seed: 1, layer: 0 }
-      program.record('beginUpdate', { links: matrix, changes })
-      program.record('importance', { links: matrix, values, keep: changes.keep, rule: 'relative', scores })
-      program.record('keepLinks', { ...choice, count: 1, temperature: 3, purpose: 'remove' })
-      program.record('regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 2, update: 0, seed: 1, layer: 0 })
-      program.record('rebuild', { links: matrix, changes, arrays: [values, velocity] })
-      let before: PlainCsr = csr
-      let old = byRow(csr, await values.read())
-      for (const [update, [kept, target]] of [
-        [420, 600],
-        [300, 700],
-        [700, 700],
-        [0, 10],
-        [10, 650],
-      ].entries()) {
-        await program.setScalars([update + 1, kept, target, 1.5])
-        await program.replay(1)
-        const after: PlainCsr = { rows, cols, ...(await matrix.read()) }
-        const now = byRow(after, await values.read())
-        expect(after.columnIndices.length, `update ${update}`).to.equal(target)
-        const places = new Map(cellsOf(before).map((cell, k) => [cell, k]))
-        let stayed = 0
-        for (const [k, cell] of cellsOf(after).entries()) {
-          const place = places.get(cell)
-          if (place === undefined) expect(now[k], 'a new link').to.equal(0)
-          else if (++stayed) expect(now[k], 'an old link').to.equal(old[place])
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const [rows, cols, links] = [60, 50, 600]
+        const csr = randomCsr(rows, cols, links, 15)
+        const matrix = w.matrix(csr, 700)
+        const [values, velocity, scores] = [w.floats(byColumn(csr, numbers(links, 16)), 700), w.floats(byColumn(csr, numbers(links, 17)), 700), w.floats(700)]
+        const changes = changesOf(w, 700)
+        const program = w.program({ scalars: 4 })
+        const choice = { links: matrix, scores, keep: changes.keep, update: 0, seed: 1, layer: 0 }
+        program.record('beginUpdate', { links: matrix, changes })
+        program.record('importance', { links: matrix, values, keep: changes.keep, rule: 'relative', scores })
+        program.record('keepLinks', { ...choice, count: 1, temperature: 3, purpose: 'remove' })
+        program.record('regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 2, update: 0, seed: 1, layer: 0 })
+        program.record('rebuild', { links: matrix, changes, arrays: [values, velocity] })
+        let before: PlainCsr = csr
+        let old = byRow(csr, await values.read())
+        for (const [update, [kept, target]] of [
+          [420, 600],
+          [300, 700],
+          [700, 700],
+          [0, 10],
+          [10, 650],
+        ].entries()) {
+          await program.setScalars([update + 1, kept, target, 1.5])
+          await program.replay(1)
+          const after: PlainCsr = { rows, cols, ...(await matrix.read()) }
+          const now = byRow(after, await values.read())
+          expect(after.columnIndices.length, `update ${update}`).to.equal(target)
+          const places = new Map(cellsOf(before).map((cell, k) => [cell, k]))
+          let stayed = 0
+          for (const [k, cell] of cellsOf(after).entries()) {
+            const place = places.get(cell)
+            if (place === undefined) expect(now[k], 'a new link').to.equal(0)
+            else if (++stayed) expect(now[k], 'an old link').to.equal(old[place])
+          }
+          expect(stayed, 'links that stayed').to.be.at.least(Math.min(kept, before.columnIndices.length))
+          before = after
+          old = now
         }
-        expect(stayed, 'links that stayed').to.be.at.least(Math.min(kept, before.columnIndices.length))
-        before = after
-        old = now
-      }
-    })
+      })
   })
 
   it('is the only thing that changes a layer: an update that is not closed changes nothing', async () => {
-    await on(cpu(), async (w) => {
-      const csr = randomCsr(20, 25, 100, 18)
-      const matrix = w.matrix(csr, 120)
-      const values = w.floats(byColumn(csr, numbers(100, 19)), 120)
-      const scores = w.floats(120)
-      const changes = changesOf(w, 120)
-      const [dy, dx] = [w.batch(20, 8, numbers(160, 20)), w.batch(25, 8)]
-      await w.run(
-        [
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const csr = randomCsr(20, 25, 100, 18)
+        const matrix = w.matrix(csr, 120)
+        const values = w.floats(byColumn(csr, numbers(100, 19)), 120)
+        const scores = w.floats(120)
+        const changes = changesOf(w, 120)
+        const [dy, dx] = [w.batch(20, 8, numbers(160, 20)), w.batch(25, 8)]
+        await w.run(
+          [
+            ['beginUpdate', { links: matrix, changes }],
+            ['importance', { links: matrix, values, keep: changes.keep, rule: 'magnitude', scores }],
+            ['keepLinks', { links: matrix, scores, keep: changes.keep, count: 0, temperature: 1, update: 2, seed: 0, purpose: 'remove', layer: 0 }],
+            ['percolate', { layers: [{ links: matrix, keep: changes.keep }], relations: [] }],
+            ['regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 3, update: 2, seed: 0, layer: 0 }],
+          ],
+          { scalars: [50, 1, 1, 110] },
+        )
+        expect((await changes.newCount.read())[0]).to.equal(60)
+        expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
+        expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
+        await w.run([['spmmTransposed', { weights: matrix, values, outputGradient: dy, inputGradient: dx }]], { batch: 8 })
+        expectClose(await dx.read(), backward(csr, numbers(100, 19), numbers(160, 20), 8), 'the view by columns')
+        // The next update begins anew.
+        await w.run([
           ['beginUpdate', { links: matrix, changes }],
-          ['importance', { links: matrix, values, keep: changes.keep, rule: 'magnitude', scores }],
-          ['keepLinks', { links: matrix, scores, keep: changes.keep, count: 0, temperature: 1, update: 2, seed: 0, purpose: 'remove', layer: 0 }],
-          ['percolate', { layers: [{ links: matrix, keep: changes.keep }], relations: [] }],
-          ['regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 3, update: 2, seed: 0, layer: 0 }],
-        ],
-        { scalars: [50, 1, 1, 110] },
-      )
-      expect((await changes.newCount.read())[0]).to.equal(60)
-      expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
-      expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
-      await w.run([['spmmTransposed', { weights: matrix, values, outputGradient: dy, inputGradient: dx }]], { batch: 8 })
-      expectClose(await dx.read(), backward(csr, numbers(100, 19), numbers(160, 20), 8), 'the view by columns')
-      // The next update begins anew.
-      await w.run([
-        ['beginUpdate', { links: matrix, changes }],
-        ['rebuild', { links: matrix, changes, arrays: [values] }],
-      ])
-      expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
-      expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
-    })
+          ['rebuild', { links: matrix, changes, arrays: [values] }],
+        ])
+        expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
+        expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
+      })
   })
 
   it('changes nothing when there is no room for the links, and says so', async () => {
-    await on(cpu(), async (w) => {
-      const csr = csrOf(3, 4, [0, 5, 10])
-      const matrix = w.matrix(csr, 3)
-      const values = w.floats([1, 2, 3])
-      const changes = changesOf(w, 3)
-      const [begin, close] = [w.program(), w.program()]
-      begin.record('beginUpdate', { links: matrix, changes })
-      close.record('rebuild', { links: matrix, changes, arrays: [values] })
-      await begin.replay(1)
-      await changes.newColumns.write(Int32Array.of(2, 0, 0))
-      await changes.newCount.write(Int32Array.of(1))
-      await expectRefusal(() => close.replay(1), 'INVALID_ARGUMENT', 'four links in the room of three')
-      expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal([0, 5, 10])
-      expect([...(await values.read())]).to.deep.equal([1, 2, 3])
-      await changes.keep.write(Uint8Array.of(1, 0, 1))
-      await close.replay(1)
-      expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal([0, 2, 10])
-      expect([...(await values.read())]).to.deep.equal([1, 0, 3])
-    })
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const csr = csrOf(3, 4, [0, 5, 10])
+        const matrix = w.matrix(csr, 3)
+        const values = w.floats([1, 2, 3])
+        const changes = changesOf(w, 3)
+        const [begin, close] = [w.program(), w.program()]
+        begin.record('beginUpdate', { links: matrix, changes })
+        close.record('rebuild', { links: matrix, changes, arrays: [values] })
+        await begin.replay(1)
+        await changes.newColumns.write(Int32Array.of(2, 0, 0))
+        await changes.newCount.write(Int32Array.of(1))
+        await expectRefusal(() => close.replay(1), 'INVALID_ARGUMENT', 'four links in the room of three')
+        expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal([0, 5, 10])
+        expect([...(await values.read())]).to.deep.equal([1, 2, 3])
+        await changes.keep.write(Uint8Array.of(1, 0, 1))
+        await close.replay(1)
+        expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal([0, 2, 10])
+        expect([...(await values.read())]).to.deep.equal([1, 0, 3])
+      })
   })
 
   it('refuses operands that do not fit, and works afterwards', async () => {

@@ -3,6 +3,7 @@ import type { Device } from '../../lib/device.js'
 import { type PlainCsr, sampleWithoutReplacement } from '../../lib/tensor.js'
 import { bestOf, chiSquareTest, eachLink, philox, purposeWord, type Ranked, samplingKey, setProbabilities } from '../reference.js'
 import {
+  at,
   bitsOf,
   byColumn,
   byRow,
@@ -16,6 +17,7 @@ import {
   numbers,
   on,
   onAnyThreads,
+  places,
   random,
   randomCsr,
   tally,
@@ -315,25 +317,26 @@ describe('keepLinks', () => {
   })
 
   it('names the layer of a score that is no number, and changes nothing', async () => {
-    await on(cpu(2), async (w) => {
-      const csr = randomCsr(6, 7, 20, 11)
-      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, -1]) {
-        const values = numbers(20, 12, 0, 1)
-        values[13] = bad
-        const flags = new Uint8Array(20).fill(1)
-        flags[3] = 0
-        const [scores, keep] = [w.floats(values), w.tensor('uint8', flags)]
-        const program = w.program({ scalars: 3 })
-        program.record('keepLinks', { links: w.matrix(csr), scores, keep, count: 0, temperature: 1, update: 2, seed: 0, purpose: 'remove', layer: 41 })
-        await program.setScalars([10, 1, 1])
-        const error = await expectRefusal(() => program.replay(1), 'NON_FINITE', `a score of ${bad}`)
-        expect(error.message).to.match(/layer 41\b/)
-        expect([...(await keep.read())]).to.deep.equal([...flags])
-        await scores.write(numbers(20, 12, 0, 1))
-        await program.replay(1)
-        expect(kept(await keep.read()).length, 'the program works on').to.equal(10)
-      }
-    })
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const csr = randomCsr(6, 7, 20, 11)
+        for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, -1]) {
+          const values = numbers(20, 12, 0, 1)
+          values[13] = bad
+          const flags = new Uint8Array(20).fill(1)
+          flags[3] = 0
+          const [scores, keep] = [w.floats(values), w.tensor('uint8', flags)]
+          const program = w.program({ scalars: 3 })
+          program.record('keepLinks', { links: w.matrix(csr), scores, keep, count: 0, temperature: 1, update: 2, seed: 0, purpose: 'remove', layer: 41 })
+          await program.setScalars([10, 1, 1])
+          const error = await expectRefusal(() => program.replay(1), 'NON_FINITE', `a score of ${bad}`)
+          expect(error.message).to.match(/layer 41\b/)
+          expect([...(await keep.read())]).to.deep.equal([...flags])
+          await scores.write(numbers(20, 12, 0, 1))
+          await program.replay(1)
+          expect(kept(await keep.read()).length, 'the program works on').to.equal(10)
+        }
+      })
   })
 
   it('refuses operands that do not fit, and works afterwards', async () => {
