@@ -3,6 +3,7 @@ import type { Device } from '../../lib/device.js'
 import { type LinkPredictor, type PlainCsr, predictLinks } from '../../lib/tensor.js'
 import { bestOf, chiSquareTest, distinctDraws, linkScores, maskOf, philox, purposeWord, samplingKey, setProbabilities } from '../reference.js'
 import {
+  at,
   bitsOf,
   byColumn,
   cellsOf,
@@ -16,6 +17,7 @@ import {
   FALSE_ALARM,
   on,
   onAnyThreads,
+  places,
   random,
   randomCsr,
   tally,
@@ -138,7 +140,8 @@ describe('regrow', () => {
 
   it('grows nothing when there are links enough', async () => {
     const csr = randomCsr(20, 30, 100, 3)
-    for (const count of [100, 99, 0]) expect(await regrow(cpu(), { csr, predictor: 'CH2-L3n', selection: 'sample', count })).to.deep.equal([])
+    for (const count of [100, 99, 0])
+      expect(await everywhere((device) => regrow(device, { csr, predictor: 'CH2-L3n', selection: 'sample', count }))).to.deep.equal([])
   })
 
   it('takes the best scores of the kept topology', async () => {
@@ -147,7 +150,7 @@ describe('regrow', () => {
     for (const predictor of ['CH2-L3n', 'CH3-L3n'] as const) {
       const growth = { csr, keep, predictor, selection: 'largest' as const, count: 150 }
       const scores = linkScores(keptOf(growth), predictor)
-      const cells = new Set(await regrow(cpu(), growth))
+      const cells = new Set(await everywhere((device) => regrow(device, growth)))
       const worst = Math.min(...[...cells].map((cell) => scores[cell]))
       const missed = Math.max(...Array.from(scores, (score, cell) => (cells.has(cell) ? 0 : score)))
       expect(missed, predictor).to.be.at.most(worst * (1 + 1e-5))
@@ -273,27 +276,28 @@ describe('regrow', () => {
   })
 
   it('refuses more links than fit, and works on', async () => {
-    await on(cpu(2), async (w) => {
-      const csr = randomCsr(5, 6, 12, 10)
-      for (const [capacity, tooMany] of [
-        [15, 16],
-        [40, 31],
-      ]) {
-        const links = w.matrix(csr, capacity)
-        const changes = changesOf(w, capacity)
-        const program = w.program({ scalars: 2 })
-        program.record('beginUpdate', { links, changes })
-        program.record('regrow', { links, changes, predictor: 'CH2-L3n', selection: 'sample', count: 0, update: 1, seed: 0, layer: 9 })
-        program.record('rebuild', { links, changes, arrays: [] })
-        await program.setScalars([tooMany, 1])
-        const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `${tooMany} links`)
-        expect(error.message).to.match(/layer 9\b/)
-        expect(cellsOf({ ...csr, ...(await links.read()) })).to.deep.equal(cellsOf(csr))
-        await program.setScalars([tooMany - 1, 1])
-        await program.replay(1)
-        expect((await links.read()).columnIndices.length).to.equal(tooMany - 1)
-      }
-    })
+    for (const place of places)
+      await on(at(place), async (w) => {
+        const csr = randomCsr(5, 6, 12, 10)
+        for (const [capacity, tooMany] of [
+          [15, 16],
+          [40, 31],
+        ]) {
+          const links = w.matrix(csr, capacity)
+          const changes = changesOf(w, capacity)
+          const program = w.program({ scalars: 2 })
+          program.record('beginUpdate', { links, changes })
+          program.record('regrow', { links, changes, predictor: 'CH2-L3n', selection: 'sample', count: 0, update: 1, seed: 0, layer: 9 })
+          program.record('rebuild', { links, changes, arrays: [] })
+          await program.setScalars([tooMany, 1])
+          const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `${tooMany} links`)
+          expect(error.message).to.match(/layer 9\b/)
+          expect(cellsOf({ ...csr, ...(await links.read()) })).to.deep.equal(cellsOf(csr))
+          await program.setScalars([tooMany - 1, 1])
+          await program.replay(1)
+          expect((await links.read()).columnIndices.length).to.equal(tooMany - 1)
+        }
+      })
   })
 
   it('refuses operands that do not fit, and works afterwards', async () => {
