@@ -78,7 +78,7 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   record(SpmmTransposed{csr, values, dh, dx, x, Activation::none, false});
   record(ReluGradient{x, dx, dx, false});
   record(MeanSquaredError{h, h, dh, Activation::none, totals, program->step()});
-  record(Sddmm{csr, dh, x, memory.floats(csr.capacity), biasGradient, false, false, SgdRule{values, velocity, program->scalar(0), 0.9f, 0.1f}, SgdRule{bias, nullptr, program->scalar(0), 0, 0}});
+  record(Sddmm{csr, dh, x, memory.floats(csr.capacity), biasGradient, false, false, SgdRule{values, velocity, program->scalar(0), 0.9f, 0.1f}, SgdRule{bias, nullptr, program->scalar(0), 0, 0}, {}});
   record(Sgd{SgdRule{dense, nullptr, program->scalar(0), 0, 0}, denseGradient, int64_t{classes} * hidden, nullptr});
   check(program->setScalars({0.1}));
   check(program->rewind(samples, 0));

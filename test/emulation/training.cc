@@ -123,7 +123,7 @@ class Training {
     HEBB_RETURN_IF_ERROR(step(LinearTransposed{dense_, dy, dRectified, {}, Activation::none, false}));
     HEBB_RETURN_IF_ERROR(step(ReluGradient{rectified, dRectified, dHidden, false}));
     HEBB_RETURN_IF_ERROR(step(SpmmTransposed{links, values_, dHidden, dx, {}, Activation::none, false}));
-    HEBB_RETURN_IF_ERROR(step(Sddmm{links, dHidden, x, gradient, biasGradient, false, false, {}, {}}));
+    HEBB_RETURN_IF_ERROR(step(Sddmm{links, dHidden, x, gradient, biasGradient, false, false, {}, {}, {}}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{values_, velocity, rate, 0.9f, 1e-4f}, gradient, kCapacity, links.rowOffsets + links.rows}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{bias, nullptr, rate, 0, 0}, biasGradient, kHidden, nullptr}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{dense_, nullptr, rate, 0, 0}, denseGradient, kClasses * kHidden, nullptr}));
