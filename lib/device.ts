@@ -31,11 +31,11 @@ export class Device {
       this.reason = 'cuda was asked for'
     } else {
       this.native = new addon.Device('cpu', threads, simd, 0)
-      // The CUDA backend holds the first kernels only; it becomes auto's choice when it can train.
+      // It becomes auto's choice when it has been verified on a GPU.
       this.reason =
         kind === 'cpu'
           ? 'cpu was asked for'
-          : `auto chose the CPU: ${addon.cudaStatus().devices > 0 ? 'the CUDA backend of this version cannot train yet' : addon.cudaStatus().detail}`
+          : `auto chose the CPU: ${addon.cudaStatus().devices > 0 ? 'the CUDA backend of this version was not yet verified on a GPU; ask for it by name' : addon.cudaStatus().detail}`
     }
   }
 

@@ -2,7 +2,6 @@
 // all orders must give the same bits. Built plainly and under sanitizers; what the numbers should be is tested by test/ops.
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -41,6 +40,17 @@ class Training {
     HEBB_RETURN_IF_ERROR(keep(bits, dense_, sizeof(float) * kClasses * kHidden));
     HEBB_RETURN_IF_ERROR(keep(bits, totals_, sizeof totals));
     return device_->backend().synchronize();
+  }
+
+  /// Steps are one call each and leave the host alone: what comes back is what tells whether all went well, once a replay.
+  Status epoch(int64_t steps, emulation::Counters* before, emulation::Counters* after) {
+    HEBB_RETURN_IF_ERROR(Device::openCuda(0, &device_));
+    HEBB_RETURN_IF_ERROR(make());
+    HEBB_RETURN_IF_ERROR(step_->replay(1));  // one by one, and recorded
+    *before = emulation::counters();
+    HEBB_RETURN_IF_ERROR(step_->replay(steps));
+    *after = emulation::counters();
+    return {};
   }
 
  private:
@@ -189,6 +199,26 @@ int orders() {
   return 0;
 }
 
+int epoch() {
+  for (const int64_t steps : {1, 50, 200}) {
+    emulation::Counters before, after;
+    const Status status = Training().epoch(steps, &before, &after);
+    if (!status.ok()) {
+      std::printf("%s\n", status.message().c_str());
+      return 1;
+    }
+    const int64_t graphs = after.graphLaunches - before.graphLaunches, toHost = after.toHost - before.toHost, toDevice = after.toDevice - before.toDevice,
+                  allocations = after.allocations - before.allocations;
+    std::printf("%lld steps: %lld graphs, %lld copies to the host, %lld to the device, %lld allocations\n", static_cast<long long>(steps),
+                static_cast<long long>(graphs), static_cast<long long>(toHost), static_cast<long long>(toDevice), static_cast<long long>(allocations));
+    if (graphs != steps || toHost > 1 || toDevice != 0 || allocations != 0) {
+      std::printf("Expected a graph for each step, one copy to the host at most, and nothing else\n");
+      return 1;
+    }
+  }
+  return 0;
+}
+
 /// A failure at every allocation ends in an error and leaves nothing behind. Two in a row: the device tries twice.
 int failures() {
   for (int64_t n = 1;; ++n) {
@@ -214,5 +244,8 @@ int failures() {
 }  // namespace
 }  // namespace hebb
 
-// With the argument "failures": allocations fail, one by one.
-int main(int count, char** arguments) { return count > 1 && !std::strcmp(arguments[1], "failures") ? hebb::failures() : hebb::orders(); }
+// With the argument "failures": allocations fail, one by one. With "epoch": what many steps ask of the device.
+int main(int count, char** arguments) {
+  const std::string what = count > 1 ? arguments[1] : "orders";
+  return what == "failures" ? hebb::failures() : what == "epoch" ? hebb::epoch() : hebb::orders();
+}
