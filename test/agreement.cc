@@ -122,7 +122,7 @@ void compare(Backend& cpu, Backend& gpu, const Shape& shape) {
     same(a.read(a.csr.columnOffsets, shape.cols + 1), b.read(b.csr.columnOffsets, shape.cols + 1), "columnOffsets");
     same(a.read(a.csr.columnIndices, now), b.read(b.csr.columnIndices, now), "columnIndices");
     same(a.read(a.csr.rowIndices, now), b.read(b.csr.rowIndices, now), "rowIndices");
-    same(a.read(a.csr.csrSlots, now), b.read(b.csr.csrSlots, now), "csrSlots");
+    same(a.read(a.csr.cscSlots, now), b.read(b.csr.cscSlots, now), "cscSlots");
   };
   sameLinks();
   size_t found = 0;
