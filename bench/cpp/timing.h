@@ -48,7 +48,7 @@ struct Work {
   std::function<void()> before = nullptr;  // puts back what a call changed; not timed
 };
 
-/// What a case is about; 0 where it has no such thing.
+/// What a case is about; 0 where it has no such thing, as a GPU has no threads that are ours to choose.
 struct Shape {
   int32_t rows = 0, cols = 0;
   double density = 0;
@@ -73,7 +73,7 @@ struct Case {
     else if (shape.rows) add("/%d", shape.rows);
     if (shape.density > 0) add("/%g%%", 100 * shape.density);
     if (shape.batch) add("/batch:%d", shape.batch);
-    add("/threads:%d", shape.threads);
+    if (shape.threads) add("/threads:%d", shape.threads);
     return text;
   }
 };
@@ -151,6 +151,36 @@ inline std::string quoted(const std::string& text) {
   return result + "\"";
 }
 
+/// The rows as the elements of a JSON array.
+inline void writeRows(std::FILE* file, const std::vector<Row>& rows) {
+  const char* separator = "\n";
+  for (const Row& row : rows) {
+    const double median = row.median();
+    std::fprintf(file, "%s{\"name\": %s, \"operation\": %s", separator, quoted(row.name).c_str(), quoted(row.operation).c_str());
+    const auto number = [&](const char* key, double value) {
+      if (value > 0) std::fprintf(file, ", \"%s\": %.6g", key, value);
+    };
+    number("rows", row.shape.rows);
+    number("cols", row.shape.cols);
+    number("density", row.shape.density);
+    number("batch", row.shape.batch);
+    number("threads", row.shape.threads);
+    std::fprintf(file, ", \"item\": %s", quoted(row.item).c_str());
+    number("items", row.items);
+    number("medianSeconds", median);
+    number("minSeconds", row.least());
+    number("maxSeconds", row.seconds.back());
+    number("nsPerItem", row.items > 0 ? median * 1e9 / row.items : 0);
+    number("gflops", row.flop / median * 1e-9);
+    number("gbps", row.bytes / median * 1e-9);
+    number("rooflineSeconds", row.roof.seconds);
+    number("rooflineShare", row.roof.seconds / median);
+    if (!row.roof.bound.empty()) std::fprintf(file, ", \"bound\": %s", quoted(row.roof.bound).c_str());
+    std::fprintf(file, "}");
+    separator = ",\n";
+  }
+}
+
 /// Writes rows and rates as one object; what they were measured on comes first.
 inline void writeJson(const Options& options, const std::vector<Row>& rows) {
   if (options.json.empty()) return;
@@ -185,32 +215,7 @@ inline void writeJson(const Options& options, const std::vector<Row>& rows) {
     separator = ",\n";
   }
   std::fprintf(file, "],\n\"rows\": [");
-  separator = "\n";
-  for (const Row& row : rows) {
-    const double median = row.median();
-    std::fprintf(file, "%s{\"name\": %s, \"operation\": %s", separator, quoted(row.name).c_str(), quoted(row.operation).c_str());
-    const auto number = [&](const char* key, double value) {
-      if (value > 0) std::fprintf(file, ", \"%s\": %.6g", key, value);
-    };
-    number("rows", row.shape.rows);
-    number("cols", row.shape.cols);
-    number("density", row.shape.density);
-    number("batch", row.shape.batch);
-    number("threads", row.shape.threads);
-    std::fprintf(file, ", \"item\": %s", quoted(row.item).c_str());
-    number("items", row.items);
-    number("medianSeconds", median);
-    number("minSeconds", row.least());
-    number("maxSeconds", row.seconds.back());
-    number("nsPerItem", row.items > 0 ? median * 1e9 / row.items : 0);
-    number("gflops", row.flop / median * 1e-9);
-    number("gbps", row.bytes / median * 1e-9);
-    number("rooflineSeconds", row.roof.seconds);
-    number("rooflineShare", row.roof.seconds / median);
-    if (!row.roof.bound.empty()) std::fprintf(file, ", \"bound\": %s", quoted(row.roof.bound).c_str());
-    std::fprintf(file, "}");
-    separator = ",\n";
-  }
+  writeRows(file, rows);
   std::fprintf(file, "]\n}\n");
   if (std::fclose(file) != 0) {
     std::fprintf(stderr, "Could not write %s\n", options.json.c_str());

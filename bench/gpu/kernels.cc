@@ -1,0 +1,376 @@
+// What the kernels take on a GPU: the products of a sparse layer, a whole training step of the paper's MNIST network as one graph, and a topology update
+// of one layer. Opened through the engine, so what runs is what training runs.
+//   --filter=REGEX   cases to run
+//   --json=FILE      all rows and all measured rates, for programs
+//   --quick          tiny shapes, hardly timed: shows that everything runs, on an emulated GPU too
+//
+// Calls of a product are recorded as one graph and many of these graphs are queued between two waits, so the host's part (some microseconds a launch) is
+// hidden as in training. A step is one graph a step, as in training. An update is waited for: nothing follows it at once. Medians of 7 repetitions, on data
+// that the repetition before has left where it fits: in L2 mostly, as in training.
+//
+// Roofline of a product, all rates measured in the same run (bandwidth.cu), bytes counted as in ../cpp/products.h:
+//   max( arrays passed over once / bandwidth past L1 of so many bytes,  rows of the activations, one a link and panel / bandwidth past L1 of a panel,
+//        all loads / bandwidth of L1 )
+// Rows that several links of a multiprocessor share may come from its L1: a share above 100% is then no error.
+#include <cmath>
+#include <regex>
+
+#include "bandwidth.h"
+#include "products.h"
+#include "program.h"
+
+using namespace hebb;
+using namespace hebb::bench;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Settings {
+  std::string filter = ".", json;
+  bool quick = false;
+
+  int repetitions() const { return quick ? 2 : 7; }
+  double seconds() const { return quick ? 0 : 0.02; }  // of a repetition, at least
+};
+
+class Bench {
+ public:
+  explicit Bench(Settings settings) : settings_(std::move(settings)), filter_(settings_.filter) {
+    must(Device::openCuda(0, &device_));
+    must(secondCacheOf(device_->backend(), &secondCache_));
+    std::printf("%s, %s\n", device_->info().name.c_str(), device_->info().detail.c_str());
+    printHead();
+  }
+
+  void run() {
+    const bool quick = settings_.quick;
+    const std::vector<Size> squares = quick ? std::vector<Size>{{96, 64}} : std::vector<Size>{{4096, 4096}};
+    const std::vector<double> densities = quick ? std::vector<double>{0.05} : std::vector<double>{0.01, 0.02, 0.05, 0.1};
+    const std::vector<int32_t> batches = quick ? std::vector<int32_t>{32, 130} : std::vector<int32_t>{32, 128, 512};
+    const std::vector<Size> mnist = quick ? std::vector<Size>{} : std::vector<Size>{{1568, 784}, {1568, 1568}};
+    for (const int32_t batch : batches) {
+      for (const Size& size : mnist) products({size.rows, size.cols, 0.01, batch, 0});
+      for (const Size& size : squares) {
+        for (const double density : densities) products({size.rows, size.cols, density, batch, 0});
+      }
+    }
+    for (const int32_t batch : batches) step(batch);
+    for (const double density : densities) {
+      for (const Size& size : quick ? squares : std::vector<Size>{{1568, 1568}, {4096, 4096}}) {
+        if (density <= 0.05) update({size.rows, size.cols, density, 0, 0});
+      }
+    }
+  }
+
+  void write() const {
+    if (settings_.json.empty()) return;
+    std::FILE* file = std::fopen(settings_.json.c_str(), "w");
+    if (!file) {
+      std::fprintf(stderr, "Expected --json=FILE to name a file that can be written, got %s\n", settings_.json.c_str());
+      std::exit(2);
+    }
+    const DeviceInfo& info = device_->info();
+    std::fprintf(file, "{\n\"device\": %s, \"detail\": %s, \"memoryBytes\": %lld, \"l2Bytes\": %lld, \"quick\": %s,\n\"rates\": [", quoted(info.name).c_str(),
+                 quoted(info.detail).c_str(), static_cast<long long>(info.memoryBytes), static_cast<long long>(secondCache_), settings_.quick ? "true" : "false");
+    const char* separator = "\n";
+    for (const auto& [key, rate] : rates_) {
+      std::fprintf(file, "%s{\"what\": %s, \"bytes\": %lld, \"rate\": %.6g, \"unit\": \"B/s\"}", separator, quoted(nameOf(key.first)).c_str(),
+                   static_cast<long long>(key.second), rate);
+      separator = ",\n";
+    }
+    std::fprintf(file, "],\n\"rows\": [");
+    writeRows(file, rows_);
+    std::fprintf(file, "]\n}\n");
+    if (std::fclose(file) != 0) {
+      std::fprintf(stderr, "Could not write %s\n", settings_.json.c_str());
+      std::exit(1);
+    }
+  }
+
+  bool empty() const { return rows_.empty(); }
+
+ private:
+  static const char* nameOf(Traversal what) { return what == Traversal::readNear ? "read L1" : what == Traversal::read ? "read" : "copy"; }
+
+  Backend& backend() { return device_->backend(); }
+  bool wanted(const std::string& operation, const Shape& shape) const { return std::regex_search(Case{operation, shape, nullptr}.name(), filter_); }
+  void keep(const std::string& operation, const Shape& shape, const char* item, double items, double flop, double bytes, std::vector<double> seconds, Roof roof) {
+    std::sort(seconds.begin(), seconds.end());
+    rows_.push_back({Case{operation, shape, nullptr}.name(), operation, shape, item, items, flop, bytes, std::move(seconds), std::move(roof)});
+    printRow(rows_.back());
+  }
+
+  /// Seconds a call, of each repetition: `queue(n)` queues n calls and `wait` waits for them.
+  template <class Queue>
+  std::vector<double> timed(const Queue& queue) {
+    const auto run = [&](int64_t calls) {
+      const auto start = Clock::now();
+      queue(calls);
+      must(backend().synchronize());
+      return std::chrono::duration<double>(Clock::now() - start).count();
+    };
+    run(1);
+    int64_t calls = 1;
+    while (run(calls) < settings_.seconds()) calls *= 2;
+    std::vector<double> seconds;
+    for (int i = 0; i < settings_.repetitions(); ++i) seconds.push_back(run(calls) / static_cast<double>(calls));
+    return seconds;
+  }
+
+  /// Many calls in one graph; one by one where the device does not record them.
+  std::vector<double> timedInGraphs(const std::function<Status()>& call) {
+    const int calls = settings_.quick ? 2 : 16;
+    must(call());
+    must(backend().synchronize());
+    const auto all = [&] {
+      for (int i = 0; i < calls; ++i) HEBB_RETURN_IF_ERROR(call());
+      return Status{};
+    };
+    std::unique_ptr<Backend::Recording> graph;
+    must(backend().record(all, &graph));
+    std::vector<double> seconds = timed([&](int64_t count) {
+      for (int64_t i = 0; i < count; ++i) must(graph ? graph->run() : all());
+    });
+    for (double& one : seconds) one /= calls;
+    return seconds;
+  }
+
+  // ---- roofs
+
+  /// Bytes a second over a working set of about so many bytes: that of the next power of two.
+  double rate(Traversal what, double bytes) {
+    const int64_t least = kChunkBytes, most = int64_t{1} << (settings_.quick ? 17 : 30);
+    int64_t size = what == Traversal::readNear ? 2 * kChunkBytes : least;
+    while (what != Traversal::readNear && size < most && static_cast<double>(size) < bytes) size *= 2;
+    double& rate = rates_[{what, size}];
+    if (rate > 0) return rate;
+    Arrays arrays(device_);
+    float *from = arrays.zeros<float>(size / 4), *to = arrays.zeros<float>(size / 4);
+    // Passes enough to hide a launch.
+    const auto passes = static_cast<int32_t>(settings_.quick ? 1 : std::max<int64_t>(1, (int64_t{1} << 26) / size));
+    double moved = 0;
+    const auto seconds = timedInGraphs([&] { return traverse(backend(), what, from, to, size, passes, &moved); });
+    rate = moved / *std::min_element(seconds.begin(), seconds.end());
+    std::printf("  %s of %.0f KiB: %.0f GB/s\n", nameOf(what), static_cast<double>(size) / 1024, rate * 1e-9);
+    return rate;
+  }
+
+  Roof roofOf(const Traffic& traffic) {
+    const double set = traffic.read + traffic.write + traffic.update;
+    const char* arrays = set > static_cast<double>(secondCache_) ? "arrays in memory" : "arrays in L2";
+    Roof roof{traffic.read / rate(Traversal::read, set) + (traffic.write + 2 * traffic.update) / rate(Traversal::copy, set), arrays};
+    const auto consider = [&](double seconds, const char* bound) {
+      if (seconds > roof.seconds) roof = {seconds, bound};
+    };
+    const double panel = static_cast<double>(traffic.fetch.features) * traffic.fetch.rowBytes;
+    consider(traffic.fetch.bytes / rate(Traversal::read, panel), panel > static_cast<double>(secondCache_) ? "rows from memory" : "rows from L2");
+    consider(traffic.loaded() / rate(Traversal::readNear, 0), "loads from L1");
+    return roof;
+  }
+
+  // ---- products
+
+  /// Traffic is counted on the host: by an operation whose offsets lie there.
+  template <class Op>
+  static Traffic trafficOnHost(Op op, std::vector<int32_t>& offsets) {
+    if constexpr (std::is_same_v<Op, Sddmm>) op.pattern.rowOffsets = offsets.data();
+    else op.weights.rowOffsets = offsets.data();
+    return trafficOf(op);
+  }
+
+  void products(const Shape& shape) {
+    const char* const names[] = {"spmm", "spmmTransposed", "sddmm", "sddmm+sgd", "sddmm+spmmTransposed+sgd"};
+    if (std::none_of(std::begin(names), std::end(names), [&](const char* name) { return wanted(name, shape); })) return;
+    Layer layer(device_, {shape.rows, shape.cols}, shape.density, shape.batch);
+    Arrays& arrays = layer.arrays;
+    std::vector<int32_t> offsets(static_cast<size_t>(shape.rows) + 1);
+    must(backend().read(offsets.data(), layer.csr().rowOffsets, offsets.size() * sizeof(int32_t)));
+    const double links = layer.count(), product = 2 * links * shape.batch, optimizer = 6 * links;
+    const auto measure = [&](const char* name, const auto& op, double flop) {
+      if (!wanted(name, shape)) return;
+      const Traffic traffic = trafficOnHost(op, offsets);
+      const Operation operation = op;
+      const auto seconds = timedInGraphs([&] { return device_->run(operation); });
+      keep(name, shape, "link", links, flop, traffic.moved(), seconds, roofOf(traffic));
+    };
+    measure(names[0], Spmm{.weights = layer.csr(), .values = layer.values, .bias = layer.bias, .input = layer.input, .output = layer.output,
+                           .activation = Activation::relu}, product);
+    const SpmmTransposed back{.weights = layer.csr(), .values = layer.values, .outputGradient = layer.outputGradient, .inputGradient = layer.inputGradient,
+                              .input = layer.input, .activation = Activation::relu};
+    measure(names[1], back, product);
+    Sddmm gradient;
+    gradient.pattern = layer.csr();
+    gradient.outputGradient = layer.outputGradient;
+    gradient.input = layer.input;
+    gradient.gradient = arrays.zeros<float>(layer.links);
+    gradient.biasGradient = arrays.zeros<float>(shape.rows);
+    measure(names[2], gradient, product);
+    // At rate 0 the same work is done and the weights stay what they are, however often it is repeated.
+    const double* rate = arrays.zeros<double>(1);
+    gradient.fusedValues = {layer.values, arrays.zeros<float>(layer.links), rate, kMomentum, kWeightDecay};
+    gradient.fusedBias = {layer.bias, arrays.zeros<float>(shape.rows), rate, kMomentum, kWeightDecay};
+    measure(names[3], gradient, product + optimizer);
+    gradient.fusedTransposed = back;
+    measure(names[4], gradient, 2 * product + optimizer);
+  }
+
+  // ---- a training step
+
+  void step(int32_t batch) {
+    const bool quick = settings_.quick;
+    const std::vector<int32_t> widths = quick ? std::vector<int32_t>{20, 34, 30} : std::vector<int32_t>{784, 1568, 1568, 1568};
+    const double density = quick ? 0.1 : 0.01;
+    const int32_t classes = 10, samples = quick ? 200 : 20000;
+    std::string name = "training step ";
+    for (const int32_t width : widths) name += std::to_string(width) + "-";
+    name += std::to_string(classes);
+    const Shape shape{0, 0, density, batch, 0};
+    if (!wanted(name, shape)) return;
+
+    Arrays arrays(device_);
+    std::shared_ptr<Program> program;
+    must(Program::create(device_, 1, batch, &program));
+    const auto record = [&](Operation operation) { must(program->record(std::move(operation), {})); };
+    const int32_t* columns = program->columns();
+    const double* rate = program->scalar(0);
+    std::mt19937 random(3);
+    std::vector<uint8_t> images(static_cast<size_t>(samples) * static_cast<size_t>(widths[0]));
+    for (uint8_t& byte : images) byte = static_cast<uint8_t>(random() >> 24);
+    std::vector<int32_t> labels(static_cast<size_t>(samples));
+    for (int32_t& label : labels) label = static_cast<int32_t>(random() % static_cast<uint32_t>(classes));
+    int32_t* order = arrays.zeros<int32_t>(samples);
+    must(device_->run(Permute{.indices = order, .count = samples, .seed = 1}));
+    int32_t* targets = arrays.zeros<int32_t>((batch + 15) / 16 * 16);
+    auto* totals = arrays.zeros<LossTotals>(1);
+
+    const auto layers = static_cast<int>(widths.size()) - 1;
+    std::vector<std::shared_ptr<SparseMatrix>> matrices;
+    std::vector<Activations> x, dx;
+    std::vector<float*> values, biases;
+    double flop = 0;
+    for (const int32_t width : widths) {
+      x.push_back(arrays.activations(width, batch, columns));
+      dx.push_back(arrays.activations(width, batch, columns));
+    }
+    const auto at = [](auto& list, int i) -> auto& { return list[static_cast<size_t>(i)]; };
+    for (int i = 0; i < layers; ++i) {
+      const Size size{at(widths, i + 1), at(widths, i)};
+      HostCsr host;
+      must(bipartiteReceptiveField(size.rows, size.cols, std::llround(density * size.rows * size.cols), {}, 1, i, &host));
+      matrices.push_back(matrixOf(device_, size, host));
+      const auto links = static_cast<int64_t>(host.columnIndices.size());
+      values.push_back(arrays.normal(links, static_cast<float>(std::sqrt(2 / (density * size.cols)))));
+      biases.push_back(arrays.zeros<float>(size.rows));
+      flop += static_cast<double>(links) * ((i > 0 ? 6. : 4.) * batch + 6);
+    }
+    const int32_t last = widths.back();
+    const int64_t dense = int64_t{last} * classes;
+    flop += 6. * static_cast<double>(dense) * batch;
+    float *weights = arrays.normal(dense, std::sqrt(2.f / static_cast<float>(last))), *weightGradient = arrays.zeros<float>(dense);
+    float *bias = arrays.zeros<float>(classes), *biasGradient = arrays.zeros<float>(classes);
+    const Activations logits = arrays.activations(classes, batch, columns), dLogits = arrays.activations(classes, batch, columns);
+
+    record(Gather{.bytes = arrays.copyOf(images), .scale = 1.f / 128, .shift = -1, .samples = samples, .indices = order, .count = samples,
+                  .state = program->state(), .output = x[0]});
+    record(GatherLabels{.labels = arrays.copyOf(labels), .samples = samples, .indices = order, .count = samples, .state = program->state(), .targets = targets});
+    for (int i = 0; i < layers; ++i) {
+      record(Spmm{.weights = at(matrices, i)->csr(), .values = at(values, i), .bias = at(biases, i), .input = at(x, i), .output = at(x, i + 1),
+                  .activation = Activation::relu});
+    }
+    record(Linear{.weights = weights, .bias = bias, .input = at(x, layers), .output = logits});
+    record(SoftmaxCrossEntropy{.logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = program->step()});
+    record(LinearTransposed{weights, dLogits, at(dx, layers), at(x, layers), Activation::relu, false});
+    record(LinearGradient{dLogits, at(x, layers), weightGradient, biasGradient, false, false});
+    const auto rule = [&](float* parameters, int64_t count) { return SgdRule{parameters, arrays.zeros<float>(count), rate, kMomentum, kWeightDecay}; };
+    std::vector<Sgd> optimizer;
+    for (int i = layers - 1; i >= 0; --i) {
+      const Csr& links = at(matrices, i)->csr();
+      float *gradient = arrays.zeros<float>(links.capacity), *gradientOfBias = arrays.zeros<float>(links.rows);
+      if (i > 0) record(SpmmTransposed{links, at(values, i), at(dx, i + 1), at(dx, i), at(x, i), Activation::relu, false});
+      record(Sddmm{links, at(dx, i + 1), at(x, i), gradient, gradientOfBias, false, false, {}, {}, {}});
+      optimizer.push_back({.rule = rule(at(values, i), links.capacity), .gradient = gradient, .capacity = links.capacity, .count = links.rowOffsets + links.rows});
+      optimizer.push_back({.rule = rule(at(biases, i), links.rows), .gradient = gradientOfBias, .capacity = links.rows});
+    }
+    optimizer.push_back({.rule = rule(weights, dense), .gradient = weightGradient, .capacity = dense});
+    optimizer.push_back({.rule = rule(bias, classes), .gradient = biasGradient, .capacity = classes});
+    for (Sgd& one : optimizer) record(one);
+    must(program->setScalars({1e-4}));
+    must(program->rewind(samples, 0));
+    keep(name, shape, "sample", batch, flop, 0, timed([&](int64_t steps) { must(program->replay(steps)); }), {});
+  }
+
+  // ---- a topology update
+
+  /// 30% of the links removed by magnitude, sampled, and as many regrown by CH2-L3n: all of what CHTs does to a layer but percolation.
+  void update(const Shape& shape) {
+    const std::string name = "topology update CH2-L3n";
+    if (!wanted(name, shape)) return;
+    Arrays arrays(device_);
+    HostCsr host;
+    must(bipartiteReceptiveField(shape.rows, shape.cols, std::llround(shape.density * shape.rows * shape.cols), {}, 1, 0, &host));
+    const auto matrix = matrixOf(device_, {shape.rows, shape.cols}, host);
+    const Csr& links = matrix->csr();
+    const auto count = static_cast<double>(host.columnIndices.size());
+    std::shared_ptr<Program> program;
+    must(Program::create(device_, 4, 1, &program));
+    const auto record = [&](Operation operation) { must(program->record(std::move(operation), {})); };
+    const LinkChanges changes{arrays.zeros<uint8_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(links.capacity),
+                              arrays.zeros<int32_t>(1)};
+    float *values = arrays.normal(links.capacity), *velocity = arrays.normal(links.capacity), *scores = arrays.zeros<float>(links.capacity);
+    const double *number = program->scalar(0), *temperature = program->scalar(1), *kept = program->scalar(2), *after = program->scalar(3);
+    record(BeginUpdate{links, changes});
+    record(Importance{links, values, changes.keep, ImportanceRule::magnitude, scores});
+    record(KeepLinks{.links = links, .scores = scores, .keep = changes.keep, .count = kept, .temperature = temperature, .update = number, .seed = 1});
+    record(Regrow{.links = links, .changes = changes, .predictor = LinkPredictor::ch2L3n, .count = after, .update = number, .seed = 1});
+    record(Rebuild{links, changes, {values, velocity}});
+    std::vector<double> seconds;
+    double all = 0;
+    for (int i = 0; i < 2 + settings_.repetitions() && (i < 3 || all < 4); ++i) {
+      must(program->setScalars({static_cast<double>(i), 2, std::ceil(0.7 * count), count}));
+      must(device_->run(InitializeNormal{.pattern = links, .values = values, .seed = 1}));  // new links begin at 0 and would be the next to go
+      must(backend().synchronize());
+      const auto start = Clock::now();
+      must(program->replay(1));
+      const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+      all += taken;
+      if (i >= 2) seconds.push_back(taken);  // the first is recorded, the second leaves the initial network's regularity behind
+    }
+    keep(name, shape, "link", count, 0, 0, std::move(seconds), {});
+  }
+
+  const Settings settings_;
+  const std::regex filter_;
+  std::shared_ptr<Device> device_;
+  int64_t secondCache_ = 0;
+  std::map<std::pair<Traversal, int64_t>, double> rates_;
+  std::vector<Row> rows_;
+};
+
+Settings settingsOf(int argc, char** argv) {
+  Settings settings;
+  for (int i = 1; i < argc; ++i) {
+    const std::string arg = argv[i];
+    if (arg.rfind("--filter=", 0) == 0) settings.filter = arg.substr(9);
+    else if (arg.rfind("--json=", 0) == 0) settings.json = arg.substr(7);
+    else if (arg == "--quick") settings.quick = true;
+    else {
+      std::fprintf(stderr, "Expected --filter=, --json= or --quick, got %s\n", argv[i]);
+      std::exit(2);
+    }
+  }
+  return settings;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Settings settings = settingsOf(argc, argv);
+  Bench bench(settings);
+  bench.run();
+  if (bench.empty()) {
+    std::fprintf(stderr, "Expected --filter to match a case, got %s\n", settings.filter.c_str());
+    return 2;
+  }
+  bench.write();
+}
