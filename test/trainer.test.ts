@@ -401,7 +401,7 @@ describe('Trainer', () => {
       if (addon.cudaStatus().devices > 0) this.skip()
       const failure = await error(() => new Device({ kind: 'cuda' }))
       expect(failure.code).to.equal('DEVICE_UNAVAILABLE')
-      expect(failure.message).to.match(/Use device 'cpu' or 'auto'/)
+      expect(failure.message).to.match(/use device 'cpu' or 'auto'/i)
       expect((await error(() => new Trainer(model(), { optimizer: optimizer(), device: 'cuda' }))).code).to.equal('DEVICE_UNAVAILABLE')
     })
 
