@@ -13,6 +13,7 @@
 //        all loads / bandwidth of L1 )
 // Rows that several links of a multiprocessor share may come from its L1: a share above 100% is then no error.
 #include <cmath>
+#include <limits>
 #include <regex>
 
 #include "bandwidth.h"
@@ -39,6 +40,7 @@ class Bench {
   explicit Bench(Settings settings) : settings_(std::move(settings)), filter_(settings_.filter) {
     must(Device::openCuda(0, &device_));
     must(secondCacheOf(device_->backend(), &secondCache_));
+    checkTraversals();
     std::printf("%s, %s\n", device_->info().name.c_str(), device_->info().detail.c_str());
     printHead();
   }
@@ -49,18 +51,32 @@ class Bench {
     const std::vector<double> densities = quick ? std::vector<double>{0.05} : std::vector<double>{0.01, 0.02, 0.05, 0.1};
     const std::vector<int32_t> batches = quick ? std::vector<int32_t>{32, 130} : std::vector<int32_t>{32, 128, 512};
     const std::vector<Size> mnist = quick ? std::vector<Size>{} : std::vector<Size>{{1568, 784}, {1568, 1568}};
-    for (const int32_t batch : batches) {
-      for (const Size& size : mnist) products({size.rows, size.cols, 0.01, batch, 0});
-      for (const Size& size : squares) {
-        for (const double density : densities) products({size.rows, size.cols, density, batch, 0});
-      }
-    }
     for (const int32_t batch : batches) step(batch);
     for (const double density : densities) {
       for (const Size& size : quick ? squares : std::vector<Size>{{1568, 1568}, {4096, 4096}}) {
         if (density <= 0.05) update({size.rows, size.cols, density, 0, 0});
       }
     }
+    for (const int32_t batch : batches) {
+      for (const Size& size : mnist) products({size.rows, size.cols, 0.01, batch, 0});
+      for (const Size& size : squares) {
+        for (const double density : densities) products({size.rows, size.cols, density, batch, 0});
+      }
+    }
+  }
+
+  bool empty() const { return rows_.empty(); }
+
+ private:
+  static const char* nameOf(Traversal what) { return what == Traversal::readNear ? "read L1" : what == Traversal::read ? "read" : "copy"; }
+
+  Backend& backend() { return device_->backend(); }
+  bool wanted(const std::string& operation, const Shape& shape) const { return std::regex_search(Case{operation, shape, nullptr}.name(), filter_); }
+  void keep(const std::string& operation, const Shape& shape, const char* item, double items, double flop, double bytes, std::vector<double> seconds, Roof roof) {
+    std::sort(seconds.begin(), seconds.end());
+    rows_.push_back({Case{operation, shape, nullptr}.name(), operation, shape, item, items, flop, bytes, std::move(seconds), std::move(roof)});
+    printRow(rows_.back());
+    write();  // after each: whoever runs this may stop it
   }
 
   void write() const {
@@ -86,19 +102,6 @@ class Bench {
       std::fprintf(stderr, "Could not write %s\n", settings_.json.c_str());
       std::exit(1);
     }
-  }
-
-  bool empty() const { return rows_.empty(); }
-
- private:
-  static const char* nameOf(Traversal what) { return what == Traversal::readNear ? "read L1" : what == Traversal::read ? "read" : "copy"; }
-
-  Backend& backend() { return device_->backend(); }
-  bool wanted(const std::string& operation, const Shape& shape) const { return std::regex_search(Case{operation, shape, nullptr}.name(), filter_); }
-  void keep(const std::string& operation, const Shape& shape, const char* item, double items, double flop, double bytes, std::vector<double> seconds, Roof roof) {
-    std::sort(seconds.begin(), seconds.end());
-    rows_.push_back({Case{operation, shape, nullptr}.name(), operation, shape, item, items, flop, bytes, std::move(seconds), std::move(roof)});
-    printRow(rows_.back());
   }
 
   /// Seconds a call, of each repetition: `queue(n)` queues n calls and `wait` waits for them.
@@ -137,6 +140,41 @@ class Bench {
   }
 
   // ---- roofs
+
+  /// A pass that left something out would make a roof of what no memory gives: copies copy all, and reads meet an infinite number wherever it lies.
+  void checkTraversals() {
+    constexpr int64_t kCount = 5 * kChunkBytes / 4;
+    Arrays arrays(device_);
+    std::mt19937 random(7);
+    std::vector<float> numbers(kCount), copied(kCount);
+    for (float& number : numbers) number = static_cast<float>(random() % 1000);
+    float *from = arrays.copyOf(numbers), *to = arrays.zeros<float>(kCount);
+    double moved = 0;
+    const auto pass = [&](Traversal what) {
+      must(traverse(backend(), what, from, to, kCount * 4, 1, &moved));
+      must(backend().read(copied.data(), to, kCount * 4));
+    };
+    const auto expect = [](bool good, const char* what) {
+      if (good) return;
+      std::fprintf(stderr, "Expected a pass over memory to %s\n", what);
+      std::exit(1);
+    };
+    pass(Traversal::copy);
+    expect(copied == numbers && moved == 2. * kCount * 4, "copy all of it");
+    for (const Traversal what : {Traversal::read, Traversal::readNear}) {
+      const float nothing = -1, infinite = std::numeric_limits<float>::infinity();
+      must(backend().write(to, &nothing, sizeof nothing));
+      pass(what);
+      expect(copied[0] == nothing, "write nothing where it reads");
+      for (const size_t at : {size_t{0}, static_cast<size_t>(random()) % kCount, size_t{kCount - 1}}) {
+        must(backend().write(to, &nothing, sizeof nothing));
+        must(backend().write(from + at, &infinite, sizeof infinite));
+        pass(what);
+        expect(copied[0] == 1, "read all of it");
+        must(backend().write(from + at, &numbers[at], sizeof infinite));
+      }
+    }
+  }
 
   /// Bytes a second over a working set of about so many bytes: that of the next power of two.
   double rate(Traversal what, double bytes) {
@@ -372,5 +410,4 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "Expected --filter to match a case, got %s\n", settings.filter.c_str());
     return 2;
   }
-  bench.write();
 }

@@ -174,7 +174,7 @@ const markdown = ([head = [], ...body]: readonly (readonly string[])[]): string 
   [head, head.map(() => '---'), ...body].map((line) => `| ${line.join(' | ')} |`).join('\n')
 
 function say({ device, detail, driver, quick, parts, tests, training, notes, rows }: Result): void {
-  console.log(`\n${device}, ${driver ?? detail}${quick ? '; quick: numbers mean nothing' : ''}\n`)
+  console.log(`\n${[...new Set([device, driver ?? detail])].join(', ')}${quick ? '; quick: numbers mean nothing' : ''}\n`)
   if (rows.length > 0) console.log(`${printed(cellsOf({ rows }))}\n`)
   for (const note of notes) console.log(note)
   console.log(printed([['part', 'seconds', 'outcome'], ...parts.map(({ name, seconds, outcome }) => [name, String(seconds), outcome])]))
