@@ -45,7 +45,7 @@ function buildWithCuda(): Record<string, string> {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new Refusal(`The bundle is for Linux on x64 and is built there, and this is ${process.platform} on ${process.arch}.`)
   }
-  if (spawnSync(process.env.CUDACXX ?? 'nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) {
+  if (spawnSync(process.env.CUDACXX || 'nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) {
     throw new Refusal('The bundle needs nvcc, and there is none here: install the CUDA toolkit (a GPU is not needed), or set CUDACXX.')
   }
   const folder = join(root, 'build-gpu')
