@@ -1,6 +1,11 @@
 /** What several commands read from their flags, and how they print it. */
 import { fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
+import type { Method } from '../dst/method.js'
+import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
+import { brf } from '../topology/brf.js'
+import { erdosRenyi } from '../topology/erdos_renyi.js'
+import type { Topology } from '../topology/topology.js'
 
 export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
   mnist,
@@ -12,6 +17,18 @@ export const datasets: Record<string, (directory?: string) => Promise<TrainAndTe
       )
     return fashionMnist(directory)
   },
+}
+
+export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
+  chts,
+  chtss,
+  set,
+  static: staticSparse,
+}
+
+export const topologies: Record<string, () => Topology> = {
+  brf,
+  'erdos-renyi': erdosRenyi,
 }
 
 export function pick<T>(choices: Record<string, T>, name: string, flag: string): T {

@@ -1,21 +1,15 @@
 import type { Command } from 'commander'
 import { Device } from '../device.js'
-import type { Method } from '../dst/method.js'
-import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { expect, HebbError, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
 import type { SparseLinear } from '../nn/sparse_linear.js'
 import { linear } from '../optim/rates.js'
 import { sgd } from '../optim/sgd.js'
-import { brf } from '../topology/brf.js'
-import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { sparseLayers } from '../train/predictor.js'
 import { type Epoch, type ResumeOptions, Trainer } from '../train/trainer.js'
-import { count, datasets, numeric, percent, pick } from './flags.js'
+import { count, datasets, methods, numeric, percent, pick, topologies } from './flags.js'
 import { ProgressLine } from './progress.js'
 
-const methods: Record<string, (parts?: Partial<Method>) => Method> = { chts, chtss, set, static: staticSparse }
-const topologies = { brf, 'erdos-renyi': erdosRenyi }
 interface Flags {
   dataset: string
   method: string
@@ -74,7 +68,7 @@ interface Notes extends Pick<Flags, 'dataset' | 'method' | 'every' | 'data'> {}
 /** The trainer of a new run, with what is noted in its checkpoints. */
 async function begin(flags: Flags) {
   const create = pick(methods, flags.method, 'method')
-  const topology = flags.topology === undefined ? undefined : pick<() => ReturnType<typeof brf>>(topologies, flags.topology, 'topology')()
+  const topology = flags.topology === undefined ? undefined : pick(topologies, flags.topology, 'topology')()
   const load = pick(datasets, flags.dataset, 'dataset')
   const rate = numeric(flags.learningRate, 'learning-rate')
   const epochs = numeric(flags.epochs, 'epochs')
