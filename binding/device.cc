@@ -13,7 +13,7 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                       InstanceMethod<&DeviceHandle::dispose>("dispose")});
 }
 
-// new Device(kind, threads, simd, index)
+// new Device(kind, threads, simd, index, denseFrom)
 DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   const std::string kind = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
@@ -23,6 +23,7 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     CpuOptions options;
     options.threads = int32Of(info[1], "threads", 0);
     if (info[2].IsString()) options.simd = info[2].As<Napi::String>().Utf8Value();
+    if (info[4].IsNumber()) options.denseFrom = info[4].As<Napi::Number>().DoubleValue();
     check(env, Device::openCpu(options, &native_));
   }
   Addon::of(env).watch(native_);
@@ -35,6 +36,7 @@ Napi::Value DeviceHandle::info(const Napi::CallbackInfo& info) {
   result.Set("name", device.name);
   result.Set("simd", device.simd);
   result.Set("threads", device.threads);
+  result.Set("denseFrom", device.denseFrom);
   result.Set("memoryBytes", static_cast<double>(device.memoryBytes));
   result.Set("detail", device.detail);
   return result;

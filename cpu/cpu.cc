@@ -1,5 +1,6 @@
 #include "cpu.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -28,18 +29,18 @@ const std::vector<Level>& levels() {
       {"x86-64-v4", [] {
          return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-       }, x86_64_v4::bind},
+       }, x86_64_v4::bind, 0.4},
       {"x86-64-v3", [] {
          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-       }, x86_64_v3::bind},
-      {"x86-64-v2", [] { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }, x86_64_v2::bind},
+       }, x86_64_v3::bind, 0.4},
+      {"x86-64-v2", [] { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }, x86_64_v2::bind, 0.5},
 #endif
-      {"portable", [] { return true; }, portable::bind},
+      {"portable", [] { return true; }, portable::bind, 0.5},
   };
   return all;
 }
 
-Cpu::Cpu(int threads, const Level& level) : team(threads) {
+Cpu::Cpu(int threads, const Level& level, double denseFrom) : team(threads), denseFrom_(denseFrom) {
   level.bind(operations_);
   operations_.advance = advance;
   operations_.permute = permute;
@@ -154,6 +155,7 @@ Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceI
   if (options.threads < 0 || options.threads > 1024) {
     return {Code::invalidArgument, "Expected threads to be between 1 and 1024, got " + std::to_string(options.threads)};
   }
+  if (std::isnan(options.denseFrom)) return {Code::invalidArgument, "Expected denseFrom to be a share of the possible links, got NaN"};
   const cpu::Level* chosen = nullptr;
   std::string names;
   for (const auto& level : cpu::levels()) {
@@ -164,7 +166,7 @@ Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceI
   if (!chosen) return {Code::invalidArgument, "Expected simd to be one of " + names + " on this processor, got '" + options.simd + "'"};
   const int threads = options.threads ? options.threads : cpu::usableThreads();
   try {
-    *out = std::make_unique<cpu::Cpu>(threads, *chosen);
+    *out = std::make_unique<cpu::Cpu>(threads, *chosen, options.denseFrom >= 0 ? options.denseFrom : chosen->denseFrom);
   } catch (const std::exception& error) {
     return {Code::deviceUnavailable, "could not start " + std::to_string(threads) + " threads: " + error.what()};
   }
@@ -172,6 +174,7 @@ Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceI
   info->name = cpu::processorName();
   info->simd = chosen->name;
   info->threads = threads;
+  info->denseFrom = (*out)->denseFrom();
   info->detail = names;
   return {};
 }

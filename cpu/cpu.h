@@ -13,6 +13,7 @@ struct Level {
   const char* name;
   bool (*supported)();
   void (*bind)(Operations&);
+  double denseFrom;  // see Backend
 };
 
 /// Levels of this build, the best first. The last one runs everywhere.
@@ -23,7 +24,7 @@ int usableThreads();
 
 class Cpu final : public Backend {
  public:
-  Cpu(int threads, const Level& level);
+  Cpu(int threads, const Level& level, double denseFrom);
   const Operations& operations() const override { return operations_; }
   Status write(void* device, const void* host, size_t bytes) override;
   Status read(void* host, const void* device, size_t bytes) override;
@@ -31,6 +32,7 @@ class Cpu final : public Backend {
   Status writeActivations(const Activations& device, const float* host, int32_t columns) override;
   Status readActivations(float* host, const Activations& device, int32_t columns) override;
   int32_t panel(int32_t capacity) const override;
+  double denseFrom() const override { return denseFrom_; }
   Status synchronize() override { return {}; }
 
   Team team;
@@ -42,7 +44,11 @@ class Cpu final : public Backend {
 
  private:
   Operations operations_;
+  double denseFrom_;
 };
+
+/// Whether the layer's forward product multiplies dense tiles now.
+inline bool isDense(const Cpu& cpu, const Csr& w) { return w.tiles.masks && w.rowOffsets[w.rows] >= cpu.denseFrom() * w.rows * w.cols; }
 
 inline Cpu& cpuOf(Backend& backend) { return static_cast<Cpu&>(backend); }
 

@@ -21,6 +21,25 @@ struct Cursors {
   }
 };
 
+/// Marks the links in the tiles that dense products read.
+void markTiles(Cpu& cpu, const Csr& w) {
+  const int32_t tiles = Tiles::count(w.rows);
+  const int64_t chunks = chunksFor(cpu, w.cols, 64);
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    const int32_t first = static_cast<int32_t>(w.cols * chunk / chunks), last = static_cast<int32_t>(w.cols * (chunk + 1) / chunks);
+    for (int32_t t = 0; t < tiles; ++t) std::fill(w.tiles.masks + int64_t{t} * w.cols + first, w.tiles.masks + int64_t{t} * w.cols + last, uint16_t{0});
+    for (int32_t c = first; c < last; ++c) {
+      int32_t part = 0;
+      for (int32_t k = w.columnOffsets[c]; k < w.columnOffsets[c + 1]; ++k) {
+        const int32_t row = w.rowIndices[k], tile = row / Tiles::kRows;
+        for (; part < Tiles::kParts && Tiles::firstTile(w.rows, part) <= tile; ++part) w.tiles.slots[int64_t{part} * w.cols + c] = k;
+        w.tiles.masks[int64_t{tile} * w.cols + c] |= static_cast<uint16_t>(1u << row % Tiles::kRows);
+      }
+      for (; part < Tiles::kParts; ++part) w.tiles.slots[int64_t{part} * w.cols + c] = w.columnOffsets[c + 1];
+    }
+  });
+}
+
 void transposeBy(Cpu& cpu, const Csr& w, const Cursors& cursors) {
   const auto eachLink = [&](const auto& body) {
     cpu.team.parallel(cursors.parts, [&](int64_t part, int) {
@@ -42,6 +61,7 @@ void transposeBy(Cpu& cpu, const Csr& w, const Cursors& cursors) {
     w.rowIndices[slot] = r;
     w.cscSlots[k] = slot;
   });
+  if (isDense(cpu, w)) markTiles(cpu, w);
 }
 
 }  // namespace

@@ -66,6 +66,13 @@ struct Columns {
     }
   }
 
+  /// Asks for what the optimizer will pass over in the next block: where memory holds it, its stream begins anew with every block.
+  HEBB_INLINE void askForStep(int32_t k) const {
+    if (!op.fusedValues.values) return;
+    __builtin_prefetch(op.fusedValues.values + k + kBlock, 1);
+    if (op.fusedValues.velocity) __builtin_prefetch(op.fusedValues.velocity + k + kBlock, 1);
+  }
+
   template <int NV, bool Far>
   void gradients(int32_t first, int32_t last) const {
     const int32_t *offsets = op.pattern.columnOffsets, *indices = op.pattern.rowIndices;
@@ -77,6 +84,7 @@ struct Columns {
       int32_t k = offsets[column];
       for (; k + 4 <= end; k += 4) {
         ask<Far>(dy, k);
+        askForStep(k);
         emitGradient(gradient, k - begin, room, dots<NV>(row, dy, panel, indices + k, vectors), 4, add);
       }
       if (k < end) {
@@ -105,6 +113,7 @@ struct Columns {
       int32_t k = offsets[column];
       for (; k + 4 <= end; k += 4) {
         ask<Far>(dy, k);
+        askForStep(k);
         emitGradient(gradient, k - begin, room, dotsAndSums<4>(x, dy, panel, indices + k, values + k, even, odd), 4, add);
       }
       const auto rest = [&](auto count) {

@@ -120,6 +120,17 @@ HEBB_INLINE int pack(UintVec v, uint32_t lanes, uint32_t* out) {
   return __builtin_popcount(lanes);
 }
 
+/// The other way: the lanes of 16 floats that `lanes` names become the floats at `from`, one after the other, the others 0. Returns their number.
+HEBB_INLINE int expand16(const float* from, uint32_t lanes, float* out) {
+#if defined(__AVX512F__)
+  _mm512_storeu_ps(out, _mm512_maskz_expandloadu_ps(static_cast<__mmask16>(lanes), from));
+#else
+  for (int i = 0; i < 16; i += 4) store4(out + i, Vec4{});
+  for (uint32_t left = lanes; left; left &= left - 1) out[__builtin_ctz(left)] = *from++;
+#endif
+  return __builtin_popcount(lanes);
+}
+
 #if defined(__AVX2__)
 /// The 64-bit products of the lower halves of 64-bit lanes with m.
 HEBB_INLINE LongVec multiplyEven(LongVec a, uint32_t m) {

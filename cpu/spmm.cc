@@ -2,9 +2,12 @@
 // vector axis. Two links are in flight at once, to cover the latency of the multiply-add. Bound by the bandwidth of the cache that holds X.
 // Forward fetches its values through cscSlots: where these are more than the first cache holds, each costs a cache line of its own, half as much again as
 // a row of X at batch 32. The backward product is the same kernel over the CSC view, the values as they lie.
+// A layer that holds so many of the possible links that zeros cost less than indices (Backend::denseFrom) is multiplied in dense tiles instead.
 // Where X is larger than a core's own caches, rows are asked for a few links ahead: their number in flight is then not bound by how far the processor
 // looks ahead by itself.
 #include "hebb/spmm.h"
+
+#include <algorithm>
 
 #include "cpu.h"
 #include "level.h"
@@ -87,6 +90,64 @@ struct SparseBackward {
   }
 };
 
+/// Forward of a layer that is so dense that it is cheaper to multiply zeros, too: weights of 16 rows and up to kColumns columns are expanded into L1, and then
+/// kRows of them times two vectors of the batch are summed in registers. The columns follow each other in the sums, whatever the parts and the threads.
+struct TiledForward {
+  static constexpr int32_t kColumns = 128, kRows = W == 16 ? 8 : 4;
+  const Spmm& op;
+
+  /// Adds columns [first, first + count) to kRows rows of Y, of which `rows` exist, in NV vectors of the batch.
+  template <int NV>
+  void add(const float* weights, int32_t p, int32_t row, int32_t rows, int32_t first, int32_t count, int32_t column) const {
+    const int64_t panel = op.input.panel;
+    const float* x = panelData(op.input, p) + first * panel + column;
+    float* y = panelData(op.output, p) + row * int64_t{op.output.panel} + column;
+    const bool last = first + count == op.weights.cols;
+    Vec sum[kRows][NV];
+    for (int r = 0; r < kRows; ++r) {
+      for (int i = 0; i < NV; ++i) sum[r][i] = first > 0 && r < rows ? load(y + r * int64_t{op.output.panel} + i * W) : Vec{};
+    }
+    for (int32_t c = 0; c < count; ++c) {
+      Vec v[NV];
+      for (int i = 0; i < NV; ++i) v[i] = load(x + c * panel + i * W);
+      for (int r = 0; r < kRows; ++r) {
+        const Vec weight = splat(weights[c * Tiles::kRows + r]);
+        for (int i = 0; i < NV; ++i) sum[r][i] = mulAdd(weight, v[i], sum[r][i]);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      if (r >= rows) break;
+      const Vec bias = splat(last && op.bias ? op.bias[row + r] : 0.f);
+      for (int i = 0; i < NV; ++i) {
+        float* out = y + r * int64_t{op.output.panel} + i * W;
+        store(out, last ? activate(sum[r][i] + bias, op.activation) : sum[r][i]);
+      }
+    }
+  }
+
+  void part(int32_t p, int64_t part) const {
+    const Csr& w = op.weights;
+    const int32_t firstTile = Tiles::firstTile(w.rows, part), lastTile = Tiles::firstTile(w.rows, part + 1), columns = liveColumns(op.output, p);
+    alignas(64) float weights[kColumns * Tiles::kRows];
+    int32_t next[kColumns];
+    for (int32_t first = 0; first < w.cols; first += kColumns) {
+      const int32_t count = std::min(kColumns, w.cols - first);
+      std::copy_n(w.tiles.slots + part * w.cols + first, count, next);
+      for (int32_t tile = firstTile; tile < lastTile; ++tile) {
+        const uint16_t* masks = w.tiles.masks + int64_t{tile} * w.cols + first;
+        for (int32_t c = 0; c < count; ++c) next[c] += expand16(op.values + next[c], masks[c], weights + c * Tiles::kRows);
+        for (int32_t r = 0; r < Tiles::kRows; r += kRows) {
+          const int32_t row = tile * Tiles::kRows + r, rows = w.rows - row;
+          if (rows <= 0) break;
+          int32_t column = 0;
+          for (; columns - column >= 2 * W; column += 2 * W) add<2>(weights + r, p, row, rows, first, count, column);
+          for (; columns - column >= W; column += W) add<1>(weights + r, p, row, rows, first, count, column);
+        }
+      }
+    }
+  }
+};
+
 template <class Kernel>
 void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32_t rows, const Activations& in, const Activations& out) {
   const bool far = isFar(in);
@@ -108,6 +169,12 @@ void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32
 
 Status spmm(Backend& backend, const Spmm& op) {
   const Csr& w = op.weights;
+  if (Cpu& cpu = cpuOf(backend); isDense(cpu, w)) {
+    cpu.team.parallel(int64_t{Tiles::kParts} * op.output.panels(), [&](int64_t chunk, int) {
+      TiledForward{op}.part(static_cast<int32_t>(chunk / Tiles::kParts), chunk % Tiles::kParts);
+    });
+    return {};
+  }
   sparseProduct(cpuOf(backend), SparseForward{op}, w.rowOffsets, w.rows, op.input, op.output);
   return {};
 }

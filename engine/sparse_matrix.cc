@@ -44,6 +44,12 @@ Status SparseMatrix::create(const std::shared_ptr<Device>& device, int32_t rows,
   HEBB_RETURN_IF_ERROR(array(csr.capacity, &csr.rowIndices));
   HEBB_RETURN_IF_ERROR(array(csr.capacity, &csr.cscSlots));
   Backend& backend = device->backend();
+  if (csr.capacity >= backend.denseFrom() * rows * cols) {
+    int32_t* masks;
+    HEBB_RETURN_IF_ERROR(array((int64_t{Tiles::count(rows)} * cols + 1) / 2, &masks));
+    csr.tiles.masks = reinterpret_cast<uint16_t*>(masks);
+    HEBB_RETURN_IF_ERROR(array(int64_t{Tiles::kParts} * cols, &csr.tiles.slots));
+  }
   HEBB_RETURN_IF_ERROR(backend.write(csr.rowOffsets, rowOffsets, offsetCount * sizeof(int32_t)));
   HEBB_RETURN_IF_ERROR(backend.write(csr.columnIndices, columnIndices, indexCount * sizeof(int32_t)));
   HEBB_RETURN_IF_ERROR(device->run(Transpose{csr}));

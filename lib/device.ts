@@ -1,4 +1,4 @@
-import { expect, HebbError, integer, show } from './error.js'
+import { expect, HebbError, integer, number, show } from './error.js'
 import { addon, type DeviceInfo, type Memory, type NativeDevice } from './native.js'
 
 export type { DeviceInfo, Memory } from './native.js'
@@ -10,6 +10,11 @@ export interface DeviceOptions {
   threads?: number
   /** CPU: a SIMD level below the processor's best, for tests: 'x86-64-v3', 'x86-64-v2' or 'portable'. */
   simd?: string
+  /**
+   * CPU: share of the possible links from which on a layer's forward product multiplies dense tiles, zeros included; its weights stay those of the links alone,
+   * with one bit more for each cell. Default: as measured for the SIMD level (`npm run bench -- cpp --programs forms`). 0: always; 2: never.
+   */
+  denseFrom?: number
   /** Which GPU. */
   index?: number
 }
@@ -23,14 +28,15 @@ export class Device {
   #disposed = false
 
   constructor(options: DeviceOptions = {}) {
-    const { kind = 'auto', threads = 0, simd, index = 0 } = options
+    const { kind = 'auto', threads = 0, simd, index = 0, denseFrom } = options
     expect(kind === 'auto' || kind === 'cpu' || kind === 'cuda', () => `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`)
     integer(threads, 'threads', 0, 1024)
+    if (denseFrom !== undefined) number(denseFrom, 'denseFrom', 0)
     if (kind === 'cuda') {
       this.native = new addon.Device('cuda', 0, undefined, integer(index, 'index', 0, 1023))
       this.reason = 'cuda was asked for'
     } else {
-      this.native = new addon.Device('cpu', threads, simd, 0)
+      this.native = new addon.Device('cpu', threads, simd, 0, denseFrom)
       // It becomes auto's choice when it has been verified on a GPU.
       this.reason =
         kind === 'cpu'

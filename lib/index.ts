@@ -45,7 +45,7 @@ export { type BrfOptions, brf } from './topology/brf.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'
-export type { TopologyMeasures } from './train/measures.js'
+export type { ExecutionForm, TopologyMeasures } from './train/measures.js'
 export { type DeviceChoice, type Evaluation, type LoadOptions, load, Predictor, type RunOptions } from './train/predictor.js'
 export {
   type Batch,

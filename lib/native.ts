@@ -46,6 +46,8 @@ export interface DeviceInfo {
   readonly simd: string
   /** CPU: threads. */
   readonly threads: number
+  /** Share of the possible links from which on a layer's forward product multiplies dense tiles; above 1: never. */
+  readonly denseFrom: number
   /** CUDA: the device's memory. */
   readonly memoryBytes: number
   /** CPU: the levels this processor can run. CUDA: driver and runtime. */
@@ -81,7 +83,7 @@ export interface Links {
 }
 
 interface Addon {
-  Device: new (kind: string, threads: number, simd: string | undefined, index: number) => NativeDevice
+  Device: new (kind: string, threads: number, simd: string | undefined, index: number, denseFrom?: number) => NativeDevice
   predictLinks(
     rows: number,
     cols: number,

@@ -110,11 +110,11 @@ export function columnsOf(batch: number): number[] {
 const opened = new Map<string, Device>()
 
 /** A CPU device, opened once for all tests. */
-export function cpu(threads = 1, simd?: string): Device {
-  const key = `${threads} ${simd}`
+export function cpu(threads = 1, simd?: string, denseFrom?: number): Device {
+  const key = `${threads} ${simd} ${denseFrom}`
   let device = opened.get(key)
   if (!device) {
-    device = new Device({ kind: 'cpu', threads, simd })
+    device = new Device({ kind: 'cpu', threads, simd, ...(denseFrom !== undefined && { denseFrom }) })
     opened.set(key, device)
   }
   return device
@@ -140,9 +140,15 @@ export const levels: readonly string[] = cpu().info.detail.split(', ')
 /** Where every operation is tested: at each SIMD level, and on the GPU where the addon finds one. */
 export const places: readonly string[] = addon.cudaStatus().devices > 0 ? [...levels, 'cuda'] : levels
 
+const TILES = ' in dense tiles'
+
+/** The same, and each SIMD level with all layers in dense tiles. */
+export const forms: readonly string[] = [...places, ...levels.map((level) => level + TILES)]
+
 /** The device of a place. */
 export function at(place: string, threads = 1): Device {
-  return place === 'cuda' ? gpu() : cpu(threads, place)
+  if (place === 'cuda') return gpu()
+  return place.endsWith(TILES) ? cpu(threads, place.slice(0, -TILES.length), 0) : cpu(threads, place)
 }
 
 const hasGpu = places.includes('cuda')

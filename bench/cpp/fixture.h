@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "device.h"
@@ -19,11 +20,11 @@ namespace hebb::bench {
 
 inline constexpr float kMomentum = 0.9f, kWeightDecay = 5e-4f;
 
-/// The device of so many threads; opened once.
-inline std::shared_ptr<Device> deviceOf(int threads) {
-  static std::map<int, std::shared_ptr<Device>> devices;
-  std::shared_ptr<Device>& device = devices[threads];
-  if (!device) must(Device::openCpu({threads, ""}, &device));
+/// The device of so many threads, of a level of SIMD and with a share of links from which on layers are dense (CpuOptions); opened once.
+inline std::shared_ptr<Device> deviceOf(int threads, const std::string& simd = "", double denseFrom = -1) {
+  static std::map<std::tuple<int, std::string, double>, std::shared_ptr<Device>> devices;
+  std::shared_ptr<Device>& device = devices[{threads, simd, denseFrom}];
+  if (!device) must(Device::openCpu({threads, simd, denseFrom}, &device));
   return device;
 }
 

@@ -191,7 +191,7 @@ inline void writeJson(const Options& options, const std::vector<Row>& rows) {
   }
   std::unique_ptr<Backend> backend;
   DeviceInfo info;
-  must(openCpu({1, ""}, &backend, &info));
+  must(openCpu({1, "", -1}, &backend, &info));
   char date[32];
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));

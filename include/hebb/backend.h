@@ -56,6 +56,9 @@ class Backend {
   /// Columns in a panel for activations of this capacity, a multiple of 16.
   virtual int32_t panel(int32_t capacity) const = 0;
 
+  /// Share of the possible links from which on a layer's forward product multiplies dense tiles (Csr::tiles). Above 1: never.
+  virtual double denseFrom() const { return 2; }
+
   /// Operations that the device runs again as one.
   class Recording {
    public:
@@ -109,6 +112,7 @@ class Scratch {
 struct CpuOptions {
   int threads = 0;    // 0: as many as the process may use
   std::string simd;   // "", or a level of cpuLevels() to run below what the processor can do
+  double denseFrom = -1;  // what Backend::denseFrom() is to be; negative: as measured for the level
 };
 
 struct DeviceInfo {
@@ -116,6 +120,7 @@ struct DeviceInfo {
   std::string name;      // processor or GPU
   std::string simd;      // cpu: the level in use
   int threads = 0;       // cpu
+  double denseFrom = 2;  // see Backend::denseFrom()
   int64_t memoryBytes = 0;
   std::string detail;    // driver and runtime, or why there is none
 };

@@ -15,7 +15,13 @@ export interface TopologyMeasures {
   readonly itop: number
   /** Links a layer. */
   readonly linksPerLayer: readonly number[]
+  /**
+   * How each sparse layer's forward product is computed: link by link, or in dense tiles, zeros included, where that is faster (DeviceInfo.denseFrom).
+   */
+  readonly forms: readonly ExecutionForm[]
 }
+
+export type ExecutionForm = 'csr' | 'dense-tile'
 
 interface Layer {
   readonly parameter: SparseParameter
@@ -96,10 +102,13 @@ export class Measures {
     await this.#active.replay(1)
     let [links, possible, active, neurons] = [0, 0, 0, 0]
     const linksPerLayer: number[] = []
+    const forms: ExecutionForm[] = []
+    const { denseFrom } = this.#device.info
     for (const [i, { parameter, counts }] of this.#layers.entries()) {
       const { rows, cols } = parameter.matrix
       const [inputs, outputs, count] = (await counts.read()) as unknown as [number, number, number]
       linksPerLayer.push(count)
+      forms.push(count >= denseFrom * rows * cols ? 'dense-tile' : 'csr')
       links += count
       possible += rows * cols
       active += inputs
@@ -112,7 +121,7 @@ export class Measures {
     let ever = this.#histories ? 0 : Number.NaN
     for (const { count } of this.#histories ?? []) ever += Number((await count.read())[0])
     const share = (a: number, b: number) => (b === 0 ? 1 : a / b)
-    return { links, density: share(links, possible), activeNeurons: share(active, neurons), itop: share(ever, possible), linksPerLayer }
+    return { links, density: share(links, possible), activeNeurons: share(active, neurons), itop: share(ever, possible), linksPerLayer, forms }
   }
 
   dispose(): void {

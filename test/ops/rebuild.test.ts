@@ -14,6 +14,7 @@ import {
   expectOnlyGoodOperands,
   expectRefusal,
   expectSameBits,
+  forms,
   numbers,
   on,
   onAnyThreads,
@@ -82,7 +83,7 @@ function reference(csr: PlainCsr, arrays: Float32Array[], updates: Update[]): Ma
 
 async function expectUpdated(csr: PlainCsr, arrays: Float32Array[], capacity: number, updates: Update[]): Promise<void> {
   const expected = reference(csr, arrays, updates)
-  for (const place of places) {
+  for (const place of forms) {
     const { links, arrays: after, y, dx } = await updated(at(place), csr, arrays, capacity, updates)
     expect(cellsOf(links), 'links').to.deep.equal([...expected.keys()])
     expect(links.rowOffsets.length).to.equal(csr.rows + 1)

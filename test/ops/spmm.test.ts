@@ -11,6 +11,9 @@ import {
   expectClose,
   expectNear,
   expectOnlyGoodOperands,
+  expectSameBits,
+  forms,
+  levels,
   nameOf,
   numbers,
   on,
@@ -87,7 +90,7 @@ function rectified(length: number, seed: number): Float32Array {
   return numbers(length, seed).map((x) => Math.max(0, x))
 }
 
-for (const place of places) {
+for (const place of forms) {
   describe(`spmm at ${place}`, () => {
     const device = at(place)
     for (const shape of shapes) {
@@ -106,7 +109,9 @@ for (const place of places) {
       })
     }
   })
+}
 
+for (const place of places) {
   describe(`spmmTransposed at ${place}`, () => {
     const device = at(place)
     for (const shape of shapes) {
@@ -139,15 +144,57 @@ describe('spmm and spmmTransposed', () => {
     }
   })
 
-  it('do not let a column see another', async () => {
-    const { csr, values, bias } = layerOf({ rows: 37, cols: 61, links: 350, batch: 0 }, 4)
-    const x = numbers(300 * csr.cols, 5)
-    const all = await spmm(cpu(), { csr, values, bias, x, batch: 300 })
-    for (const column of [0, 99, 100, 299]) {
-      const alone = await spmm(cpu(), { csr, values, bias, x: x.slice(column * csr.cols, (column + 1) * csr.cols), batch: 1 })
-      expect([...alone]).to.deep.equal([...all.subarray(column * csr.rows, (column + 1) * csr.rows)])
+  it('give the same bits on any number of threads, and at all levels that fuse, in dense tiles', async () => {
+    const { csr, values, bias } = layerOf({ rows: 219, cols: 170, links: 20000, batch: 0 }, 1)
+    const fused = levels.filter((level) => level === 'x86-64-v4' || level === 'x86-64-v3')
+    for (const batch of [1, 33, 300]) {
+      const x = numbers(batch * csr.cols, 2)
+      const run = (device: Device) => spmm(device, { csr, values, bias, x, batch, activation: 'relu' })
+      const first = await run(cpu(1, undefined, 0))
+      for (const device of [cpu(2, undefined, 0), cpu(3, undefined, 0), ...fused.map((level) => cpu(1, level, 0))]) {
+        expectSameBits(await run(device), first, `${device.info.simd}, ${device.info.threads} threads`)
+      }
     }
   })
+
+  it('take dense tiles from the share of links on that the device says, and only where there may be so many', async () => {
+    const bits = (csr: PlainCsr, device: Device) => spmm(device, { csr, values: numbers(csr.columnIndices.length, 3), x: numbers(20 * csr.cols, 4), batch: 20 })
+    const bytes = (device: Device, csr: PlainCsr, capacity: number) =>
+      on(device, async (w) => {
+        const before = device.memory().bytes
+        w.matrix(csr, capacity)
+        return device.memory().bytes - before
+      })
+    const [plain, half, always] = [cpu(1, undefined, 2), cpu(1, undefined, 0.5), cpu(1, undefined, 0)]
+    for (const [links, form] of [
+      [1799, plain],
+      [1800, always],
+    ] as const) {
+      const csr = randomCsr(60, 60, links, 2)
+      expectSameBits(await bits(csr, half), await bits(csr, form), `${links} links`)
+    }
+    const csr = randomCsr(60, 60, 1800, 2)
+    expect(Buffer.from((await bits(csr, plain)).buffer).equals(Buffer.from((await bits(csr, always)).buffer)), 'the forms have bits of their own').to.equal(
+      false,
+    )
+    const few = randomCsr(60, 60, 100, 5)
+    expect(await bytes(half, few, 1799)).to.equal(await bytes(plain, few, 1799))
+    // A bit for each cell of whole tiles of 16 rows, and a place in each column for each of 16 parts.
+    expect((await bytes(half, few, 1800)) - (await bytes(plain, few, 1800))).to.equal((64 * 60) / 8 + 16 * 60 * 4)
+  })
+
+  for (const denseFrom of [2, 0]) {
+    it(`do not let a column see another, dense from ${denseFrom}`, async () => {
+      const device = cpu(1, undefined, denseFrom)
+      const { csr, values, bias } = layerOf({ rows: 37, cols: 61, links: 350, batch: 0 }, 4)
+      const x = numbers(300 * csr.cols, 5)
+      const all = await spmm(device, { csr, values, bias, x, batch: 300 })
+      for (const column of [0, 99, 100, 299]) {
+        const alone = await spmm(device, { csr, values, bias, x: x.slice(column * csr.cols, (column + 1) * csr.cols), batch: 1 })
+        expect([...alone]).to.deep.equal([...all.subarray(column * csr.rows, (column + 1) * csr.rows)])
+      }
+    })
+  }
 
   it('let NaN and infinity through, relu included', async () => {
     for (const place of places) {
