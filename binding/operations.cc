@@ -152,7 +152,8 @@ class Args {
   Napi::Object object_;
 };
 
-const std::initializer_list<std::pair<const char*, LinkPredictor>> kPredictors = {{"none", LinkPredictor::none}, {"CH2-L3n", LinkPredictor::ch2L3n}, {"CH3-L3n", LinkPredictor::ch3L3n}};
+const std::initializer_list<std::pair<const char*, LinkPredictor>> kPredictors = {{"none", LinkPredictor::none}, {"CH2-L3n", LinkPredictor::ch2L3n}, {"CH3-L3n", LinkPredictor::ch3L3n}, {"CH2-L3p", LinkPredictor::ch2L3p}, {"CH3-L3p", LinkPredictor::ch3L3p}};
+const std::initializer_list<std::pair<const char*, PredictionRoute>> kRoutes = {{"auto", PredictionRoute::automatic}, {"sparse", PredictionRoute::sparse}, {"dense", PredictionRoute::dense}};
 
 StepState* streamOf(Args& a) { return a.program().state(); }
 
@@ -321,6 +322,7 @@ const std::map<std::string, Maker>& makers() {
          op.changes = a.changes(op.links);
          op.predictor = a.choice<LinkPredictor>("predictor", kPredictors);
          op.selection = a.choice<Selection>("selection", {{"sample", Selection::sample}, {"largest", Selection::largest}});
+         if (a.has("route")) op.route = a.choice<PredictionRoute>("route", kRoutes);
          op.count = a.scalar("count");
          op.update = a.scalar("update");
          op.seed = a.seed();
@@ -370,7 +372,7 @@ Napi::Value resultOf(Napi::Env env, const HostCsr& csr) {
   return result;
 }
 
-// predictLinks(rows, cols, rowOffsets, columnIndices, predictor)
+// predictLinks(rows, cols, rowOffsets, columnIndices, predictor, route)
 Napi::Value predictLinks(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::shared_ptr<Device> device;
@@ -380,7 +382,7 @@ Napi::Value predictLinks(const Napi::CallbackInfo& info) {
   check(env, SparseMatrix::create(device, int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), static_cast<int32_t>(indices.ElementLength()), offsets.Data(),
                                   offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
   LinkScores scores;
-  check(env, device->run(PredictLinks{matrix->csr(), Args::choiceOf(info[4], "the link predictor", kPredictors), &scores}));
+  check(env, device->run(PredictLinks{matrix->csr(), Args::choiceOf(info[4], "the link predictor", kPredictors), &scores, Args::choiceOf(info[5], "the route", kRoutes)}));
   Napi::Object result = Napi::Object::New(env);
   auto row = Napi::Int32Array::New(env, scores.row.size()), col = Napi::Int32Array::New(env, scores.col.size());
   auto score = Napi::Float32Array::New(env, scores.score.size());

@@ -28,7 +28,9 @@ Status predictLinks(Backend& backend, const PredictLinks& op) {
   if (op.predictor == LinkPredictor::none) return {};
   const Topology links{w.rows, w.cols, w.rowOffsets, w.columnIndices, w.columnOffsets, w.rowIndices};
   std::vector<Part> parts;
-  if (TileScorer::suits(links)) {
+  bool dense = false;
+  HEBB_RETURN_IF_ERROR(chooseRoute(links, op.predictor, op.route, &dense));
+  if (dense) {
     TileScorer scorer(cpu, links, op.predictor);
     HEBB_RETURN_IF_ERROR(scorer.prepare());
     parts.resize(static_cast<size_t>(scorer.strips()));

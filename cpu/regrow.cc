@@ -190,7 +190,9 @@ Status race(Cpu& cpu, const Topology& links, const Regrow& op, int64_t wanted, c
       }
     });
   };
-  if (TileScorer::suits(links)) {
+  bool dense = false;
+  HEBB_RETURN_IF_ERROR(chooseRoute(links, op.predictor, op.route, &dense));
+  if (dense) {
     TileScorer scorer(cpu, links, op.predictor);
     HEBB_RETURN_IF_ERROR(scorer.prepare());
     eachChunk(scorer.strips(), [&](int64_t strip, int rank, Best& mine) {

@@ -7,7 +7,7 @@
 // cleared; nodes without a common neighbour add zeros, which change no bits: the scores are those of row_scorer.h, bit for bit. What it costs does
 // not depend on how degrees are spread:
 //   links (rows + cols) 3/2 additions + (rows^2 + cols^2) / 2 divisions + rows cols keys
-// in lanes of a vector. The coefficients of the smaller side are kept, min(rows, cols)^2 floats, which must fit into kCoefficientBytes;
+// in lanes of a vector. The coefficients of the smaller side are kept, min(rows, cols)^2 floats, which must fit into kDenseRouteBytes;
 // those of the other side are made 64 neurons at a time.
 #pragma once
 
@@ -22,10 +22,14 @@ class TileScorer {
   TileScorer(Cpu& cpu, const Topology& topology, LinkPredictor predictor)
       : cpu_(cpu), t_(topology), withInternal_(predictor == LinkPredictor::ch2L3n), byRows_(topology.rows >= topology.cols), kept_(cpu), made_(cpu), flags_(cpu), tiles_(cpu) {}
 
-  /// Whether tiles are faster than rows here, and within memory.
-  static bool suits(const Topology& t) {
+  /// Whether it keeps within memory, and counts within their lanes.
+  static bool fits(const Topology& t) {
     const int64_t smaller = std::min(t.rows, t.cols), larger = std::max(t.rows, t.cols);
-    if (tilesOf(smaller) * kTile * smaller * 4 > kCoefficientBytes || larger > UINT16_MAX) return false;
+    return tilesOf(smaller) * kTile * smaller * 4 <= kDenseRouteBytes && larger <= UINT16_MAX;
+  }
+
+  /// Whether tiles are faster than rows here.
+  static bool suits(const Topology& t) {
     // Terms that rows would add one by one: over the nodes that a link's other end shares a neighbour with.
     const auto terms = [](int64_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* otherOffsets) {
       double sum = 0;
@@ -172,5 +176,16 @@ class TileScorer {
   Scratch<uint16_t> flags_;  // [threads][max(rows, cols)][64], zero between uses
   Scratch<float> tiles_;     // [threads][2][64][64]
 };
+
+/// Which route an operation takes: the one that it asks for, or the faster one.
+inline Status chooseRoute(const Topology& links, LinkPredictor predictor, PredictionRoute route, bool* dense) {
+  if (isByPaths(predictor)) return {Code::unsupported, "Expected CH2-L3n or CH3-L3n, got a predictor by paths"};
+  if (route == PredictionRoute::dense && !TileScorer::fits(links)) {
+    return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " + std::to_string(kDenseRouteBytes >> 20) + " MiB for the dense route, got " + std::to_string(links.rows) + " x " +
+                                   std::to_string(links.cols) + ": take 'sparse' or 'auto'"};
+  }
+  *dense = route == PredictionRoute::dense || (route == PredictionRoute::automatic && TileScorer::fits(links) && TileScorer::suits(links));
+  return {};
+}
 
 }  // namespace hebb::cpu::HEBB_LEVEL

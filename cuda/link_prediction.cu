@@ -38,6 +38,7 @@ Status predictLinks(Backend& backend, const PredictLinks& op) {
   const Csr& w = op.links;
   *op.result = {};
   if (op.predictor == LinkPredictor::none) return {};
+  HEBB_RETURN_IF_ERROR(checkRoute(op.predictor, op.route));
   const Topology links{w.rows, w.cols, w.rowOffsets, w.columnIndices, w.columnOffsets, w.rowIndices};
   const bool withInternal = op.predictor == LinkPredictor::ch2L3n;
   const int64_t blocks = w.rows < kBlocks ? w.rows : kBlocks;

@@ -320,6 +320,7 @@ Status regrow(Backend& backend, const Regrow& op) {
   const Csr& w = op.links;
   const int64_t capacity = w.capacity;
   if (capacity > kMostLinks) return {Code::unsupported, "Expected a layer of at most " + std::to_string(kMostLinks) + " links, got " + std::to_string(capacity)};
+  if (op.predictor != LinkPredictor::none) HEBB_RETURN_IF_ERROR(checkRoute(op.predictor, op.route));
   Scratch<Plan> plans(cuda);
   Scratch<int32_t> rowOffsets(cuda), columnIndices(cuda), columnOffsets(cuda), rowIndices(cuda);
   Scratch<uint64_t> chosen(cuda), drawn(cuda);

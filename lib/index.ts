@@ -36,6 +36,7 @@ export {
   inRowOrder,
   type LinkPredictor,
   type PlainCsr,
+  type PredictionRoute,
   predictLinks,
   SparseMatrix,
   sampleWithoutReplacement,

@@ -90,6 +90,7 @@ interface Addon {
     rowOffsets: Int32Array,
     columnIndices: Int32Array,
     predictor: string,
+    route: string,
   ): { row: Int32Array; col: Int32Array; score: Float32Array }
   sampleWithoutReplacement(scores: Float32Array, k: number, temperature: number, seed: number): Int32Array
   brf(rows: number, cols: number, links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Links

@@ -171,17 +171,24 @@ export interface PlainCsr extends Links {
 }
 
 /** Link predictors of missing links from paths of length three (methods of the Cannistraci-Hebb family). */
-export type LinkPredictor = 'CH2-L3n' | 'CH3-L3n'
+export type LinkPredictor = 'CH2-L3n' | 'CH3-L3n' | 'CH2-L3p' | 'CH3-L3p'
+
+/** How missing links are scored: row by row along the links, in tiles with min(rows, cols)^2 memory, or as a cost model chooses. The CPU gives the same bits by both. */
+export type PredictionRoute = 'auto' | 'sparse' | 'dense'
 
 /**
  * Scores all missing links of a layer by topology alone. Returns those with a nonzero score, by row, then column.
  * CH2-L3n(u,v) sums (UU[u,k] + 1) / max(d[k] - UU[u,k], 1) over v's outputs k != u that share an input with u, and the same with the sides exchanged; CH3-L3n has numerator 1.
  * For inspection: the answer can be as large as rows x cols. Training never holds it.
  */
-export function predictLinks(links: PlainCsr, predictor: LinkPredictor): { row: Int32Array; col: Int32Array; score: Float32Array } {
+export function predictLinks(
+  links: PlainCsr,
+  predictor: LinkPredictor,
+  options: { route?: PredictionRoute } = {},
+): { row: Int32Array; col: Int32Array; score: Float32Array } {
   const { rows, cols, rowOffsets, columnIndices } = links
   const int32 = (indices: Int32Array) => (indices instanceof Int32Array ? indices : Int32Array.from(indices))
-  return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor)
+  return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor, options.route ?? 'auto')
 }
 
 /**

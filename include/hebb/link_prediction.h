@@ -8,11 +8,32 @@
 
 namespace hebb {
 
+/// With UU and VV the common neighbours of two outputs and of two inputs, d degrees, and s = UU[u,k] or VV[v,b]:
+///   L3n(u,v) = sum over k != u with A[k,v] = 1 and s > 0 of n(s) / max(d[k] - s, 1)  +  the same over b != v with A[u,b] = 1
+///   L3p(u,v) = sum over paths u - a - k - v of sqrt(n(VV[a,v]) n(UU[u,k]) / ((d[a] - VV[a,v]) (d[k] - UU[u,k])))
 enum class LinkPredictor : int32_t {
   none = 0,    // no scores: every missing link is alike
-  ch2L3n = 1,  // CH2-L3n: numerator 1 + internal degree
-  ch3L3n = 2,  // CH3-L3n: numerator 1
+  ch2L3n = 1,  // CH2-L3n, by nodes: n(s) = 1 + s
+  ch3L3n = 2,  // CH3-L3n, by nodes: n(s) = 1
+  ch2L3p = 3,  // CH2-L3p, by paths: n(s) = 1 + s
+  ch3L3p = 4,  // CH3-L3p, by paths: n(s) = 1
 };
+
+constexpr bool isByPaths(LinkPredictor predictor) { return predictor == LinkPredictor::ch2L3p || predictor == LinkPredictor::ch3L3p; }
+/// Whether the internal degree counts: n(s) = 1 + s.
+constexpr bool isCh2(LinkPredictor predictor) { return predictor == LinkPredictor::ch2L3n || predictor == LinkPredictor::ch2L3p; }
+
+/// How scores are computed. The sparse routes of all backends give the same bits; a dense route may round otherwise (relative error below 1e-6), and on
+/// the CPU does not.
+enum class PredictionRoute : int32_t {
+  automatic = 0,  // what the backend's cost model expects to be faster, within kDenseRouteBytes
+  sparse = 1,     // row by row, along the links: O(links + neurons) memory a thread, and coefficients as far as they fit
+  dense = 2,      // tiles of scores from a bitmap or coefficients of all pairs: min(rows, cols)^2 memory. Code::unsupported where that is above
+                  // kDenseRouteBytes, or where the backend has no dense route for the predictor
+};
+
+/// Bytes that arrays of pairs of neurons may take in the dense route.
+inline constexpr int64_t kDenseRouteBytes = int64_t{256} << 20;
 
 /// The missing links with a nonzero score, by row, then column.
 struct LinkScores {
@@ -26,6 +47,7 @@ struct PredictLinks {
   Csr links;
   LinkPredictor predictor = LinkPredictor::ch2L3n;
   LinkScores* result = nullptr;
+  PredictionRoute route = PredictionRoute::automatic;
 };
 
 }  // namespace hebb

@@ -33,6 +33,7 @@ struct Regrow {
   const double* update = nullptr;  // [1] device scalar: the update's number, part of the Philox counter
   uint64_t seed = 0;
   int32_t layer = 0;
+  PredictionRoute route = PredictionRoute::automatic;
 };
 
 }  // namespace hebb

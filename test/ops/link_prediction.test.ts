@@ -160,7 +160,7 @@ describe('predictLinks', () => {
     for (const [what, different] of Object.entries(bad)) {
       await expectRefusal(() => predictLinks({ ...csr, ...different }, 'CH2-L3n'), 'INVALID_ARGUMENT', what)
     }
-    await expectRefusal(() => predictLinks(csr, 'CH3-L3p' as 'CH3-L3n'), 'INVALID_ARGUMENT', 'an unknown predictor')
+    await expectRefusal(() => predictLinks(csr, 'CH4-L3p' as 'CH3-L3p'), 'INVALID_ARGUMENT', 'an unknown predictor')
     expect(predictLinks(csr, 'CH2-L3n').row.length).to.equal(listed(linkScores(csr, 'CH2-L3n'), 3).row.length)
   })
 })

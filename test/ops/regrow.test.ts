@@ -316,7 +316,7 @@ describe('regrow', () => {
         'few new columns': [{ changes: { ...changes, newColumns: w.tensor('int32', 14) } }, 'INVALID_ARGUMENT'],
         'no new count': [{ changes: { ...changes, newCount: undefined } }, 'INVALID_ARGUMENT'],
         'no changes': [{ changes: undefined }, 'INVALID_ARGUMENT'],
-        'an unknown predictor': [{ predictor: 'CH3-L3p' }, 'INVALID_ARGUMENT'],
+        'an unknown predictor': [{ predictor: 'CH4-L3p' }, 'INVALID_ARGUMENT'],
         'an unknown selection': [{ selection: 'best' }, 'INVALID_ARGUMENT'],
         'a count that the program lacks': [{ count: 2 }, 'INVALID_ARGUMENT'],
         'no update': [{ update: undefined }, 'INVALID_ARGUMENT'],
