@@ -1,14 +1,22 @@
-// Scores of all missing links of a layer, row by row, by CH2-L3n or CH3-L3n (hebb/link_prediction.h):
+// Scores of all missing links of a layer, row by row (hebb/link_prediction.h). By nodes, CH2-L3n and CH3-L3n:
 //
 //   score(i,j) = sum over k != i of c(UU[i,k], d[k]) A[k,j]  +  sum over l != j of A[i,l] c(VV[j,l], d[l])
 //   c(s, d) = 0 if s = 0, else (s + 1) / max(d - s, 1) for CH2, 1 / max(d - s, 1) for CH3
 //
-// UU and VV count common neighbours of two outputs and of two inputs. A score is the sum over the links that exist, k ascending, then l
-// ascending: the order is part of the contract, as every backend must make the same bits of it.
+// and by paths, CH2-L3p and CH3-L3p:
+//
+//   score(i,j) = sum over l of A[i,l] r(VV[j,l], d[l])  *  (sum over k of A[k,l] A[k,j] r(UU[i,k], d[k])),  r = the square root of c
+//
+// UU and VV count common neighbours of two outputs and of two inputs. A score by nodes is the sum over the links that exist, k ascending, then l
+// ascending; one by paths the sum over l ascending of products, rounded, whose second factor is the sum over k ascending. k = i and l = j change scores
+// of links that exist alone. The order is part of the contract, as every backend must make the same bits of it.
 //
 // This is the way for layers that are very sparse or huge; tile_scorer.h is the other one. Each term is added where it belongs in an array of one
 // row's scores, and the columns that were touched are listed, so a row costs its paths and not its columns. The second sum's coefficients are
 // the same for all rows; they are kept when they fit into kCoefficientBytes and else made again. All memory else is O(links + neurons).
+//
+// By paths the inner sum of one l is made in an array of its own, by one addition for each path; then l's coefficients lead to the places that it has
+// filled, which are multiplied, added to the row's scores and emptied. No path is ever stored.
 //
 // What it costs, for the first update of 1568 x 1568 at 1%, 30% removed (17,243 links kept): 0.39 M steps of counting common neighbours, 0.74 M adds
 // for the first sum and 0.72 M for the second, 0.13 M candidates with a Philox word each, about 7,400 (1 + ln(130 / 7.4)) = 29,000 keys. One core
@@ -40,6 +48,9 @@ inline float coefficientOf(int32_t common, int32_t degree, bool withInternal) {
   const int32_t external = degree - common;
   return (withInternal ? static_cast<float>(common + 1) : 1.f) / static_cast<float>(external > 1 ? external : 1);
 }
+
+/// The square root of c(s, d) for s > 0: a factor of a path.
+inline float pathFactorOf(int32_t common, int32_t degree, bool withInternal) { return std::sqrt(coefficientOf(common, degree, withInternal)); }
 
 /// Integers that were seen, visited in ascending order: a bitmap with two levels of summaries, so that a huge range costs little.
 class SeenSet {
@@ -78,8 +89,8 @@ class SeenSet {
 class RowScorer {
  public:
   RowScorer(Cpu& cpu, const Topology& topology, LinkPredictor predictor)
-      : cpu_(cpu), t_(topology), withInternal_(predictor == LinkPredictor::ch2L3n), counts_(cpu), nodes_(cpu), seen_(cpu), scores_(cpu), columns_(cpu),
-        listed_(cpu), places_(cpu), entries_(cpu) {}
+      : cpu_(cpu), t_(topology), withInternal_(isCh2(predictor)), byPaths_(isByPaths(predictor)), counts_(cpu), nodes_(cpu), seen_(cpu), scores_(cpu), sums_(cpu),
+        columns_(cpu), listed_(cpu), places_(cpu), entries_(cpu) {}
 
   /// Makes room, and the coefficients if they fit. Ends early when the device is to stop.
   Status prepare() {
@@ -91,6 +102,7 @@ class RowScorer {
     HEBB_RETURN_IF_ERROR(nodes_.allocate(stride_ * threads));
     HEBB_RETURN_IF_ERROR(seen_.allocate(seenWords_ * threads));
     HEBB_RETURN_IF_ERROR(scores_.allocate(stride_ * threads));
+    if (byPaths_) HEBB_RETURN_IF_ERROR(sums_.allocate((int64_t{t_.rows} + t_.cols) * threads));
     HEBB_RETURN_IF_ERROR(columns_.allocate(stride_ * threads));
     HEBB_RETURN_IF_ERROR(listed_.allocate(stride_ * threads));
     HEBB_RETURN_IF_ERROR(places_.allocate(int64_t{t_.cols} + 1));
@@ -130,8 +142,6 @@ class RowScorer {
     float* scores = scores_.data() + stride_ * rank;
     int32_t* columns = columns_.data() + stride_ * rank;
     float* listed = listed_.data() + stride_ * rank;
-    int32_t* counts = counts_.data() + longest_ * rank;
-    int32_t* nodes = nodes_.data() + stride_ * rank;
     int64_t touched = 0;
     const auto add = [&](int32_t j, float c) {
       const float score = scores[j];
@@ -139,6 +149,40 @@ class RowScorer {
       touched += bitsOf(score) == 0;
       scores[j] = score + c;
     };
+    if (byPaths_) addPaths(i, rank, add);
+    else addNodes(i, rank, add);
+    for (int32_t a = t_.rowOffsets[i]; a < t_.rowOffsets[i + 1]; ++a) scores[t_.columnIndices[a]] = 0;
+    for (int64_t m = 0; m < touched; ++m) {
+      listed[m] = scores[columns[m]];
+      scores[columns[m]] = 0;
+    }
+    for (int64_t m = touched; m < touched + W; ++m) {
+      listed[m] = 0;
+      columns[m] = 0;
+    }
+    body(columns, listed, touched);
+  }
+
+ private:
+  static int32_t bitsOf(float x) {
+    int32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+  }
+  static constexpr int64_t kAhead = 8;
+  struct Entry {
+    int32_t column;
+    float coefficient;
+  };
+  struct Place {
+    int64_t at, count;  // first entry, entries
+  };
+
+  /// Calls add(j, c) with all terms of row i's scores.
+  template <class Add>
+  HEBB_INLINE void addNodes(int32_t i, int rank, const Add& add) {
+    int32_t* counts = counts_.data() + longest_ * rank;
+    int32_t* nodes = nodes_.data() + stride_ * rank;
     SeenSet seen(seen_.data() + seenWords_ * rank, t_.rows);
     for (int32_t a = t_.rowOffsets[i]; a < t_.rowOffsets[i + 1]; ++a) {
       const int32_t v = t_.columnIndices[a];
@@ -168,34 +212,69 @@ class RowScorer {
         for (int64_t e = 0; e < places_[l].count; ++e) add(entries[e].column, entries[e].coefficient);
       }
     }
-    for (int32_t a = t_.rowOffsets[i]; a < t_.rowOffsets[i + 1]; ++a) scores[t_.columnIndices[a]] = 0;
-    for (int64_t m = 0; m < touched; ++m) {
-      listed[m] = scores[columns[m]];
-      scores[columns[m]] = 0;
-    }
-    for (int64_t m = touched; m < touched + W; ++m) {
-      listed[m] = 0;
-      columns[m] = 0;
-    }
-    body(columns, listed, touched);
   }
 
- private:
-  static int32_t bitsOf(float x) {
-    int32_t bits;
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    return bits;
+  /// The same by paths. Paths over i itself lead to its links, whose scores are cleared; with them no sum is zero.
+  template <class Add>
+  HEBB_INLINE void addPaths(int32_t i, int rank, const Add& add) {
+    int32_t* counts = counts_.data() + longest_ * rank;
+    int32_t* nodes = nodes_.data() + stride_ * rank;
+    float* sums = sums_.data() + (int64_t{t_.rows} + t_.cols) * rank;
+    float* factors = sums + t_.cols;  // of the rows that share a neighbour with i; those of others are old
+    int64_t n = 0;
+    for (int32_t a = t_.rowOffsets[i]; a < t_.rowOffsets[i + 1]; ++a) {
+      const int32_t l = t_.columnIndices[a];
+      for (int32_t b = t_.columnOffsets[l]; b < t_.columnOffsets[l + 1]; ++b) {
+        const int32_t k = t_.rowIndices[b];
+        nodes[n] = k;
+        n += counts[k]++ == 0;
+      }
+    }
+    for (int64_t m = 0; m < n; ++m) {
+      const int32_t k = nodes[m];
+      factors[k] = pathFactorOf(counts[k], t_.rowDegree(k), withInternal_);
+      counts[k] = 0;
+    }
+    // Calls step(j, factor of k) for all j != l and all k, ascending, with l and j in common.
+    const auto walk = [&](int32_t l, const auto& step) {
+      const int32_t end = t_.columnOffsets[l + 1];
+      for (int32_t b = t_.columnOffsets[l]; b < end; ++b) {
+        if (b + kAhead < end) __builtin_prefetch(t_.columnIndices + t_.rowOffsets[t_.rowIndices[b + kAhead]]);
+        const int32_t k = t_.rowIndices[b];
+        const float factor = factors[k];
+        for (int32_t c = t_.rowOffsets[k]; c < t_.rowOffsets[k + 1]; ++c) step(t_.columnIndices[c], factor);
+      }
+    };
+    for (int32_t a = t_.rowOffsets[i]; a < t_.rowOffsets[i + 1]; ++a) {
+      const int32_t l = t_.columnIndices[a];
+      if (kept_) {
+        walk(l, [&](int32_t j, float factor) { sums[j] += factor; });
+        const Entry* entries = entries_.data() + places_[l].at;
+        for (int64_t e = 0; e < places_[l].count; ++e) {
+          const int32_t j = entries[e].column;
+          add(j, entries[e].coefficient * sums[j]);
+          sums[j] = 0;
+        }
+        sums[l] = 0;
+      } else {
+        n = 0;
+        walk(l, [&](int32_t j, float factor) {
+          nodes[n] = j;
+          n += counts[j]++ == 0;
+          sums[j] += factor;
+        });
+        const int32_t degree = t_.columnDegree(l);
+        for (int64_t m = 0; m < n; ++m) {
+          const int32_t j = nodes[m];
+          add(j, pathFactorOf(counts[j], degree, withInternal_) * sums[j]);
+          counts[j] = 0;
+          sums[j] = 0;
+        }
+      }
+    }
   }
-  static constexpr int64_t kAhead = 8;
-  struct Entry {
-    int32_t column;
-    float coefficient;
-  };
-  struct Place {
-    int64_t at, count;  // first entry, entries
-  };
 
-  /// Calls emit(j, c(VV[j,l], d[l])) for all j != l with a common neighbour, in no order.
+  /// Calls emit(j, c(VV[j,l], d[l])), or with its square root by paths, for all j != l with a common neighbour, in no order.
   template <class Emit>
   void coefficients(int32_t l, int rank, const Emit& emit) {
     int32_t* counts = counts_.data() + longest_ * rank;
@@ -213,7 +292,7 @@ class RowScorer {
     counts[l] = 0;
     const int32_t d = t_.columnDegree(l);
     for (int64_t m = 0; m < n; ++m) {
-      const float c = coefficientOf(counts[nodes[m]], d, withInternal_);
+      const float c = byPaths_ ? pathFactorOf(counts[nodes[m]], d, withInternal_) : coefficientOf(counts[nodes[m]], d, withInternal_);
       counts[nodes[m]] = 0;
       emit(nodes[m], c);
     }
@@ -221,13 +300,14 @@ class RowScorer {
 
   Cpu& cpu_;
   const Topology t_;
-  const bool withInternal_;
+  const bool withInternal_, byPaths_;
   bool kept_ = false;
   int64_t longest_ = 0, stride_ = 0, seenWords_ = 0;
   Scratch<int32_t> counts_;   // [threads][max(rows, cols)], zero between uses
   Scratch<int32_t> nodes_;    // [threads] the nodes whose counts are not zero
   Scratch<uint64_t> seen_;    // [threads]
   Scratch<float> scores_;     // [threads][cols], zero between rows
+  Scratch<float> sums_;       // by paths: [threads] of one l [cols], zero between uses; then factors [rows]
   Scratch<int32_t> columns_;  // [threads] the columns whose scores are not zero
   Scratch<float> listed_;     // [threads] their scores
   Scratch<Place> places_;     // [cols]

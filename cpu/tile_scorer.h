@@ -20,7 +20,7 @@ class TileScorer {
   static constexpr int32_t kTile = 64;
 
   TileScorer(Cpu& cpu, const Topology& topology, LinkPredictor predictor)
-      : cpu_(cpu), t_(topology), withInternal_(predictor == LinkPredictor::ch2L3n), byRows_(topology.rows >= topology.cols), kept_(cpu), made_(cpu), flags_(cpu), tiles_(cpu) {}
+      : cpu_(cpu), t_(topology), withInternal_(isCh2(predictor)), byRows_(topology.rows >= topology.cols), kept_(cpu), made_(cpu), flags_(cpu), tiles_(cpu) {}
 
   /// Whether it keeps within memory, and counts within their lanes.
   static bool fits(const Topology& t) {
@@ -179,7 +179,10 @@ class TileScorer {
 
 /// Which route an operation takes: the one that it asks for, or the faster one.
 inline Status chooseRoute(const Topology& links, LinkPredictor predictor, PredictionRoute route, bool* dense) {
-  if (isByPaths(predictor)) return {Code::unsupported, "Expected CH2-L3n or CH3-L3n, got a predictor by paths"};
+  if (isByPaths(predictor)) {
+    *dense = false;
+    return route == PredictionRoute::dense ? Status{Code::unsupported, "no dense route yet"} : Status{};
+  }
   if (route == PredictionRoute::dense && !TileScorer::fits(links)) {
     return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " + std::to_string(kDenseRouteBytes >> 20) + " MiB for the dense route, got " + std::to_string(links.rows) + " x " +
                                    std::to_string(links.cols) + ": take 'sparse' or 'auto'"};

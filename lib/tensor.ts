@@ -170,8 +170,10 @@ export interface PlainCsr extends Links {
   readonly cols: number
 }
 
-/** Link predictors of missing links from paths of length three (methods of the Cannistraci-Hebb family). */
-export type LinkPredictor = 'CH2-L3n' | 'CH3-L3n' | 'CH2-L3p' | 'CH3-L3p'
+/** The link predictors, from paths of length three (the Cannistraci-Hebb network automata): by nodes (n), by paths (p). */
+export const linkPredictors = ['CH2-L3n', 'CH3-L3n', 'CH2-L3p', 'CH3-L3p'] as const
+
+export type LinkPredictor = (typeof linkPredictors)[number]
 
 /** How missing links are scored: row by row along the links, in tiles with min(rows, cols)^2 memory, or as a cost model chooses. The CPU gives the same bits by both. */
 export type PredictionRoute = 'auto' | 'sparse' | 'dense'
@@ -179,6 +181,7 @@ export type PredictionRoute = 'auto' | 'sparse' | 'dense'
 /**
  * Scores all missing links of a layer by topology alone. Returns those with a nonzero score, by row, then column.
  * CH2-L3n(u,v) sums (UU[u,k] + 1) / max(d[k] - UU[u,k], 1) over v's outputs k != u that share an input with u, and the same with the sides exchanged; CH3-L3n has numerator 1.
+ * CH2-L3p(u,v) sums sqrt((1 + VV[a,v]) (1 + UU[u,k]) / ((d[a] - VV[a,v]) (d[k] - UU[u,k]))) over all paths u - a - k - v; CH3-L3p has numerator 1 (methods of the paper, arXiv 2501.19107).
  * For inspection: the answer can be as large as rows x cols. Training never holds it.
  */
 export function predictLinks(

@@ -2,7 +2,7 @@
  * What the operations should compute, in double precision (JavaScript's numbers are float64) and in the plainest way. Batches are
  * [columns][features], as users see them. Nothing here is shared with the library but the types.
  */
-import type { PlainCsr } from '../lib/tensor.js'
+import type { LinkPredictor, PlainCsr } from '../lib/tensor.js'
 
 export type Numbers = ArrayLike<number>
 
@@ -146,8 +146,8 @@ export function maskOf(csr: PlainCsr): Uint8Array {
   return mask
 }
 
-/** Scores of all cells by the definition (methods.md, section 3); 0 where a link exists. O(M N (M + N)). */
-export function linkScores(csr: PlainCsr, predictor: 'CH2-L3n' | 'CH3-L3n'): Float64Array {
+/** Scores of all cells by the definition (methods.md, section 3); 0 where a link exists. O(M N (M + N)), by paths O(paths). */
+export function linkScores(csr: PlainCsr, predictor: LinkPredictor): Float64Array {
   const { rows: m, cols: n } = csr
   const a = maskOf(csr)
   const outputDegree = new Float64Array(m)
@@ -163,12 +163,25 @@ export function linkScores(csr: PlainCsr, predictor: 'CH2-L3n' | 'CH3-L3n'): Flo
       for (let b = 0; b < n; ++b) inputCommon[v * n + b] += a[u * n + b]
     }
   }
-  const numerator = (common: number) => (predictor === 'CH2-L3n' ? common + 1 : 1)
+  const numerator = (common: number) => (predictor.startsWith('CH2') ? common + 1 : 1)
   const scores = new Float64Array(m * n)
   for (let u = 0; u < m; ++u) {
     for (let v = 0; v < n; ++v) {
       if (a[u * n + v]) continue
       let score = 0
+      if (predictor.endsWith('p')) {
+        // All paths u - b - k - v.
+        for (let k = 0; k < m; ++k) {
+          if (!a[k * n + v]) continue
+          for (let b = 0; b < n; ++b) {
+            if (!a[u * n + b] || !a[k * n + b]) continue
+            const [byOutput, byInput] = [outputCommon[u * m + k], inputCommon[v * n + b]]
+            score += Math.sqrt((numerator(byInput) * numerator(byOutput)) / ((inputDegree[b] - byInput) * (outputDegree[k] - byOutput)))
+          }
+        }
+        scores[u * n + v] = score
+        continue
+      }
       for (let k = 0; k < m; ++k) {
         const common = outputCommon[u * m + k]
         if (k !== u && a[k * n + v] && common > 0) score += numerator(common) / Math.max(outputDegree[k] - common, 1)

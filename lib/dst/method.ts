@@ -2,6 +2,7 @@ import { expect, show } from '../error.js'
 import { checkWeightInit, kaiming, type WeightInit } from '../nn/init.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
+import { linkPredictors } from '../tensor.js'
 import { constantDensity, type DensityRule } from './density.js'
 import { type UpdateSchedule, updateSchedule } from './fraction.js'
 import type { BuiltInRegrow, RegrowRule } from './regrow.js'
@@ -29,7 +30,7 @@ function isRemove(rule: BuiltInRemove): boolean {
 }
 
 function isRegrow(rule: BuiltInRegrow): boolean {
-  return (rule?.selection === 'sample' || rule?.selection === 'largest') && ['none', 'CH2-L3n', 'CH3-L3n'].includes(rule.predictor)
+  return (rule?.selection === 'sample' || rule?.selection === 'largest') && ['none', ...linkPredictors].includes(rule.predictor)
 }
 
 /** Combines parts into a method. What is not given is SET's. */

@@ -1,6 +1,6 @@
 /** Regrow rules: which missing links an update adds. */
 import { expect, show } from '../error.js'
-import type { LinkPredictor, PlainCsr } from '../tensor.js'
+import { type LinkPredictor, linkPredictors, type PlainCsr } from '../tensor.js'
 
 /** The layer after removal. */
 export interface KeptLayer extends PlainCsr {
@@ -26,7 +26,7 @@ export interface BuiltInRegrow {
 export type RegrowRule = BuiltInRegrow | RegrowFunction
 
 function checked(predictor: LinkPredictor): LinkPredictor {
-  expect(predictor === 'CH2-L3n' || predictor === 'CH3-L3n', () => `Expected the link predictor to be 'CH2-L3n' or 'CH3-L3n', got ${show(predictor)}`)
+  expect(linkPredictors.includes(predictor), () => `Expected the link predictor to be one of ${linkPredictors.map(show).join(', ')}, got ${show(predictor)}`)
   return predictor
 }
 

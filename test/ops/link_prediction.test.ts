@@ -4,7 +4,7 @@ import { type PlainCsr, predictLinks } from '../../lib/tensor.js'
 import { fullCsr, linkScores } from '../reference.js'
 import { cellsOf, csrOf, expectRefusal, expectSameBits, randomCsr } from '../support.js'
 
-const predictors = ['CH2-L3n', 'CH3-L3n'] as const
+const predictors = ['CH2-L3n', 'CH3-L3n', 'CH2-L3p', 'CH3-L3p'] as const
 
 /** Allowed relative error of a score: it is a sum of float32 terms. */
 const tolerance = 1e-5
@@ -114,6 +114,9 @@ describe('predictLinks', () => {
     // By output 1: one common neighbour, external degree 2 - 1. By input 0: one common neighbour, external degree 2 - 1.
     expect(predictLinks(csr, 'CH2-L3n')).to.deep.equal({ row: Int32Array.of(0), col: Int32Array.of(1), score: Float32Array.of(4) })
     expect(predictLinks(csr, 'CH3-L3n')).to.deep.equal({ row: Int32Array.of(0), col: Int32Array.of(1), score: Float32Array.of(2) })
+    // The one path: sqrt(2 * 2 / (1 * 1)), and 1.
+    expectScores(predictLinks(csr, 'CH2-L3p'), { row: [0], col: [1], score: [2] }, 'CH2-L3p')
+    expect(predictLinks(csr, 'CH3-L3p')).to.deep.equal({ row: Int32Array.of(0), col: Int32Array.of(1), score: Float32Array.of(1) })
   })
 
   it('gives a layer and its transpose the same scores', () => {
@@ -139,6 +142,11 @@ describe('predictLinks', () => {
     // Through the other output: 100 common inputs, 4100 of its own. Through the 100 common inputs: each has one output more than it shares.
     const expected = 101 / 4100 + 100 * (2 / 1)
     for (const s of score) if (!(Math.abs(s - expected) <= tolerance * expected)) expect.fail(`${s} instead of ${expected}`)
+    // 100 paths over the common inputs and the other output.
+    const paths = predictLinks(csr, 'CH2-L3p')
+    expect(paths.row.length).to.equal(2 * 4100)
+    const byPaths = 100 * Math.sqrt((2 * 101) / (1 * 4100))
+    for (const s of paths.score) if (!(Math.abs(s - byPaths) <= tolerance * byPaths)) expect.fail(`${s} instead of ${byPaths}`)
   })
 
   it('refuses what is no matrix, and unknown predictors', async () => {
