@@ -84,6 +84,16 @@ describe('hebb', () => {
     })
   }
 
+  it('train --predictor scores new links by it', async () => {
+    const run = async (...more: string[]) => {
+      const { code, stdout, stderr } = await hebb(...flags(), '--method', 'chts', '--epochs', '3', '--json', ...more)
+      expect([code, stderr]).to.deep.equal([0, ''])
+      return JSON.parse(stdout.trim().split('\n').at(-1) as string).trainLoss as number
+    }
+    expect(await run('--predictor', 'CH2-L3n')).to.equal(await run())
+    expect(await run('--predictor', 'CH3-L3p')).to.not.equal(await run())
+  })
+
   it('stops at SIGINT and says so', async () => {
     const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), '--epochs', '1000000', '--json'])
     let out = ''
@@ -158,6 +168,8 @@ describe('hebb', () => {
 
   it('tells bad flags on stderr, with what would do', async () => {
     const fails: [string[], RegExp][] = [
+      [['--predictor', 'CN'], /--predictor to be one of CH2-L3n, CH3-L3n, CH2-L3p, CH3-L3p, got 'CN'/],
+      [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor beside --method set/],
       [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
       [['--topology', 'ring'], /--topology to be one of brf, erdos-renyi/],

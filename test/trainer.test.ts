@@ -79,6 +79,7 @@ const methods: Record<string, () => Method> = {
   chts,
   chtss,
   'chts with CH3-L3n and soft RI': () => chts({ regrow: soft('CH3-L3n'), remove: softRelativeImportance({ to: 9 }) }),
+  'chts with CH3-L3p': () => chts({ regrow: soft('CH3-L3p') }),
   'hard CHT': () => chts({ regrow: topK('CH2-L3n'), remove: magnitude() }),
   'cubic decay': () => method({ density: cubicDensity(), remove: magnitude(), regrow: random(), prune: relativeImportance(), updates: everyEpoch }),
 }

@@ -1,7 +1,21 @@
 /** What a user's editor sees. Checked by `npm run types`; running it proves only that the imports exist. */
 import { expectTypeOf } from 'expect-type'
 import { type Dataset, mnist } from '../lib/data/index.js'
-import { chts, densitySchedule, type Epoch, type Method, mlp, predictLinks, type Sequential, sampleWithoutReplacement, set, Trainer } from '../lib/index.js'
+import {
+  chts,
+  densitySchedule,
+  type Epoch,
+  type LinkPredictor,
+  type Method,
+  mlp,
+  predictLinks,
+  type Sequential,
+  sampleWithoutReplacement,
+  set,
+  soft,
+  Trainer,
+  topK,
+} from '../lib/index.js'
 
 it('types are what the documentation says', () => {
   expectTypeOf(mlp).returns.toEqualTypeOf<Sequential>()
@@ -10,6 +24,12 @@ it('types are what the documentation says', () => {
   expectTypeOf(mnist).returns.resolves.toEqualTypeOf<{ readonly train: Dataset; readonly test: Dataset }>()
   expectTypeOf<ReturnType<Trainer['fit']>>().toExtend<AsyncIterable<Epoch>>()
   expectTypeOf(predictLinks).returns.toEqualTypeOf<{ row: Int32Array; col: Int32Array; score: Float32Array }>()
+  expectTypeOf(predictLinks).parameter(1).toEqualTypeOf<'CH2-L3n' | 'CH3-L3n' | 'CH2-L3p' | 'CH3-L3p'>()
+  expectTypeOf(predictLinks).parameter(2).toEqualTypeOf<{ route?: 'auto' | 'sparse' | 'dense' } | undefined>()
+  expectTypeOf(soft).parameter(0).toEqualTypeOf<LinkPredictor>()
+  expectTypeOf(topK).parameter(0).toEqualTypeOf<LinkPredictor>()
+  // @ts-expect-error a predictor has a name
+  void (() => soft('CN'))
   expectTypeOf(sampleWithoutReplacement).returns.toEqualTypeOf<Int32Array>()
   expectTypeOf(densitySchedule.sigmoid({ finalDensity: 0.1, updates: 3 })).toEqualTypeOf<(c: number) => number>()
   expectTypeOf(chts).parameter(0).toEqualTypeOf<Partial<Method> | undefined>()

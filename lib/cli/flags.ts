@@ -3,6 +3,7 @@ import { fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
 import type { Method } from '../dst/method.js'
 import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
+import { type LinkPredictor, linkPredictors } from '../tensor.js'
 import { brf } from '../topology/brf.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import type { Topology } from '../topology/topology.js'
@@ -30,6 +31,8 @@ export const topologies: Record<string, () => Topology> = {
   brf,
   'erdos-renyi': erdosRenyi,
 }
+
+export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))
 
 export function pick<T>(choices: Record<string, T>, name: string, flag: string): T {
   const found = Object.hasOwn(choices, name) ? choices[name] : undefined

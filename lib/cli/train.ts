@@ -1,13 +1,15 @@
 import type { Command } from 'commander'
 import { Device } from '../device.js'
+import { soft } from '../dst/regrow.js'
 import { expect, HebbError, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
 import type { SparseLinear } from '../nn/sparse_linear.js'
 import { linear } from '../optim/rates.js'
 import { sgd } from '../optim/sgd.js'
+import { linkPredictors } from '../tensor.js'
 import { sparseLayers } from '../train/predictor.js'
 import { type Epoch, type ResumeOptions, Trainer } from '../train/trainer.js'
-import { count, datasets, methods, numeric, percent, pick, topologies } from './flags.js'
+import { count, datasets, methods, numeric, percent, pick, predictors, topologies } from './flags.js'
 import { ProgressLine } from './progress.js'
 
 interface Flags {
@@ -15,6 +17,7 @@ interface Flags {
   method: string
   density: string
   topology?: string
+  predictor?: string
   hidden: string
   epochs: string
   batchSize: string
@@ -40,6 +43,7 @@ export function defineTrain(program: Command): void {
     .option('--method <name>', Object.keys(methods).join(' | '), 'chts')
     .option('--density <share>', 'share of the links of a sparse layer, in (0, 1]', '0.01')
     .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
+    .option('--predictor <name>', `scores of new links, for chts and chtss: ${linkPredictors.join(' | ')} (default: CH2-L3n)`)
     .option('--hidden <widths>', 'neurons of the hidden layers', '1568,1568,1568')
     .option('--epochs <n>', 'passes over the training set', '100')
     .option('--batch-size <n>', 'samples a step', '32')
@@ -68,6 +72,12 @@ interface Notes extends Pick<Flags, 'dataset' | 'method' | 'every' | 'data'> {}
 /** The trainer of a new run, with what is noted in its checkpoints. */
 async function begin(flags: Flags) {
   const create = pick(methods, flags.method, 'method')
+  const predictor = flags.predictor === undefined ? undefined : pick(predictors, flags.predictor, 'predictor')
+  if (predictor) {
+    const { regrow } = create()
+    const scored = typeof regrow !== 'function' && regrow.predictor !== 'none'
+    expect(scored, () => `Expected no --predictor beside --method ${flags.method}: it scores no links`)
+  }
   const topology = flags.topology === undefined ? undefined : pick(topologies, flags.topology, 'topology')()
   const load = pick(datasets, flags.dataset, 'dataset')
   const rate = numeric(flags.learningRate, 'learning-rate')
@@ -80,7 +90,7 @@ async function begin(flags: Flags) {
   const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, seed })
   const trainer = new Trainer(model, {
     optimizer: sgd({ learningRate: linear({ from: rate, to: rate / 100, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
-    dst: create(topology && { topology }),
+    dst: create({ ...(topology && { topology }), ...(predictor && { regrow: soft(predictor) }) }),
     device: new Device({ kind: flags.device as 'auto', threads: numeric(flags.threads, 'threads') }),
   })
   const notes: Notes = { dataset: flags.dataset, method: flags.method, every: flags.every, ...(flags.data !== undefined && { data: flags.data }) }

@@ -169,6 +169,7 @@ describe('predictLinks', () => {
       await expectRefusal(() => predictLinks({ ...csr, ...different }, 'CH2-L3n'), 'INVALID_ARGUMENT', what)
     }
     await expectRefusal(() => predictLinks(csr, 'CH4-L3p' as 'CH3-L3p'), 'INVALID_ARGUMENT', 'an unknown predictor')
+    await expectRefusal(() => predictLinks(csr, 'CH3-L3n', { route: 'fast' as 'auto' }), 'INVALID_ARGUMENT', 'an unknown route')
     expect(predictLinks(csr, 'CH2-L3n').row.length).to.equal(listed(linkScores(csr, 'CH2-L3n'), 3).row.length)
   })
 })
