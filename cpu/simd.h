@@ -64,6 +64,35 @@ HEBB_INLINE Vec mulAdd(Vec a, Vec b, Vec c) {
   return a * b + c;
 #endif
 }
+
+/// Square roots, rounded to nearest.
+HEBB_INLINE Vec squareRoot(Vec v) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)v);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(__x86_64__)
+  return (Vec)_mm_sqrt_ps((__m128)v);
+#else
+  for (int i = 0; i < W; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+#endif
+}
+
+/// Adds x to sum, 32 lanes, where the bits of `word` are set. On AVX-512 the bits become a mask by a test of vectors: that takes half the time of moving them.
+HEBB_INLINE void addWhere(uint32_t word, Vec x, Vec* sum) {
+  IntVec lane;
+  for (int i = 0; i < W; ++i) lane[i] = 1 << i;
+  const IntVec bits = static_cast<int32_t>(word) - IntVec{};
+  for (int v = 0; v < 32 / W; ++v) {
+    const IntVec mine = lane << v * W;
+#if defined(__AVX512F__)
+    sum[v] = (Vec)_mm512_mask_add_ps((__m512)sum[v], _mm512_test_epi32_mask((__m512i)bits, (__m512i)mine), (__m512)sum[v], (__m512)x);
+#else
+    sum[v] += (Vec)((IntVec)x & ((bits & mine) == mine));
+#endif
+  }
+}
 #if !defined(__clang__)
 template <int... I, class V>
 HEBB_INLINE V shuffleOf(V a, V b) {

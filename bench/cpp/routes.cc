@@ -43,7 +43,6 @@ int main(int argc, char** argv) {
         double seconds[2] = {-1, -1};
         for (int route = 0; route < 2; ++route) {
           const bool dense = route == 1;
-          if (isByPaths(predictor) && dense) continue;
           const double work = isByPaths(predictor) ? n * degree * degree * (dense ? n / 16. : degree) : n * degree * (dense ? n / 8. : std::min<double>(degree * degree, n) * 2);
           if (work * 1e-9 > 4) continue;
           const Regrow op{.links = matrix->csr(), .changes = changes, .predictor = predictor, .count = arrays.one(static_cast<double>(links + grown)), .update = arrays.one(1.),

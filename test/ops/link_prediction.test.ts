@@ -57,7 +57,8 @@ describe("predictLinks: the authors' scores", () => {
       if (!scores[predictor]) continue
       it(`${predictor}, ${name}`, () => {
         const csr = { rows, cols, rowOffsets: Int32Array.from(rowOffsets), columnIndices: Int32Array.from(columnIndices) }
-        expectScores(predictLinks(csr, predictor), scores[predictor], predictor)
+        for (const route of ['auto', 'sparse', 'dense'] as const)
+          expectScores(predictLinks(csr, predictor, { route }), scores[predictor], `${predictor}, ${route}`)
         // The reference of these tests is held to them too.
         expectScores(listed(linkScores(csr, predictor), cols), scores[predictor], 'reference')
       })
@@ -89,7 +90,41 @@ describe('predictLinks', () => {
     })
   }
 
-  it('gives the same bits by rows and by tiles', () => {
+  it('gives the same bits by both routes', () => {
+    for (const [rows, cols, links] of [
+      [1, 1, 0],
+      [1, 9, 4],
+      [61, 37, 350],
+      [100, 130, 4000],
+      [130, 100, 6500],
+      [64, 65, 2000],
+      [300, 310, 4650],
+      [330, 290, 900],
+    ]) {
+      const csr = randomCsr(rows, cols, links, 4)
+      for (const predictor of predictors) {
+        const sparse = predictLinks(csr, predictor, { route: 'sparse' })
+        expectSameBits(predictLinks(csr, predictor, { route: 'dense' }), sparse, `${predictor}, ${rows}x${cols}, dense`)
+        expectSameBits(predictLinks(csr, predictor), sparse, `${predictor}, ${rows}x${cols}, auto`)
+      }
+    }
+  })
+
+  it('refuses the dense route where pairs of neurons do not fit', async () => {
+    for (const [rows, cols] of [
+      [8256, 8193],
+      [2, 70_000],
+    ]) {
+      const rowOffsets = new Int32Array(rows + 1)
+      await expectRefusal(
+        () => predictLinks({ rows, cols, rowOffsets, columnIndices: new Int32Array() }, 'CH2-L3p', { route: 'dense' }),
+        'UNSUPPORTED',
+        `${rows} x ${cols}`,
+      )
+    }
+  })
+
+  it('gives the same bits by rows and by tiles, whatever neurons without links are beside', () => {
     // Beside many neurons without links the same layer is scored by rows: tiles hold at most 65,535 neurons.
     for (const [rows, cols, links] of [
       [100, 130, 4000],

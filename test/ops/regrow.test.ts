@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import { type LinkPredictor, type PlainCsr, predictLinks } from '../../lib/tensor.js'
+import { type LinkPredictor, linkPredictors, type PlainCsr, type PredictionRoute, predictLinks } from '../../lib/tensor.js'
 import { bestOf, chiSquareTest, distinctDraws, linkScores, maskOf, philox, purposeWord, samplingKey, setProbabilities } from '../reference.js'
 import {
   at,
@@ -36,18 +36,19 @@ interface Growth {
   update?: number
   seed?: number
   layer?: number
+  route?: PredictionRoute
 }
 
 /** The cells of the new links, in the order in which they come. */
 function regrow(device: Device, growth: Growth): Promise<number[]> {
   return on(device, async (w) => {
-    const { csr, keep, predictor, selection, count, update = 1, seed = 0, layer = 0 } = growth
+    const { csr, keep, predictor, selection, count, update = 1, seed = 0, layer = 0, route } = growth
     const links = w.matrix(csr, growth.capacity ?? Math.max(csr.columnIndices.length, count))
     const changes = changesOf(w, links.capacity)
     const flags = new Uint8Array(links.capacity).fill(1)
     if (keep) flags.set(byColumn(csr, keep))
     await changes.keep.write(flags)
-    await w.run([['regrow', { links, changes, predictor, selection, count: 0, update: 1, seed, layer }]], { scalars: [count, update] })
+    await w.run([['regrow', { links, changes, predictor, selection, count: 0, update: 1, seed, layer, route }]], { scalars: [count, update] })
     const [rows, columns, added] = await Promise.all([changes.newRows.read(), changes.newColumns.read(), changes.newCount.read()])
     return Array.from(rows.slice(0, added[0]), (row, n) => row * csr.cols + columns[n])
   })
@@ -121,7 +122,7 @@ describe('regrow', () => {
     { rows: 150, cols: 200, links: 700, count: 702 },
     { rows: 200, cols: 150, links: 3000, count: 3002 },
   ]
-  for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n'] as const) {
+  for (const predictor of ['none', ...linkPredictors] as const) {
     for (const selection of ['sample', 'largest'] as const) {
       for (const { rows, cols, links, count } of shapes) {
         it(`chooses missing links as its Philox words say: ${predictor}, ${selection}, ${rows}x${cols}, ${links} to ${count} links`, async () => {
@@ -147,7 +148,7 @@ describe('regrow', () => {
   it('takes the best scores of the kept topology', async () => {
     const csr = randomCsr(30, 40, 150, 4)
     const keep = flagsOf(150, 0.7, 5)
-    for (const predictor of ['CH2-L3n', 'CH3-L3n'] as const) {
+    for (const predictor of linkPredictors) {
       const growth = { csr, keep, predictor, selection: 'largest' as const, count: 150 }
       const scores = linkScores(keptOf(growth), predictor)
       const cells = new Set(await everywhere((device) => regrow(device, growth)))
@@ -161,12 +162,29 @@ describe('regrow', () => {
     for (const links of [900, 9000]) {
       const csr = randomCsr(150, 130, links, 6)
       const keep = flagsOf(links, 0.7, 7)
-      for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n'] as const) {
+      for (const predictor of ['none', ...linkPredictors] as const) {
         for (const selection of ['sample', 'largest'] as const) {
           const growth = { csr, keep, predictor, selection, count: links, seed: 8 }
           const cells = await onAnyThreads((device) => regrow(device, growth))
           expectValid(cells, growth, `${predictor}, ${selection}`)
           expectSameBits(await everywhere((device) => regrow(device, growth)), cells, 'everywhere')
+        }
+      }
+    }
+  })
+
+  it('chooses the same by both routes, on any processor', async () => {
+    for (const [rows, cols, links] of [
+      [150, 130, 900],
+      [130, 290, 3000],
+    ] as const) {
+      const csr = randomCsr(rows, cols, links, 6)
+      for (const predictor of linkPredictors) {
+        const growth: Growth = { csr, keep: flagsOf(links, 0.7, 7), predictor, selection: 'sample', count: links, seed: 8 }
+        const cells = await regrow(cpu(), { ...growth, route: 'sparse' })
+        for (const place of places.filter((place) => place !== 'cuda')) {
+          for (const threads of [1, 2])
+            expectSameBits(await regrow(at(place, threads), { ...growth, route: 'dense' }), cells, `${predictor}, ${place}, ${threads} threads`)
         }
       }
     }
@@ -184,8 +202,10 @@ describe('regrow', () => {
       while (cells.size < links) cells.add(Math.floor(next() ** 2 * rows) * cols + Math.floor(next() ** 2 * cols))
       const csr = csrOf(rows, cols, cells)
       for (const selection of ['sample', 'largest'] as const) {
-        const growth: Growth = { csr, keep: flagsOf(links, 0.9, 6), predictor: 'CH2-L3n', selection, count: links }
-        expectValid(await everywhere((device) => regrow(device, growth)), growth, selection)
+        for (const predictor of ['CH2-L3n', 'CH3-L3p'] as const) {
+          const growth: Growth = { csr, keep: flagsOf(links, 0.9, 6), predictor, selection, count: links, route: 'sparse' }
+          expectValid(await everywhere((device) => regrow(device, growth)), growth, `${predictor}, ${selection}`)
+        }
       }
     })
   }
@@ -231,7 +251,7 @@ describe('regrow', () => {
   const missing = missingOf(uneven)
   const scoresOf = (predictor: LinkPredictor) => missing.map((cell) => linkScores(uneven, predictor)[cell])
 
-  for (const predictor of ['CH2-L3n', 'CH3-L3n'] as const) {
+  for (const predictor of linkPredictors) {
     for (const grown of [1, 2, 3]) {
       it(`samples ${grown} like sequential draws by ${predictor}`, async () => {
         const scores = scoresOf(predictor)
@@ -316,6 +336,7 @@ describe('regrow', () => {
         'few new columns': [{ changes: { ...changes, newColumns: w.tensor('int32', 14) } }, 'INVALID_ARGUMENT'],
         'no new count': [{ changes: { ...changes, newCount: undefined } }, 'INVALID_ARGUMENT'],
         'no changes': [{ changes: undefined }, 'INVALID_ARGUMENT'],
+        'an unknown route': [{ route: 'fast' }, 'INVALID_ARGUMENT'],
         'an unknown predictor': [{ predictor: 'CH4-L3p' }, 'INVALID_ARGUMENT'],
         'an unknown selection': [{ selection: 'best' }, 'INVALID_ARGUMENT'],
         'a count that the program lacks': [{ count: 2 }, 'INVALID_ARGUMENT'],
