@@ -20,6 +20,9 @@ export const datasets: Record<string, (directory?: string) => Promise<TrainAndTe
   },
 }
 
+/** Neurons of the hidden layers, where they are not the paper's 1568. */
+export const hiddenWidths: Readonly<Record<string, string>> = {}
+
 export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
   chts,
   chtss,

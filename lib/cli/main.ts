@@ -5,10 +5,16 @@ import { HebbError } from '../error.js'
 
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.
-  const [{ defineTrain }, { defineEvaluate }, { defineDoctor }] = await Promise.all([import('./train.js'), import('./evaluate.js'), import('./doctor.js')])
+  const [{ defineTrain }, { defineCompare }, { defineEvaluate }, { defineDoctor }] = await Promise.all([
+    import('./train.js'),
+    import('./compare.js'),
+    import('./evaluate.js'),
+    import('./doctor.js'),
+  ])
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
   const program = new Command('hebb').description('Neural networks that are sparse from the first step to the last').version(version)
   defineTrain(program)
+  defineCompare(program)
   defineEvaluate(program)
   defineDoctor(program)
   await program.parseAsync()

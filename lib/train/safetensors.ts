@@ -32,7 +32,11 @@ const CHUNK = 1 << 22
 const LONGEST_HEADER = 100_000_000
 const NO_CHECKSUM = `sha256:${'0'.repeat(64)}`
 
-/** What a file system's refusal means to a person. */
+/** The error for a file that could not be written: what the file system's refusal means to a person. */
+export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbError {
+  return new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(error)}.`, { cause: error })
+}
+
 function reasonOf(error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOSPC' || error.code === 'EDQUOT') return 'the disk is full. Free some space, or give another folder'
   if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
@@ -71,7 +75,7 @@ export async function writeTensors(file: string, tensors: readonly Outgoing[], m
     await handle?.close().catch(() => {})
     await unlink(temporary).catch(() => {})
     if (cause instanceof HebbError || (cause as NodeJS.ErrnoException).code === undefined) throw cause
-    throw new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(cause as NodeJS.ErrnoException)}.`, { cause })
+    throw cannotWrite(file, cause as NodeJS.ErrnoException)
   }
   // The rename survives a power cut once the folder is on disk, too. Not every file system can do this; none needs it to keep files whole.
   const folder = await open(dirname(place), 'r').catch(() => undefined)

@@ -5,9 +5,11 @@ import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { linksAt, Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
+import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { Program, unlessAborted } from '../program.js'
+import type { PlainCsr } from '../tensor.js'
 import { type Checkpoint, namedParameters, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { Graph, type Loss, noTotals, type SampleOrder } from './graph.js'
 import { Measures, type TopologyMeasures } from './measures.js'
@@ -310,6 +312,15 @@ export class Trainer {
   /** Links, active neurons and ITOP rate as they are now. */
   async measures(): Promise<TopologyMeasures> {
     return this.#alone(() => this.#measures.read())
+  }
+
+  /** The links of a sparse layer as they are now: W [rows = outputs][cols = inputs], by row. Sparse layers are counted from 0, in the model's order. */
+  async links(layer: number): Promise<PlainCsr> {
+    const { sparse } = this.model
+    if (this.#disposed) throw disposed()
+    expect(sparse.length > 0, () => 'Expected a model with sparse layers, got one without')
+    const { matrix } = sparse[integer(layer, 'layer', 0, sparse.length - 1)] as SparseParameter
+    return this.#alone(async () => ({ rows: matrix.rows, cols: matrix.cols, ...(await matrix.read()) }))
   }
 
   /**

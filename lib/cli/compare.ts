@@ -1,0 +1,446 @@
+/**
+ * Runs a matrix of methods, densities, seeds and data sets, each cell a run of its own, and makes one table of them. All that is known lies in the
+ * folder, so a process that is killed at any time is followed by one that goes on:
+ *
+ *   plan.json           what was asked for; a folder never holds the cells of two plans
+ *   cells/NAME.jsonl    the log of a cell; finished when its last line is 'done', or 'failed' for a reason that will not pass
+ *   cells/NAME.safetensors  the cell's last checkpoint, always written after the log of its epochs
+ *   table.csv, results.json, report.html  made of the logs alone, at the end
+ */
+import { createHash } from 'node:crypto'
+import { appendFile, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import type { Dataset, TrainAndTest } from '../data/index.js'
+import { Device } from '../device.js'
+import { expect, HebbError, show } from '../error.js'
+import {
+  accuracyOf,
+  doneEvent,
+  type EpochEvent,
+  epochEvent,
+  type FailedEvent,
+  type LogEvent,
+  parseEvents,
+  type Run,
+  runOf,
+  type Settings,
+  topologyEvent,
+} from '../report/log.js'
+import { csvTable, markdownTable, tableOf } from '../report/table.js'
+import { cannotWrite } from '../train/safetensors.js'
+import { datasets, methods, numeric, percent, pick } from './flags.js'
+import { ProgressLine } from './progress.js'
+import { beginRun, defineRunFlags, divide, notesOf, predictsLinks, type RunData, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
+
+interface Flags extends RunFlags {
+  methods?: string
+  densities?: string
+  seeds?: string
+  datasets?: string
+  data?: string
+  out?: string
+  json?: boolean
+}
+
+/** What a plan file may hold: the flags, under the same names. */
+const PLAN_KEYS = [
+  ...['methods', 'densities', 'seeds', 'datasets', 'data', 'out'],
+  ...['topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'learningRate', 'validationSplit', 'device', 'threads'],
+] as const
+
+export function defineCompare(program: Command): void {
+  const command = program
+    .command('compare')
+    .description('trains by every method at every density, with every seed, on every data set, and makes one table; goes on where it was stopped')
+    .argument('[plan]', 'a JSON file with these flags: {"methods": ["chts", "set"], "seeds": [0, 1, 2], "epochs": 100, "out": "folder"}')
+    .option('--methods <names>', `of ${Object.keys(methods).join(', ')} (default: chts)`)
+    .option('--densities <shares>', 'shares of the links of a sparse layer, in (0, 1] (default: 0.01)')
+    .option('--seeds <numbers>', 'seeds of everything random (default: 0)')
+    .option('--datasets <names>', `of ${Object.keys(datasets).join(', ')} (default: mnist)`)
+  defineRunFlags(command)
+    .option('--data <places>', "folder of the data set's files; of several: mnist=DIR,fashion-mnist=DIR")
+    .option('--out <folder>', 'where everything is kept, and gone on with')
+    .option('--json', 'the results as one JSON object on stdout, and nothing else')
+    .action(async (plan: string | undefined, flags: Flags, command: Command) => {
+      const asked = plan === undefined ? flags : await withPlan(plan, flags, (flag) => command.getOptionValueSource(flag) === 'cli')
+      await compare(asked, program.version() as string)
+    })
+}
+
+/** The flags, with what a plan file says where the command line says nothing. */
+async function withPlan(file: string, flags: Flags, given: (flag: string) => boolean): Promise<Flags> {
+  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw new HebbError('MISSING_FILE', `Expected a plan in ${file}, got none that can be read: ${cause.message}`, { cause })
+  })
+  let plan: unknown
+  try {
+    plan = JSON.parse(text)
+  } catch (cause) {
+    throw new HebbError('BAD_FILE', `Expected the plan ${file} to be JSON: ${(cause as Error).message}`, { cause })
+  }
+  expect(typeof plan === 'object' && plan !== null && !Array.isArray(plan), () => `Expected the plan ${file} to be an object, got ${show(plan)}`)
+  const merged: Flags = { ...flags }
+  for (const [key, value] of Object.entries(plan as object)) {
+    const known = PLAN_KEYS.find((name) => name === key)
+    expect(known !== undefined, () => `Expected the plan ${file} to hold only ${PLAN_KEYS.join(', ')}, got ${show(key)}`)
+    if (!given(known)) merged[known] = planText(value, key)
+  }
+  return merged
+}
+
+/** A plan's value as its flag would be given. */
+function planText(value: unknown, key: string): string {
+  const isPlain = (one: unknown) => typeof one === 'number' || typeof one === 'string'
+  if (isPlain(value)) return String(value)
+  if (Array.isArray(value) && value.length > 0 && value.every(isPlain)) return value.join(',')
+  const isPlaces = key === 'data' && typeof value === 'object' && value !== null && Object.values(value).every((place) => typeof place === 'string')
+  expect(isPlaces, () => `Expected the plan's ${show(key)} to be a number, a text or a list of these, got ${show(value)}`)
+  return Object.entries(value as object)
+    .map((entry) => entry.join('='))
+    .join(',')
+}
+
+/** The entries of a list, each once. */
+function listOf(text: string, flag: string): string[] {
+  const entries = text.split(',').map((entry) => entry.trim())
+  const twice = entries.find((entry, i) => entries.indexOf(entry) < i)
+  expect(twice === undefined, () => `Expected every entry of --${flag} once, got ${show(twice)} twice`)
+  return entries
+}
+
+/** Folders by data set. */
+function placesOf(text: string | undefined, names: readonly string[]): Record<string, string> {
+  if (text === undefined) return {}
+  if (!text.includes('=')) {
+    expect(
+      names.length === 1,
+      () => `Expected --data to tell the folder of each data set, as in ${names.map((name) => `${name}=DIR`).join(',')}, got ${show(text)}`,
+    )
+    return { [names[0] as string]: text }
+  }
+  return Object.fromEntries(
+    listOf(text, 'data').map((entry) => {
+      const [name = '', ...rest] = entry.split('=')
+      expect(names.includes(name), () => `Expected --data to name data sets of this comparison, ${names.join(', ')}, got ${show(name)}`)
+      return [name, rest.join('=')]
+    }),
+  )
+}
+
+/** One run of the matrix. */
+interface Cell {
+  readonly name: string
+  readonly settings: Settings
+  readonly log: string
+  readonly checkpoint: string
+}
+
+/** All cells in the order in which they run: a data set, a density and a method after the other, the seeds together. */
+function cellsOf(flags: Flags, out: string): Cell[] {
+  const axis = (list: string | undefined, otherwise: string, flag: string) => listOf(list ?? otherwise, flag)
+  const [names, densities] = [axis(flags.datasets, 'mnist', 'datasets'), axis(flags.densities, '0.01', 'densities')]
+  const [chosen, seeds] = [axis(flags.methods, 'chts', 'methods'), axis(flags.seeds, '0', 'seeds')]
+  const { predictor, ...rest } = flags
+  expect(
+    predictor === undefined || chosen.some(predictsLinks),
+    () => `Expected no --predictor, as none of ${chosen.join(', ')} regrows by one, got ${show(predictor)}`,
+  )
+  const cells: Cell[] = []
+  for (const dataset of names)
+    for (const density of densities)
+      for (const method of chosen)
+        for (const seed of seeds) {
+          const settings = settingsOf({ ...rest, ...(predictsLinks(method) && { predictor }), dataset, density, method, seed })
+          const name = `${dataset}-${method}-${settings.density}-seed${settings.seed}`
+          expect(!cells.some((cell) => cell.name === name), () => `Expected every cell once, got ${name} twice`)
+          cells.push({ name, settings, log: join(out, 'cells', `${name}.jsonl`), checkpoint: join(out, 'cells', `${name}.safetensors`) })
+        }
+  return cells
+}
+
+/** Writes a file as a whole: it is the old one or the new one. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(`${file}.tmp`, text)
+    await rename(`${file}.tmp`, file)
+  } catch (error) {
+    throw cannotWrite(file, error as NodeJS.ErrnoException)
+  }
+}
+
+async function append(file: string, event: LogEvent): Promise<void> {
+  await appendFile(file, `${JSON.stringify(event)}\n`).catch((error) => {
+    throw cannotWrite(file, error)
+  })
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  return readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return undefined
+    throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${cause.message}`, { cause })
+  })
+}
+
+/** Samples, labels and shape of a data set in one number: a folder never holds runs on different data of one name. */
+function checksum(...parts: Dataset[]): string {
+  const hash = createHash('sha256')
+  for (const { x, labels, targets, shape, classes } of parts) {
+    hash.update(JSON.stringify([shape, classes]))
+    for (const array of [x, labels, targets]) if (array) hash.update(array)
+  }
+  return hash.digest('hex')
+}
+
+/** Makes the folder, or refuses one that is of another plan. */
+async function claim(out: string, plan: Record<string, unknown>): Promise<void> {
+  try {
+    await mkdir(join(out, 'cells'), { recursive: true })
+  } catch (error) {
+    throw cannotWrite(out, error as NodeJS.ErrnoException)
+  }
+  const file = join(out, 'plan.json')
+  const text = await readIfThere(file)
+  if (text === undefined) {
+    const there = (await readdir(out)).filter((name) => name !== 'cells' && !name.endsWith('.tmp'))
+    const cells = await readdir(join(out, 'cells'))
+    expect(
+      there.length + cells.length === 0,
+      () => `Expected ${out} to be an empty folder or one of this comparison, got ${show([...there, ...cells][0])} in it. Give another --out.`,
+    )
+    return writeWhole(file, `${JSON.stringify(plan, null, 2)}\n`)
+  }
+  let known: Record<string, unknown>
+  try {
+    known = JSON.parse(text)
+  } catch (cause) {
+    throw new HebbError('BAD_FILE', `Expected ${file} to be the JSON that hebb wrote. Give another --out.`, { cause })
+  }
+  const [asked, had] = [plan, known].map((one) => flat(one))
+  const differing = [...new Set([...Object.keys(asked as object), ...Object.keys(had as object)])].find((key) => asked?.[key] !== had?.[key])
+  expect(
+    differing === undefined,
+    () =>
+      `Expected ${out} to be of this comparison, got one whose ${differing} is ${had?.[differing as string] ?? 'not given'} and not ${asked?.[differing as string] ?? 'left out'}. Ask for the same, or give another --out.`,
+  )
+}
+
+/** Every value of a plan as text, by its place. */
+function flat(value: unknown, path = ''): Record<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return { [path]: JSON.stringify(value) }
+  return Object.assign({}, ...Object.entries(value).map(([key, inner]) => flat(inner, path ? `${path}.${key}` : key)))
+}
+
+/** Whether a cell is not to be run again: a run whose numbers ended will end there again. */
+function isFinished(run: Run): boolean {
+  return run.done !== undefined || run.failed?.code === 'NON_FINITE'
+}
+
+async function compare(flags: Flags, version: string): Promise<void> {
+  const { out } = flags
+  expect(out !== undefined && out !== '', () => 'Expected --out with the folder where the runs are kept, got none')
+  const cells = cellsOf(flags, out)
+  const names = [...new Set(cells.map((cell) => cell.settings.dataset))]
+  const places = placesOf(flags.data, names)
+  using device = new Device({ kind: flags.device as 'auto', threads: numeric(flags.threads, 'threads') })
+  const read = new Map<string, TrainAndTest>()
+  for (const name of names) read.set(name, await pick(datasets, name, 'datasets')(places[name]))
+  const data = new Map<string, RunData>()
+  const checksums: Record<string, string> = {}
+  for (const [name, both] of read) {
+    data.set(name, divide(both, (cells[0] as Cell).settings.validationSplit))
+    checksums[name] = checksum(both.train, both.test)
+  }
+  const unique = <K extends keyof Settings>(key: K) => [...new Set(cells.map((cell) => cell.settings[key]))]
+  const { epochs, batchSize, learningRate, validationSplit, topology } = (cells[0] as Cell).settings
+  const hidden = Object.fromEntries(cells.map(({ settings }) => [settings.dataset, settings.hidden]))
+  const predictor = cells.find(({ settings }) => settings.predictor)?.settings.predictor
+  const plan = {
+    version,
+    device: device.info.kind,
+    datasets: unique('dataset'),
+    densities: unique('density'),
+    methods: unique('method'),
+    seeds: unique('seed'),
+    ...(topology && { topology }),
+    ...(predictor && { predictor }),
+    ...{ hidden, epochs, batchSize, learningRate, validationSplit, checksums },
+  }
+  await claim(out, plan)
+
+  const stop = new AbortController()
+  const interrupt = () => stop.abort(new Error('interrupted'))
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
+  const line = new ProgressLine(process.stderr)
+  const say = (text: string) => void (flags.json || console.log(text))
+  const warn = (text: string) => {
+    line.clear()
+    console.error(`hebb: ${text}`)
+  }
+  const runs: Run[] = []
+  /** Epochs in all, those that are behind, and those that this process has trained. */
+  const work = { all: cells.length * epochs, behind: 0, trained: 0, began: performance.now() }
+  try {
+    for (const [i, cell] of cells.entries()) {
+      const had = runOf(parseEvents((await readIfThere(cell.log)) ?? ''), cell.log)
+      if (isFinished(had)) {
+        runs.push(had)
+        work.behind += epochs
+        continue
+      }
+      const behind = work.behind
+      const draw = (done: number, epoch: number, step: string) => {
+        const trained = work.trained + done - epoch
+        const left = trained > 0 ? `, ${duration(((work.all - behind - done) * (performance.now() - work.began)) / trained)} left` : ''
+        line.draw(
+          `${i + 1}/${cells.length} ${cell.name} epoch ${Math.min(epochs, Math.floor(done) + 1)}/${epochs}`,
+          (behind + done) / work.all,
+          `${step}${left}`,
+        )
+      }
+      const run = await runCell(cell, {
+        device,
+        data: data.get(cell.settings.dataset) as RunData,
+        folder: places[cell.settings.dataset],
+        had,
+        version,
+        draw,
+        warn,
+        signal: stop.signal,
+      })
+      work.behind += epochs
+      work.trained += run.epochs.length - run.begun
+      runs.push(run)
+      line.clear()
+      const { done, failed } = run
+      say(
+        `${String(i + 1).padStart(String(cells.length).length)}/${cells.length} ${cell.name}: ${done ? `${percent(accuracyOf(done))} after ${epochs} epochs` : `failed after ${failed?.epochs} epochs, ${failed?.code}`}`,
+      )
+      if (failed) warn(`${cell.name} failed. ${failed.message}`)
+    }
+  } catch (error) {
+    line.clear()
+    if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
+    say(`stopped with ${runs.length} of ${cells.length} runs done; the same command goes on`)
+    process.exitCode = 130
+    return
+  } finally {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+  const table = tableOf(runs)
+  const results = { plan, table, runs: runs.flatMap(({ done, failed }) => done ?? failed ?? []) }
+  await writeWhole(join(out, 'table.csv'), csvTable(table))
+  await writeWhole(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`)
+  if (flags.json) console.log(JSON.stringify(results))
+  say(`\n${markdownTable(table)}\n\n${out}: table.csv, results.json`)
+  if (runs.some((run) => run.failed)) process.exitCode = 1
+}
+
+interface CellOptions {
+  readonly device: Device
+  readonly data: RunData
+  readonly folder: string | undefined
+  /** What the cell's log tells by now. */
+  readonly had: Run
+  readonly version: string
+  readonly signal: AbortSignal
+  /** Epochs done, with the part of the one that runs; how many of them an earlier process did; and where in the epoch. */
+  draw(done: number, begun: number, step: string): void
+  warn(text: string): void
+}
+
+/** Runs a cell to its end, from its checkpoint if it has one. */
+async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun: number }> {
+  const { settings, log, checkpoint } = cell
+  const { device, data, folder, signal, version, draw, warn } = options
+  const notes = notesOf(settings, folder)
+  let [known, begun]: [LogEvent[], number] = [[], 0]
+  const tell = async (event: LogEvent) => {
+    await append(log, event)
+    known.push(event)
+  }
+  const began = performance.now()
+  let run: TrainingRun | undefined
+  try {
+    run = await goOn(cell, options)
+    begun = run?.trainer.run?.epoch ?? 0
+    known = [...options.had.epochs, ...options.had.topologies].filter(({ epoch }) => epoch <= begun).sort((a, b) => a.epoch - b.epoch)
+    await writeWhole(log, known.map((event) => `${JSON.stringify(event)}\n`).join(''))
+    run ??= beginRun(settings, data, device)
+    const { trainer } = run
+    const isNew = begun === 0
+    if (begun < settings.epochs) {
+      const epochs = run.epochs({
+        signal,
+        onProgress: ({ epoch, step, stepsPerEpoch }) => draw(epoch - 1 + step / stepsPerEpoch, begun, `${step}/${stepsPerEpoch}`),
+      })
+      for await (const epoch of epochs) {
+        await tell(epochEvent(epoch, data.part))
+        if ((epoch.epoch === 1 && isNew) || epoch.epoch === settings.epochs) await tell(await topologyEvent(trainer, epoch.epoch, data.train.shape))
+        // After the log: what a checkpoint has done is in the log, whenever the process is killed.
+        await save(trainer, checkpoint, notes, warn)
+      }
+    }
+    const epochs = known.filter((event): event is EpochEvent => event.event === 'epoch')
+    await tell(
+      doneEvent(epochs, {
+        settings,
+        steps: trainer.step,
+        samples: data.train.samples,
+        // Of this process: one that was killed has told nobody how long it ran.
+        wallSeconds: (performance.now() - began) / 1000,
+        topology: trainer.method.topology.name,
+        device: device.info,
+        version,
+      }),
+    )
+  } catch (error) {
+    if (!(error instanceof HebbError) || error.code === 'CANNOT_WRITE') throw error
+    if (error.code === 'ABORTED') {
+      if (run) await save(run.trainer, checkpoint, notes, warn)
+      throw error
+    }
+    const failed: FailedEvent = { event: 'failed', code: error.code, message: error.message, epochs: run?.trainer.run?.epoch ?? 0, settings }
+    await tell(failed)
+  } finally {
+    run?.trainer.dispose()
+  }
+  return { ...runOf(known, log), begun }
+}
+
+/** The cell's run as its checkpoint has it; none when there is no checkpoint, or one that its log does not reach. */
+async function goOn(cell: Cell, { device, data, had, warn }: CellOptions): Promise<TrainingRun | undefined> {
+  let run: TrainingRun
+  try {
+    run = await resumeRun(cell.checkpoint, device, async () => data)
+  } catch (error) {
+    if (!(error instanceof HebbError)) throw error
+    if (error.code === 'BAD_FILE') warn(`${cell.name} begins anew. ${error.message}`)
+    else if (error.code !== 'MISSING_FILE') throw error
+    return undefined
+  }
+  const { trainer, settings } = run
+  const isSame = JSON.stringify(settings) === JSON.stringify(cell.settings)
+  if (isSame && trainer.run && had.epochs.length >= trainer.run.epoch && (had.epochs[0]?.epoch ?? 1) === 1) return run
+  trainer.dispose()
+  expect(isSame, () => `Expected ${cell.checkpoint} to be of the run ${cell.name}, got one of ${show(settings)}. Remove it, or give another --out.`)
+  return undefined
+}
+
+async function save(trainer: TrainingRun['trainer'], file: string, notes: Record<string, string>, warn: (text: string) => void): Promise<void> {
+  try {
+    await trainer.save(file, { notes })
+  } catch (error) {
+    if (!(error instanceof HebbError) || error.code !== 'CANNOT_WRITE') throw error
+    warn(`the checkpoint was not written, training goes on. ${error.message}`)
+  }
+}
+
+/** Milliseconds for a person. */
+function duration(ms: number): string {
+  const minutes = Math.round(ms / 60_000)
+  if (minutes < 1) return `${Math.max(1, Math.round(ms / 1000))} s`
+  return minutes < 100 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`
+}

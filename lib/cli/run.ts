@@ -1,0 +1,159 @@
+/** One training run by the paper's settings: what `hebb train` does once, and `hebb compare` for every cell of its table. */
+import type { Command } from 'commander'
+import { holdOut } from '../data/hold_out.js'
+import type { Dataset, TrainAndTest } from '../data/index.js'
+import type { Device } from '../device.js'
+import type { Method } from '../dst/method.js'
+import { soft, topK } from '../dst/regrow.js'
+import { expect, HebbError, integer, show } from '../error.js'
+import { mlp } from '../nn/mlp.js'
+import { linear } from '../optim/rates.js'
+import { sgd } from '../optim/sgd.js'
+import type { Settings } from '../report/log.js'
+import { linkPredictors } from '../tensor.js'
+import { type Epoch, type ResumeOptions, Trainer } from '../train/trainer.js'
+import { datasets, hiddenWidths, methods, numeric, pick, predictors, topologies } from './flags.js'
+
+/** The flags that runs of both commands take alike, as texts. */
+export interface RunFlags {
+  topology?: string
+  predictor?: string
+  hidden?: string
+  epochs: string
+  batchSize: string
+  learningRate: string
+  validationSplit: string
+  device: string
+  threads: string
+}
+
+/** The flags that are a list in `hebb compare`. */
+export interface CellFlags {
+  dataset: string
+  method: string
+  density: string
+  seed: string
+}
+
+export function defineRunFlags(command: Command): Command {
+  const widths = Object.entries(hiddenWidths).map(([name, hidden]) => `${name}: ${hidden}`)
+  return command
+    .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
+    .option('--predictor <name>', `scores of new links, for methods that have them: ${linkPredictors.join(' | ')} (default: the method's)`)
+    .option('--hidden <widths>', `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`)
+    .option('--epochs <n>', 'passes over the training set', '100')
+    .option('--batch-size <n>', 'samples a step', '32')
+    .option('--learning-rate <rate>', 'first rate; it falls to a hundredth over 90% of the epochs', '0.025')
+    .option('--validation-split <n>', 'hold n samples of the training set out, the same in every run, and measure on them: the test set is not used', '0')
+    .option('--device <kind>', 'auto | cpu | cuda', 'auto')
+    .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
+}
+
+const PAPER_WIDTHS = '1568,1568,1568'
+
+/** The settings that flags ask for. All are checked, as far as that goes without data. */
+export function settingsOf(flags: RunFlags & CellFlags): Settings {
+  pick(datasets, flags.dataset, 'dataset')
+  const hidden = flags.hidden ?? hiddenWidths[flags.dataset] ?? PAPER_WIDTHS
+  const settings: Settings = {
+    dataset: flags.dataset,
+    method: flags.method,
+    ...(flags.topology !== undefined && { topology: flags.topology }),
+    ...(flags.predictor !== undefined && { predictor: flags.predictor }),
+    density: numeric(flags.density, 'density'),
+    hidden: hidden.split(',').map((width) => numeric(width, 'hidden')),
+    epochs: numeric(flags.epochs, 'epochs'),
+    batchSize: numeric(flags.batchSize, 'batch-size'),
+    learningRate: numeric(flags.learningRate, 'learning-rate'),
+    seed: numeric(flags.seed, 'seed'),
+    validationSplit: integer(numeric(flags.validationSplit, 'validation-split'), 'validation-split', 0),
+  }
+  methodOf(settings)
+  return settings
+}
+
+/** Whether a method of this name regrows by a link predictor. */
+export function predictsLinks(method: string): boolean {
+  const { regrow } = pick(methods, method, 'method')()
+  return typeof regrow !== 'function' && 'predictor' in regrow && regrow.predictor !== 'none'
+}
+
+/** The method, with the parts that were asked for in place of its own. */
+function methodOf({ method, topology, predictor }: Settings): Method {
+  const create = pick(methods, method, 'method')
+  const parts: { -readonly [Part in keyof Method]?: Method[Part] } = {}
+  if (topology !== undefined) parts.topology = pick(topologies, topology, 'topology')()
+  if (predictor !== undefined) {
+    const { regrow } = create()
+    expect(predictsLinks(method), () => `Expected no --predictor for the method '${method}', which regrows without one, got ${show(predictor)}`)
+    const scores = pick(predictors, predictor, 'predictor')
+    parts.regrow = typeof regrow !== 'function' && regrow.selection === 'largest' ? topK(scores) : soft(scores)
+  }
+  return create(parts)
+}
+
+/** What a run trains on, and what it is measured on. */
+export interface RunData {
+  readonly train: Dataset
+  readonly measured: Dataset
+  readonly part: 'test' | 'validation'
+}
+
+/** The data of a run, out of a data set that was read. */
+export function divide({ train, test }: TrainAndTest, validationSplit: number): RunData {
+  if (validationSplit === 0) return { train, measured: test, part: 'test' }
+  expect(
+    validationSplit < train.samples,
+    () => `Expected --validation-split to be less than the ${train.samples} samples of ${train.name}, got ${validationSplit}`,
+  )
+  const { train: kept, validation } = holdOut(train, validationSplit)
+  return { train: kept, measured: validation, part: 'validation' }
+}
+
+/** A trainer in its run. */
+export interface TrainingRun {
+  readonly settings: Settings
+  readonly trainer: Trainer
+  readonly data: RunData
+  /** The epochs that are not done yet, from the first or from where the run was saved. */
+  epochs(options: ResumeOptions): AsyncGenerator<Epoch, void, undefined>
+}
+
+export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
+  const { density, seed, hidden, learningRate, epochs, batchSize } = settings
+  const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, seed })
+  const trainer = new Trainer(model, {
+    optimizer: sgd({ learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
+    dst: methodOf(settings),
+    device,
+  })
+  return { settings, trainer, data, epochs: (options) => trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize }) }
+}
+
+/** A run that was saved; `read` brings its data. */
+export async function resumeRun(file: string, device: Device, read: (settings: Settings, folder?: string) => Promise<RunData>): Promise<TrainingRun> {
+  const trainer = await Trainer.load(file, { device })
+  try {
+    const settings = notedSettings(trainer.notes, file)
+    const data = await read(settings, trainer.notes.data)
+    return { settings, trainer, data, epochs: (options) => trainer.resume(data.train, { ...options, validation: data.measured }) }
+  } catch (error) {
+    trainer.dispose()
+    throw error
+  }
+}
+
+/** What is noted with a run's checkpoints: what the trainer does not know. `data`: the folder of the data set. */
+export function notesOf(settings: Settings, data: string | undefined): Record<string, string> {
+  return { dataset: settings.dataset, settings: JSON.stringify(settings), ...(data !== undefined && { data }) }
+}
+
+function notedSettings(notes: Readonly<Record<string, string>>, file: string): Settings {
+  if (notes.settings === undefined)
+    throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of the command line, got one of a program. Go on with it by Trainer.load().`)
+  try {
+    const settings = JSON.parse(notes.settings) as Settings
+    if (typeof settings.dataset === 'string' && typeof settings.method === 'string') return settings
+  } catch {}
+  throw new HebbError('BAD_FILE', `Expected ${file} to note its settings, got ${show(notes.settings)}`)
+}

@@ -1,0 +1,136 @@
+/** Runs that differ in their seed alone, as one row of a table: mean and standard error over the seeds. */
+import { accuracyOf, bestOf, type DoneEvent, type Run, type Settings } from './log.js'
+
+export interface Spread {
+  readonly mean: number
+  /** Standard error of the mean; absent for one run. */
+  readonly error?: number
+}
+
+export interface Row {
+  readonly dataset: string
+  readonly method: string
+  /** The initial network's. */
+  readonly topology: string
+  readonly predictor?: string
+  readonly density: number
+  readonly epochs: number
+  /** Of the runs that ended well. */
+  readonly seeds: readonly number[]
+  /** What the accuracies are of. */
+  readonly measuredOn: 'test' | 'validation'
+  /** After the last epoch. */
+  readonly accuracy: Spread
+  /** Of each run's best epoch: picked on the very samples that it is measured on. */
+  readonly bestAccuracy: Spread
+  readonly activeNeurons: Spread
+  readonly itop: Spread
+  /** Steps and topology updates, without evaluation. */
+  readonly secondsPerEpoch: Spread
+  readonly links: Spread
+  /** Runs that failed, with why. */
+  readonly failed: readonly { readonly seed: number; readonly code: string; readonly message: string }[]
+}
+
+export function spread(values: readonly number[]): Spread {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  if (values.length < 2) return { mean }
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1)
+  return { mean, error: Math.sqrt(variance / values.length) }
+}
+
+/** What is the same in all runs of a row. Early logs have no settings: what they were asked for is then read off what came out. */
+export function identityOf({ done, failed }: Run): Pick<Row, 'dataset' | 'method' | 'topology' | 'predictor' | 'density' | 'epochs'> | undefined {
+  const settings: Settings | undefined = done?.settings ?? failed?.settings
+  if (settings) {
+    const { dataset, method, predictor, density, epochs } = settings
+    return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...(predictor && { predictor }), density, epochs }
+  }
+  return done && { dataset: done.dataset, method: done.method, topology: done.topology, density: Number(done.density.toFixed(4)), epochs: done.epochs }
+}
+
+/** Runs of one row, by what they have in common; in the order of the first of each. Runs that are not finished belong to none. */
+export function groupRuns(runs: readonly Run[]): Run[][] {
+  const groups = new Map<string, Run[]>()
+  for (const run of runs) {
+    const identity = identityOf(run)
+    if (!identity) continue
+    // A failed run does not know its method's topology.
+    const { topology: _, ...rest } = identity
+    const asked = (run.done?.settings ?? run.failed?.settings)?.topology ?? (run.done?.settings || run.failed ? '' : identity.topology)
+    const key = JSON.stringify([...Object.values(rest), asked])
+    groups.set(key, [...(groups.get(key) ?? []), run])
+  }
+  return [...groups.values()]
+}
+
+export function tableOf(runs: readonly Run[]): Row[] {
+  return groupRuns(runs).map((group) => {
+    const done = group.flatMap((run) => run.done ?? []).sort((a, b) => a.seed - b.seed)
+    const all = (read: (run: DoneEvent) => number) => spread(done.map(read))
+    const identity = identityOf(group.find((run) => run.done) ?? (group[0] as Run)) as NonNullable<ReturnType<typeof identityOf>>
+    const validation = group.some((run) => ((run.done?.settings ?? run.failed?.settings)?.validationSplit ?? 0) > 0)
+    return {
+      ...identity,
+      seeds: done.map((run) => run.seed),
+      measuredOn: validation ? 'validation' : 'test',
+      accuracy: all(accuracyOf),
+      bestAccuracy: all(bestOf),
+      activeNeurons: all((run) => run.activeNeurons),
+      itop: all((run) => run.itop),
+      secondsPerEpoch: all((run) => (run.seconds + run.updateSeconds) / run.epochs),
+      links: all((run) => run.links),
+      failed: group.flatMap(({ failed }) => (failed ? [{ seed: failed.settings.seed, code: failed.code, message: failed.message }] : [])),
+    }
+  })
+}
+
+const percent = (share: number, digits: number) => (Number.isFinite(share) ? (100 * share).toFixed(digits) : '-')
+
+function percents({ mean, error }: Spread, digits = 2): string {
+  return error === undefined ? percent(mean, digits) : `${percent(mean, digits)} ± ${percent(error, digits)}`
+}
+
+const whole = (n: number) => (Number.isFinite(n) ? Math.round(n).toLocaleString('en-US') : '-')
+
+/** The table's head and cells, as texts. */
+export function tableTexts(rows: readonly Row[]): { head: string[]; body: string[][] } {
+  const on = rows.some((row) => row.measuredOn === 'validation') ? 'validation' : 'test'
+  const predictors = rows.some((row) => row.predictor)
+  return {
+    head: [
+      ...['data', 'method', 'network', ...(predictors ? ['predictor'] : []), 'density %', 'seeds', `${on} accuracy %, last epoch`],
+      ...[`best epoch (picked on the ${on} set)`, 'active neurons %', 'ITOP %', 's an epoch', 'links'],
+    ],
+    body: rows.map((row) => [
+      ...[row.dataset, row.method, row.topology, ...(predictors ? [row.predictor ?? ''] : []), Number((100 * row.density).toPrecision(4)).toString()],
+      [row.seeds.join(', '), ...row.failed.map(({ seed, code }) => `${seed}: ${code}`)].filter(Boolean).join('; '),
+      ...[percents(row.accuracy), percents(row.bestAccuracy), percents(row.activeNeurons, 1), percents(row.itop, 1)],
+      ...[Number.isFinite(row.secondsPerEpoch.mean) ? row.secondsPerEpoch.mean.toPrecision(3) : '-', whole(row.links.mean)],
+    ]),
+  }
+}
+
+/** For a terminal, and for Markdown. */
+export function markdownTable(rows: readonly Row[]): string {
+  const { head, body } = tableTexts(rows)
+  const widths = head.map((title, i) => Math.max(title.length, ...body.map((cells) => (cells[i] as string).length)))
+  const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i] as number)).join(' | ')} |`
+  return [line(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(line)].join('\n')
+}
+
+/** Fractions of 1, seconds and counts as numbers, one row a line. */
+export function csvTable(rows: readonly Row[]): string {
+  const spreads = ['accuracy', 'bestAccuracy', 'activeNeurons', 'itop', 'secondsPerEpoch', 'links'] as const
+  const head = ['dataset', 'method', 'topology', 'predictor', 'density', 'epochs', 'measuredOn', 'seeds', 'failed']
+  const quoted = (value: unknown) => {
+    const text = value === undefined || Number.isNaN(value) ? '' : String(value)
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  }
+  const lines = rows.map((row) => [
+    ...[row.dataset, row.method, row.topology, row.predictor, row.density, row.epochs, row.measuredOn, row.seeds.join(' ')],
+    row.failed.map(({ seed, code }) => `${seed}:${code}`).join(' '),
+    ...spreads.flatMap((name) => [row[name].mean, row[name].error]),
+  ])
+  return `${[[...head, ...spreads.flatMap((name) => [name, `${name}StandardError`])], ...lines].map((line) => line.map(quoted).join(',')).join('\n')}\n`
+}
