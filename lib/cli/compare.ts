@@ -8,12 +8,13 @@
  *   table.csv, results.json, report.html  made of the logs alone, at the end
  */
 import { createHash } from 'node:crypto'
-import { appendFile, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Dataset, TrainAndTest } from '../data/index.js'
 import { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
+import { htmlReport } from '../report/html.js'
 import {
   accuracyOf,
   doneEvent,
@@ -29,6 +30,7 @@ import {
 } from '../report/log.js'
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
 import { cannotWrite } from '../train/safetensors.js'
+import { writeWhole } from './files.js'
 import { datasets, methods, numeric, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
 import { beginRun, defineRunFlags, divide, notesOf, predictsLinks, type RunData, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
@@ -157,16 +159,6 @@ function cellsOf(flags: Flags, out: string): Cell[] {
           cells.push({ name, settings, log: join(out, 'cells', `${name}.jsonl`), checkpoint: join(out, 'cells', `${name}.safetensors`) })
         }
   return cells
-}
-
-/** Writes a file as a whole: it is the old one or the new one. */
-async function writeWhole(file: string, text: string): Promise<void> {
-  try {
-    await writeFile(`${file}.tmp`, text)
-    await rename(`${file}.tmp`, file)
-  } catch (error) {
-    throw cannotWrite(file, error as NodeJS.ErrnoException)
-  }
 }
 
 async function append(file: string, event: LogEvent): Promise<void> {
@@ -333,8 +325,9 @@ async function compare(flags: Flags, version: string): Promise<void> {
   const results = { plan, table, runs: runs.flatMap(({ done, failed }) => done ?? failed ?? []) }
   await writeWhole(join(out, 'table.csv'), csvTable(table))
   await writeWhole(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`)
+  await writeWhole(join(out, 'report.html'), htmlReport({ title: `${unique('method').join(', ')} on ${names.join(', ')}`, runs, settings: plan }))
   if (flags.json) console.log(JSON.stringify(results))
-  say(`\n${markdownTable(table)}\n\n${out}: table.csv, results.json`)
+  say(`\n${markdownTable(table)}\n\n${out}: table.csv, results.json, report.html`)
   if (runs.some((run) => run.failed)) process.exitCode = 1
 }
 

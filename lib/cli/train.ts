@@ -2,8 +2,10 @@ import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import type { SparseLinear } from '../nn/sparse_linear.js'
-import { accuracyOf, bestOf, doneEvent, type EpochEvent, epochEvent } from '../report/log.js'
+import { htmlReport } from '../report/html.js'
+import { accuracyOf, bestOf, doneEvent, type EpochEvent, epochEvent, type TopologyEvent, topologyEvent } from '../report/log.js'
 import { sparseLayers } from '../train/predictor.js'
+import { writeWhole } from './files.js'
 import { count, datasets, methods, numeric, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
 import { beginRun, type CellFlags, defineRunFlags, divide, notesOf, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
@@ -13,11 +15,12 @@ interface Flags extends RunFlags, CellFlags {
   checkpoint?: string
   every: string
   resume?: string
+  report?: string
   json?: boolean
 }
 
 /** Flags that may be given beside --resume: the others are in the file. */
-const BESIDE_RESUME = ['data', 'device', 'threads', 'checkpoint', 'every', 'resume', 'json']
+const BESIDE_RESUME = ['data', 'device', 'threads', 'checkpoint', 'every', 'resume', 'report', 'json']
 
 export function defineTrain(program: Command): void {
   const command = program
@@ -32,6 +35,7 @@ export function defineTrain(program: Command): void {
     .option('--checkpoint <file>', 'save the whole training state to this .safetensors file')
     .option('--every <n>', 'epochs between checkpoints, or steps: 500steps', '1')
     .option('--resume <file>', 'go on with the run that this checkpoint was saved in, and save to it again')
+    .option('--report <file>', 'at the end, write what the run was like to this HTML file')
     .option('--json', 'JSON lines on stdout, and nothing else')
     .action((flags: Flags, command: Command) => train(flags, (flag) => command.getOptionValueSource(flag) === 'cli', program.version() as string))
 }
@@ -92,6 +96,7 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   }
   const began = performance.now()
   const epochs: EpochEvent[] = []
+  const topologies: TopologyEvent[] = []
   try {
     const reports = run.epochs({
       signal: stop.signal,
@@ -101,6 +106,8 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
     for await (const epoch of reports) {
       const reported = epochEvent(epoch, data.part)
       epochs.push(reported)
+      if (flags.report !== undefined && (epochs.length === 1 || epoch.epoch === settings.epochs))
+        topologies.push(await topologyEvent(trainer, epoch.epoch, data.train.shape))
       line.clear()
       event(reported)
       say(
@@ -132,6 +139,10 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
     version,
   })
   event(done)
+  if (flags.report !== undefined) {
+    const title = `${settings.method} on ${settings.dataset}`
+    await writeWhole(flags.report, htmlReport({ title, runs: [{ epochs, topologies, done }], settings: { ...settings } }))
+  }
   say('')
   say(
     `${data.part === 'test' ? 'test' : 'held-out'} accuracy ${percent(accuracyOf(done))} after the last epoch (best: ${percent(bestOf(done))} in epoch ${done.bestEpoch})`,

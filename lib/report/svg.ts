@@ -1,0 +1,133 @@
+/** Small pictures as SVG: curves with bands, and images of a few grey levels. Colours are classes of the page's style sheet. */
+
+export const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
+
+/** A point with, perhaps, how far the band reaches to both sides. */
+export type Point = readonly [x: number, y: number, spread?: number]
+
+export interface Curve {
+  readonly name: string
+  readonly points: readonly Point[]
+  /** Which of the page's colours, from 0. */
+  readonly colour: number
+  readonly dashed?: boolean
+}
+
+export interface ChartOptions {
+  readonly title: string
+  readonly x: string
+  readonly y: string
+  readonly curves: readonly Curve[]
+  readonly width?: number
+  readonly height?: number
+  /** Both axes. Points at or below 0 are left out. */
+  readonly logarithmic?: boolean
+  /** Of the y axis; default: what the curves take. */
+  readonly range?: readonly [number, number]
+  readonly yLabel?: (value: number) => string
+}
+
+export const COLOURS = 8
+/** Points of a curve that are drawn. */
+const MOST_POINTS = 400
+
+/** Every n-th element, and the last. */
+export function thinned<T>(elements: readonly T[], most: number): readonly T[] {
+  if (elements.length <= most) return elements
+  const each = Math.ceil(elements.length / most)
+  return elements.filter((_, i) => i % each === 0 || i === elements.length - 1)
+}
+
+/** About `count` round numbers in [from, to]. */
+function ticks(from: number, to: number, count: number): number[] {
+  const rough = (to - from) / count
+  const unit = 10 ** Math.floor(Math.log10(rough))
+  const step = unit * ([1, 2, 5, 10].find((n) => n * unit >= rough) as number)
+  const first = Math.ceil(from / step - 1e-9)
+  return Array.from({ length: Math.max(0, Math.floor(to / step + 1e-9) - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)))
+}
+
+function decades(from: number, to: number): number[] {
+  const first = Math.ceil(Math.log10(from) - 1e-9)
+  return Array.from({ length: Math.max(0, Math.floor(Math.log10(to) + 1e-9) - first + 1) }, (_, i) => 10 ** (first + i))
+}
+
+const at = (n: number) => Number(n.toFixed(1)).toString()
+
+/** Curves on two axes. */
+export function chart(options: ChartOptions): string {
+  const { title, x, y, width = 460, height = 280, logarithmic = false, yLabel = (value) => String(value) } = options
+  const [left, right, top, bottom] = [58, 12, 30, 42]
+  const curves = options.curves.map((curve) => ({
+    ...curve,
+    points: thinned(
+      curve.points.filter(([px, py]) => Number.isFinite(px) && Number.isFinite(py) && (!logarithmic || (px > 0 && py > 0))),
+      MOST_POINTS,
+    ),
+  }))
+  const all = curves.flatMap(({ points }) => points)
+  const bounds = (values: number[]): [number, number] => {
+    const [low, high] = [values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY), values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)]
+    if (low > high) return logarithmic ? [1, 10] : [0, 1]
+    if (low < high) return [low, high]
+    return logarithmic ? [low / 2, high * 2] : [low - 0.5 * (Math.abs(low) || 1), high + 0.5 * (Math.abs(high) || 1)]
+  }
+  const [x0, x1] = bounds(all.map(([px]) => px))
+  const [y0, y1] = options.range ?? bounds(all.flatMap(([, py, spread = 0]) => (logarithmic ? [py] : [py - spread, py + spread])))
+  const scale = logarithmic ? Math.log10 : (value: number) => value
+  const share = (value: number, from: number, to: number) => (scale(value) - scale(from)) / (scale(to) - scale(from))
+  const across = (value: number) => left + share(value, x0, x1) * (width - left - right)
+  const down = (value: number) => height - bottom - Math.max(-0.02, Math.min(1.02, share(value, y0, y1))) * (height - top - bottom)
+  const out: string[] = []
+  const text = (px: number, py: number, content: string, kind: string, more = '') =>
+    out.push(`<text class="${kind}" x="${at(px)}" y="${at(py)}"${more}>${escaped(content)}</text>`)
+
+  for (const value of logarithmic ? decades(x0, x1) : ticks(x0, x1, 6)) {
+    out.push(`<path class="grid" d="M${at(across(value))} ${top}V${height - bottom}"/>`)
+    text(across(value), height - bottom + 15, String(value), 'tick', ' text-anchor="middle"')
+  }
+  for (const value of logarithmic ? decades(y0, y1) : ticks(y0, y1, 5)) {
+    out.push(`<path class="grid" d="M${left} ${at(down(value))}H${width - right}"/>`)
+    text(left - 6, down(value) + 4, yLabel(value), 'tick', ' text-anchor="end"')
+  }
+  for (const { points, colour } of curves) {
+    if (!points.some(([, , spread]) => spread)) continue
+    const edge = (sign: number) => points.map(([px, py, spread = 0]) => `${at(across(px))} ${at(down(py + sign * spread))}`)
+    out.push(`<path class="band c${colour % COLOURS}" d="M${[...edge(1), ...edge(-1).reverse()].join('L')}Z"/>`)
+  }
+  for (const { points, colour, name, dashed } of curves) {
+    if (points.length === 0) continue
+    const kind = `c${colour % COLOURS}${dashed ? ' dashed' : ''}`
+    const path = points.map(([px, py]) => `${at(across(px))} ${at(down(py))}`).join('L')
+    const [[px, py]] = points as [Point]
+    out.push(
+      points.length === 1
+        ? `<circle class="dot ${kind}" cx="${at(across(px))}" cy="${at(down(py))}" r="3"><title>${escaped(name)}</title></circle>`
+        : `<path class="curve ${kind}" d="M${path}"><title>${escaped(name)}</title></path>`,
+    )
+  }
+  text(left, 18, title, 'title')
+  text((left + width - right) / 2, height - 8, x, 'tick', ' text-anchor="middle"')
+  const middle = at((top + height - bottom) / 2)
+  text(13, Number(middle), y, 'tick', ` text-anchor="middle" transform="rotate(-90 13 ${middle})"`)
+  return `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}">${out.join('')}</svg>`
+}
+
+/** Grey levels of an image. */
+const LEVELS = 12
+
+/** A picture of [height][width] numbers in [0, 1], 0 as the background. Equal neighbours in a row are one rectangle. */
+export function image(values: ArrayLike<number>, width: number, height: number, pixel: number): string {
+  const paths: string[] = new Array(LEVELS + 1).fill('')
+  for (let y = 0; y < height; ++y) {
+    for (let x = 0; x < width; ) {
+      const level = Math.round(LEVELS * Math.max(0, Math.min(1, values[y * width + x] as number)))
+      let end = x + 1
+      while (end < width && Math.round(LEVELS * Math.max(0, Math.min(1, values[y * width + end] as number))) === level) ++end
+      paths[level] += `M${x} ${y}h${end - x}v1h${x - end}z`
+      x = end
+    }
+  }
+  const drawn = paths.map((path, level) => (level > 0 && path ? `<path fill-opacity="${(level / LEVELS).toFixed(2)}" d="${path}"/>` : ''))
+  return `<svg class="image" viewBox="0 0 ${width} ${height}" width="${width * pixel}" height="${height * pixel}" shape-rendering="crispEdges">${drawn.join('')}</svg>`
+}
