@@ -169,7 +169,7 @@ describe('hebb', () => {
   it('tells bad flags on stderr, with what would do', async () => {
     const fails: [string[], RegExp][] = [
       [['--predictor', 'CN'], /--predictor to be one of CH2-L3n, CH3-L3n, CH2-L3p, CH3-L3p, got 'CN'/],
-      [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor beside --method set/],
+      [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
       [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
       [['--topology', 'ring'], /--topology to be one of brf, erdos-renyi/],

@@ -4,6 +4,7 @@ import { expect, HebbError, show } from '../error.js'
 import type { SparseLinear } from '../nn/sparse_linear.js'
 import { htmlReport } from '../report/html.js'
 import { accuracyOf, bestOf, doneEvent, type EpochEvent, epochEvent, type TopologyEvent, topologyEvent } from '../report/log.js'
+import type { ExecutionForm } from '../train/measures.js'
 import { sparseLayers } from '../train/predictor.js'
 import { writeWhole } from './files.js'
 import { count, datasets, methods, numeric, percent, pick } from './flags.js'
@@ -38,6 +39,17 @@ export function defineTrain(program: Command): void {
     .option('--report <file>', 'at the end, write what the run was like to this HTML file')
     .option('--json', 'JSON lines on stdout, and nothing else')
     .action((flags: Flags, command: Command) => train(flags, (flag) => command.getOptionValueSource(flag) === 'cli', program.version() as string))
+}
+
+/** Which sparse layers, counted from 1, are computed otherwise than in the epoch before. */
+function formChanges(before: readonly ExecutionForm[] | undefined, forms: readonly ExecutionForm[]): string[] {
+  const changed = (to: ExecutionForm) => forms.flatMap((form, i) => (form === to && form !== (before?.[i] ?? 'csr') ? [i + 1] : []))
+  const [dense, sparse] = [changed('dense-tile'), changed('csr')]
+  const layers = (numbers: number[]) => `sparse layer${numbers.length > 1 ? 's' : ''} ${numbers.join(', ')}`
+  return [
+    ...(dense.length ? [`${layers(dense)}: forward in dense tiles, faster at this density`] : []),
+    ...(sparse.length ? [`${layers(sparse)}: forward link by link`] : []),
+  ]
 }
 
 /** '5' or '5epochs': epochs between checkpoints; '500steps': steps. */
@@ -110,6 +122,7 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
         topologies.push(await topologyEvent(trainer, epoch.epoch, data.train.shape))
       line.clear()
       event(reported)
+      for (const change of formChanges(epochs.at(-2)?.forms, epoch.forms)) say(change)
       say(
         `epoch ${String(epoch.epoch).padStart(String(settings.epochs).length)}  loss ${epoch.trainLoss.toFixed(4)}  accuracy ${percent(accuracyOf(reported))}  links ${count(epoch.links)} (${percent(epoch.density)})  active ${percent(epoch.activeNeurons, 1)}  ${epoch.seconds.toFixed(2)} s${epoch.updateSeconds ? ` + ${(1000 * epoch.updateSeconds).toFixed(0)} ms update` : ''}`,
       )

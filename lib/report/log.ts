@@ -4,6 +4,7 @@
  */
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
+import type { ExecutionForm } from '../train/measures.js'
 import type { Epoch, Trainer } from '../train/trainer.js'
 
 /** How a run is asked for. Beside the version and the kind of device, this alone decides its result. */
@@ -37,6 +38,8 @@ interface Measured {
   readonly density: number
   readonly activeNeurons: number
   readonly itop: number
+  /** How each sparse layer's forward product was computed; absent in logs of early versions. */
+  readonly forms?: readonly ExecutionForm[]
   readonly learningRate: number
 }
 
@@ -121,7 +124,7 @@ export function bestOf(event: DoneEvent): number {
 }
 
 export function epochEvent(epoch: Epoch, part: 'test' | 'validation'): EpochEvent {
-  const { trainLoss, validation, seconds, updateSeconds, links, density, activeNeurons, itop, learningRate } = epoch
+  const { trainLoss, validation, seconds, updateSeconds, links, density, activeNeurons, itop, forms, learningRate } = epoch
   return {
     event: 'epoch',
     epoch: epoch.epoch,
@@ -134,6 +137,7 @@ export function epochEvent(epoch: Epoch, part: 'test' | 'validation'): EpochEven
     density,
     activeNeurons,
     itop,
+    forms,
     learningRate,
   }
 }
