@@ -2,20 +2,20 @@
 //
 //   1. the kept links in both views, by prefix sums over their flags
 //   2. the race: every missing link with a score has a rank (ranks.cuh), and the best ones win. Scores are never stored: rows are scored
-//      (row_scorer.cuh) once for each digit of the smallest rank that may win, until no more candidates are left than fit the list, and once more
+//      (row_scorer.cuh, path_scorer.cuh) once for each digit of the smallest rank that may win, until no more candidates are left than fit the list, and once more
 //      to list these; mostly three times. A radix select over the list finds the winners, and a sort brings them into the order of their cells.
 //   3. what scores do not fill is drawn among the free cells as cpu/distinct.cc draws it: the first distinct numbers of one stream of
 //      Philox. All draws that may be needed are made at once: a stable sort finds the first one of each number, a prefix sum in the order of the
 //      draws counts them. When more than half of the range is to be drawn, what stays out is.
 //   4. the n-th free cell is searched in the links of its row, and both kinds of new links are merged
 //
-// Roofline, C capacity, S the cost of scoring (row_scorer.cuh): 3 S for a predictor; 100 C bytes for the kept views; for the race's list 16 (C + 65536) and
+// Roofline, C capacity, S the cost of scoring (row_scorer.cuh, path_scorer.cuh): 3 S for a predictor; 100 C bytes for the kept views; for the race's list 16 (C + 65536) and
 // a sort of it; for draws 60 C and a sort of 1.5 C pairs, only as far as there are any to make.
 #include "hebb/regrow.h"
 
 #include "launch.cuh"
+#include "path_scorer.cuh"
 #include "ranks.cuh"
-#include "row_scorer.cuh"
 #include "scan.h"
 #include "search.cuh"
 #include "sort.h"
@@ -86,18 +86,19 @@ struct Race {
 };
 
 /// Calls body(column, rank) for the block's rows and their missing links with a score.
-template <class Body>
+template <bool kByPaths, class Body>
 __device__ __forceinline__ void eachRank(const Race& race, unsigned char* shared, const Body& body) {
   Draw draw = race.draw;
   draw.step = static_cast<uint32_t>(*race.update);
   for (int64_t row = static_cast<int64_t>(blockIdx.x); row < race.links.rows; row += static_cast<int64_t>(gridDim.x)) {
     const int32_t i = static_cast<int32_t>(row);
-    scoreRow(race.links, i, race.withInternal, shared, [&](int32_t column, float score) {
+    scoreMissing<kByPaths>(race.links, i, race.withInternal, shared, [&](int32_t column, float score) {
       body(i, column, rankAt(score, static_cast<uint32_t>(i), static_cast<uint32_t>(column), draw, race.soft, 1.f));
     });
   }
 }
 
+template <bool kByPaths>
 __global__ void __launch_bounds__(scoring::kThreads, scoring::kResident) countCandidates(Race race, int pass, Count* all) {
   HEBB_SHARED_DYNAMIC(unsigned char, shared);
   HEBB_SHARED(int32_t, bins, [kDigits]);
@@ -105,17 +106,18 @@ __global__ void __launch_bounds__(scoring::kThreads, scoring::kResident) countCa
   const Threshold known = *race.floor;
   clearBins(bins);
   __syncthreads();
-  eachRank(race, shared, [&](int32_t, int32_t, uint64_t rank) { countRank(known, pass, rank, bins); });
+  eachRank<kByPaths>(race, shared, [&](int32_t, int32_t, uint64_t rank) { countRank(known, pass, rank, bins); });
   __syncthreads();
   addBins(bins, all);
 }
 
 /// Lists the candidates at the floor or above it, in any order.
+template <bool kByPaths>
 __global__ void __launch_bounds__(scoring::kThreads, scoring::kResident) listCandidates(Race race, Plan* plan) {
   HEBB_SHARED_DYNAMIC(unsigned char, shared);
   const uint64_t floor = race.floor->rank;
   if (race.floor->wanted == 0) return;
-  eachRank(race, shared, [&](int32_t row, int32_t column, uint64_t rank) {
+  eachRank<kByPaths>(race, shared, [&](int32_t row, int32_t column, uint64_t rank) {
     if (rank < floor) return;
     const int32_t at = atomicAdd(&plan->candidates, 1);
     if (at >= race.room) return;
@@ -163,19 +165,21 @@ Status runRace(Cuda& cuda, const Regrow& op, const Topology& links, Plan* plan, 
   const Race race{links,
                   {op.seed, 0, purposeWord(Purpose::regrow, static_cast<uint32_t>(op.layer))},
                   op.update,
-                  op.predictor == LinkPredictor::ch2L3n,
+                  isCh2(op.predictor),
                   op.selection == Selection::sample,
                   floor,
                   ranks.data(),
                   candidates.data(),
                   static_cast<int32_t>(room)};
+  const bool byPaths = isByPaths(op.predictor);
+  const size_t shared = scoringBytes(op.predictor);
   const int64_t blocks = links.rows < kRaceBlocks ? links.rows : kRaceBlocks;
   HEBB_RETURN_IF_ERROR(beginThreshold(cuda, kName, floor, &plan->wanted));
   for (int pass = 0; pass < kPasses; ++pass) {
-    HEBB_RETURN_IF_ERROR(launch(cuda, kName, countCandidates, blocks, dim3(scoring::kThreads), scoring::kSharedBytes, race, pass, bins.data()));
+    HEBB_RETURN_IF_ERROR(launch(cuda, kName, byPaths ? countCandidates<true> : countCandidates<false>, blocks, dim3(scoring::kThreads), shared, race, pass, bins.data()));
     HEBB_RETURN_IF_ERROR(pickDigit(cuda, kName, floor, pass, bins.data(), room));
   }
-  HEBB_RETURN_IF_ERROR(launch(cuda, kName, listCandidates, blocks, dim3(scoring::kThreads), scoring::kSharedBytes, race, plan));
+  HEBB_RETURN_IF_ERROR(launch(cuda, kName, byPaths ? listCandidates<true> : listCandidates<false>, blocks, dim3(scoring::kThreads), shared, race, plan));
   HEBB_RETURN_IF_ERROR(thresholdOf(cuda, kName, ranks.data(), room, &plan->candidates, &plan->wanted, threshold));
   HEBB_RETURN_IF_ERROR(launch(cuda, kName, listWinners, blocksFor(room), dim3(kBlock), 0, race, threshold, plan, winners.data()));
   HEBB_RETURN_IF_ERROR(sortKeys(cuda, kName, winners.data(), nullptr, room, &plan->winners, 0, bitsOf(cells) + 1));
@@ -320,7 +324,7 @@ Status regrow(Backend& backend, const Regrow& op) {
   const Csr& w = op.links;
   const int64_t capacity = w.capacity;
   if (capacity > kMostLinks) return {Code::unsupported, "Expected a layer of at most " + std::to_string(kMostLinks) + " links, got " + std::to_string(capacity)};
-  if (op.predictor != LinkPredictor::none) HEBB_RETURN_IF_ERROR(checkRoute(op.predictor, op.route));
+  if (op.predictor != LinkPredictor::none) HEBB_RETURN_IF_ERROR(checkRoute(op.route));
   Scratch<Plan> plans(cuda);
   Scratch<int32_t> rowOffsets(cuda), columnIndices(cuda), columnOffsets(cuda), rowIndices(cuda);
   Scratch<uint64_t> chosen(cuda), drawn(cuda);

@@ -29,9 +29,8 @@ struct Topology {
   const int32_t *rowOffsets, *columnIndices, *columnOffsets, *rowIndices;
 };
 
-/// Whether this backend can score by this predictor and this route.
-inline Status checkRoute(LinkPredictor predictor, PredictionRoute route) {
-  if (isByPaths(predictor)) return {Code::unsupported, "Expected CH2-L3n or CH3-L3n on this device, got a predictor by paths. Train on device 'cpu' with it."};
+/// Whether this backend can score by this route.
+inline Status checkRoute(PredictionRoute route) {
   if (route == PredictionRoute::dense) return {Code::unsupported, "Expected the route to be 'auto' or 'sparse' on this device, got 'dense'"};
   return {};
 }

@@ -1,6 +1,6 @@
 // The CPU and a GPU, real or emulated, decide alike, bit for bit: transposed links, scores of missing links, removals, new links, rebuilt layers, and
 // samples. Shapes go where mocha does not: scores (the addon computes these on the CPU) and tables that overflow.
-// hebb_agreement [rows cols links hubs(0 or 1)]; exits with 1 at the first difference.
+// hebb_agreement [rows cols links hubs(0 or 1) [paths]]; exits with 1 at the first difference.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -108,6 +108,7 @@ struct Shape {
   int32_t rows, cols;
   int64_t links;
   bool hubs;
+  bool paths = false;  // links are predicted by paths: a barrier for each step of a walk, which takes an emulated GPU long
 };
 
 void compare(Backend& cpu, Backend& gpu, const Shape& shape) {
@@ -126,10 +127,11 @@ void compare(Backend& cpu, Backend& gpu, const Shape& shape) {
   };
   sameLinks();
   size_t found = 0;
-  for (const LinkPredictor predictor : {LinkPredictor::ch2L3n, LinkPredictor::ch3L3n}) {
+  for (const LinkPredictor predictor : {LinkPredictor::ch2L3n, LinkPredictor::ch3L3n, LinkPredictor::ch2L3p, LinkPredictor::ch3L3p}) {
+    if (isByPaths(predictor) && !shape.paths) continue;
     LinkScores x, y;
-    a.run(&Operations::predictLinks, PredictLinks{a.csr, predictor, &x}, "predictLinks");
-    b.run(&Operations::predictLinks, PredictLinks{b.csr, predictor, &y}, "predictLinks");
+    a.run(&Operations::predictLinks, PredictLinks{a.csr, predictor, &x, PredictionRoute::sparse}, "predictLinks");
+    b.run(&Operations::predictLinks, PredictLinks{b.csr, predictor, &y, PredictionRoute::sparse}, "predictLinks");
     same(x.row, y.row, "rows");
     same(x.col, y.col, "columns");
     same(x.score, y.score, "scores");
@@ -161,7 +163,9 @@ void compare(Backend& cpu, Backend& gpu, const Shape& shape) {
       Regrow grow;
       grow.links = layer->csr;
       grow.changes = layer->changes;
-      grow.predictor = update == 3 ? LinkPredictor::none : update % 2 ? LinkPredictor::ch3L3n : LinkPredictor::ch2L3n;
+      if (shape.paths) grow.predictor = update == 3 ? LinkPredictor::none : update % 2 ? LinkPredictor::ch3L3p : LinkPredictor::ch2L3p;
+      else grow.predictor = update == 3 ? LinkPredictor::none : update % 2 ? LinkPredictor::ch3L3n : LinkPredictor::ch2L3n;
+      grow.route = PredictionRoute::sparse;
       grow.selection = update == 2 ? Selection::largest : Selection::sample;
       grow.count = layer->scalars + 3;
       grow.update = layer->scalars + 2;
@@ -218,7 +222,11 @@ int main(int argc, char** argv) {
   std::vector<Shape> shapes{{37, 61, 200, false},    {300, 200, 1500, false},   {1, 3000, 40, false},     {3000, 1, 40, false}, {200, 5000, 3000, false},
                             {5000, 200, 3000, false}, {3000, 4000, 9000, false}, {2500, 2500, 9000, true}, {100, 20000, 4000, true}, {60, 50, 2000, false},
                             {20, 30, 0, false},       {20, 30, 599, false},      {20, 30, 600, false}};
-  if (argc == 5) shapes = {{std::atoi(argv[1]), std::atoi(argv[2]), std::atoll(argv[3]), std::atoi(argv[4]) != 0}};
+  for (const Shape& shape : {Shape{37, 61, 200, false, true}, Shape{1, 3000, 40, false, true}, Shape{12, 5000, 2400, false, true}, Shape{5000, 200, 1500, false, true},
+                             Shape{2500, 2500, 1500, true, true}, Shape{20, 30, 599, false, true}}) {
+    shapes.push_back(shape);
+  }
+  if (argc == 5 || argc == 6) shapes = {{std::atoi(argv[1]), std::atoi(argv[2]), std::atoll(argv[3]), std::atoi(argv[4]) != 0, argc == 6}};
   for (const Shape& shape : shapes) compare(*cpu, *gpu, shape);
   compareSamples(*cpu, *gpu);
   std::printf("all alike on %s\n", info.name.c_str());
