@@ -158,7 +158,9 @@ class Training {
     HEBB_RETURN_IF_ERROR(update(Importance{links, values_, changes.keep, ImportanceRule::relative, scores}));
     HEBB_RETURN_IF_ERROR(update(KeepLinks{links, scores, changes.keep, kept, temperature, number, 1, Purpose::remove, 0}));
     HEBB_RETURN_IF_ERROR(update(Percolate{{{links, changes.keep}}, {}}));
+    // The second one chooses anew: what counts here is that its kernels run, too.
     HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0}));
+    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch3L3p, Selection::sample, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(Rebuild{links, changes, {values_, velocity}}));
     return update(ActiveNeurons{links, active});
   }
