@@ -125,7 +125,7 @@ function curvesOf(key: string, field: readonly Group[], rows: readonly Row[]): s
   const [low, high] = [Math.min(...late), Math.max(...late)]
   const on = field.some(({ row }) => row.measuredOn === 'validation') ? 'validation' : 'test'
   const most = Math.max(...field.flatMap(({ runs }) => runs.flatMap(({ epochs }) => epochs.map(({ density }) => density))))
-  const plain = { x: 'epoch', yLabel: percent }
+  const plain = { x: 'epoch', counts: true, yLabel: percent }
   const charts = [
     chart({
       ...plain,
@@ -171,7 +171,7 @@ function topologyOf({ row, runs, colour }: Group): string {
       chart({
         title: `Layer ${layer + 1}, ${cols} → ${rows}: ${side}`,
         x: 'links',
-        y: `share of ${side} with at least as many`,
+        y: 'share with at least as many',
         logarithmic: true,
         width: 300,
         height: 210,
@@ -196,7 +196,7 @@ function picturesOf({ shape, inputDegrees = [], fields = [] }: TopologyEvent): s
   if (shape.length < 2 || shape.length > 3) return ''
   const [width, height] = [shape.at(-1) as number, shape.slice(0, -1).reduce((product, length) => product * length, 1)]
   const pixel = Math.max(1, Math.floor(112 / width))
-  const most = inputDegrees.reduce((a, b) => Math.max(a, b), 0)
+  const [least, most] = [inputDegrees.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY), inputDegrees.reduce((a, b) => Math.max(a, b), 0)]
   const figure = (values: ArrayLike<number>, caption: string, size = pixel) =>
     `<figure>${image(values, width, height, size)}<figcaption>${escaped(caption)}</figcaption></figure>`
   const seen = fields.map(({ row, links, inputs }) => {
@@ -206,8 +206,8 @@ function picturesOf({ shape, inputDegrees = [], fields = [] }: TopologyEvent): s
   })
   return [
     figure(
-      inputDegrees.map((degree) => degree / (most || 1)),
-      `links of every input, at most ${most}`,
+      inputDegrees.map((degree) => (degree - least) / (most - least || 1)),
+      `links of every input, from ${least} (light) to ${most}`,
       2 * pixel,
     ),
     ...seen,

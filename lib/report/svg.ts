@@ -25,6 +25,8 @@ export interface ChartOptions {
   /** Of the y axis; default: what the curves take. */
   readonly range?: readonly [number, number]
   readonly yLabel?: (value: number) => string
+  /** The x axis counts things. */
+  readonly counts?: boolean
 }
 
 export const COLOURS = 8
@@ -38,25 +40,28 @@ export function thinned<T>(elements: readonly T[], most: number): readonly T[] {
   return elements.filter((_, i) => i % each === 0 || i === elements.length - 1)
 }
 
-/** About `count` round numbers in [from, to]. */
-function ticks(from: number, to: number, count: number): number[] {
-  const rough = (to - from) / count
+/** About `count` round numbers in [from, to], `least` or more from each other. */
+function ticks(from: number, to: number, count: number, least = 0): number[] {
+  const rough = Math.max(least, (to - from) / count)
   const unit = 10 ** Math.floor(Math.log10(rough))
   const step = unit * ([1, 2, 5, 10].find((n) => n * unit >= rough) as number)
   const first = Math.ceil(from / step - 1e-9)
   return Array.from({ length: Math.max(0, Math.floor(to / step + 1e-9) - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)))
 }
 
-function decades(from: number, to: number): number[] {
-  const first = Math.ceil(Math.log10(from) - 1e-9)
-  return Array.from({ length: Math.max(0, Math.floor(Math.log10(to) + 1e-9) - first + 1) }, (_, i) => 10 ** (first + i))
+/** Powers of ten in [from, to]; of less than two decades, 2 and 5 of each, too. */
+function logarithmicTicks(from: number, to: number): number[] {
+  const factors = to / from < 100 ? [1, 2, 5] : [1]
+  const [first, last] = [Math.floor(Math.log10(from)), Math.floor(Math.log10(to))]
+  const all = Array.from({ length: last - first + 1 }, (_, i) => factors.map((factor) => Number((factor * 10 ** (first + i)).toPrecision(6)))).flat()
+  return all.filter((value) => value >= from * (1 - 1e-9) && value <= to * (1 + 1e-9))
 }
 
 const at = (n: number) => Number(n.toFixed(1)).toString()
 
 /** Curves on two axes. */
 export function chart(options: ChartOptions): string {
-  const { title, x, y, width = 460, height = 280, logarithmic = false, yLabel = (value) => String(value) } = options
+  const { title, x, y, width = 460, height = 280, logarithmic = false, counts = false, yLabel = (value) => String(value) } = options
   const [left, right, top, bottom] = [58, 12, 30, 42]
   const curves = options.curves.map((curve) => ({
     ...curve,
@@ -77,19 +82,22 @@ export function chart(options: ChartOptions): string {
   const scale = logarithmic ? Math.log10 : (value: number) => value
   const share = (value: number, from: number, to: number) => (scale(value) - scale(from)) / (scale(to) - scale(from))
   const across = (value: number) => left + share(value, x0, x1) * (width - left - right)
-  const down = (value: number) => height - bottom - Math.max(-0.02, Math.min(1.02, share(value, y0, y1))) * (height - top - bottom)
+  const down = (value: number) => height - bottom - share(value, y0, y1) * (height - top - bottom)
   const out: string[] = []
   const text = (px: number, py: number, content: string, kind: string, more = '') =>
     out.push(`<text class="${kind}" x="${at(px)}" y="${at(py)}"${more}>${escaped(content)}</text>`)
 
-  for (const value of logarithmic ? decades(x0, x1) : ticks(x0, x1, 6)) {
+  for (const value of logarithmic ? logarithmicTicks(x0, x1) : ticks(x0, x1, 6, counts ? 1 : 0)) {
     out.push(`<path class="grid" d="M${at(across(value))} ${top}V${height - bottom}"/>`)
     text(across(value), height - bottom + 15, String(value), 'tick', ' text-anchor="middle"')
   }
-  for (const value of logarithmic ? decades(y0, y1) : ticks(y0, y1, 5)) {
+  for (const value of logarithmic ? logarithmicTicks(y0, y1) : ticks(y0, y1, 5)) {
     out.push(`<path class="grid" d="M${left} ${at(down(value))}H${width - right}"/>`)
     text(left - 6, down(value) + 4, yLabel(value), 'tick', ' text-anchor="end"')
   }
+  // What leaves the axes is cut off.
+  const [wide, high] = [width - left - right, height - top - bottom]
+  out.push(`<svg x="${left}" y="${top - 2}" width="${wide + 2}" height="${high + 4}" viewBox="${left} ${top - 2} ${wide + 2} ${high + 4}" overflow="hidden">`)
   for (const { points, colour } of curves) {
     if (!points.some(([, , spread]) => spread)) continue
     const edge = (sign: number) => points.map(([px, py, spread = 0]) => `${at(across(px))} ${at(down(py + sign * spread))}`)
@@ -106,6 +114,7 @@ export function chart(options: ChartOptions): string {
         : `<path class="curve ${kind}" d="M${path}"><title>${escaped(name)}</title></path>`,
     )
   }
+  out.push('</svg>')
   text(left, 18, title, 'title')
   text((left + width - right) / 2, height - 8, x, 'tick', ' text-anchor="middle"')
   const middle = at((top + height - bottom) / 2)
