@@ -117,6 +117,14 @@ class Args {
     if (rule.momentum != 0 && !rule.velocity) fail(env(), "Expected velocity where momentum is not 0");
     return rule;
   }
+  /// Of images with planes of so many pixels.
+  Augmentation augmentation(int32_t plane) {
+    Args inner(program_, objectOf("augmentation"));
+    Augmentation a{inner.integer("height", 1), inner.integer("width", 1), inner.integer("padding", 0), inner.flag("flip"), inner.seed()};
+    if (int64_t{a.height} * a.width != plane) fail(env(), "Expected images of " + std::to_string(plane) + " pixels, got " + std::to_string(a.height) + " x " + std::to_string(a.width));
+    if (a.padding > 65535) fail(env(), "Expected padding to be at most 65535, got " + std::to_string(a.padding));
+    return a;
+  }
   Napi::Object objectOf(const char* name) {
     const Napi::Value value = object_.Get(name);
     if (!value.IsObject()) fail(env(), std::string("Expected ") + name + " to be an object");
@@ -178,6 +186,12 @@ const std::map<std::string, Maker>& makers() {
          op.count = a.integer("count", 1);
          op.indices = a.array<int32_t>("indices", op.count);
          op.state = streamOf(a);
+         if (a.has("channels")) op.channels = a.integer("channels", 1);
+         if (op.output.features % op.channels != 0) fail(a.env(), "Expected features of " + std::to_string(op.channels) + " channels, got " + std::to_string(op.output.features));
+         op.scales = a.optionalArray<float>("scales", op.channels);
+         op.shifts = a.optionalArray<float>("shifts", op.channels);
+         if (!op.scales != !op.shifts) fail(a.env(), "Expected scales and shifts, or none of them");
+         if (a.has("augmentation")) op.augmentation = a.augmentation(op.output.features / op.channels);
          return op;
        }},
       {"gatherLabels", [](Args& a) -> Operation {

@@ -27,6 +27,27 @@ HEBB_INLINE Vec bytesToFloats(const uint8_t* bytes) {
   return __builtin_convertvector(__builtin_convertvector(b, IntVec), Vec);
 }
 
+/// Features [first, first + count) of an image after its cut.
+template <class Number>
+HEBB_INLINE void cutFeatures(const Number* image, const Augmentation& a, const Cut& cut, int32_t first, int32_t count, Number* to) {
+  int32_t x = first % a.width, y = first / a.width % a.height;
+  const Number* plane = image + int64_t{first / (a.width * a.height)} * a.width * a.height;
+  // The row that is read, none where it is the frame's.
+  const auto rowAt = [&] { return y + cut.down >= 0 && y + cut.down < a.height ? plane + int64_t{y + cut.down} * a.width : nullptr; };
+  const Number* row = rowAt();
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t column = (cut.flip ? a.width - 1 - x : x) + cut.right;
+    to[i] = row && column >= 0 && column < a.width ? row[column] : Number{0};
+    if (++x < a.width || i + 1 == count) continue;
+    x = 0;
+    if (++y == a.height) {
+      y = 0;
+      plane += int64_t{a.width} * a.height;
+    }
+    row = rowAt();
+  }
+}
+
 /// Whether the batch's indices are samples: they lie in memory that anyone may write.
 Status checkIndices(const int32_t* indices, const StepState& state, int64_t samples) {
   for (int64_t i = state.offset; i < state.offset + state.columns; ++i) {
@@ -45,6 +66,9 @@ Status gather(Backend& backend, const Gather& op) {
   const StepState& state = *op.state;
   const int32_t features = out.features, blocks = (features + 15) / 16, groups = (state.columns + 15) / 16;
   const Vec scale = splat(op.scale), shift = splat(op.shift);
+  const int32_t plane = features / op.channels;
+  const Augmentation& augmentation = op.augmentation;
+  const bool cuts = augmentation.height > 0;
   const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, int64_t{blocks} * groups, 8));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     const int32_t first = static_cast<int32_t>(blocks * chunk / chunks), last = static_cast<int32_t>(blocks * (chunk + 1) / chunks);
@@ -52,27 +76,46 @@ Status gather(Backend& backend, const Gather& op) {
       const int32_t column = group * 16, valid = std::min(16, state.columns - column);
       float* data = panelData(out, column / out.panel) + column % out.panel;
       int64_t sample[16];
-      for (int s = 0; s < valid; ++s) sample[s] = int64_t{op.indices[state.offset + column + s]} * features;
+      Cut cut[16];
+      for (int s = 0; s < valid; ++s) {
+        sample[s] = int64_t{op.indices[state.offset + column + s]} * features;
+        if (cuts) cut[s] = cutOf(augmentation, state.step, column + s);
+      }
       for (int32_t block = first; block < last; ++block) {
         const int32_t f0 = block * 16, count = std::min(16, features - f0);
         if (op.bytes && count == 16) {
           Bytes16 rows[16] = {};
-          for (int s = 0; s < valid; ++s) rows[s] = *reinterpret_cast<const Bytes16InMemory*>(op.bytes + sample[s] + f0);
+          for (int s = 0; s < valid; ++s) {
+            alignas(16) uint8_t image[16];
+            if (cuts) cutFeatures(op.bytes + sample[s], augmentation, cut[s], f0, 16, image);
+            rows[s] = *reinterpret_cast<const Bytes16InMemory*>(cuts ? image : op.bytes + sample[s] + f0);
+          }
           transposeBytes(rows);
           for (int f = 0; f < 16; ++f) {
             alignas(16) uint8_t bytes[16];
             *reinterpret_cast<Bytes16InMemory*>(bytes) = rows[f];
             float* to = data + static_cast<int64_t>(f0 + f) * out.panel;
-            for (int c = 0; c < 16; c += W) store(to + c, mulAdd(bytesToFloats(bytes + c), scale, shift));
+            const Vec a = op.scales ? splat(op.scales[(f0 + f) / plane]) : scale, b = op.scales ? splat(op.shifts[(f0 + f) / plane]) : shift;
+            for (int c = 0; c < 16; c += W) store(to + c, mulAdd(bytesToFloats(bytes + c), a, b));
             for (int c = valid; c < 16; ++c) to[c] = 0;
           }
         } else {
+          float values[16][16];
+          for (int s = 0; s < valid; ++s) {
+            if (!cuts) {
+              for (int i = 0; i < count; ++i) values[s][i] = op.bytes ? static_cast<float>(op.bytes[sample[s] + f0 + i]) : op.floats[sample[s] + f0 + i];
+            } else if (op.bytes) {
+              uint8_t image[16];
+              cutFeatures(op.bytes + sample[s], augmentation, cut[s], f0, count, image);
+              for (int i = 0; i < count; ++i) values[s][i] = static_cast<float>(image[i]);
+            } else {
+              cutFeatures(op.floats + sample[s], augmentation, cut[s], f0, count, values[s]);
+            }
+          }
           for (int f = f0; f < f0 + count; ++f) {
             float* to = data + static_cast<int64_t>(f) * out.panel;
-            for (int s = 0; s < valid; ++s) {
-              const float value = op.bytes ? static_cast<float>(op.bytes[sample[s] + f]) : op.floats[sample[s] + f];
-              to[s] = mulAdd(splat(value), scale, shift)[0];
-            }
+            const Vec a = op.scales ? splat(op.scales[f / plane]) : scale, b = op.scales ? splat(op.shifts[f / plane]) : shift;
+            for (int s = 0; s < valid; ++s) to[s] = mulAdd(splat(values[s][f - f0]), a, b)[0];
             for (int c = valid; c < 16; ++c) to[c] = 0;
           }
         }

@@ -1,6 +1,9 @@
 // Picks a batch: samples are rows in the data set and columns in an activation, so this is a transposition, through a tile of 32 samples by 32
 // features in shared memory: both sides are read and written along their rows. The bits are those of the CPU levels that fuse multiply and add.
 //
+// Images are cut and flipped as they are read: a block draws the cuts of its samples once, and a thread knows where its feature lies in the image.
+// Variants: with and without channels and cuts.
+//
 // The indices lie in memory that anyone may write. One block looks through those of the whole batch and reports the first that is no sample; no block
 // reads a row for such an index.
 //
@@ -39,10 +42,12 @@ __device__ __forceinline__ bool reportIndices(const int32_t* indices, const Step
   return true;
 }
 
-template <class Number>
+/// `Images`: channels have scales of their own, or images are cut.
+template <class Number, bool Images>
 __global__ void __launch_bounds__(kThreads) gatherSamples(Gather op, const Number* data, int32_t featureTiles, Failure* failure) {
   HEBB_SHARED(float, tile, [kTile][kTile + 1]);  // one more: a column of the tile is spread over all banks
   HEBB_SHARED(int32_t, earlier, [1]);
+  HEBB_SHARED(int32_t, cuts, [3][kTile]);  // down, right, flip
   if (threadIdx.x == 0 && threadIdx.y == 0) earlier[0] = loadRacing(&failure->problem) != Problem::none;
   __syncthreads();
   if (earlier[0]) return;
@@ -53,12 +58,43 @@ __global__ void __launch_bounds__(kThreads) gatherSamples(Gather op, const Numbe
   const int32_t firstFeature = block % featureTiles * kTile, firstColumn = block / featureTiles * kTile;
   if (firstColumn >= state.columns) return;
   const int along = static_cast<int>(threadIdx.x);
+  const Augmentation& augmentation = op.augmentation;
+  const int32_t height = augmentation.height, width = augmentation.width;
+  float scale = op.scale, shift = op.shift;
+  int32_t plane = 0, y = 0, x = 0;  // where the thread's feature lies in an image
+  if constexpr (Images) {
+    const int32_t feature = min(firstFeature + along, out.features - 1);
+    if (op.scales) {
+      const int32_t channel = feature / (out.features / op.channels);
+      scale = op.scales[channel];
+      shift = op.shifts[channel];
+    }
+    if (height > 0) {
+      x = feature % width;
+      y = feature / width % height;
+      plane = feature - y * width - x;
+      if (threadIdx.y == 0) {
+        const Cut cut = cutOf(augmentation, state.step, firstColumn + along);
+        cuts[0][along] = cut.down;
+        cuts[1][along] = cut.right;
+        cuts[2][along] = cut.flip;
+      }
+    }
+    __syncthreads();
+  }
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     const int32_t column = firstColumn + i, feature = firstFeature + along;
     float value = 0.f;
     if (column < state.columns && feature < out.features) {
       const int32_t sample = loadReused(op.indices + state.offset + column);
-      if (sample >= 0 && sample < op.samples) value = fmaf(static_cast<float>(data[int64_t{sample} * out.features + feature]), op.scale, op.shift);
+      int32_t from = feature;
+      if constexpr (Images) {
+        if (height > 0) {
+          const int32_t row = y + cuts[0][i], place = (cuts[2][i] ? width - 1 - x : x) + cuts[1][i];
+          from = row >= 0 && row < height && place >= 0 && place < width ? plane + row * width + place : -1;
+        }
+      }
+      if (sample >= 0 && sample < op.samples) value = fmaf(from >= 0 ? static_cast<float>(data[int64_t{sample} * out.features + from]) : 0.f, scale, shift);
     }
     tile[i][along] = value;
   }
@@ -83,8 +119,8 @@ __global__ void __launch_bounds__(kThreads) gatherTargets(GatherLabels op, Failu
 template <class Number>
 Status gatherFrom(Cuda& cuda, const Gather& op, const Number* data) {
   const int32_t featureTiles = (op.output.features - 1) / kTile + 1, columnTiles = (op.output.capacity - 1) / kTile + 1;
-  return launch(cuda, "gather", gatherSamples<Number>, int64_t{featureTiles} * columnTiles, dim3(kTile, kTileRows), 0, op, data, featureTiles,
-                cuda.failure());
+  const auto kernel = op.scales || op.augmentation.height > 0 ? gatherSamples<Number, true> : gatherSamples<Number, false>;
+  return launch(cuda, "gather", kernel, int64_t{featureTiles} * columnTiles, dim3(kTile, kTileRows), 0, op, data, featureTiles, cuda.failure());
 }
 
 }  // namespace

@@ -269,7 +269,7 @@ Status apart(const std::vector<Operand>& written, const std::vector<Operand>& re
 Status apart(const LinkChanges& c) { return apart({{"newRows", c.newRows}, {"newColumns", c.newColumns}, {"newCount", c.newCount}}, {}); }
 
 // What is written element by element after the same element was read may be in place: relu, and gradients over what their derivatives are taken at.
-Status aliases(const Gather& op) { return apart({{"output", op.output.data}}, {{"floats", op.floats}}); }
+Status aliases(const Gather& op) { return apart({{"output", op.output.data}}, {{"floats", op.floats}, {"scales", op.scales}, {"shifts", op.shifts}}); }
 Status aliases(const GatherLabels& op) { return apart({{"targets", op.targets}}, {{"labels", op.labels}, {"indices", op.indices}}); }
 Status aliases(const Spmm& op) { return apart({{"output", op.output.data}}, {{"input", op.input.data}, {"values", op.values}, {"bias", op.bias}}); }
 Status aliases(const SpmmTransposed& op) { return apart({{"inputGradient", op.inputGradient.data}}, {{"outputGradient", op.outputGradient.data}, {"values", op.values}}); }

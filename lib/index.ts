@@ -1,6 +1,6 @@
 /** hebb: neural networks that are sparse from the first step to the last. */
 export { type ActivationName, Tape, type Value } from './autograd.js'
-export { type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
+export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
 export { Device, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
 export { constantDensity, cubicDensity, type DecayOptions, type DensityRule, type DensitySchedule, densitySchedule, sigmoidDensity } from './dst/density.js'
 export { constantFraction, cosine, type Fraction, type FractionPoint, type UpdateSchedule, updateSchedule } from './dst/fraction.js'

@@ -264,7 +264,7 @@ export function philox(seed: number | bigint, counter: readonly [number, number,
 }
 
 /** What a draw is for (include/hebb/philox.h). */
-export const purposes = { topology: 1, weights: 2, shuffle: 3, prune: 4, remove: 5, regrow: 6, fill: 7, sample: 8 }
+export const purposes = { topology: 1, weights: 2, shuffle: 3, prune: 4, remove: 5, regrow: 6, fill: 7, sample: 8, augment: 16 }
 
 export function purposeWord(purpose: keyof typeof purposes, layer = 0): number {
   return ((purposes[purpose] << 24) | (layer & 0xffffff)) >>> 0

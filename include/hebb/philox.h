@@ -47,6 +47,7 @@ enum class Purpose : uint32_t {
   regrow = 6,
   fill = 7,
   sample = 8,
+  augment = 16,
 };
 
 /// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.

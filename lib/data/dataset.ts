@@ -1,5 +1,13 @@
 import { expect, HebbError, integer, show } from '../error.js'
 
+/** Random crops and flips of images, for training alone: whoever evaluates or predicts sees them as they are. */
+export interface Augment {
+  /** A frame of so many zeros, as they are in `x`, is put around the image, and a window of the image's own size cut out somewhere. */
+  readonly padding: number
+  /** Left and right are exchanged in half of the images. */
+  readonly flip: boolean
+}
+
 export interface DatasetOptions {
   /** [samples][features], row-major. Bytes stand for value / 255. */
   x: Uint8Array | Float32Array
@@ -9,10 +17,14 @@ export interface DatasetOptions {
   shape: readonly number[]
   /** Classes; default: the largest label + 1. */
   classes?: number
-  /** (value - mean) / deviation is what the network sees. */
-  normalise?: { mean: number; deviation: number }
+  /** (value - mean) / deviation is what the network sees. Lists tell one of each for every channel, the first of the shape's three lengths. */
+  normalise?: { mean: number | readonly number[]; deviation: number | readonly number[] }
+  /** What training does to images at random, each time it sees one. */
+  augment?: Augment
   /** For messages. */
   name?: string
+  /** What the classes are called, one name each. */
+  classNames?: readonly string[]
 }
 
 /** Samples with their targets, in host memory. */
@@ -28,9 +40,14 @@ export interface Dataset {
   readonly features: number
   /** Classes, or outputs of a regression. */
   readonly classes: number
-  /** value * scale + shift is what the network sees. */
+  /** value * scale + shift is what the network sees. NaN where each channel has its own. */
   readonly scale: number
   readonly shift: number
+  /** One scale and one shift for every channel: of [channels][height][width]. */
+  readonly perChannel?: { readonly scale: Float32Array; readonly shift: Float32Array }
+  readonly augment?: Augment
+  /** What the classes are called. */
+  readonly classNames?: readonly string[]
 }
 
 /** Throws unless the data set still has its samples: they lie in the user's arrays, whose memory can be transferred to another thread. */
@@ -41,7 +58,7 @@ export function expectSamples({ name, x, targets, samples, features, classes }: 
 
 /** A data set from arrays. They are not copied; do not change them afterwards. */
 export function dataset(options: DatasetOptions): Dataset {
-  const { x, y, shape, normalise = { mean: 0, deviation: 1 }, name = 'dataset' } = options
+  const { x, y, shape, normalise = { mean: 0, deviation: 1 }, augment, classNames, name = 'dataset' } = options
   expect(x instanceof Uint8Array || x instanceof Float32Array, () => `Expected x to be a Uint8Array or a Float32Array, got ${show(x)}`)
   expect(Array.isArray(shape) && shape.length > 0, () => `Expected shape to be the shape of a sample, such as [28, 28], got ${show(shape)}`)
   const features = shape.reduce((product, length) => product * integer(length, 'a length in shape', 1), 1)
@@ -50,13 +67,35 @@ export function dataset(options: DatasetOptions): Dataset {
     () => `Expected x to hold samples of ${features} features (shape ${shape.join(' x ')}), got ${x.length} elements`,
   )
   const samples = x.length / features
-  const { mean, deviation } = normalise
+  const channels = shape.length === 3 ? (shape[0] as number) : 1
+  const listed = (numbers: number | readonly number[]): readonly number[] => (Array.isArray(numbers) ? numbers : [numbers as number])
+  const [means, deviations] = [listed(normalise.mean), listed(normalise.deviation)]
   expect(
-    Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 0,
+    means.length === deviations.length && means.every(Number.isFinite) && deviations.every((deviation) => Number.isFinite(deviation) && deviation > 0),
     () => `Expected normalise to be a finite mean and a positive deviation, got ${show(normalise)}`,
   )
+  expect(
+    means.length === 1 || means.length === channels,
+    () => `Expected normalise to have one mean for all or one for each of the ${channels} channels of shape ${shape.join(' x ')}, got ${means.length}`,
+  )
+  if (augment) {
+    integer(augment.padding, 'augment.padding', 0, 65535)
+    expect(typeof augment.flip === 'boolean', () => `Expected augment.flip to be true or false, got ${show(augment.flip)}`)
+    expect(
+      shape.length === 2 || shape.length === 3,
+      () => `Expected images to augment, of shape [height, width] or [channels, height, width], got ${show(shape)}`,
+    )
+  }
   const unit = x instanceof Uint8Array ? 1 / 255 : 1
-  const common = { name, x, shape, samples, features, scale: unit / deviation, shift: -mean / deviation }
+  const scales = deviations.map((deviation) => unit / deviation)
+  const shifts = means.map((mean, i) => -mean / (deviations[i] as number))
+  const common = {
+    ...{ name, x, shape, samples, features },
+    ...(scales.length === 1
+      ? { scale: scales[0] as number, shift: shifts[0] as number }
+      : { scale: Number.NaN, shift: Number.NaN, perChannel: { scale: Float32Array.from(scales), shift: Float32Array.from(shifts) } }),
+    ...(augment && { augment: { padding: augment.padding, flip: augment.flip } }),
+  }
   if (x instanceof Float32Array) {
     const bad = x.findIndex((v) => !Number.isFinite(v))
     if (bad >= 0) throw new HebbError('NON_FINITE', `Expected finite data, got ${x[bad]} at feature ${bad % features} of sample ${Math.floor(bad / features)}`)
@@ -76,5 +115,6 @@ export function dataset(options: DatasetOptions): Dataset {
       () => `Expected labels to be integers in [0, ${classes}), got ${y[i]} for sample ${i}`,
     )
   }
-  return { ...common, labels, classes }
+  expect(classNames === undefined || classNames.length === classes, () => `Expected a name for each of ${classes} classes, got ${classNames?.length}`)
+  return { ...common, labels, classes, ...(classNames && { classNames: [...classNames] }) }
 }

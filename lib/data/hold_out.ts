@@ -13,7 +13,8 @@ export function holdOut(data: Dataset, samples: number, options: { seed?: number
   for (const sample of held) isHeld[sample] = 1
   const kept = new Int32Array(data.samples - samples)
   for (let sample = 0, at = 0; sample < data.samples; ++sample) if (!isHeld[sample]) kept[at++] = sample
-  return { train: part(data, kept, 'kept'), validation: part(data, held, 'held out') }
+  const { augment: _, ...plain } = data
+  return { train: part(data, kept, 'kept'), validation: part(plain, held, 'held out') }
 }
 
 /** Some samples of a data set, copied. */

@@ -16,6 +16,9 @@ export class DeviceDataset {
   readonly x: Tensor<'uint8'> | Tensor<'float32'>
   readonly labels?: Tensor<'int32'>
   readonly targets?: Tensor<'float32'>
+  /** One of each for every channel, where one for all would not do. */
+  readonly scales?: Tensor<'float32'>
+  readonly shifts?: Tensor<'float32'>
 
   constructor(device: Device, data: Dataset) {
     expectSamples(data)
@@ -23,10 +26,14 @@ export class DeviceDataset {
     this.x = data.x instanceof Uint8Array ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
     if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)
     if (data.targets) this.targets = new Tensor(device, 'float32', data.targets)
+    if (data.perChannel) {
+      this.scales = new Tensor(device, 'float32', data.perChannel.scale)
+      this.shifts = new Tensor(device, 'float32', data.perChannel.shift)
+    }
   }
 
   dispose(): void {
-    for (const tensor of [this.x, this.labels, this.targets]) tensor?.dispose()
+    for (const tensor of [this.x, this.labels, this.targets, this.scales, this.shifts]) tensor?.dispose()
   }
 }
 
@@ -107,7 +114,7 @@ export class Graph {
     this.#totals = new Tensor(device, 'float64', 4)
     this.input = tape.activations(options.features)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
-    if (order) this.#gather(order)
+    if (order) this.#gather(order, optimizer ? model.seed : undefined)
 
     const output = model.forward(tape, tape.input(this.input))
     this.output = output.activations
@@ -153,10 +160,17 @@ export class Graph {
     this.#totals.dispose()
   }
 
-  #gather({ data: { dataset, x, labels }, indices }: SampleOrder): void {
-    const { samples, scale, shift } = dataset
+  /** With a seed, images are augmented as their data set says. */
+  #gather({ data: { dataset, x, labels, scales, shifts }, indices }: SampleOrder, seed?: number): void {
+    const { samples, scale, shift, shape, augment } = dataset
     const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
-    this.program.record('gather', { ...source, samples, scale, shift, indices, count: samples, output: this.input })
+    const [channels, height, width] = shape.length === 3 ? shape : [1, ...shape]
+    this.program.record('gather', {
+      ...source,
+      ...(scales ? { scales, shifts } : { scale, shift }),
+      ...(augment && seed !== undefined && { augmentation: { height, width, ...augment, seed } }),
+      ...{ channels, samples, indices, count: samples, output: this.input },
+    })
     if (this.labels) {
       expect(labels !== undefined, () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
       this.program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })

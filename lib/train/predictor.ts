@@ -171,7 +171,13 @@ function slice(x: Float32Array | Dataset, first: number, count: number, features
   }
   expectSamples(x)
   const seen = new Float32Array(x.x.subarray(begin, end))
-  for (let i = 0; i < seen.length; ++i) seen[i] = (seen[i] as number) * x.scale + x.shift
+  const { perChannel } = x
+  const plane = perChannel ? features / perChannel.scale.length : features
+  for (let i = 0; i < seen.length; ++i) {
+    const channel = Math.floor((i % features) / plane)
+    const [scale, shift] = perChannel ? [perChannel.scale[channel] as number, perChannel.shift[channel] as number] : [x.scale, x.shift]
+    seen[i] = (seen[i] as number) * scale + shift
+  }
   return seen
 }
 
