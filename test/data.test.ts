@@ -1,10 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
-import { dataset, fashionMnist, mnist, parseIdx, readIdx } from '../lib/data/index.js'
-import { HebbError } from '../lib/index.js'
+import { cifar10, type Dataset, dataset, emnist, fashionMnist, holdOut, mnist, parseIdx, readIdx } from '../lib/data/index.js'
+import { HebbError, mlp, sgd, Trainer } from '../lib/index.js'
+import { random } from './support.js'
 
 function idx(shape: number[], data: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(4 + 4 * shape.length + data.length)
@@ -95,6 +96,12 @@ describe('data', () => {
         [() => dataset({ x, y: Float32Array.of(1, Number.POSITIVE_INFINITY, 0), shape: [4] }), /Infinity/],
         [() => dataset({ x, y: [0, 1, 2], shape: [] }), /shape/],
         [() => dataset({ x, y: [0, 1, 2], shape: [4], normalise: { mean: 0, deviation: 0 } }), /deviation/],
+        [() => dataset({ x, y: [0, 1, 2], shape: [2, 1, 2], normalise: { mean: [0, 1, 2], deviation: [1, 1, 1] } }), /each of the 2 channels.* got 3/],
+        [() => dataset({ x, y: [0, 1, 2], shape: [2, 1, 2], normalise: { mean: [0, 1], deviation: 1 } }), /finite mean/],
+        [() => dataset({ x, y: [0, 1, 2], shape: [4], augment: { padding: 1, flip: true } }), /images to augment/],
+        [() => dataset({ x, y: [0, 1, 2], shape: [2, 2], augment: { padding: -1, flip: true } }), /augment.padding/],
+        [() => dataset({ x, y: [0, 1, 2], shape: [2, 2], augment: { padding: 1, flip: 'yes' as any } }), /augment.flip/],
+        [() => dataset({ x, y: [0, 1, 2], shape: [4], classNames: ['a'] }), /name for each of 3 classes, got 1/],
       ]
       for (const [make, message] of fails) expect(make, String(message)).to.throw(HebbError, message)
     })
@@ -122,6 +129,177 @@ describe('data', () => {
       await rejects(mnist(folder), 'INVALID_ARGUMENT', /as many labels as images/)
       await write('train-labels-idx1-ubyte.gz', idx([4], Uint8Array.of(0, 1, 2, 10)))
       await rejects(mnist(folder), 'INVALID_ARGUMENT', /got 10 for sample 3/)
+    })
+  })
+
+  describe('holdOut()', () => {
+    const data = dataset({ x: Uint8Array.from({ length: 200 }, (_, i) => i), y: Array.from({ length: 100 }, (_, i) => i % 7), shape: [2] })
+
+    it('divides a set, each sample once, in order, the same for the same seed', () => {
+      const { train, validation } = holdOut(data, 30)
+      expect([train.samples, validation.samples, validation.classes]).to.deep.equal([70, 30, 7])
+      const samplesOf = ({ x, labels }: Dataset) => Array.from(labels as Int32Array, (label, i) => [x[2 * i], x[2 * i + 1], label])
+      const all = [...samplesOf(train), ...samplesOf(validation)].sort(([a], [b]) => a - b)
+      expect(all).to.deep.equal(samplesOf(data))
+      for (const { x } of [train, validation]) expect(x).to.deep.equal(x.slice().sort())
+      expect(holdOut(data, 30).validation.x).to.deep.equal(validation.x)
+      expect(holdOut(data, 30, { seed: 1 }).validation.x).to.not.deep.equal(validation.x)
+    })
+
+    it('holds out images as they are, and refuses what leaves nothing', () => {
+      const augmented = dataset({ x: new Uint8Array(40), y: new Uint8Array(10), shape: [2, 2], augment: { padding: 1, flip: true } })
+      const { train, validation } = holdOut(augmented, 4)
+      expect([train.augment, validation.augment]).to.deep.equal([{ padding: 1, flip: true }, undefined])
+      for (const n of [0, 100, 1.5]) expect(() => holdOut(data, n)).to.throw(HebbError, /held out to be an integer between 1 and 99/)
+      const targets = dataset({ x: new Float32Array(6), y: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2] })
+      const parts = holdOut(targets, 1)
+      expect([...(parts.train.targets as Float32Array), ...(parts.validation.targets as Float32Array)].sort()).to.deep.equal([1, 2, 3, 4, 5, 6])
+    })
+  })
+
+  describe('EMNIST', () => {
+    const place = () => join(folder, 'emnist')
+    const write = (part: string, content: string, bytes: Uint8Array) => writeFile(join(place(), `emnist-balanced-${part}-${content}-ubyte`), bytes)
+    const next = random(4)
+    const pixels = Uint8Array.from({ length: 94 * 784 }, () => 256 * next())
+    const labels = Uint8Array.from({ length: 94 }, (_, i) => i % 47)
+
+    before(() => mkdir(place()))
+    beforeEach(async () => {
+      for (const [part, count] of [
+        ['train', 94],
+        ['test', 47],
+      ] as const) {
+        await write(part, 'images-idx3', idx([count, 28, 28], pixels.subarray(0, count * 784)))
+        await write(part, 'labels-idx1', idx([count], labels.subarray(0, count)))
+      }
+    })
+
+    it('turns images upright and names the classes', async () => {
+      const { train, test } = await emnist(place())
+      expect([train.samples, test.samples, train.classes, train.shape]).to.deep.equal([94, 47, 47, [28, 28]])
+      for (const image of [0, 93])
+        for (const [y, x] of [
+          [0, 0],
+          [3, 17],
+          [27, 5],
+        ])
+          expect(train.x[image * 784 + y * 28 + x]).to.equal(pixels[image * 784 + x * 28 + y])
+      expect([train.classNames?.[0], train.classNames?.[10], train.classNames?.[36], train.classNames?.[46]]).to.deep.equal(['0', 'A', 'a', 't'])
+      await writeFile(join(place(), 'emnist-balanced-mapping.txt'), (train.classNames as string[]).map((name, i) => `${i} ${name.charCodeAt(0)}\n`).join(''))
+      expect((await emnist(place())).train.x).to.deep.equal(train.x)
+    })
+
+    it('says which file is not as it should be', async () => {
+      await writeFile(join(place(), 'emnist-balanced-mapping.txt'), '0 48\n1 50\n')
+      await rejects(emnist(place()), 'BAD_FILE', /line 2 of .*mapping.txt to be '1 49'.* got '1 50'/)
+      await rm(join(place(), 'emnist-balanced-mapping.txt'))
+      await write(
+        'train',
+        'labels-idx1',
+        idx(
+          [94],
+          labels.map((label, i) => (i === 5 ? 47 : label)),
+        ),
+      )
+      await rejects(emnist(place()), 'BAD_FILE', /train-labels.*label 5 is 47, and there are 47 classes/)
+      await write(
+        'train',
+        'labels-idx1',
+        idx(
+          [94],
+          labels.map((label, i) => (i === 5 ? 6 : label)),
+        ),
+      )
+      await rejects(emnist(place()), 'BAD_FILE', /class 5 occurs 1 times and class 0 2 times/)
+      await write('train', 'labels-idx1', idx([93], labels.subarray(0, 93)))
+      await rejects(emnist(place()), 'BAD_FILE', /93 labels for 94 images/)
+      await write('train', 'images-idx3', idx([98, 28, 28], new Uint8Array(98 * 784)).subarray(0, 5000))
+      await rejects(emnist(place()), 'BAD_FILE', /train-images.*truncated/)
+      await write('train', 'images-idx3', idx([94, 14, 56], pixels))
+      await rejects(emnist(place()), 'BAD_FILE', /train-images.*94 x 14 x 56 bytes, not images of 28 x 28.*Unpack/)
+      await rm(join(place(), 'emnist-balanced-train-images-idx3-ubyte'))
+      await rejects(emnist(place()), 'MISSING_FILE', /emnist-balanced-train-images/)
+    })
+  })
+
+  describe('CIFAR-10', () => {
+    const place = () => join(folder, 'cifar')
+    const names = ['data_batch_1', 'data_batch_2', 'data_batch_3', 'data_batch_4', 'data_batch_5', 'test_batch']
+    const next = random(5)
+    const COUNT = 20
+    const batches = names.map(() => Uint8Array.from({ length: COUNT * 3073 }, (_, i) => (i % 3073 === 0 ? 10 : 256) * next()))
+    const write = (n: number, bytes: Uint8Array) => writeFile(join(place(), `${names[n]}.bin`), bytes)
+    const cifar = () => cifar10(place())
+
+    before(() => mkdir(place()))
+    beforeEach(() => Promise.all(batches.map((bytes, n) => write(n, bytes))))
+
+    it('reads the six batches, normalised by channel, to be augmented in training', async () => {
+      const { train, test } = await cifar()
+      expect([train.samples, test.samples, train.features, train.classes, train.shape]).to.deep.equal([100, 20, 3072, 10, [3, 32, 32]])
+      expect(train.labels?.[43]).to.equal(batches[2][3 * 3073])
+      expect(train.x.subarray(43 * 3072, 44 * 3072)).to.deep.equal(batches[2].subarray(3 * 3073 + 1, 4 * 3073))
+      expect([train.augment, test.augment]).to.deep.equal([{ padding: 4, flip: true }, undefined])
+      expect((await cifar10(place(), { augment: false })).train.augment).to.equal(undefined)
+      expect([test.scale, test.perChannel?.scale[1], test.perChannel?.shift[2]]).to.deep.equal([
+        Number.NaN,
+        Math.fround(1 / 255 / 0.2435),
+        Math.fround(-0.4465 / 0.2616),
+      ])
+    })
+
+    it('says which file is not as it should be', async () => {
+      await write(3, batches[3].subarray(0, 19 * 3073))
+      await rejects(cifar(), 'BAD_FILE', /data_batch_4.bin to hold 20 images.* got 19.*cifar-10-batches-bin/)
+      await write(3, batches[3].subarray(0, 3000))
+      await rejects(cifar(), 'BAD_FILE', /data_batch_4.bin .*3000 bytes/)
+      await write(3, Uint8Array.of())
+      await rejects(cifar(), 'BAD_FILE', /0 bytes/)
+      await write(
+        3,
+        batches[3].map((byte, i) => (i === 2 * 3073 ? 10 : byte)),
+      )
+      await rejects(cifar(), 'BAD_FILE', /the label of image 2 is 10/)
+      await rm(join(place(), 'test_batch.bin'))
+      await write(3, batches[3])
+      await rejects(cifar(), 'MISSING_FILE', /test_batch.bin, got none.*Unpack/)
+    })
+
+    it('trains on cuts, the same after a checkpoint, and predicts on whole images', async () => {
+      const { train, test } = await cifar()
+      const plain = (await cifar10(place(), { augment: false })).train
+      const trainer = (seed = 2) =>
+        new Trainer(mlp({ widths: [3072, 24, 10], density: 0.05, seed }), {
+          optimizer: sgd({ learningRate: 0.01, momentum: 0.9 }),
+          device: { kind: 'cpu', threads: 1 },
+        })
+      const losses = async (one: Trainer, data: Dataset) => {
+        const all: number[] = []
+        for await (const { trainLoss } of one.fit(data, { epochs: 3, batchSize: 16 })) all.push(trainLoss)
+        return all
+      }
+      const file = join(folder, 'cifar.safetensors')
+      using first = trainer()
+      const whole: number[] = []
+      for await (const { epoch, trainLoss } of first.fit(train, { epochs: 3, batchSize: 16 })) {
+        whole.push(trainLoss)
+        if (epoch === 1) await first.save(file)
+      }
+      using second = await Trainer.load(file, { device: { kind: 'cpu', threads: 2 } })
+      const rest: number[] = []
+      for await (const { trainLoss } of second.resume(train)) rest.push(trainLoss)
+      expect(rest).to.deep.equal(whole.slice(1))
+      using third = trainer()
+      expect(await losses(third, plain)).to.not.deep.equal(whole)
+      // Evaluated and predicted are the images as they are, and both normalise alike.
+      expect(await first.evaluate(train)).to.deep.equal(await first.evaluate(plain))
+      const logits = await first.predict(test)
+      const right = Array.from(test.labels as Int32Array, (label, i) => {
+        const own = logits.subarray(10 * i, 10 * i + 10)
+        return own.indexOf(Math.max(...own)) === label
+      })
+      expect((await first.evaluate(test)).accuracy).to.equal(right.filter(Boolean).length / 20)
     })
   })
 })

@@ -19,7 +19,7 @@ export function defineEvaluate(program: Command): void {
     .description("tells a saved network's loss and accuracy on the test part of a data set")
     .argument('<file>', 'a checkpoint')
     .option('--dataset <name>', `${Object.keys(datasets).join(' | ')} (default: the one it was trained on)`)
-    .option('--data <dir>', "folder of the data set's IDX files")
+    .option('--data <dir>', "folder of the data set's files")
     .option('--device <kind>', 'auto | cpu | cuda', 'auto')
     .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
     .option('--json', 'one JSON object on stdout')

@@ -1,5 +1,5 @@
 /** What several commands read from their flags, and how they print it. */
-import { fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
+import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
 import type { Method } from '../dst/method.js'
 import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
@@ -10,18 +10,19 @@ import type { Topology } from '../topology/topology.js'
 
 export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
   mnist,
-  'fashion-mnist': (directory) => {
-    if (directory === undefined)
-      throw new HebbError(
-        'INVALID_ARGUMENT',
-        "Expected --data with the folder of Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)",
-      )
-    return fashionMnist(directory)
-  },
+  'fashion-mnist': (directory) =>
+    fashionMnist(given(directory, "Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)")),
+  emnist: (directory) => emnist(given(directory, "EMNIST's files emnist-balanced-*-ubyte (NIST's gzip.zip has them)")),
+  cifar10: (directory) => cifar10(given(directory, "CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin and test_batch.bin")),
+}
+
+function given(directory: string | undefined, files: string): string {
+  if (directory === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --data with the folder of ${files}`)
+  return directory
 }
 
 /** Neurons of the hidden layers, where they are not the paper's 1568. */
-export const hiddenWidths: Readonly<Record<string, string>> = {}
+export const hiddenWidths: Readonly<Record<string, string>> = { cifar10: '3072,3072,3072' }
 
 export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
   chts,
