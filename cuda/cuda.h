@@ -51,6 +51,10 @@ class Cuda final : public Backend {
   /// [kPartials] in device memory, for the sums of the blocks of the operation that runs.
   static constexpr int32_t kPartials = 4096;
   double* partials() const { return own_->partials; }
+  /// In device memory, for sums of parts of a row: [2][kCuts][64], and [kCuts] counters that are 0 between operations (row_sums.cuh).
+  static constexpr int32_t kCuts = 1 << 14;
+  float* sums() const { return own_->sums; }
+  int32_t* arrivals() const { return own_->arrivals; }
 
  protected:
   Status allocateZeroed(size_t bytes, void** out) override;
@@ -61,6 +65,8 @@ class Cuda final : public Backend {
   struct Own {
     Failure failure;
     double partials[kPartials];
+    alignas(16) float sums[2 * kCuts * 64];
+    int32_t arrivals[kCuts];
   };
 
   explicit Cuda(int index) : index_(index) {}

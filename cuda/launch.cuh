@@ -17,6 +17,14 @@ template <class T>
 void storeRacing(T* address, T value) {
   __atomic_store(address, &value, __ATOMIC_RELAXED);
 }
+
+/// Begins a copy of 16 bytes from global to shared memory, both 16-byte aligned. It is there once its thread has waited for its group.
+inline void copyAsync16(void* shared, const void* global) { emulation::copyAsync(shared, global, 16); }
+/// Makes the copies since the last call a group.
+inline void commitCopies() { emulation::commitCopies(); }
+/// Waits until at most the newest `Groups` of this thread's groups are under way.
+template <int Groups>
+void waitForCopies() { emulation::waitForCopies(Groups); }
 }  // namespace hebb::cuda
 #else
 #include <cuda_runtime.h>
@@ -34,6 +42,16 @@ template <class T>
 __device__ __forceinline__ T loadRacing(const T* address) { return *const_cast<const volatile T*>(address); }
 template <class T>
 __device__ __forceinline__ void storeRacing(T* address, T value) { *const_cast<volatile T*>(address) = value; }
+
+/// Begins a copy of 16 bytes from global to shared memory, both 16-byte aligned, past L1. It is there once its thread has waited for its group.
+__device__ __forceinline__ void copyAsync16(void* shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(shared))), "l"(global) : "memory");
+}
+/// Makes the copies since the last call a group.
+__device__ __forceinline__ void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits until at most the newest `Groups` of this thread's groups are under way.
+template <int Groups>
+__device__ __forceinline__ void waitForCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory"); }
 }  // namespace hebb::cuda
 #endif
 
@@ -70,6 +88,14 @@ Status launch(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), 
   return error == cudaSuccess ? Status{} : cuda.report(error, std::string("launch ") + operation);
 }
 
+/// Lets a kernel be launched with more shared memory than 48 KiB, which CUDA wants to be asked for.
+template <class... Parameters>
+Status allowShared(Cuda& cuda, const char* operation, void (*kernel)(Parameters...), size_t bytes) {
+  HEBB_RETURN_IF_ERROR(cuda.select());
+  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  return error == cudaSuccess ? Status{} : cuda.report(error, std::string("get the shared memory of ") + operation);
+}
+
 /// Whether an operation before this one failed for its data: what was queued after it must change nothing.
 __device__ __forceinline__ bool failed(const Failure* failure) { return failure->problem != Problem::none; }
 
@@ -84,6 +110,8 @@ __device__ __forceinline__ T loadOnce(const T* address) { return __ldcs(address)
 // Four columns of the batch in one 16-byte access. `address` must be 16-byte aligned.
 __device__ __forceinline__ float4 load4(const float* address) { return *reinterpret_cast<const float4*>(address); }
 __device__ __forceinline__ float4 loadReused4(const float* address) { return loadReused(reinterpret_cast<const float4*>(address)); }
+/// What another block of the same launch wrote, who has told so since: past L1, which knows nothing of it.
+__device__ __forceinline__ float4 loadFresh4(const float* address) { return __ldcg(reinterpret_cast<const float4*>(address)); }
 __device__ __forceinline__ void store4(float* address, float4 v) { *reinterpret_cast<float4*>(address) = v; }
 
 /// f on each of four columns.
