@@ -100,6 +100,41 @@ export function nameOf({ rows, cols, links, batch }: Shape): string {
   return `${rows}x${cols}, ${links} links, batch ${batch}`
 }
 
+/**
+ * Layers with hubs, rows and columns whose links are more than one warp adds up (256 at these sizes): one full row among empty ones, full columns, and
+ * rows that end just before, at and behind the ends of segments, one after the other.
+ */
+export const hubs: readonly { name: string; csr: PlainCsr }[] = [
+  { name: 'a full row among empty ones', csr: layerOfLengths(5, 1100, [0, 0, 1100, 0, 0]) },
+  { name: 'full columns among empty ones', csr: transposed(layerOfLengths(6, 700, [0, 700, 3, 0, 700, 1])) },
+  { name: 'rows around the ends of segments', csr: layerOfLengths(12, 800, [255, 256, 257, 0, 511, 512, 513, 1, 769, 258, 800, 300]) },
+  {
+    name: 'hubs on both sides',
+    csr: unite(layerOfLengths(300, 290, [290, ...Array(299).fill(2)]), transposed(layerOfLengths(290, 300, [0, 300, ...Array(288).fill(1)]))),
+  },
+]
+
+/** A layer whose rows have so many links, at places from all over the row. */
+function layerOfLengths(rows: number, cols: number, lengths: readonly number[]): PlainCsr {
+  return csrOf(
+    rows,
+    cols,
+    lengths.flatMap((length, row) => subset(length, cols, 100 + row).map((col) => row * cols + col)),
+  )
+}
+
+function transposed(csr: PlainCsr): PlainCsr {
+  return csrOf(
+    csr.cols,
+    csr.rows,
+    cellsOf(csr).map((cell) => (cell % csr.cols) * csr.rows + Math.floor(cell / csr.cols)),
+  )
+}
+
+function unite(a: PlainCsr, b: PlainCsr): PlainCsr {
+  return csrOf(a.rows, a.cols, new Set([...cellsOf(a), ...cellsOf(b)]))
+}
+
 /** Numbers of valid columns to try for a capacity. */
 export function columnsOf(batch: number): number[] {
   return [...new Set([batch, Math.ceil(batch / 2), Math.min(batch, 17), 1])]
@@ -164,22 +199,26 @@ export async function everywhere<T>(compute: (device: Device) => Promise<T>): Pr
   return sameBits(compute, [...places.map((place) => at(place)), cpu(2)])
 }
 
-/** Blocks and threads of an emulated GPU run in these orders; a real one does as it likes, three times. */
-async function inAnyOrder<T>(compute: (device: Device) => Promise<T>): Promise<void> {
-  const name = 'HEBB_EMULATION_ORDER'
+/** Runs `compute` while an environment variable that the addon reads has a value. */
+export async function withEnvironment<T>(name: string, value: string, compute: () => Promise<T>): Promise<T> {
   const before = process.env[name]
+  process.env[name] = value
   try {
-    let first: { result: T } | undefined
-    for (const order of ['forward', 'reversed', 'random:1']) {
-      process.env[name] = order
-      const result = await compute(gpu())
-      first ??= { result }
-      expectSameBits(result, first.result, `the GPU, ${order}`)
-    }
+    return await compute()
   } finally {
     if (before === undefined) delete process.env[name]
     else process.env[name] = before
   }
+}
+
+/** Blocks and threads of an emulated GPU run in these orders; a real one does as it likes, three times. Expects the same bits; returns them. */
+export async function inAnyOrder<T>(compute: (device: Device) => Promise<T>): Promise<T> {
+  const results: T[] = []
+  for (const order of ['forward', 'reversed', 'random:1']) {
+    results.push(await withEnvironment('HEBB_EMULATION_ORDER', order, () => compute(gpu())))
+    expectSameBits(results[results.length - 1], results[0], `the GPU, ${order}`)
+  }
+  return results[0]
 }
 
 async function sameBits<T>(compute: (device: Device) => Promise<T>, devices: readonly Device[]): Promise<T> {

@@ -100,6 +100,39 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   check(bad->replay(2));
 }
 
+/// Products of a layer with a hub on each side, in each of their variants: rows that several warps add up, tiles in shared memory, both gradients in one pass.
+void products(std::shared_ptr<Device> device, int32_t batch, const char* product, const char* gradient) {
+  constexpr int32_t rows = 290, cols = 300;
+  setenv("HEBB_CUDA_SPMM", product, 1);
+  setenv("HEBB_CUDA_SDDMM", gradient, 1);
+  Memory memory{device, {}};
+  std::vector<int32_t> offsets(rows + 1), columns;
+  for (int32_t r = 0; r < rows; ++r) {
+    for (int32_t c = r % 40; c < cols; c += r == 7 ? 1 : 40) columns.push_back(c);
+    if (columns.back() != cols - 1) columns.push_back(cols - 1);
+    offsets[r + 1] = static_cast<int32_t>(columns.size());
+  }
+  std::shared_ptr<SparseMatrix> matrix;
+  check(SparseMatrix::create(device, rows, cols, static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix));
+  const Csr csr = matrix->csr();
+  std::shared_ptr<Program> program;
+  check(Program::create(device, 1, batch, &program));
+  const auto activations = [&](int32_t count) {
+    const int32_t panel = device->backend().panel(batch);
+    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel, program->columns()};
+  };
+  const Activations x = activations(cols), y = activations(rows), dx = activations(cols);
+  float *const values = memory.floats(csr.capacity), *const bias = memory.floats(rows);
+  float *const valuesGradient = memory.floats(csr.capacity), *const biasGradient = memory.floats(rows);
+  const auto record = [&](Operation operation) { check(program->record(std::move(operation), {})); };
+  record(Spmm{csr, values, bias, x, y, Activation::relu});
+  record(SpmmTransposed{csr, values, y, dx, x, Activation::relu, false});
+  record(Sddmm{csr, y, x, valuesGradient, biasGradient, false, false, {}, {}, {}});
+  record(Sgd{SgdRule{values, memory.floats(csr.capacity), program->scalar(0), 0.9f, 0.1f}, valuesGradient, csr.capacity, csr.rowOffsets + csr.rows});
+  check(program->setScalars({1e-6}));
+  check(program->replay(2));
+}
+
 }  // namespace
 
 int main() {
@@ -107,5 +140,8 @@ int main() {
   check(Device::openCuda(0, &device));
   run(device, 10);
   run(device, 90);
+  products(device, 20, "fetched", "together");
+  products(device, 70, "fetched", "apart");
+  products(device, 70, "staged", "apart");
   std::puts("done");
 }

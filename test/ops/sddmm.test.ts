@@ -1,4 +1,5 @@
 import type { Device } from '../../lib/device.js'
+import type { Operands } from '../../lib/program.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, gradients, numericalGradient } from '../reference.js'
 import {
@@ -10,6 +11,10 @@ import {
   expectClose,
   expectNear,
   expectOnlyGoodOperands,
+  expectSameBits,
+  gpu,
+  hubs,
+  inAnyOrder,
   nameOf,
   numbers,
   on,
@@ -18,6 +23,7 @@ import {
   randomCsr,
   shapes,
   Workspace,
+  withEnvironment,
 } from '../support.js'
 
 interface Case {
@@ -75,6 +81,73 @@ for (const place of places) {
     }
   })
 }
+
+describe('sddmm on the GPU', () => {
+  before(function () {
+    if (!places.includes('cuda')) this.skip()
+  })
+
+  for (const { name, csr } of hubs) {
+    for (const batch of [16, 130]) {
+      it(`shares ${name}, and gives the same bits in any order of the blocks, batch ${batch}`, async () => {
+        const columns = batch - 5
+        const [dy, x] = [numbers(columns * csr.rows, 1), numbers(columns * csr.cols, 2)]
+        const initial = { values: numbers(csr.columnIndices.length, 3), bias: numbers(csr.rows, 4) }
+        const actual = await inAnyOrder((device) => sddmm(device, { csr, dy, x, batch, initial }))
+        const expected = gradients(csr, dy, x, columns, initial)
+        expectClose(actual.values, expected.values, 'values')
+        expectClose(actual.bias, expected.bias, 'bias')
+      })
+    }
+  }
+
+  /** Both gradients of a layer and, with a rule, the optimizer's steps: one operation, once the engine has fused them. */
+  const backwardOf = (csr: PlainCsr, batch: number, columns: number, rule: object | undefined, accumulate: boolean) => (device: Device) =>
+    on(device, async (w) => {
+      const links = csr.columnIndices.length
+      const [pattern, values] = [w.matrix(csr, links + 700), w.floats(numbers(links, 1), links + 700)]
+      const [gradient, biasGradient] = [w.floats(numbers(links, 2), links + 700), w.floats(numbers(csr.rows, 3))]
+      const [velocity, bias] = [w.floats(numbers(links, 4), links + 700), w.floats(numbers(csr.rows, 5))]
+      const outputGradient = w.batch(csr.rows, batch, numbers(columns * csr.rows, 6))
+      const input = w.batch(csr.cols, batch, numbers(columns * csr.cols, 7), 7.5)
+      const inputGradient = w.batch(csr.cols, batch, numbers(columns * csr.cols, 8))
+      const operations: [string, Operands][] = [
+        ['spmmTransposed', { weights: pattern, values, outputGradient, inputGradient, input, activation: 'relu', accumulate }],
+        ['sddmm', { pattern, outputGradient, input, gradient, biasGradient, accumulate }],
+      ]
+      if (rule)
+        operations.push(
+          ['sgd', { pattern, values, gradient, velocity, learningRate: 0, ...rule }],
+          ['sgd', { count: csr.rows, values: bias, gradient: biasGradient, learningRate: 0 }],
+        )
+      await w.run(operations, { batch, columns, scalars: [0.1] })
+      const written = rule && !accumulate ? [] : [gradient, biasGradient] // a step that is fused leaves no gradient
+      const results = await Promise.all([values, velocity, bias, ...written].map((tensor) => tensor.read()))
+      return [...results.map((result) => result.subarray(0, links)), (await inputGradient.read(columns)) as Float32Array]
+    })
+  const rule = { momentum: 0.9, weightDecay: 0.1 }
+  const layers = [...shapes.map((shape) => ({ name: nameOf(shape), csr: randomCsr(shape.rows, shape.cols, shape.links, 9), batch: shape.batch }))]
+  for (const { name, csr } of hubs) for (const batch of [3, 32, 49, 64]) layers.push({ name: `${name}, batch ${batch}`, csr, batch })
+
+  for (const { name, csr, batch } of layers) {
+    it(`has the bits of separate launches where one does both gradients: ${name}`, async () => {
+      for (const columns of columnsOf(batch)) {
+        for (const [step, accumulate] of [
+          [undefined, false],
+          [undefined, true],
+          [rule, false],
+        ] as const) {
+          const run = backwardOf(csr, batch, columns, step, accumulate)
+          const apart = await withEnvironment('HEBB_CUDA_SDDMM', 'apart', () => run(gpu()))
+          const together = await withEnvironment('HEBB_CUDA_SDDMM', 'together', () => (columns === batch ? inAnyOrder(run) : run(gpu())))
+          expectSameBits(together, apart, `${columns} columns, ${step ? 'a step' : 'no step'}, ${accumulate ? 'accumulated' : 'written'}`)
+          const onCpu = await run(cpu())
+          for (const [i, result] of apart.entries()) expectNear(result, onCpu[i], `${columns} columns, result ${i}`, 2e-5) // of sums of 1100 terms
+        }
+      }
+    })
+  }
+})
 
 describe('sddmm', () => {
   it('gives the same bits on any number of threads', async () => {

@@ -11,8 +11,12 @@ import {
   expectClose,
   expectNear,
   expectOnlyGoodOperands,
+  expectRefusal,
   expectSameBits,
   forms,
+  gpu,
+  hubs,
+  inAnyOrder,
   levels,
   nameOf,
   numbers,
@@ -23,6 +27,7 @@ import {
   type Shape,
   shapes,
   Workspace,
+  withEnvironment,
 } from '../support.js'
 
 interface Forward {
@@ -132,6 +137,83 @@ for (const place of places) {
     }
   })
 }
+
+const VARIANT = 'HEBB_CUDA_SPMM'
+const VARIANTS = ['fetched', 'staged']
+
+describe('the variants of spmm and spmmTransposed on the GPU', () => {
+  before(function () {
+    if (!places.includes('cuda')) this.skip()
+  })
+
+  // Several chunks of inputs and several blocks of rows in both directions, and rows of no link, of one and of many.
+  const large: Shape[] = [
+    { rows: 300, cols: 530, links: 6000, batch: 150 },
+    { rows: 530, cols: 300, links: 900, batch: 64 },
+    { rows: 65, cols: 257, links: 65 * 257, batch: 70 },
+  ]
+  for (const shape of [...shapes, ...large]) {
+    it(`give the same bits: ${nameOf(shape)}`, async () => {
+      const { batch } = shape
+      const { csr, values, bias } = layerOf(shape, 10)
+      for (const columns of columnsOf(batch)) {
+        const x = numbers(columns * csr.cols, 20)
+        const dy = numbers(columns * csr.rows, 40)
+        const run = (variant: string) =>
+          withEnvironment(VARIANT, variant, async () => [
+            await spmm(gpu(), { csr, values, bias, x, batch, activation: 'relu' }),
+            await spmmTransposed(gpu(), { csr, values, dy, batch, input: x, initial: x }),
+          ])
+        const [y, dx] = await run('fetched')
+        expectSameBits(await run('staged'), [y, dx], `staged, ${columns} columns`)
+        expectClose(y, forward(csr, values, bias, x, columns, 'relu'), `${columns} columns`)
+        expectClose(dx, backward(csr, values, dy, columns, { input: x, initial: x }), `${columns} columns, transposed`)
+      }
+    })
+  }
+
+  for (const { name, csr } of hubs) {
+    for (const batch of [16, 32, 130]) {
+      it(`share ${name}, and give the same bits in any order of the blocks, batch ${batch}`, async () => {
+        const [values, bias] = [numbers(csr.columnIndices.length, 1), numbers(csr.rows, 2)]
+        const columns = batch - 3
+        const [x, dy] = [numbers(columns * csr.cols, 3), numbers(columns * csr.rows, 4)]
+        const results = []
+        for (const variant of VARIANTS) {
+          const run = () =>
+            inAnyOrder(async (device) => [
+              await spmm(device, { csr, values, bias, x, batch, activation: 'relu' }),
+              await spmmTransposed(device, { csr, values, dy, batch, input: x, initial: x }),
+            ])
+          results.push(await withEnvironment(VARIANT, variant, run))
+        }
+        const [[y, dx], staged] = results
+        expectSameBits(staged, [y, dx], 'staged')
+        expectClose(y, forward(csr, values, bias, x, columns, 'relu'), 'forward')
+        expectClose(dx, backward(csr, values, dy, columns, { input: x, initial: x }), 'backward')
+      })
+    }
+  }
+
+  it('let NaN and infinity through to the rows that have a link to them, and to no other', async () => {
+    const { csr, values } = layerOf({ rows: 70, cols: 300, links: 2000, batch: 0 }, 1)
+    const x = numbers(80 * csr.cols, 2)
+    for (let column = 0; column < 80; ++column) x[column * csr.cols + 260] = column % 2 ? Number.NaN : Number.POSITIVE_INFINITY
+    const expected = await spmm(cpu(), { csr, values, x, batch: 80 })
+    for (const variant of VARIANTS) {
+      const actual = await withEnvironment(VARIANT, variant, () => spmm(gpu(), { csr, values, x, batch: 80 }))
+      expect([...actual].map(Number.isFinite), variant).to.deep.equal([...expected].map(Number.isFinite))
+    }
+  })
+
+  it('are refused when asked for by a name that none has', async () => {
+    const { csr, values } = layerOf({ rows: 3, cols: 4, links: 5, batch: 0 }, 1)
+    const run = () => spmm(gpu(), { csr, values, x: numbers(8, 2), batch: 2 })
+    const { message } = await withEnvironment(VARIANT, 'fast', () => expectRefusal(run, 'INVALID_ARGUMENT', 'fast'))
+    expect(message).to.contain("Expected HEBB_CUDA_SPMM to be 'staged' or 'fetched', got 'fast'")
+    await run()
+  })
+})
 
 describe('spmm and spmmTransposed', () => {
   it('give the same bits on any number of threads', async () => {
