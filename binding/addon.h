@@ -10,6 +10,7 @@
 #include <napi.h>
 
 #include "device.h"
+#include "hebb/correlation.h"
 #include "program.h"
 #include "sparse_matrix.h"
 
@@ -146,6 +147,9 @@ class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<Sparse
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value brf(const Napi::CallbackInfo& info);
   Napi::Value erdosRenyi(const Napi::CallbackInfo& info);
+  Napi::Value bsw(const Napi::CallbackInfo& info);
+  Napi::Value bsf(const Napi::CallbackInfo& info);
+  Napi::Value csti(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };
 
@@ -176,6 +180,11 @@ H* unwrap(Napi::Value value, const Napi::FunctionReference& constructor, const c
 
 /// { buffer, features, capacity } as activations of the device; checks the buffer's size and adds it to `uses`.
 Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device, std::vector<std::shared_ptr<Buffer>>* uses);
+
+/// x [samples][features] of a Uint8Array or a Float32Array, as it lies in JavaScript's memory.
+FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);
+/// The correlations that the addon's featureCorrelations() made.
+std::shared_ptr<FeatureCorrelations> correlationsOf(Napi::Value value);
 
 /// Records the operation `name` with its arguments; see lib/native.ts for their types.
 void recordOperation(Program& program, const std::string& name, Napi::Object args);

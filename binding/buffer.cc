@@ -92,7 +92,9 @@ Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
 
 Napi::Function MatrixHandle::define(Napi::Env env) {
   return DefineClass(env, "SparseMatrix", {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
-                                              InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
+                                              InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::bsw>("bsw"),
+                                              InstanceMethod<&MatrixHandle::bsf>("bsf"), InstanceMethod<&MatrixHandle::csti>("csti"),
+                                              InstanceMethod<&MatrixHandle::dispose>("dispose")});
 }
 
 MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -159,6 +161,52 @@ Napi::Value MatrixHandle::erdosRenyi(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[2], "layer", 0);
   return Addon::of(env).promise(
       matrix->device(), [=] { return matrix->fill([&](HostCsr* out) { return hebb::erdosRenyi(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out); }); });
+}
+
+// bsw(links, beta, seed, layer): replaces the links.
+Napi::Value MatrixHandle::bsw(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  const int64_t links = integerOf(info[0], "links", 0);
+  const double beta = numberOf(info[1], "beta", 0, 1);
+  const auto seed = static_cast<uint64_t>(integerOf(info[2], "seed", 0));
+  const int32_t layer = int32Of(info[3], "layer", 0);
+  return Addon::of(env).promise(matrix->device(), [=] {
+    return matrix->fill([&](HostCsr* out) { return bipartiteSmallWorld(matrix->csr().rows, matrix->csr().cols, links, beta, seed, layer, out, &matrix->device()->backend().stop); });
+  });
+}
+
+// bsf(links, seed, layer): replaces the links.
+Napi::Value MatrixHandle::bsf(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  const int64_t links = integerOf(info[0], "links", 0);
+  const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
+  const int32_t layer = int32Of(info[2], "layer", 0);
+  return Addon::of(env).promise(matrix->device(), [=] {
+    return matrix->fill([&](HostCsr* out) { return bipartiteScaleFree(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out, &matrix->device()->backend().stop); });
+  });
+}
+
+// csti(correlations, x, features, links, seed, layer): replaces the links. x is copied at once, unless a call that waits has copied it.
+Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  const std::shared_ptr<FeatureCorrelations> correlations = correlationsOf(info[0]);
+  FeatureSamples data = featureSamplesOf(info[1], info[2]);
+  const int64_t links = integerOf(info[3], "links", 0);
+  const auto seed = static_cast<uint64_t>(integerOf(info[4], "seed", 0));
+  const int32_t layer = int32Of(info[5], "layer", 0);
+  const std::shared_ptr<const std::vector<uint8_t>> held = correlations->hold(data);
+  data.x = held->data();
+  return Addon::of(env).promise(matrix->device(), [=, held = held] {
+    return matrix->fill([&](HostCsr* out) -> Status {
+      const Csr& csr = matrix->csr();
+      std::shared_ptr<const std::vector<FeaturePair>> pairs;
+      HEBB_RETURN_IF_ERROR(correlations->strongest(data, pairsOf(csr.rows, csr.cols, links, data.features), &pairs, &matrix->device()->backend().stop));
+      return correlatedSparse(csr.rows, csr.cols, links, data.features, *pairs, seed, layer, out);
+    });
+  });
 }
 
 Napi::Value MatrixHandle::dispose(const Napi::CallbackInfo& info) {

@@ -22,6 +22,28 @@ Activations activationsOf(Napi::Value value, const char* what, const std::shared
   return a;
 }
 
+FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
+  const Napi::Env env = x.Env();
+  FeatureSamples data;
+  data.features = int32Of(features, "features", 1);
+  const auto type = x.IsTypedArray() ? x.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
+  if (type != napi_uint8_array && type != napi_float32_array) fail(env, "Expected x to be a Uint8Array or a Float32Array");
+  data.bytes = type == napi_uint8_array;
+  const Bytes bytes = bytesOf(x.As<Napi::TypedArray>());
+  const auto size = static_cast<int64_t>(bytes.length) / (data.bytes ? 1 : 4);
+  data.x = bytes.data;
+  data.samples = size / data.features;
+  if (size == 0 || size % data.features != 0) fail(env, "Expected x to hold samples of " + std::to_string(data.features) + " features, got " + std::to_string(size) + " elements");
+  return data;
+}
+
+constexpr napi_type_tag kCorrelationsTag = {0x6A7E0C5B1D3F4E21, 0x9B0D2C4E8F6A1735};
+
+std::shared_ptr<FeatureCorrelations> correlationsOf(Napi::Value value) {
+  if (!value.IsExternal() || !value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag)) fail(value.Env(), "Expected correlations made by featureCorrelations()");
+  return *value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().Data();
+}
+
 namespace {
 
 template <class T>
@@ -448,6 +470,62 @@ Napi::Value erdosRenyiNetwork(const Napi::CallbackInfo& info) {
   return resultOf(info.Env(), csr);
 }
 
+// bsw(rows, cols, links, beta, seed, layer)
+Napi::Value bsw(const Napi::CallbackInfo& info) {
+  HostCsr csr;
+  check(info.Env(), bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0), info[3].ToNumber().DoubleValue(),
+                                        static_cast<uint64_t>(integerOf(info[4], "seed", 0)), int32Of(info[5], "layer", 0), &csr));
+  return resultOf(info.Env(), csr);
+}
+
+// bsf(rows, cols, links, seed, layer)
+Napi::Value bsf(const Napi::CallbackInfo& info) {
+  HostCsr csr;
+  check(info.Env(), bipartiteScaleFree(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                                       static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
+  return resultOf(info.Env(), csr);
+}
+
+// featureCorrelations(): an object for csti() and strongestPairs(), which keeps what they find in one data set.
+Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
+  using Shared = std::shared_ptr<FeatureCorrelations>;
+  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<FeatureCorrelations>()), [](Napi::BasicEnv, Shared* shared) { delete shared; });
+  external.TypeTag(&kCorrelationsTag);
+  return external;
+}
+
+// csti(correlations, x, features, rows, cols, links, seed, layer)
+Napi::Value csti(const Napi::CallbackInfo& info) {
+  const FeatureSamples data = featureSamplesOf(info[1], info[2]);
+  const int32_t rows = int32Of(info[3], "rows", 1), cols = int32Of(info[4], "cols", 1), layer = int32Of(info[7], "layer", 0);
+  const int64_t links = integerOf(info[5], "links", 0);
+  const auto seed = static_cast<uint64_t>(integerOf(info[6], "seed", 0));
+  std::shared_ptr<const std::vector<FeaturePair>> pairs;
+  check(info.Env(), correlationsOf(info[0])->strongest(data, pairsOf(rows, cols, links, data.features), &pairs));
+  HostCsr csr;
+  check(info.Env(), correlatedSparse(rows, cols, links, data.features, *pairs, seed, layer, &csr));
+  return resultOf(info.Env(), csr);
+}
+
+// strongestPairs(x, features, count): { first, second, correlation }
+Napi::Value strongestFeaturePairs(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::vector<FeaturePair> pairs;
+  check(env, strongestPairs(featureSamplesOf(info[0], info[1]), integerOf(info[2], "count", 0), &pairs));
+  auto first = Napi::Int32Array::New(env, pairs.size()), second = Napi::Int32Array::New(env, pairs.size());
+  auto correlation = Napi::Float64Array::New(env, pairs.size());
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    first[i] = pairs[i].first;
+    second[i] = pairs[i].second;
+    correlation[i] = pairs[i].correlation;
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("first", first);
+  result.Set("second", second);
+  result.Set("correlation", correlation);
+  return result;
+}
+
 Napi::Value cudaStatus(const Napi::CallbackInfo& info) {
   std::string detail;
   const int count = cudaDeviceCount(&detail);
@@ -478,6 +556,11 @@ void defineFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("sampleWithoutReplacement", Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));
   exports.Set("brf", Napi::Function::New<brf>(env, "brf"));
   exports.Set("erdosRenyi", Napi::Function::New<erdosRenyiNetwork>(env, "erdosRenyi"));
+  exports.Set("bsw", Napi::Function::New<bsw>(env, "bsw"));
+  exports.Set("bsf", Napi::Function::New<bsf>(env, "bsf"));
+  exports.Set("featureCorrelations", Napi::Function::New<featureCorrelations>(env, "featureCorrelations"));
+  exports.Set("csti", Napi::Function::New<csti>(env, "csti"));
+  exports.Set("strongestPairs", Napi::Function::New<strongestFeaturePairs>(env, "strongestPairs"));
   exports.Set("cudaStatus", Napi::Function::New<cudaStatus>(env, "cudaStatus"));
   exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env, "setErrorClass"));
 }

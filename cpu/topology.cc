@@ -32,6 +32,9 @@ struct Stream {
   }
 };
 
+/// A number of [0, range), range > 0.
+int64_t below(double uniform, int64_t range) { return std::min(range - 1, static_cast<int64_t>(uniform * static_cast<double>(range))); }
+
 /// How many links each of `neurons` draws: equal up to rounding, or one each and the rest thrown at random, none above `most`.
 std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, bool uniform, uint64_t seed, uint32_t purpose) {
   std::vector<int64_t> degrees(static_cast<size_t>(neurons), 0);
@@ -44,7 +47,7 @@ std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, boo
   std::vector<int32_t> open(static_cast<size_t>(neurons));  // neurons that can take another link
   for (int32_t i = 0; i < neurons; ++i) open[static_cast<size_t>(i)] = i;
   for (int64_t left = links - neurons; left > 0; --left) {
-    const size_t pick = std::min(open.size() - 1, static_cast<size_t>(stream.next() * static_cast<double>(open.size())));
+    const auto pick = static_cast<size_t>(below(stream.next(), static_cast<int64_t>(open.size())));
     if (degrees[static_cast<size_t>(open[pick])] >= most) {  // full (only when one link each fills the other side)
       open[pick] = open.back();
       open.pop_back();
@@ -207,6 +210,84 @@ class RingDraw {
   std::vector<double> cumulative_, bound_, tail_;
 };
 
+// What the draws of a network are for: the third word of their counters. What BRF and Erdos-Renyi networks draw is 0.
+constexpr uint32_t kWhether = 1, kElsewhere = 2, kOrder = 3;
+
+/// Links by their cells (row * cols + col), ascending, and `more` anywhere else, all sets alike.
+void withLinksElsewhere(const std::vector<int64_t>& cells, int64_t more, int32_t rows, int32_t cols, uint64_t seed, uint32_t purpose, HostCsr* out) {
+  // Ranks among the cells without a link.
+  std::vector<int64_t> ranks(static_cast<size_t>(more));
+  cpu::distinctRanks(more, int64_t{rows} * cols - static_cast<int64_t>(cells.size()), seed, kElsewhere, purpose, ranks.data());
+  out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
+  out->columnIndices.clear();
+  out->columnIndices.reserve(cells.size() + ranks.size());
+  const auto add = [&](int64_t cell) {
+    ++out->rowOffsets[static_cast<size_t>(cell / cols) + 1];
+    out->columnIndices.push_back(static_cast<int32_t>(cell % cols));
+  };
+  size_t passed = 0;
+  for (int64_t rank : ranks) {
+    for (; passed < cells.size() && cells[passed] <= rank + static_cast<int64_t>(passed); ++passed) add(cells[passed]);
+    add(rank + static_cast<int64_t>(passed));
+  }
+  for (; passed < cells.size(); ++passed) add(cells[passed]);
+  for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+}
+
+/// One side of a network that grows: its neurons in the order of their arrival.
+struct GrowingSide {
+  GrowingSide(int32_t size, uint32_t side, uint64_t seed, uint32_t purpose) : neurons(static_cast<size_t>(size)), degrees(static_cast<size_t>(size), 0), chosenBy(static_cast<size_t>(size), -1) {
+    for (int32_t i = 0; i < size; ++i) {
+      const Philox p = philox(seed, static_cast<uint32_t>(i), side, kOrder, purpose);
+      const auto j = static_cast<size_t>(below(unitInterval(p.word[0], p.word[1]), i + 1));
+      neurons[static_cast<size_t>(i)] = neurons[j];
+      neurons[j] = i;
+    }
+  }
+
+  void link(int32_t place) {
+    ends.push_back(place);
+    ++degrees[static_cast<size_t>(place)];
+  }
+
+  /// Chooses `count` places among those that have arrived, without replacement, with probability proportional to their degree; ones without a link
+  /// only when no others are left.
+  void choose(int64_t count, int64_t newcomer, Stream& stream, std::vector<int32_t>& chosen) {
+    chosen.clear();
+    if (count == arrived) {
+      for (int32_t place = 0; place < arrived; ++place) chosen.push_back(place);
+      return;
+    }
+    const auto take = [&](int32_t place) {
+      if (chosenBy[static_cast<size_t>(place)] == newcomer) return;
+      chosenBy[static_cast<size_t>(place)] = newcomer;
+      chosen.push_back(place);
+    };
+    if (!ends.empty()) {
+      for (int64_t tries = 16 * count + 64; tries > 0 && static_cast<int64_t>(chosen.size()) < count; --tries) {
+        take(ends[static_cast<size_t>(below(stream.next(), static_cast<int64_t>(ends.size())))]);
+      }
+    }
+    const int64_t missing = count - static_cast<int64_t>(chosen.size());
+    if (missing == 0) return;
+    // An exponential race among the others: equal in law to drawing on.
+    std::vector<std::pair<double, int32_t>> arrivals;
+    for (int32_t place = 0; place < arrived; ++place) {
+      if (chosenBy[static_cast<size_t>(place)] == newcomer) continue;
+      const double u = stream.next();
+      const int32_t degree = degrees[static_cast<size_t>(place)];
+      arrivals.emplace_back(degree > 0 ? std::log(-std::log(u)) - std::log(degree) : 1e9 + u, place);
+    }
+    std::nth_element(arrivals.begin(), arrivals.begin() + (missing - 1), arrivals.end());
+    for (int64_t i = 0; i < missing; ++i) take(arrivals[static_cast<size_t>(i)].second);
+  }
+
+  std::vector<int32_t> neurons;  // by place in the order of arrival
+  int32_t arrived = 0;
+  std::vector<int32_t> degrees, ends;  // by place; a place for each of its links
+  std::vector<int64_t> chosenBy;       // by place: the newcomer that chose it last
+};
+
 }  // namespace
 
 Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const BrfOptions& options, uint64_t seed, int32_t layer, HostCsr* out,
@@ -270,6 +351,93 @@ Status erdosRenyi(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int3
     out->columnIndices.push_back(static_cast<int32_t>(cell % cols));
   }
   for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+  return {};
+}
+
+Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double beta, uint64_t seed, int32_t layer, HostCsr* out, const std::atomic<bool>* stop) {
+  if (!(beta >= 0 && beta <= 1)) return {Code::invalidArgument, "Expected beta to be between 0 and 1, got " + std::to_string(beta)};
+  BrfOptions nearest;
+  nearest.randomness = 0;
+  HostCsr lattice;
+  HEBB_RETURN_IF_ERROR(bipartiteReceptiveField(rows, cols, links, nearest, seed, layer, &lattice, stop));
+  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  std::vector<int64_t> kept;
+  kept.reserve(static_cast<size_t>(links));
+  for (int32_t row = 0; row < rows; ++row) {
+    if (stop && *stop) return {Code::aborted, "stopped while drawing links"};
+    for (int32_t k = lattice.rowOffsets[static_cast<size_t>(row)]; k < lattice.rowOffsets[static_cast<size_t>(row) + 1]; ++k) {
+      const int32_t col = lattice.columnIndices[static_cast<size_t>(k)];
+      const Philox p = philox(seed, static_cast<uint32_t>(row), static_cast<uint32_t>(col), kWhether, purpose);
+      if (unitInterval(p.word[0], p.word[1]) >= beta) kept.push_back(int64_t{row} * cols + col);
+    }
+  }
+  withLinksElsewhere(kept, links - static_cast<int64_t>(kept.size()), rows, cols, seed, purpose, out);
+  if (stop && *stop) return {Code::aborted, "stopped while drawing links"};
+  return {};
+}
+
+Status bipartiteScaleFree(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out, const std::atomic<bool>* stop) {
+  HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
+  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  GrowingSide sides[2] = {{rows, 0, seed, purpose}, {cols, 1, seed, purpose}};
+  const int64_t neurons = int64_t{rows} + cols;
+  std::vector<int64_t> cells;
+  cells.reserve(static_cast<size_t>(links));
+  std::vector<int32_t> chosen;
+  int64_t owed = 0;  // links that wait for a neuron that can bring them
+  for (int64_t n = 0; n < neurons; ++n) {
+    if (stop && *stop) return {Code::aborted, "stopped while drawing links"};
+    const int side = (n + 1) * rows / neurons > n * rows / neurons ? 0 : 1;
+    GrowingSide &mine = sides[side], &others = sides[1 - side];
+    owed += links * (n + 1) / neurons - links * n / neurons;
+    const int64_t count = std::min<int64_t>(owed, others.arrived);
+    Stream stream{seed, static_cast<uint32_t>(n), purpose};
+    others.choose(count, n, stream, chosen);
+    const int32_t place = mine.arrived++, neuron = mine.neurons[static_cast<size_t>(place)];
+    for (int32_t other : chosen) {
+      mine.link(place);
+      others.link(other);
+      const int32_t partner = others.neurons[static_cast<size_t>(other)];
+      cells.push_back(side == 0 ? int64_t{neuron} * cols + partner : int64_t{partner} * cols + neuron);
+    }
+    owed -= count;
+  }
+  std::sort(cells.begin(), cells.end());
+  withLinksElsewhere(cells, owed, rows, cols, seed, purpose, out);
+  return {};
+}
+
+int64_t pairsOf(int32_t rows, int32_t cols, int64_t links, int32_t features) {
+  const int64_t cells = 2 * int64_t{rows / features} * (cols / features);
+  return cells ? (links + cells - 1) / cells : 0;
+}
+
+Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t features, const std::vector<FeaturePair>& pairs, uint64_t seed, int32_t layer, HostCsr* out) {
+  HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
+  if (features < 1 || rows % features != 0 || cols % features != 0) {
+    return {Code::invalidArgument, "Expected a layer whose sides are multiples of the data's " + std::to_string(features) + " features, got one of " + std::to_string(cols) + " -> " +
+                                       std::to_string(rows) + ". Choose hidden layers once or twice as wide as the input, or another topology for this layer."};
+  }
+  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  const int64_t tall = rows / features, wide = cols / features, cellsOfPair = 2 * tall * wide;
+  std::vector<int64_t> cells;
+  cells.reserve(static_cast<size_t>(links));
+  const auto cellOf = [&](const FeaturePair& pair, int64_t i) {
+    const bool turned = i % 2;
+    const int64_t tile = i / 2, row = tile / wide * features + (turned ? pair.second : pair.first), col = tile % wide * features + (turned ? pair.first : pair.second);
+    return row * cols + col;
+  };
+  const int64_t whole = std::min<int64_t>(links / cellsOfPair, static_cast<int64_t>(pairs.size()));
+  for (int64_t n = 0; n < whole; ++n) {
+    for (int64_t i = 0; i < cellsOfPair; ++i) cells.push_back(cellOf(pairs[static_cast<size_t>(n)], i));
+  }
+  if (const int64_t rest = links - whole * cellsOfPair; rest > 0 && whole < static_cast<int64_t>(pairs.size())) {
+    std::vector<int64_t> part(static_cast<size_t>(rest));
+    cpu::distinctRanks(rest, cellsOfPair, seed, kWhether, purpose, part.data());
+    for (int64_t i : part) cells.push_back(cellOf(pairs[static_cast<size_t>(whole)], i));
+  }
+  std::sort(cells.begin(), cells.end());
+  withLinksElsewhere(cells, links - static_cast<int64_t>(cells.size()), rows, cols, seed, purpose, out);
   return {};
 }
 

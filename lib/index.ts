@@ -43,6 +43,9 @@ export {
   Tensor,
 } from './tensor.js'
 export { type BrfOptions, brf } from './topology/brf.js'
+export { bsf } from './topology/bsf.js'
+export { type BswOptions, bsw } from './topology/bsw.js'
+export { type CstiOptions, csti } from './topology/csti.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'

@@ -16,7 +16,15 @@ export interface NativeMatrix {
   read(): Promise<{ rowOffsets: Int32Array; columnIndices: Int32Array }>
   brf(links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Promise<void>
   erdosRenyi(links: number, seed: number, layer: number): Promise<void>
+  bsw(links: number, beta: number, seed: number, layer: number): Promise<void>
+  bsf(links: number, seed: number, layer: number): Promise<void>
+  csti(correlations: NativeCorrelations, x: Uint8Array | Float32Array, features: number, links: number, seed: number, layer: number): Promise<void>
   dispose(): void
+}
+
+/** What csti() has found in one data set. */
+export interface NativeCorrelations {
+  readonly native: 'FeatureCorrelations'
 }
 
 export interface NativeActivations {
@@ -95,6 +103,21 @@ interface Addon {
   sampleWithoutReplacement(scores: Float32Array, k: number, temperature: number, seed: number): Int32Array
   brf(rows: number, cols: number, links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Links
   erdosRenyi(rows: number, cols: number, links: number, seed: number, layer: number): Links
+  bsw(rows: number, cols: number, links: number, beta: number, seed: number, layer: number): Links
+  bsf(rows: number, cols: number, links: number, seed: number, layer: number): Links
+  featureCorrelations(): NativeCorrelations
+  csti(
+    correlations: NativeCorrelations,
+    x: Uint8Array | Float32Array,
+    features: number,
+    rows: number,
+    cols: number,
+    links: number,
+    seed: number,
+    layer: number,
+  ): Links
+  /** For tests: the pairs of features that csti() begins with. */
+  strongestPairs(x: Uint8Array | Float32Array, features: number, count: number): { first: Int32Array; second: Int32Array; correlation: Float64Array }
   cudaStatus(): { built: boolean; devices: number; detail: string }
   setErrorClass(errorClass: typeof HebbError): void
 }

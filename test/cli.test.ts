@@ -93,6 +93,13 @@ describe('hebb', () => {
     expect(await run('--predictor', 'CH2-L3n')).to.equal(await run())
     expect(await run('--predictor', 'CH3-L3p')).to.not.equal(await run())
   })
+  for (const topology of ['brf-uniform', 'bsw', 'bsf', 'csti', 'erdos-renyi']) {
+    it(`train --topology ${topology} begins with that network`, async () => {
+      const { code, stdout, stderr } = await hebb(...flags(), '--hidden', '36,72', '--topology', topology, '--epochs', '1', '--json')
+      expect([code, stderr]).to.deep.equal([0, ''])
+      expect(JSON.parse(stdout.trim().split('\n').at(-1) as string).topology).to.equal(topology.replace('-uniform', ''))
+    })
+  }
 
   it('stops at SIGINT and says so', async () => {
     const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), '--epochs', '1000000', '--json'])
@@ -172,7 +179,7 @@ describe('hebb', () => {
       [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
       [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
-      [['--topology', 'ring'], /--topology to be one of brf, erdos-renyi/],
+      [['--topology', 'ring'], /--topology to be one of brf, brf-uniform, bsw, bsf, csti, erdos-renyi/],
       [['--density', 'some'], /--density to be a number/],
       [['--density', '2'], /density to be in \(0, 1\]/],
       [['--data', '/nowhere'], /IDX file at \/nowhere/],

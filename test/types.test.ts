@@ -2,19 +2,25 @@
 import { expectTypeOf } from 'expect-type'
 import { type Dataset, mnist } from '../lib/data/index.js'
 import {
+  brf,
+  bsf,
+  bsw,
   chts,
+  csti,
   densitySchedule,
   type Epoch,
+  erdosRenyi,
   type LinkPredictor,
   type Method,
   mlp,
   predictLinks,
-  type Sequential,
   sampleWithoutReplacement,
+  type Sequential,
   set,
   soft,
-  Trainer,
   topK,
+  type Topology,
+  Trainer,
 } from '../lib/index.js'
 
 it('types are what the documentation says', () => {
@@ -33,6 +39,9 @@ it('types are what the documentation says', () => {
   expectTypeOf(sampleWithoutReplacement).returns.toEqualTypeOf<Int32Array>()
   expectTypeOf(densitySchedule.sigmoid({ finalDensity: 0.1, updates: 3 })).toEqualTypeOf<(c: number) => number>()
   expectTypeOf(chts).parameter(0).toEqualTypeOf<Partial<Method> | undefined>()
+  for (const topology of [brf, bsw, bsf, csti, erdosRenyi]) expectTypeOf(topology).returns.toEqualTypeOf<Topology>()
+  expectTypeOf(bsw).parameter(0).toEqualTypeOf<{ beta?: number } | undefined>()
+  expectTypeOf(csti).parameter(0).toEqualTypeOf<{ data: Dataset }>()
   // @ts-expect-error a density is a number
   void (() => mlp({ widths: [1, 2], density: '1%' }))
   // @ts-expect-error a trainer needs an optimizer

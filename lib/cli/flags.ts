@@ -5,6 +5,9 @@ import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
 import { type LinkPredictor, linkPredictors } from '../tensor.js'
 import { brf } from '../topology/brf.js'
+import { bsf } from '../topology/bsf.js'
+import { bsw } from '../topology/bsw.js'
+import { csti } from '../topology/csti.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import type { Topology } from '../topology/topology.js'
 
@@ -31,9 +34,14 @@ export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
   static: staticSparse,
 }
 
-export const topologies: Record<string, () => Topology> = {
-  brf,
-  'erdos-renyi': erdosRenyi,
+/** Given the data, which some begin with. */
+export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
+  brf: () => brf(),
+  'brf-uniform': () => brf({ degree: 'uniform' }),
+  bsw: () => bsw(),
+  bsf: () => bsf(),
+  csti: ({ train }) => csti({ data: train }),
+  'erdos-renyi': () => erdosRenyi(),
 }
 
 export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))

@@ -68,7 +68,7 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     seed: numeric(flags.seed, 'seed'),
     validationSplit: integer(numeric(flags.validationSplit, 'validation-split'), 'validation-split', 0),
   }
-  methodOf(settings)
+  checkMethod(settings)
   return settings
 }
 
@@ -78,14 +78,24 @@ export function predictsLinks(method: string): boolean {
   return typeof regrow !== 'function' && 'predictor' in regrow && regrow.predictor !== 'none'
 }
 
+/** Refuses a method, or a part of one, that there is none of. */
+function checkMethod({ method, topology, predictor }: Settings): void {
+  pick(methods, method, 'method')
+  if (topology !== undefined) pick(topologies, topology, 'topology')
+  if (predictor === undefined) return
+  pick(predictors, predictor, 'predictor')
+  expect(predictsLinks(method), () => `Expected no --predictor for the method '${method}', which regrows without one, got ${show(predictor)}`)
+}
+
 /** The method, with the parts that were asked for in place of its own. */
-function methodOf({ method, topology, predictor }: Settings): Method {
+function methodOf(settings: Settings, data: RunData): Method {
+  checkMethod(settings)
+  const { method, topology, predictor } = settings
   const create = pick(methods, method, 'method')
   const parts: { -readonly [Part in keyof Method]?: Method[Part] } = {}
-  if (topology !== undefined) parts.topology = pick(topologies, topology, 'topology')()
+  if (topology !== undefined) parts.topology = pick(topologies, topology, 'topology')({ train: data.train, test: data.measured })
   if (predictor !== undefined) {
     const { regrow } = create()
-    expect(predictsLinks(method), () => `Expected no --predictor for the method '${method}', which regrows without one, got ${show(predictor)}`)
     const scores = pick(predictors, predictor, 'predictor')
     parts.regrow = typeof regrow !== 'function' && regrow.selection === 'largest' ? topK(scores) : soft(scores)
   }
@@ -124,7 +134,7 @@ export function beginRun(settings: Settings, data: RunData, device: Device): Tra
   const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, seed })
   const trainer = new Trainer(model, {
     optimizer: sgd({ learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
-    dst: methodOf(settings),
+    dst: methodOf(settings, data),
     device,
   })
   return { settings, trainer, data, epochs: (options) => trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize }) }

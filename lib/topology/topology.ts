@@ -20,6 +20,9 @@ export interface Topology {
 }
 
 export function checkTopology(topology: Topology): Topology {
-  expect(typeof topology?.generate === 'function', () => `Expected topology to be brf(), erdosRenyi() or an object with generate(layer), got ${show(topology)}`)
+  expect(
+    typeof topology?.generate === 'function',
+    () => `Expected topology to be brf(), bsw(), bsf(), csti({ data }), erdosRenyi() or an object with generate(layer), got ${show(topology)}`,
+  )
   return topology
 }

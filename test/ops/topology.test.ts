@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import type { Links } from '../../lib/native.js'
 import { type BrfOptions, brf } from '../../lib/topology/brf.js'
+import { bsf } from '../../lib/topology/bsf.js'
+import { bsw } from '../../lib/topology/bsw.js'
 import { erdosRenyi } from '../../lib/topology/erdos_renyi.js'
 import type { Topology } from '../../lib/topology/topology.js'
 import { chiSquareTest, distinctDraws, purposeWord, ringWeights, setProbabilities } from '../reference.js'
@@ -61,7 +63,11 @@ const shapes: Shape[] = [
   { rows: 784, cols: 300, links: 2352 },
 ]
 
-const topologies: [string, Topology][] = [['Erdos and Renyi', erdosRenyi()]]
+const topologies: [string, Topology][] = [
+  ['Erdos and Renyi', erdosRenyi()],
+  ['BSF', bsf()],
+]
+for (const beta of [0, 0.25, 1]) topologies.push([`BSW beta = ${beta}`, bsw({ beta })])
 for (const degree of ['fixed', 'uniform'] as const) {
   for (const r of [0, 1e-3, 0.1, 0.25, 0.5, 0.9, 1]) topologies.push([`BRF r = ${r}, ${degree}`, brf({ r, degree })])
 }
@@ -78,7 +84,7 @@ describe('initial networks', () => {
       const shape = { rows: 40, cols: 50, links: 300 }
       const first = generate(topology, shape, 3, 1)
       expect(generate(topology, shape, 3, 1)).to.deep.equal(first)
-      if (name.startsWith('BRF r = 0,') && name.endsWith('fixed')) return // nothing is random
+      if ((name.startsWith('BRF r = 0,') && name.endsWith('fixed')) || name === 'BSW beta = 0') return // nothing is random
       for (const [seed, layer] of [
         [4, 1],
         [3 + 2 ** 32, 1],
@@ -97,6 +103,7 @@ describe('initial networks', () => {
       await expectRefusal(() => generate(topology, { rows: 3, cols: 4, links: 3 }, -1), 'INVALID_ARGUMENT', `${name}: a negative seed`)
     }
     for (const r of [-0.1, 1.1, Number.NaN]) await expectRefusal(() => brf({ r }), 'INVALID_ARGUMENT', `r = ${r}`)
+    for (const beta of [-0.1, 1.1, Number.NaN]) await expectRefusal(() => bsw({ beta }), 'INVALID_ARGUMENT', `beta = ${beta}`)
     await expectRefusal(() => brf({ degree: 'random' as 'fixed' }), 'INVALID_ARGUMENT', 'unknown degrees')
   })
 })
@@ -117,6 +124,175 @@ describe('erdosRenyi', () => {
       expect(cells).to.deep.equal([...distinctDraws(400, 31 * 47, seed, 0, purposeWord('topology', 3))].sort((a, b) => a - b))
     }
   })
+})
+
+describe('bsw', () => {
+  it('is the ring lattice at beta = 0', () => {
+    for (const shape of shapes) expect(generate(bsw({ beta: 0 }), shape), JSON.stringify(shape)).to.deep.equal(generate(brf({ r: 0 }), shape))
+  })
+
+  it('makes all sets alike at beta = 1', () => {
+    for (const links of [2, 5, 7]) {
+      const sets = Array.from({ length: 12_000 }, (_, seed) =>
+        bitsOf(cellsOf({ rows: 3, cols: 3, ...generate(bsw({ beta: 1 }), { rows: 3, cols: 3, links }, seed, 5) })),
+      )
+      expect(chiSquareTest(tally(sets), setProbabilities(new Array(9).fill(1), links))).to.be.above(FALSE_ALARM)
+    }
+  })
+
+  for (const [rows, cols, links, beta] of [
+    [2, 4, 4, 0.25],
+    [3, 3, 5, 0.5],
+    [4, 2, 3, 0.8],
+    [1, 6, 5, 0.4], // little room elsewhere
+  ]) {
+    it(`rewires each link with probability beta to any free place: ${rows}x${cols}, ${links} links, beta = ${beta}`, () => {
+      const shape = { rows, cols, links }
+      const cells = rows * cols
+      const lattice = cellsOf({ rows, cols, ...generate(brf({ r: 0 }), shape) })
+      // The sets that are left of the lattice, each completed by all sets of cells outside of it alike.
+      const law = new Map<number, number>()
+      for (let left = 0; left < 2 ** links; ++left) {
+        const kept = lattice.filter((_, i) => left & (1 << i))
+        const share = (1 - beta) ** kept.length * beta ** (links - kept.length)
+        const free = Array.from({ length: cells }, (_, cell) => (kept.includes(cell) ? 0 : 1))
+        for (const [set, probability] of setProbabilities(free, links - kept.length)) {
+          if (probability > 0) law.set(set | bitsOf(kept), (law.get(set | bitsOf(kept)) ?? 0) + share * probability)
+        }
+      }
+      const sets = Array.from({ length: 12_000 }, (_, seed) => bitsOf(cellsOf({ rows, cols, ...generate(bsw({ beta }), shape, seed, 2) })))
+      expect(chiSquareTest(tally(sets), law)).to.be.above(FALSE_ALARM)
+    })
+  }
+
+  it('rewires the share beta of a real layer', () => {
+    const shape = { rows: 1568, cols: 1568, links: 24_586 }
+    const lattice = new Set(cellsOf({ ...shape, ...generate(brf({ r: 0 }), shape) }))
+    for (const beta of [0.05, 0.25, 0.7]) {
+      const made = generate(bsw({ beta }), shape, 3)
+      expectProper(made, shape, `beta = ${beta}`)
+      const left = cellsOf({ ...shape, ...made }).filter((cell) => lattice.has(cell)).length
+      // Of those that are rewired, a share of about 1% finds a place of the lattice. 4.9 standard deviations: one in a million.
+      const back = (beta * shape.links) / (shape.rows * shape.cols - (1 - beta) * shape.links)
+      const expected = shape.links * (1 - beta + beta * back)
+      expect(Math.abs(left - expected), `beta = ${beta}`).to.be.below(4.9 * Math.sqrt(shape.links * beta * (1 - beta) + shape.links * beta * back))
+    }
+  })
+})
+
+describe('bsf', () => {
+  /** All networks that grow, with their probabilities, by bits of cells: arrival by arrival, then over all orders of both sides. */
+  function growthLaw({ rows, cols, links }: Shape): Map<number, number> {
+    const neurons = rows + cols
+    let grown = new Map<string, { edges: [number, number][]; probability: number }>([['', { edges: [], probability: 1 }]])
+    const arrived = [0, 0]
+    let owed = 0
+    for (let n = 0; n < neurons; ++n) {
+      const side = Math.floor(((n + 1) * rows) / neurons) > Math.floor((n * rows) / neurons) ? 0 : 1
+      owed += Math.floor((links * (n + 1)) / neurons) - Math.floor((links * n) / neurons)
+      const count = Math.min(owed, arrived[1 - side])
+      owed -= count
+      const next: typeof grown = new Map()
+      for (const { edges, probability } of grown.values()) {
+        const degrees = Array.from({ length: arrived[1 - side] }, (_, place) => edges.filter((edge) => edge[1 - side] === place).length)
+        const weights = count === arrived[1 - side] ? degrees.map(() => 1) : degrees
+        for (const [set, share] of count === 0 ? [[0, 1] as const] : setProbabilities(weights, count)) {
+          const added = degrees.flatMap((_, place) =>
+            set & (1 << place) ? [(side === 0 ? [arrived[0], place] : [place, arrived[1]]) as [number, number]] : [],
+          )
+          const all = [...edges, ...added]
+          const key = all.map((edge) => edge.join()).join(' ')
+          next.set(key, { edges: all, probability: (next.get(key)?.probability ?? 0) + probability * share })
+        }
+      }
+      grown = next
+      ++arrived[side]
+    }
+    expect(owed).to.equal(0)
+    const orders = (size: number): number[][] =>
+      size === 0 ? [[]] : orders(size - 1).flatMap((order) => Array.from({ length: size }, (_, i) => order.toSpliced(i, 0, size - 1)))
+    const [rowOrders, colOrders] = [orders(rows), orders(cols)]
+    const law = new Map<number, number>()
+    for (const { edges, probability } of grown.values()) {
+      for (const r of rowOrders) {
+        for (const c of colOrders) {
+          const set = bitsOf(edges.map(([row, col]) => r[row] * cols + c[col]))
+          law.set(set, (law.get(set) ?? 0) + probability / (rowOrders.length * colOrders.length))
+        }
+      }
+    }
+    return law
+  }
+
+  for (const [rows, cols, links] of [
+    [3, 3, 6],
+    [2, 4, 6],
+    [4, 2, 6],
+    [3, 4, 7],
+    [3, 3, 7],
+    [2, 2, 4], // all of them
+  ]) {
+    it(`grows by preferential attachment: ${rows}x${cols}, ${links} links`, () => {
+      const shape = { rows, cols, links }
+      const sets = Array.from({ length: 20_000 }, (_, seed) => bitsOf(cellsOf({ rows, cols, ...generate(bsf(), shape, seed, 4) })))
+      expect(chiSquareTest(tally(sets), growthLaw(shape))).to.be.above(FALSE_ALARM)
+    })
+  }
+
+  it('has degrees that follow the power law of Barabasi and Albert on both sides, and links anywhere do not', () => {
+    // 2 m (m + 1) / (k (k + 1) (k + 2)) for degrees k >= m, in the limit of many neurons; those of one network are nearly independent.
+    const m = 4
+    const shape = { rows: 20_000, cols: 20_000, links: 40_000 * m }
+    const tail = (k: number) => (m * (m + 1)) / (k * (k + 1)) // P(degree >= k)
+    const bins = [4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64, 128]
+    const law = new Map(bins.map((k, i) => [k, tail(k) - (i + 1 < bins.length ? tail(bins[i + 1]) : 0)]))
+    const p = (topology: Topology, side: 'rows' | 'cols') => {
+      const { rowOffsets, columnIndices } = generate(topology, shape, 11)
+      const degrees = new Array(shape[side]).fill(0)
+      if (side === 'rows') for (let row = 0; row < shape.rows; ++row) degrees[row] = rowOffsets[row + 1] - rowOffsets[row]
+      else for (const column of columnIndices) ++degrees[column]
+      // A few degrees below m are those of the first arrivals' partners; none has fewer.
+      return chiSquareTest(tally(degrees.filter((d) => d >= m).map((d) => bins.findLast((k) => d >= k))), law)
+    }
+    for (const side of ['rows', 'cols'] as const) {
+      expect(p(bsf(), side), side).to.be.above(FALSE_ALARM)
+      expect(p(erdosRenyi(), side), `${side} of links anywhere`).to.be.below(FALSE_ALARM)
+    }
+  })
+
+  it('has hubs of another exponent on each side when they differ', () => {
+    // Of degrees above 5 m, the share above 10 m is 2^-(exponent - 1): 2^-(neurons / rows) among the columns.
+    const shape = { rows: 8000, cols: 24_000, links: 6 * 32_000 }
+    const { rowOffsets, columnIndices } = generate(bsf(), shape, 2)
+    const share = (degrees: number[]) => degrees.filter((d) => d >= 60).length / degrees.filter((d) => d >= 30).length
+    const rows = Array.from({ length: shape.rows }, (_, row) => rowOffsets[row + 1] - rowOffsets[row])
+    const cols = new Array(shape.cols).fill(0)
+    for (const column of columnIndices) ++cols[column]
+    expect(share(rows)).to.be.within(0.36, 0.44) // 2^-(4/3) = 0.397; 1300 neurons: 3 standard deviations
+    expect(share(cols)).to.be.below(0.3) // 2^-4, of few
+  })
+
+  it('is dense where the density asks for it', () => {
+    for (const shape of [
+      { rows: 50, cols: 60, links: 2990 },
+      { rows: 60, cols: 50, links: 1500 },
+      { rows: 3, cols: 200, links: 599 },
+    ]) {
+      expectProper(generate(bsf(), shape, 1), shape, JSON.stringify(shape))
+    }
+  })
+})
+
+describe('layers of 65,536 x 65,536 with 16 links a neuron', () => {
+  for (const topology of [bsw(), bsf()]) {
+    it(`are drawn in about a second: ${topology.name}`, () => {
+      const shape = { rows: 2 ** 16, cols: 2 ** 16, links: 2 ** 20 }
+      const start = performance.now()
+      const made = generate(topology, shape)
+      expect(performance.now() - start).to.be.below(10_000) // beside much else
+      expectProper(made, shape, topology.name)
+    }).timeout(20_000)
+  }
 })
 
 describe('brf', () => {
