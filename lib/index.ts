@@ -18,6 +18,7 @@ export {
 } from './dst/remove.js'
 export { type ErrorCode, HebbError } from './error.js'
 export type { Links } from './native.js'
+export type { Distribution } from './nn/distribution.js'
 export { kaiming, swi, type WeightInit } from './nn/init.js'
 export { Linear, type LinearOptions } from './nn/linear.js'
 export { type MlpOptions, mlp } from './nn/mlp.js'

@@ -180,6 +180,7 @@ describe('hebb', () => {
       [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
       [['--topology', 'ring'], /--topology to be one of brf, brf-uniform, bsw, bsf, csti, erdos-renyi/],
+      [['--distribution', 'even'], /distribution to be 'uniform' or 'erk', got 'even'/],
       [['--density', 'some'], /--density to be a number/],
       [['--density', '2'], /density to be in \(0, 1\]/],
       [['--data', '/nowhere'], /IDX file at \/nowhere/],

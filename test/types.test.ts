@@ -14,13 +14,13 @@ import {
   type Method,
   mlp,
   predictLinks,
-  sampleWithoutReplacement,
   type Sequential,
+  sampleWithoutReplacement,
   set,
   soft,
-  topK,
   type Topology,
   Trainer,
+  topK,
 } from '../lib/index.js'
 
 it('types are what the documentation says', () => {

@@ -48,7 +48,7 @@ interface Flags extends RunFlags {
 /** What a plan file may hold: the flags, under the same names. */
 const PLAN_KEYS = [
   ...['methods', 'densities', 'seeds', 'datasets', 'data', 'out'],
-  ...['topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'learningRate', 'validationSplit', 'device', 'threads'],
+  ...['distribution', 'topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'learningRate', 'validationSplit', 'device', 'threads'],
 ] as const
 
 export function defineCompare(program: Command): void {

@@ -3,6 +3,7 @@ import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data
 import type { Method } from '../dst/method.js'
 import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
+import type { Distribution } from '../nn/distribution.js'
 import { type LinkPredictor, linkPredictors } from '../tensor.js'
 import { brf } from '../topology/brf.js'
 import { bsf } from '../topology/bsf.js'
@@ -43,6 +44,8 @@ export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
   csti: ({ train }) => csti({ data: train }),
   'erdos-renyi': () => erdosRenyi(),
 }
+
+export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }
 
 export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))
 

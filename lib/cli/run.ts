@@ -12,10 +12,11 @@ import { sgd } from '../optim/sgd.js'
 import type { Settings } from '../report/log.js'
 import { linkPredictors } from '../tensor.js'
 import { type Epoch, type ResumeOptions, Trainer } from '../train/trainer.js'
-import { datasets, hiddenWidths, methods, numeric, pick, predictors, topologies } from './flags.js'
+import { datasets, distributions, hiddenWidths, methods, numeric, pick, predictors, topologies } from './flags.js'
 
 /** The flags that runs of both commands take alike, as texts. */
 export interface RunFlags {
+  distribution: string
   topology?: string
   predictor?: string
   hidden?: string
@@ -38,6 +39,7 @@ export interface CellFlags {
 export function defineRunFlags(command: Command): Command {
   const widths = Object.entries(hiddenWidths).map(([name, hidden]) => `${name}: ${hidden}`)
   return command
+    .option('--distribution <name>', `of the links over the layers: ${Object.keys(distributions).join(' | ')}`, 'uniform')
     .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
     .option('--predictor <name>', `scores of new links, for methods that have them: ${linkPredictors.join(' | ')} (default: the method's)`)
     .option('--hidden <widths>', `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`)
@@ -61,6 +63,7 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     ...(flags.topology !== undefined && { topology: flags.topology }),
     ...(flags.predictor !== undefined && { predictor: flags.predictor }),
     density: numeric(flags.density, 'density'),
+    distribution: pick(distributions, flags.distribution, 'distribution'),
     hidden: hidden.split(',').map((width) => numeric(width, 'hidden')),
     epochs: numeric(flags.epochs, 'epochs'),
     batchSize: numeric(flags.batchSize, 'batch-size'),
@@ -130,8 +133,8 @@ export interface TrainingRun {
 }
 
 export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
-  const { density, seed, hidden, learningRate, epochs, batchSize } = settings
-  const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, seed })
+  const { density, distribution, seed, hidden, learningRate, epochs, batchSize } = settings
+  const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, ...(distribution && { distribution }), seed })
   const trainer = new Trainer(model, {
     optimizer: sgd({ learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
     dst: methodOf(settings, data),

@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
-import type { SparseLinear } from '../nn/sparse_linear.js'
 import { htmlReport } from '../report/html.js'
 import { accuracyOf, bestOf, doneEvent, type EpochEvent, epochEvent, type TopologyEvent, topologyEvent } from '../report/log.js'
 import type { ExecutionForm } from '../train/measures.js'
@@ -85,7 +84,9 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   const file = flags.checkpoint ?? flags.resume
   const notes = { ...notesOf(settings, folder), every }
   const widths = [data.train.features, ...trainer.model.modules.flatMap((module) => module.outFeatures ?? [])]
-  const { density } = sparseLayers(trainer.model)[0] as SparseLinear
+  const layers = sparseLayers(trainer.model)
+  const possible = layers.reduce((sum, layer) => sum + layer.inFeatures * layer.outFeatures, 0)
+  const density = layers.reduce((sum, layer) => sum + (layer.density * layer.inFeatures * layer.outFeatures) / possible, 0)
   const first = trainer.run?.epoch ?? 0
 
   const stop = new AbortController()

@@ -1,5 +1,6 @@
-import { density, expect, show } from '../error.js'
+import { expect, integer, show } from '../error.js'
 import type { Topology } from '../topology/topology.js'
+import { type Distribution, layerDensities } from './distribution.js'
 import type { WeightInit } from './init.js'
 import { Linear } from './linear.js'
 import type { Module } from './module.js'
@@ -10,8 +11,10 @@ import { SparseLinear } from './sparse_linear.js'
 export interface MlpOptions {
   /** Neurons a layer, input first, classes last. */
   widths: readonly number[]
-  /** Share of the links in every sparse layer, in (0, 1]: the target of the method's density schedule. */
+  /** Share of the links in the sparse layers, in (0, 1]: the target of the method's density schedule. */
   density: number
+  /** How the links are shared out: 'uniform' (default), every layer has that density, or 'erk' (Evci et al. 2020), all together have it and smaller layers are denser. */
+  distribution?: Distribution
   /** Seed of the initial network and of everything random in its training. Default 0. */
   seed?: number
   /** Default: the method's. */
@@ -26,13 +29,13 @@ export interface MlpOptions {
 export function mlp(options: MlpOptions): Sequential {
   const { widths, topology, weights, seed = 0, sparseOutput = false } = options
   expect(Array.isArray(widths) && widths.length >= 2, () => `Expected widths to be at least an input and an output, got ${show(widths)}`)
-  density(options.density)
+  const shapes = widths.slice(1).map((width, i) => ({ inFeatures: integer(widths[i], 'a width', 1), outFeatures: integer(width, 'a width', 1) }))
+  const densities = layerDensities(sparseOutput ? shapes : shapes.slice(0, -1), options.density, options.distribution)
   const modules: Module[] = []
-  for (let i = 0; i + 1 < widths.length; ++i) {
-    const shape = { inFeatures: widths[i] as number, outFeatures: widths[i + 1] as number }
-    const last = i + 2 === widths.length
-    modules.push(last && !sparseOutput ? new Linear(shape) : new SparseLinear({ ...shape, density: options.density, topology, weights }))
-    if (!last) modules.push(new Relu())
+  for (const [i, shape] of shapes.entries()) {
+    const density = densities[i]
+    modules.push(density === undefined ? new Linear(shape) : new SparseLinear({ ...shape, density, topology, weights }))
+    if (i + 1 < shapes.length) modules.push(new Relu())
   }
   return new Sequential(modules, { seed })
 }

@@ -4,6 +4,7 @@
  */
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
+import type { Distribution } from '../nn/distribution.js'
 import type { ExecutionForm } from '../train/measures.js'
 import type { Epoch, Trainer } from '../train/trainer.js'
 
@@ -16,6 +17,8 @@ export interface Settings {
   /** The method's, when it is not given. */
   readonly predictor?: string
   readonly density: number
+  /** Of the links over the layers. Default 'uniform'. */
+  readonly distribution?: Distribution
   readonly hidden: readonly number[]
   readonly epochs: number
   readonly batchSize: number
