@@ -51,15 +51,6 @@ export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'
 export type { ExecutionForm, TopologyMeasures } from './train/measures.js'
+export type { Batch, CheckpointOptions, Epoch, FitOptions, Progress, ResumeOptions, TrainerLoadOptions, TrainerOptions } from './train/options.js'
 export { type DeviceChoice, type Evaluation, type LoadOptions, load, Predictor, type RunOptions } from './train/predictor.js'
-export {
-  type Batch,
-  type CheckpointOptions,
-  type Epoch,
-  type FitOptions,
-  type Progress,
-  type ResumeOptions,
-  Trainer,
-  type TrainerLoadOptions,
-  type TrainerOptions,
-} from './train/trainer.js'
+export { Trainer } from './train/trainer.js'

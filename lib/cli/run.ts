@@ -11,7 +11,8 @@ import { linear } from '../optim/rates.js'
 import { sgd } from '../optim/sgd.js'
 import type { Settings } from '../report/log.js'
 import { linkPredictors } from '../tensor.js'
-import { type Epoch, type ResumeOptions, Trainer } from '../train/trainer.js'
+import type { Epoch, ResumeOptions } from '../train/options.js'
+import { Trainer } from '../train/trainer.js'
 import { datasets, distributions, hiddenWidths, methods, numeric, pick, predictors, topologies } from './flags.js'
 
 /** The flags that runs of both commands take alike, as texts. */

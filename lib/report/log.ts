@@ -6,7 +6,8 @@ import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
 import type { ExecutionForm } from '../train/measures.js'
-import type { Epoch, Trainer } from '../train/trainer.js'
+import type { Epoch } from '../train/options.js'
+import type { Trainer } from '../train/trainer.js'
 
 /** How a run is asked for. Beside the version and the kind of device, this alone decides its result. */
 export interface Settings {

@@ -3,101 +3,20 @@ import type { Device, Memory } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
-import { linksAt, Scheduler, updatesOf } from '../dst/scheduler.js'
+import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
-import { Program, unlessAborted } from '../program.js'
+import { unlessAborted } from '../program.js'
 import type { PlainCsr } from '../tensor.js'
-import { type Checkpoint, namedParameters, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
-import { Graph, type Loss, noTotals, type SampleOrder } from './graph.js'
+import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { type Loss, noTotals } from './graph.js'
+import { IMAGINED_UPDATES, materialise } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
-import { checkData, type DeviceChoice, DeviceDatasets, type Evaluation, Inference, lossFor, openDevice, type RunOptions, sparseLayers } from './predictor.js'
-
-export interface TrainerOptions {
-  optimizer: Optimizer
-  /** The method of dynamic sparse training; default staticSparse(). */
-  dst?: Method
-  /** Default: by the data, 'crossEntropy' for labels and 'meanSquaredError' for targets. */
-  loss?: Loss
-  /** A device, or how to open one. Default 'auto'. */
-  device?: DeviceChoice
-  /** Default true: the links that were ever active are listed, 8 bytes each, for the ITOP rate. Without it `itop` is NaN. */
-  trackHistory?: boolean
-}
-
-/** What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may. */
-export interface TrainerLoadOptions extends Partial<TrainerOptions> {
-  model?: Sequential
-}
-
-/** Checkpoints of a run, without the loop's doing. */
-export interface CheckpointOptions {
-  /** Replaced as a whole, or not at all. */
-  file: string
-  /** Epochs between checkpoints; default 1, or none when everySteps is given. The last epoch is always saved. */
-  everyEpochs?: number
-  /** Steps between checkpoints. */
-  everySteps?: number
-  /** Kept with each. */
-  notes?: Readonly<Record<string, string>>
-  /** Called when one could not be written; training goes on. Default: a process warning. */
-  onError?: (error: Error) => void
-}
-
-export interface ResumeOptions {
-  /** Evaluated after every epoch. */
-  validation?: Dataset
-  /**
-   * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then throws ABORTED. What was trained
-   * stays, and resume() goes on from there.
-   */
-  signal?: AbortSignal
-  /** Called at most every 50 ms while an epoch runs. */
-  onProgress?: (progress: Progress) => void
-  checkpoint?: CheckpointOptions
-}
-
-export interface FitOptions extends ResumeOptions {
-  epochs: number
-  /** Samples a step. Default 32. The last batch of an epoch may be smaller. */
-  batchSize?: number
-}
-
-export interface Progress {
-  /** From 1. */
-  readonly epoch: number
-  readonly epochs: number
-  /** Steps done in this epoch. */
-  readonly step: number
-  readonly stepsPerEpoch: number
-}
-
-export interface Epoch extends TopologyMeasures {
-  /** From 1. */
-  readonly epoch: number
-  /** Mean over the epoch's samples, as they were trained on. */
-  readonly trainLoss: number
-  readonly trainAccuracy: number
-  /** On `validation`, with the weights and links at the end of the epoch. */
-  readonly validation?: Evaluation
-  /** Time of the epoch's steps, gathering included, updates and evaluation not. */
-  readonly seconds: number
-  /** Time of the topology updates before and between the epoch's steps. */
-  readonly updateSeconds: number
-  readonly learningRate: number
-}
-
-export interface Batch {
-  /** [samples][features], as the network sees it (already normalised). */
-  x: Float32Array
-  /** Labels, or for regression a Float32Array of [samples][outputs]. */
-  y: ArrayLike<number>
-}
-
-/** Updates that a method is imagined to make when nothing is known of the run yet: for its initial and its highest density. */
-const IMAGINED_UPDATES = 1000
+import type { Batch, CheckpointOptions, Epoch, FitOptions, ResumeOptions, TrainerLoadOptions, TrainerOptions } from './options.js'
+import { checkData, DeviceDatasets, type Evaluation, Inference, lossFor, openDevice, type RunOptions, sparseLayers } from './predictor.js'
+import { disposed, Stepper } from './stepper.js'
 
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
 export class Trainer {
@@ -110,13 +29,12 @@ export class Trainer {
   readonly #ownsDevice: boolean
   readonly #scheduler: Scheduler
   readonly #measures: Measures
+  readonly #stepper: Stepper
   readonly #ready: Promise<void>
   readonly #datasets: DeviceDatasets
   readonly #inference: Inference
-  #training: { order: SampleOrder | undefined; graph: Graph } | undefined
   #plan: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
   #run: Run | undefined
-  #step = 0
   #disposed = false
   #busy = false
 
@@ -143,7 +61,7 @@ export class Trainer {
     this.#datasets = new DeviceDatasets(device)
     this.#inference = new Inference(device, model, this.#datasets, loss)
     try {
-      const materialised = this.#materialise(checkpoint)
+      const materialised = materialise(device, model, this.method, optimizer, checkpoint)
       this.#scheduler = new Scheduler(
         device,
         this.method,
@@ -152,6 +70,7 @@ export class Trainer {
         sparseLayers(model).map((layer) => layer.density),
       )
       this.#measures = new Measures(device, model.sparse, trackHistory)
+      this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures)
       this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
     } catch (error) {
       model.dispose()
@@ -190,7 +109,7 @@ export class Trainer {
 
   /** Steps trained so far. */
   get step(): number {
-    return this.#step
+    return this.#stepper.step
   }
 
   /** The run of fit() that was last begun: what it was asked for, and how many of its epochs are done. */
@@ -218,6 +137,7 @@ export class Trainer {
       )
     }
     this.#plan = { epochs, stepsPerEpoch }
+    this.#stepper.stepsPerEpoch = stepsPerEpoch
     this.#scheduler.plan(plan)
   }
 
@@ -237,7 +157,7 @@ export class Trainer {
     try {
       this.#layOut({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
       this.#scheduler.begin()
-      this.#step = 0
+      this.#stepper.step = 0
       this.#run = run
     } finally {
       this.#busy = false
@@ -279,20 +199,19 @@ export class Trainer {
     })
     checkData(this.model, data, this.#loss)
     return this.#alone(async () => {
-      if (!this.#training) await this.#measures.note()
+      if (this.#stepper.fresh) await this.#measures.note()
       this.#run = undefined // its steps are not these
-      const room = this.#training && this.#training.order === undefined ? this.#training.graph.batch : 0
-      const { graph } = this.#trainingGraph(Math.max(samples, room), features, undefined, lossFor(data, this.#loss))
-      const epoch = this.#plan ? Math.floor(this.#step / this.#plan.stepsPerEpoch) : 0
-      if (this.#scheduler.due(this.#step)) await this.#update(options.signal)
-      await this.#write(graph, batch.x, data)
+      const graph = this.#stepper.graph(Math.max(samples, this.#stepper.room), features, undefined, lossFor(data, this.#loss))
+      const epoch = this.#plan ? Math.floor(this.#stepper.step / this.#plan.stepsPerEpoch) : 0
+      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(options.signal)
+      await this.#stepper.write(graph, batch.x, data)
       await Promise.all([
-        graph.program.setStep(this.#step),
+        graph.program.setStep(this.#stepper.step),
         graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#plan?.epochs ?? 1 })),
         graph.program.rewind(0, samples),
         graph.setTotals(),
       ])
-      await this.#steps(graph, 1, options.signal)
+      await this.#stepper.run(graph, 1, options.signal)
       return (await graph.totals()).loss
     }, options.signal)
   }
@@ -340,7 +259,7 @@ export class Trainer {
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
-    this.#training?.graph.dispose()
+    this.#stepper.dispose()
     this.#inference.dispose()
     this.#datasets.dispose()
     this.#scheduler.dispose()
@@ -351,43 +270,6 @@ export class Trainer {
 
   [Symbol.dispose](): void {
     this.dispose()
-  }
-
-  #materialise(checkpoint?: Checkpoint): Promise<void> {
-    const initialise = new Program(this.device)
-    const pending: Promise<void>[] = []
-    let layer = 0
-    try {
-      this.model.materialise({
-        device: this.device,
-        seed: this.model.seed,
-        topology: this.method.topology,
-        weights: this.method.weights,
-        initialise,
-        nextLayer: () => layer++,
-        waitFor: (promise) => {
-          promise.catch(() => {}) // reported by #ready, if it comes to that
-          pending.push(promise)
-        },
-        ...(checkpoint && { restored: (at: number) => checkpoint.links(at) }),
-        links: (possible, density, name) => {
-          const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
-          const initial = linksAt(schedule(0), possible)
-          let capacity = initial
-          for (let c = 1; c <= IMAGINED_UPDATES; ++c) capacity = Math.max(capacity, linksAt(schedule(c), possible))
-          const final = linksAt(density, possible)
-          expect(initial >= 1 && final >= 1, () => `Expected a density of at least ${1 / possible} for one link in the layer ${name}, got ${density}`)
-          expect(capacity < 2 ** 31, () => `Expected fewer than 2^31 links in the layer ${name}, got ${capacity}`)
-          return { initial, capacity }
-        },
-      })
-      for (const parameter of this.model.parameters) this.#optimizer.prepare(parameter)
-    } catch (error) {
-      initialise.dispose()
-      throw error
-    }
-    pending.push(initialise.replay(1).finally(() => initialise.dispose()))
-    return Promise.all(pending).then(() => {})
   }
 
   async #restore(checkpoint: Checkpoint): Promise<void> {
@@ -401,7 +283,7 @@ export class Trainer {
     const { step, plan, updates, run } = checkpoint.progress
     if (plan) this.#layOut(plan)
     this.#scheduler.restore(updates)
-    this.#step = step
+    this.#stepper.step = step
     this.#run = run
   }
 
@@ -442,14 +324,14 @@ export class Trainer {
     const { epochs, batchSize } = run
     const stepsPerEpoch = Math.ceil(train.samples / batchSize)
     const order = this.#datasets.of(train, this.model.seed)
-    const { graph } = this.#trainingGraph(batchSize, train.features, order)
+    const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss))
     const { program } = graph
     const epoch = run.epoch + 1
     const scalars = this.#optimizer.scalars({ epoch: run.epoch, epochs })
-    if (this.#step === 0) await this.#measures.note()
+    if (this.#stepper.step === 0) await this.#measures.note()
     await order.shuffle(run.epoch)
     await Promise.all([
-      program.setStep(this.#step),
+      program.setStep(this.#stepper.step),
       program.setScalars(scalars),
       program.rewind(train.samples, 0, run.done < stepsPerEpoch ? run.done * batchSize : 0),
       graph.setTotals(run.totals),
@@ -457,17 +339,17 @@ export class Trainer {
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
-        if (this.#scheduler.due(this.#step)) run.updateSeconds += await this.#update(signal)
-        const steps = Math.min(stepsPerEpoch - run.done, this.#scheduler.until(this.#step), everySteps - (this.#step % everySteps || 0))
+        if (this.#scheduler.due(this.#stepper.step)) run.updateSeconds += await this.#stepper.update(signal)
+        const steps = Math.min(stepsPerEpoch - run.done, this.#scheduler.until(this.#stepper.step), everySteps - (this.#stepper.step % everySteps || 0))
         const before = run.done
         const progress = onProgress && ((n: number) => onProgress({ epoch, epochs, step: before + n, stepsPerEpoch }))
         const start = performance.now()
         try {
-          await this.#steps(graph, steps, signal, progress, run)
+          await this.#stepper.run(graph, steps, signal, progress, run)
         } finally {
           run.seconds += (performance.now() - start) / 1000
         }
-        if (checkpoint && this.#step % everySteps === 0 && run.done < stepsPerEpoch) {
+        if (checkpoint && this.#stepper.step % everySteps === 0 && run.done < stepsPerEpoch) {
           run.totals = await graph.sums()
           await this.#saveNow(checkpoint)
         }
@@ -479,7 +361,7 @@ export class Trainer {
     }
     run.totals = await graph.sums() // for who stops the evaluation
     const totals = await graph.totals()
-    if (totals.nonFiniteStep !== undefined) throw await this.#whereNotFinite(graph, totals.nonFiniteStep)
+    if (totals.nonFiniteStep !== undefined) throw await this.#stepper.whereNotFinite(graph, totals.nonFiniteStep)
     const report: Epoch = {
       epoch,
       trainLoss: totals.loss,
@@ -492,86 +374,8 @@ export class Trainer {
     }
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
     const everyEpochs = checkpoint?.everyEpochs ?? (checkpoint?.everySteps ? Number.POSITIVE_INFINITY : 1)
-    if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#step % everySteps === 0)) await this.#saveNow(checkpoint)
+    if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#stepper.step % everySteps === 0)) await this.#saveNow(checkpoint)
     return report
-  }
-
-  #trainingGraph(batch: number, features: number, order: SampleOrder | undefined, loss?: Loss): { order: SampleOrder | undefined; graph: Graph } {
-    if (this.#disposed) throw disposed()
-    if (!this.#training || this.#training.order !== order || this.#training.graph.batch !== batch) {
-      this.#training?.graph.dispose()
-      const graph = new Graph({
-        device: this.device,
-        model: this.model,
-        batch,
-        features,
-        order,
-        optimizer: this.#optimizer,
-        loss: loss ?? lossFor((order as SampleOrder).data.dataset, this.#loss),
-      })
-      this.#training = { order, graph }
-    }
-    return this.#training
-  }
-
-  async #update(signal?: AbortSignal): Promise<number> {
-    const start = performance.now()
-    await this.#scheduler.update(this.#step, { signal })
-    await this.#measures.note()
-    return (performance.now() - start) / 1000
-  }
-
-  /** Replays steps, and counts those that were done. */
-  async #steps(graph: Graph, steps: number, signal?: AbortSignal, onProgress?: (done: number) => void, run?: Run): Promise<void> {
-    const before = graph.program.stepsDone
-    const done = () => graph.program.stepsDone - before
-    let failure: { error: unknown } | undefined
-    const timer =
-      onProgress &&
-      setInterval(() => {
-        try {
-          onProgress(done())
-        } catch (error) {
-          failure = { error } // thrown to who trains, once the steps are done
-          clearInterval(timer)
-        }
-      }, 50)
-    try {
-      await graph.program.replay(steps, { signal })
-    } catch (error) {
-      throw (error as HebbError).code === 'NON_FINITE' ? await this.#whereNotFinite(graph, this.#step + done(), error as HebbError) : error
-    } finally {
-      clearInterval(timer)
-      this.#step += done()
-      if (run) run.done += done()
-    }
-    if (failure) throw failure.error
-    onProgress?.(steps)
-  }
-
-  /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
-  async #whereNotFinite(graph: Graph, step: number, cause?: HebbError): Promise<HebbError> {
-    const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
-    let where = 'the data'
-    if (finite(await graph.input.read())) {
-      where = 'the loss'
-      const named = namedParameters(this.model)
-      for (const { module, output } of graph.outputs) {
-        const path = `modules.${module}`
-        const bad = []
-        for (const [name, { values }] of named) if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
-        if (bad.length === 0 && finite(await output.read())) continue
-        const { inFeatures, outFeatures } = this.model.modules[module] ?? {}
-        where = `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ${outFeatures})`
-        break
-      }
-    }
-    const epoch = this.#plan ? ` (epoch ${Math.floor(step / this.#plan.stepsPerEpoch) + 1})` : ''
-    return new HebbError(
-      'NON_FINITE',
-      `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the learning rate, or look at the data.`,
-      { cause },
-    )
   }
 
   /** A checkpoint in the middle of a run: when it cannot be written, training goes on. */
@@ -595,22 +399,10 @@ export class Trainer {
         optimizer: this.#optimizer,
         method: this.method,
         loss: this.#loss,
-        progress: { step: this.#step, plan: this.#plan, updates: this.#scheduler.progress, run: this.#run },
+        progress: { step: this.#stepper.step, plan: this.#plan, updates: this.#scheduler.progress, run: this.#run },
         history: (parameter) => this.#measures.history(parameter),
       },
       notes,
     )
   }
-
-  async #write(graph: Graph, x: Float32Array, data: Dataset): Promise<void> {
-    await graph.input.write(x, data.samples)
-    if (graph.labels) {
-      const labels = new Int32Array(graph.labels.length)
-      labels.set(data.labels as Int32Array)
-      await graph.labels.write(labels)
-    }
-    if (graph.targets) await graph.targets.write(data.targets as Float32Array, data.samples)
-  }
 }
-
-const disposed = () => new HebbError('DISPOSED', 'Expected a trainer that is in use, got one that was disposed')

@@ -1,0 +1,89 @@
+/** What users say to a trainer, and what it reports. */
+import type { Dataset } from '../data/dataset.js'
+import type { Method } from '../dst/method.js'
+import type { Sequential } from '../nn/sequential.js'
+import type { Optimizer } from '../optim/sgd.js'
+import type { Loss } from './graph.js'
+import type { TopologyMeasures } from './measures.js'
+import type { DeviceChoice, Evaluation } from './predictor.js'
+
+export interface TrainerOptions {
+  optimizer: Optimizer
+  /** The method of dynamic sparse training; default staticSparse(). */
+  dst?: Method
+  /** Default: by the data, 'crossEntropy' for labels and 'meanSquaredError' for targets. */
+  loss?: Loss
+  /** A device, or how to open one. Default 'auto'. */
+  device?: DeviceChoice
+  /** Default true: the links that were ever active are listed, 8 bytes each, for the ITOP rate. Without it `itop` is NaN. */
+  trackHistory?: boolean
+}
+
+/** What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may. */
+export interface TrainerLoadOptions extends Partial<TrainerOptions> {
+  model?: Sequential
+}
+
+/** Checkpoints of a run, without the loop's doing. */
+export interface CheckpointOptions {
+  /** Replaced as a whole, or not at all. */
+  file: string
+  /** Epochs between checkpoints; default 1, or none when everySteps is given. The last epoch is always saved. */
+  everyEpochs?: number
+  /** Steps between checkpoints. */
+  everySteps?: number
+  /** Kept with each. */
+  notes?: Readonly<Record<string, string>>
+  /** Called when one could not be written; training goes on. Default: a process warning. */
+  onError?: (error: Error) => void
+}
+
+export interface ResumeOptions {
+  /** Evaluated after every epoch. */
+  validation?: Dataset
+  /**
+   * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then throws ABORTED. What was trained
+   * stays, and resume() goes on from there.
+   */
+  signal?: AbortSignal
+  /** Called at most every 50 ms while an epoch runs. */
+  onProgress?: (progress: Progress) => void
+  checkpoint?: CheckpointOptions
+}
+
+export interface FitOptions extends ResumeOptions {
+  epochs: number
+  /** Samples a step. Default 32. The last batch of an epoch may be smaller. */
+  batchSize?: number
+}
+
+export interface Progress {
+  /** From 1. */
+  readonly epoch: number
+  readonly epochs: number
+  /** Steps done in this epoch. */
+  readonly step: number
+  readonly stepsPerEpoch: number
+}
+
+export interface Epoch extends TopologyMeasures {
+  /** From 1. */
+  readonly epoch: number
+  /** Mean over the epoch's samples, as they were trained on. */
+  readonly trainLoss: number
+  readonly trainAccuracy: number
+  /** On `validation`, with the weights and links at the end of the epoch. */
+  readonly validation?: Evaluation
+  /** Time of the epoch's steps, gathering included, updates and evaluation not. */
+  readonly seconds: number
+  /** Time of the topology updates before and between the epoch's steps. */
+  readonly updateSeconds: number
+  readonly learningRate: number
+}
+
+export interface Batch {
+  /** [samples][features], as the network sees it (already normalised). */
+  x: Float32Array
+  /** Labels, or for regression a Float32Array of [samples][outputs]. */
+  y: ArrayLike<number>
+}

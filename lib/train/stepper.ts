@@ -1,0 +1,140 @@
+/** Takes training's steps: keeps the graph that they replay, makes the topology updates that are due before them, and finds where numbers go wrong. */
+import type { Dataset } from '../data/dataset.js'
+import type { Device } from '../device.js'
+import type { Scheduler } from '../dst/scheduler.js'
+import { HebbError } from '../error.js'
+import type { Sequential } from '../nn/sequential.js'
+import type { Optimizer } from '../optim/sgd.js'
+import { namedParameters, type Run } from './checkpoint.js'
+import { Graph, type Loss, type SampleOrder } from './graph.js'
+import type { Measures } from './measures.js'
+
+export class Stepper {
+  /** Steps done. */
+  step = 0
+  /** Of the plan, if there is one: for messages. */
+  stepsPerEpoch: number | undefined
+  readonly #device: Device
+  readonly #model: Sequential
+  readonly #optimizer: Optimizer
+  readonly #scheduler: Scheduler
+  readonly #measures: Measures
+  #training: { order: SampleOrder | undefined; graph: Graph } | undefined
+  #disposed = false
+
+  constructor(device: Device, model: Sequential, optimizer: Optimizer, scheduler: Scheduler, measures: Measures) {
+    this.#device = device
+    this.#model = model
+    this.#optimizer = optimizer
+    this.#scheduler = scheduler
+    this.#measures = measures
+  }
+
+  /** Samples that fit the graph for batches from the host, if it is the one that is kept. */
+  get room(): number {
+    return this.#training && this.#training.order === undefined ? this.#training.graph.batch : 0
+  }
+
+  /** Whether no graph was asked for yet. */
+  get fresh(): boolean {
+    return this.#training === undefined
+  }
+
+  /** The graph for batches of a size, read in an order or, without one, written by the host. */
+  graph(batch: number, features: number, order: SampleOrder | undefined, loss: Loss): Graph {
+    if (this.#disposed) throw disposed()
+    if (!this.#training || this.#training.order !== order || this.#training.graph.batch !== batch) {
+      this.#training?.graph.dispose()
+      const graph = new Graph({
+        device: this.#device,
+        model: this.#model,
+        batch,
+        features,
+        order,
+        optimizer: this.#optimizer,
+        loss,
+      })
+      this.#training = { order, graph }
+    }
+    return this.#training.graph
+  }
+
+  /** Makes the update that is due; gives the seconds it took. */
+  async update(signal?: AbortSignal): Promise<number> {
+    const start = performance.now()
+    await this.#scheduler.update(this.step, { signal })
+    await this.#measures.note()
+    return (performance.now() - start) / 1000
+  }
+
+  /** Replays steps, and counts those that were done. */
+  async run(graph: Graph, steps: number, signal?: AbortSignal, onProgress?: (done: number) => void, run?: Run): Promise<void> {
+    const before = graph.program.stepsDone
+    const done = () => graph.program.stepsDone - before
+    let failure: { error: unknown } | undefined
+    const timer =
+      onProgress &&
+      setInterval(() => {
+        try {
+          onProgress(done())
+        } catch (error) {
+          failure = { error } // thrown to who trains, once the steps are done
+          clearInterval(timer)
+        }
+      }, 50)
+    try {
+      await graph.program.replay(steps, { signal })
+    } catch (error) {
+      throw (error as HebbError).code === 'NON_FINITE' ? await this.whereNotFinite(graph, this.step + done(), error as HebbError) : error
+    } finally {
+      clearInterval(timer)
+      this.step += done()
+      if (run) run.done += done()
+    }
+    if (failure) throw failure.error
+    onProgress?.(steps)
+  }
+
+  /** Writes a batch of the host's. */
+  async write(graph: Graph, x: Float32Array, data: Dataset): Promise<void> {
+    await graph.input.write(x, data.samples)
+    if (graph.labels) {
+      const labels = new Int32Array(graph.labels.length)
+      labels.set(data.labels as Int32Array)
+      await graph.labels.write(labels)
+    }
+    if (graph.targets) await graph.targets.write(data.targets as Float32Array, data.samples)
+  }
+
+  /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
+  async whereNotFinite(graph: Graph, step: number, cause?: HebbError): Promise<HebbError> {
+    const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
+    let where = 'the data'
+    if (finite(await graph.input.read())) {
+      where = 'the loss'
+      const named = namedParameters(this.#model)
+      for (const { module, output } of graph.outputs) {
+        const path = `modules.${module}`
+        const bad = []
+        for (const [name, { values }] of named) if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
+        if (bad.length === 0 && finite(await output.read())) continue
+        const { inFeatures, outFeatures } = this.#model.modules[module] ?? {}
+        where = `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ${outFeatures})`
+        break
+      }
+    }
+    const epoch = this.stepsPerEpoch ? ` (epoch ${Math.floor(step / this.stepsPerEpoch) + 1})` : ''
+    return new HebbError(
+      'NON_FINITE',
+      `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the learning rate, or look at the data.`,
+      { cause },
+    )
+  }
+
+  dispose(): void {
+    this.#disposed = true
+    this.#training?.graph.dispose()
+  }
+}
+
+export const disposed = () => new HebbError('DISPOSED', 'Expected a trainer that is in use, got one that was disposed')
