@@ -1,10 +1,10 @@
 import { execFile, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { clusters } from './synthetic.js'
+import { clusters, writeIdx } from './synthetic.js'
 
 const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
 
@@ -14,13 +14,6 @@ function hebb(...args: string[]): Promise<{ code: number; stdout: string; stderr
       resolve({ code: error ? (error.code as unknown as number) : 0, stdout, stderr }),
     )
   })
-}
-
-function header(shape: number[]): Buffer {
-  const bytes = Buffer.alloc(4 + 4 * shape.length)
-  bytes.writeUInt32BE(0x0800 | shape.length)
-  for (const [i, length] of shape.entries()) bytes.writeUInt32BE(length, 4 + 4 * i)
-  return bytes
 }
 
 describe('hebb', () => {
@@ -33,9 +26,7 @@ describe('hebb', () => {
       ['train', 320, 1],
       ['t10k', 100, 2],
     ] as const) {
-      const data = clusters({ samples, features: 36, classes: 10, seed, noise: 30 })
-      await writeFile(join(folder, `${part}-images-idx3-ubyte`), Buffer.concat([header([samples, 6, 6]), data.x as Uint8Array]))
-      await writeFile(join(folder, `${part}-labels-idx1-ubyte`), Buffer.concat([header([samples]), Uint8Array.from(data.labels as Int32Array)]))
+      await writeIdx(folder, part, clusters({ samples, features: 36, classes: 10, seed, noise: 30 }), [6, 6])
     }
   })
   after(() => rm(folder, { recursive: true }))
@@ -199,6 +190,31 @@ describe('hebb', () => {
       expect(stdout + stderr).to.not.match(/\n\s+at /)
     }
   }).timeout(60000)
+
+  it('train --report writes what one run was like', async () => {
+    const file = join(folder, 'run.html')
+    const { code, stderr } = await hebb(...flags(), '--method', 'chts', '--epochs', '3', '--report', file)
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const html = await readFile(file, 'utf8')
+    expect(html).to.match(/<title>chts on mnist<\/title>/)
+    for (const part of ['Accuracy on the test set', 'After epoch 1', 'After epoch 3', 'links of every input', 'learningRate']) expect(html).to.include(part)
+    const lost = await hebb(...flags(), '--epochs', '1', '--report', join(folder, 'no', 'run.html'))
+    expect([lost.code, lost.stderr]).to.deep.equal([
+      1,
+      `hebb: Expected to be able to write ${join(folder, 'no', 'run.html')}: there is no such folder. Make it first.\n`,
+    ])
+  })
+
+  it("train --predictor replaces the method's, and only where there is one", async () => {
+    const of = async (...extra: string[]) =>
+      (await hebb(...flags(), '--epochs', '3', '--json', ...extra)).stdout
+        .split('\n')
+        .slice(0, 3)
+        .map((line) => JSON.parse(line).trainLoss)
+    expect(await of('--predictor', 'CH2-L3n')).to.deep.equal(await of())
+    expect(await of('--predictor', 'CH3-L3n')).to.not.deep.equal(await of())
+    expect((await hebb(...flags(), '--method', 'set', '--predictor', 'CH2-L3n')).stderr).to.match(/no --predictor for the method 'set'/)
+  })
 
   it('doctor tells what was loaded', async () => {
     const { stdout } = await hebb('doctor', '--json')

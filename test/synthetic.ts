@@ -1,4 +1,6 @@
 /** Small data sets that tests train on in milliseconds. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Dataset, dataset } from '../lib/index.js'
 
 /** Numbers in [0, 1) from a seed (mulberry32). For test data only: the library's own randomness is Philox. */
@@ -40,4 +42,18 @@ export function plane(options: { samples: number; features: number; outputs: num
     }
   }
   return dataset({ x, y, shape: [features], name: 'plane' })
+}
+
+/** An IDX file's magic number and lengths. */
+export function idxHeader(shape: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(4 + 4 * shape.length)
+  bytes.writeUInt32BE(0x0800 | shape.length)
+  for (const [i, length] of shape.entries()) bytes.writeUInt32BE(length, 4 + 4 * i)
+  return bytes
+}
+
+/** Writes bytes with labels as one part of MNIST: images of a shape, under MNIST's names. */
+export async function writeIdx(folder: string, part: 'train' | 't10k', { x, labels, samples }: Dataset, shape: readonly number[]): Promise<void> {
+  await writeFile(join(folder, `${part}-images-idx3-ubyte`), Buffer.concat([idxHeader([samples, ...shape]), x as Uint8Array]))
+  await writeFile(join(folder, `${part}-labels-idx1-ubyte`), Buffer.concat([idxHeader([samples]), Uint8Array.from(labels as Int32Array)]))
 }

@@ -32,7 +32,11 @@ struct Stream {
   Advance advance;
 };
 
-Work gather(const Shape& shape, bool bytes, int32_t samples) {
+/// What is gathered: numbers as they lie, or images that are cut and flipped, with scales by channel.
+enum class Kind { bytes, floats, images };
+
+Work gather(const Shape& shape, Kind kind, int32_t samples) {
+  const bool bytes = kind != Kind::floats;
   const auto stream = std::make_shared<Stream>(shape.threads, samples, shape.batch);
   Gather op;
   if (bytes) {
@@ -43,6 +47,12 @@ Work gather(const Shape& shape, bool bytes, int32_t samples) {
     op.floats = stream->arrays.zeros<float>(int64_t{samples} * shape.rows);
   }
   op.scale = 1.f / 255;
+  if (kind == Kind::images) {
+    op.channels = 3;
+    op.scales = stream->arrays.zeros<float>(3);
+    op.shifts = stream->arrays.zeros<float>(3);
+    op.augmentation = {.height = 32, .width = 32, .padding = 4, .flip = true, .seed = 1};
+  }
   op.samples = samples;
   op.indices = stream->indices;
   op.count = samples;
@@ -71,9 +81,14 @@ int main(int argc, char** argv) {
     for (const int32_t features : options.quick ? std::vector<int32_t>{784} : std::vector<int32_t>{784, 1568, 4096}) {
       for (const int32_t batch : batchesOf(options)) {
         const Shape shape{features, 0, 0, batch, threads};
-        cases.push_back({"gather bytes", shape, [=] { return gather(shape, true, samples); }});
-        cases.push_back({"gather floats", shape, [=] { return gather(shape, false, samples / 4); }});
+        cases.push_back({"gather bytes", shape, [=] { return gather(shape, Kind::bytes, samples); }});
+        cases.push_back({"gather floats", shape, [=] { return gather(shape, Kind::floats, samples / 4); }});
       }
+    }
+    for (const int32_t batch : batchesOf(options)) {
+      const Shape shape{3 * 32 * 32, 0, 0, batch, threads};
+      cases.push_back({"gather images", shape, [=] { return gather(shape, Kind::images, samples / 4); }});
+      cases.push_back({"gather bytes", shape, [=] { return gather(shape, Kind::bytes, samples / 4); }});
     }
     for (const int32_t batch : batchesOf(options)) {
       const Shape shape{0, 0, 0, batch, threads};

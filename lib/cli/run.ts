@@ -5,7 +5,7 @@ import type { Dataset, TrainAndTest } from '../data/index.js'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { soft, topK } from '../dst/regrow.js'
-import { expect, HebbError, integer, show } from '../error.js'
+import { density, expect, HebbError, integer, number, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
 import { linear } from '../optim/rates.js'
 import { sgd } from '../optim/sgd.js'
@@ -63,13 +63,13 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     method: flags.method,
     ...(flags.topology !== undefined && { topology: flags.topology }),
     ...(flags.predictor !== undefined && { predictor: flags.predictor }),
-    density: numeric(flags.density, 'density'),
+    density: density(numeric(flags.density, 'density')),
     distribution: pick(distributions, flags.distribution, 'distribution'),
-    hidden: hidden.split(',').map((width) => numeric(width, 'hidden')),
-    epochs: numeric(flags.epochs, 'epochs'),
-    batchSize: numeric(flags.batchSize, 'batch-size'),
-    learningRate: numeric(flags.learningRate, 'learning-rate'),
-    seed: numeric(flags.seed, 'seed'),
+    hidden: hidden.split(',').map((width) => integer(numeric(width, 'hidden'), 'hidden', 1)),
+    epochs: integer(numeric(flags.epochs, 'epochs'), 'epochs', 1),
+    batchSize: integer(numeric(flags.batchSize, 'batch-size'), 'batch-size', 1),
+    learningRate: number(numeric(flags.learningRate, 'learning-rate'), 'learning-rate', 0),
+    seed: integer(numeric(flags.seed, 'seed'), 'seed', 0),
     validationSplit: integer(numeric(flags.validationSplit, 'validation-split'), 'validation-split', 0),
   }
   checkMethod(settings)
