@@ -33,6 +33,7 @@ import {
   updateSchedule,
 } from '../lib/index.js'
 import { addon } from '../lib/native.js'
+import { expectRefusal } from './support.js'
 import { clusters, plane, randomFrom } from './synthetic.js'
 
 const widths = [48, 64, 56, 4]
@@ -292,6 +293,27 @@ describe('Trainer', () => {
     // The history began with room for four times the links.
     expect(ever.size).to.be.above(10 * 96)
     expect((await trainer.measures()).itop).to.equal(ever.size / (48 * 200))
+  })
+
+  it('gives out the links of its sparse layers as they are, while it trains and after', async () => {
+    using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+    const before = await trainer.links(0)
+    expect(before).to.include({ rows: 64, cols: 48 })
+    expect(before.columnIndices).to.have.length(Math.round(0.1 * 64 * 48))
+    for await (const { epoch, linksPerLayer } of trainer.fit(train, { epochs: 4 })) {
+      for (const [layer, links] of linksPerLayer.entries()) {
+        const { rowOffsets, columnIndices } = await trainer.links(layer)
+        expect([columnIndices.length, rowOffsets.at(-1)], `layer ${layer}, epoch ${epoch}`).to.deep.equal([links, links])
+        expect({ rowOffsets, columnIndices }).to.deep.equal(await trainer.model.sparse[layer].matrix.read())
+      }
+    }
+    expect((await trainer.links(0)).columnIndices).to.not.deep.equal(before.columnIndices)
+    for (const layer of [-1, 2, 0.5])
+      expect((await expectRefusal(() => trainer.links(layer), 'INVALID_ARGUMENT', 'links')).message).to.match(/layer to be an integer between 0 and 1/)
+    using dense = new Trainer(new Sequential([new Linear({ inFeatures: 48, outFeatures: 4 })]), { optimizer: optimizer(), device: 'cpu' })
+    expect((await expectRefusal(() => dense.links(0), 'INVALID_ARGUMENT', 'links')).message).to.match(/a model with sparse layers/)
+    dense.dispose()
+    expect((await expectRefusal(() => dense.links(0), 'DISPOSED', 'links')).message).to.match(/disposed/)
   })
 
   describe('memory', () => {

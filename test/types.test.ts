@@ -1,6 +1,6 @@
 /** What a user's editor sees. Checked by `npm run types`; running it proves only that the imports exist. */
 import { expectTypeOf } from 'expect-type'
-import { type Dataset, mnist } from '../lib/data/index.js'
+import { cifar10, type Dataset, emnist, holdOut, mnist } from '../lib/data/index.js'
 import {
   brf,
   bsf,
@@ -13,6 +13,7 @@ import {
   type LinkPredictor,
   type Method,
   mlp,
+  type PlainCsr,
   predictLinks,
   type Sequential,
   sampleWithoutReplacement,
@@ -28,6 +29,10 @@ it('types are what the documentation says', () => {
   expectTypeOf(chts).returns.toEqualTypeOf<Method>()
   expectTypeOf(set).returns.toEqualTypeOf<Method>()
   expectTypeOf(mnist).returns.resolves.toEqualTypeOf<{ readonly train: Dataset; readonly test: Dataset }>()
+  expectTypeOf(emnist).returns.toEqualTypeOf<ReturnType<typeof mnist>>()
+  expectTypeOf(cifar10).parameter(1).toEqualTypeOf<{ augment?: boolean } | undefined>()
+  expectTypeOf(holdOut).returns.toEqualTypeOf<{ train: Dataset; validation: Dataset }>()
+  expectTypeOf<Trainer['links']>().returns.resolves.toEqualTypeOf<PlainCsr>()
   expectTypeOf<ReturnType<Trainer['fit']>>().toExtend<AsyncIterable<Epoch>>()
   expectTypeOf(predictLinks).returns.toEqualTypeOf<{ row: Int32Array; col: Int32Array; score: Float32Array }>()
   expectTypeOf(predictLinks).parameter(1).toEqualTypeOf<'CH2-L3n' | 'CH3-L3n' | 'CH2-L3p' | 'CH3-L3p'>()
