@@ -113,17 +113,9 @@ Napi::Object MatrixHandle::wrap(Napi::Env env, std::shared_ptr<SparseMatrix> mat
 Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  auto offsets = std::make_shared<std::vector<int32_t>>(), indices = std::make_shared<std::vector<int32_t>>();
+  auto links = std::make_shared<HostCsr>();
   return Addon::of(env).promise(
-      matrix->device(),
-      [=]() -> Status {
-        const Csr& csr = matrix->csr();
-        Backend& backend = matrix->device()->backend();
-        offsets->resize(static_cast<size_t>(csr.rows) + 1);
-        HEBB_RETURN_IF_ERROR(backend.read(offsets->data(), csr.rowOffsets, offsets->size() * sizeof(int32_t)));
-        indices->resize(static_cast<size_t>(offsets->back()));
-        return backend.read(indices->data(), csr.columnIndices, indices->size() * sizeof(int32_t));
-      },
+      matrix->device(), [=] { return matrix->read(links.get()); },
       [=](Napi::Env env) -> Napi::Value {
         Napi::Object result = Napi::Object::New(env);
         const auto array = [&](const std::vector<int32_t>& from) {
@@ -131,8 +123,8 @@ Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
           std::copy(from.begin(), from.end(), to.Data());
           return to;
         };
-        result.Set("rowOffsets", array(*offsets));
-        result.Set("columnIndices", array(*indices));
+        result.Set("rowOffsets", array(links->rowOffsets));
+        result.Set("columnIndices", array(links->columnIndices));
         return result;
       });
 }

@@ -69,4 +69,12 @@ Status SparseMatrix::fill(const std::function<Status(HostCsr*)>& generate) {
   return device_->run(Transpose{csr_});
 }
 
+Status SparseMatrix::read(HostCsr* out) const {
+  Backend& backend = device_->backend();
+  out->rowOffsets.resize(static_cast<size_t>(csr_.rows) + 1);
+  HEBB_RETURN_IF_ERROR(backend.read(out->rowOffsets.data(), csr_.rowOffsets, out->rowOffsets.size() * sizeof(int32_t)));
+  out->columnIndices.resize(static_cast<size_t>(out->rowOffsets.back()));
+  return backend.read(out->columnIndices.data(), csr_.columnIndices, out->columnIndices.size() * sizeof(int32_t));
+}
+
 }  // namespace hebb

@@ -19,6 +19,9 @@ class SparseMatrix {
   /// Replaces the links by those of an initial network. On the device's thread.
   Status fill(const std::function<Status(HostCsr*)>& generate);
 
+  /// The links, in host memory. On the device's thread.
+  Status read(HostCsr* out) const;
+
   const std::shared_ptr<Device>& device() const { return device_; }
   const Csr& csr() const { return csr_; }
   /// The buffers of both views, for a Program to keep alive.

@@ -47,6 +47,14 @@ export { type BrfOptions, brf } from './topology/brf.js'
 export { bsf } from './topology/bsf.js'
 export { type BswOptions, bsw } from './topology/bsw.js'
 export { type CstiOptions, csti } from './topology/csti.js'
+export {
+  type Degrees,
+  type DescribeOptions,
+  describeTopology,
+  type LayerDescription,
+  type Measured,
+  type TopologyDescription,
+} from './topology/describe.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'

@@ -27,6 +27,18 @@ export interface NativeCorrelations {
   readonly native: 'FeatureCorrelations'
 }
 
+/** See lib/topology/describe.ts. */
+export interface NativeLayerDescription {
+  readonly inputs: { readonly degrees: Int32Array; readonly neurons: Int32Array }
+  readonly outputs: { readonly degrees: Int32Array; readonly neurons: Int32Array }
+  readonly clustering: { readonly value: number; readonly error: number }
+  readonly pathLength: { readonly value: number; readonly error: number }
+  readonly connected: number
+  readonly percolatedLinks: number
+  readonly percolatedInputs: number
+  readonly percolatedOutputs: number
+}
+
 export interface NativeActivations {
   readonly buffer: NativeBuffer
   readonly features: number
@@ -118,6 +130,13 @@ interface Addon {
   ): Links
   /** For tests: the pairs of features that csti() begins with. */
   strongestPairs(x: Uint8Array | Float32Array, features: number, count: number): { first: Int32Array; second: Int32Array; correlation: Float64Array }
+  describeMatrices(matrices: readonly NativeMatrix[], follows: readonly boolean[], exactUpTo: number, seed: number): Promise<NativeLayerDescription[]>
+  describeLinks(
+    layers: readonly (Links & { readonly rows: number; readonly cols: number })[],
+    follows: readonly boolean[],
+    exactUpTo: number,
+    seed: number,
+  ): NativeLayerDescription[]
   cudaStatus(): { built: boolean; devices: number; detail: string }
   setErrorClass(errorClass: typeof HebbError): void
 }

@@ -138,6 +138,11 @@ describe('hebb', () => {
     expect([b.accuracy, b.loss]).to.deep.equal([a.accuracy, a.loss])
     expect(a.accuracy).to.equal(lines.at(-1)?.testAccuracy)
     expect((await hebb('evaluate', whole)).stdout).to.match(/mnist test: accuracy [\d.]+%, loss [\d.]+, 100 samples/)
+    const described = JSON.parse((await hebb('describe', whole, '--json')).stdout)
+    expect([described.links, described.activeNeurons]).to.deep.equal([lines.at(-1)?.links, lines.at(-1)?.activeNeurons])
+    expect((await hebb('describe', whole)).stdout).to.match(
+      /links in 2 sparse layers.*\npercolated: .*\n\nlayer 0 {6}36 -> 48: .*\ninputs .*\noutputs .*\nclustering +0\.\d+\npath length/,
+    )
     const again = await hebb('train', '--resume', parts)
     expect([again.code, again.stderr]).to.deep.equal([
       1,

@@ -5,10 +5,11 @@ import { HebbError } from '../error.js'
 
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.
-  const [{ defineTrain }, { defineCompare }, { defineEvaluate }, { defineDoctor }] = await Promise.all([
+  const [{ defineTrain }, { defineCompare }, { defineEvaluate }, { defineDescribe }, { defineDoctor }] = await Promise.all([
     import('./train.js'),
     import('./compare.js'),
     import('./evaluate.js'),
+    import('./describe.js'),
     import('./doctor.js'),
   ])
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -16,6 +17,7 @@ try {
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)
+  defineDescribe(program)
   defineDoctor(program)
   await program.parseAsync()
 } catch (error) {

@@ -7,6 +7,7 @@ import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { SparseLinear } from '../nn/sparse_linear.js'
 import { Program } from '../program.js'
+import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
 import { DeviceDataset, Graph, type Loss, SampleOrder } from './graph.js'
@@ -222,6 +223,11 @@ export class Predictor {
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
     checkData(this.model, data, this.#loss)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
+  }
+
+  /** Degrees, clustering, path lengths and percolation of the links. */
+  async describeTopology(options: DescribeOptions = {}): Promise<TopologyDescription> {
+    return this.#inTurn(() => describeLayers(this.model.sparse, options))
   }
 
   /** Live native memory on the predictor's device. */

@@ -10,6 +10,7 @@ import { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { unlessAborted } from '../program.js'
 import type { PlainCsr } from '../tensor.js'
+import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { type Loss, noTotals } from './graph.js'
 import { IMAGINED_UPDATES, materialise } from './materialise.js'
@@ -240,6 +241,11 @@ export class Trainer {
     expect(sparse.length > 0, () => 'Expected a model with sparse layers, got one without')
     const { matrix } = sparse[integer(layer, 'layer', 0, sparse.length - 1)] as SparseParameter
     return this.#alone(async () => ({ rows: matrix.rows, cols: matrix.cols, ...(await matrix.read()) }))
+  }
+
+  /** Degrees, clustering, path lengths and percolation of the links as they are now. */
+  async describeTopology(options: DescribeOptions = {}): Promise<TopologyDescription> {
+    return this.#alone(() => describeLayers(this.model.sparse, options))
   }
 
   /**

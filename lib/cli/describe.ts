@@ -1,0 +1,57 @@
+import type { Command } from 'commander'
+import { Device } from '../device.js'
+import type { Degrees, LayerDescription, Measured } from '../topology/describe.js'
+import { load } from '../train/predictor.js'
+import { count, numeric, percent } from './flags.js'
+
+interface Flags {
+  threads: string
+  exactUpTo: string
+  json?: boolean
+}
+
+/** What the links of a saved network look like. */
+export function defineDescribe(program: Command): void {
+  program
+    .command('describe')
+    .description("tells what a saved network's topology looks like: degrees, clustering, path lengths, percolation")
+    .argument('<file>', 'a checkpoint')
+    .option('--exact-up-to <steps>', 'work up to which measures are exact and not sampled', String(2 ** 28))
+    .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
+    .option('--json', 'one JSON object on stdout')
+    .action(describe)
+}
+
+async function describe(file: string, flags: Flags): Promise<void> {
+  using device = new Device({ kind: 'cpu', threads: numeric(flags.threads, 'threads') })
+  using predictor = await load(file, { device })
+  const description = await predictor.describeTopology({ exactUpTo: numeric(flags.exactUpTo, 'exact-up-to') })
+  if (flags.json) {
+    console.log(JSON.stringify({ file, ...description }))
+    return
+  }
+  const { links, density, activeNeurons, percolated, layers } = description
+  console.log(
+    `${file}: ${count(links)} links in ${layers.length} sparse layers, ${percent(density)} of the possible; ${percent(activeNeurons, 1)} of the neurons active`,
+  )
+  console.log(`percolated: ${count(percolated.links)} links, ${percent(percolated.neurons, 1)} of the neurons`)
+  for (const [i, layer] of layers.entries()) console.log(`\n${linesOf(layer, i).join('\n')}`)
+}
+
+function linesOf(
+  { inFeatures, outFeatures, links, density, inputs, outputs, clustering, pathLength, connected, percolated }: LayerDescription,
+  i: number,
+): string[] {
+  const degrees = ({ active, neurons, mean, deviation, largest }: Degrees) =>
+    `${count(active)} of ${count(neurons)} active, degree ${mean.toFixed(2)} ± ${deviation.toFixed(2)}, at most ${count(largest)}`
+  const measure = ({ value, error }: Measured, digits: number) =>
+    Number.isNaN(value) ? 'none' : `${value.toFixed(digits)}${error ? ` (sampled, standard error ${error.toPrecision(1)})` : ''}`
+  return [
+    `layer ${i}      ${inFeatures} -> ${outFeatures}: ${count(links)} links, ${percent(density)}`,
+    `inputs       ${degrees(inputs)}`,
+    `outputs      ${degrees(outputs)}`,
+    `clustering   ${measure(clustering, 4)}`,
+    `path length  ${measure(pathLength, 3)}${Number.isNaN(connected) ? '' : `; ${percent(connected, 1)} of the pairs of active neurons are connected`}`,
+    `percolated   ${count(percolated.links)} links, ${count(percolated.inputs)} -> ${count(percolated.outputs)} neurons`,
+  ]
+}
