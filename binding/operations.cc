@@ -315,6 +315,28 @@ const std::map<std::string, Maker>& makers() {
          op.gradient = a.array<float>("gradient", op.capacity);
          return op;
        }},
+      {"adam", [](Args& a) -> Operation {
+         Adam op;
+         const Csr links = a.has("pattern") ? a.matrix("pattern") : Csr{};
+         op.capacity = links.rows ? links.capacity : a.integer("count", 1);
+         op.count = links.rows ? links.rowOffsets + links.rows : nullptr;
+         op.values = a.array<float>("values", op.capacity);
+         op.gradient = a.array<float>("gradient", op.capacity);
+         op.firstMoment = a.array<float>("firstMoment", op.capacity);
+         op.secondMoment = a.array<float>("secondMoment", op.capacity);
+         op.steps = a.array<float>("steps", op.capacity);
+         op.learningRate = a.scalar("learningRate");
+         op.beta1 = a.number("beta1", op.beta1);
+         op.beta2 = a.number("beta2", op.beta2);
+         op.epsilon = a.number("epsilon", op.epsilon);
+         op.weightDecay = a.number("weightDecay", op.weightDecay);
+         op.decoupled = a.flag("decoupled");
+         for (const double beta : {op.beta1, op.beta2}) {
+           if (!(beta >= 0 && beta < 1)) fail(a.env(), "Expected beta1 and beta2 to be at least 0 and below 1, got " + std::to_string(beta));
+         }
+         if (!(static_cast<float>(op.epsilon) > 0)) fail(a.env(), "Expected epsilon to be above 0, got " + std::to_string(op.epsilon));
+         return op;
+       }},
       {"importance", [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return Importance{links, a.array<float>("values", links.capacity), a.array<uint8_t>("keep", links.capacity),

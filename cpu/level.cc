@@ -17,6 +17,7 @@ void bind(Operations& table) {
   table.softmaxCrossEntropy = softmaxCrossEntropy;
   table.meanSquaredError = meanSquaredError;
   table.sgd = sgd;
+  table.adam = adam;
   table.importance = importance;
   table.keepLinks = keepLinks;
   table.sampleScores = sampleScores;

@@ -21,6 +21,7 @@ Status reluGradient(Backend&, const ReluGradient&);
 Status softmaxCrossEntropy(Backend&, const SoftmaxCrossEntropy&);
 Status meanSquaredError(Backend&, const MeanSquaredError&);
 Status sgd(Backend&, const Sgd&);
+Status adam(Backend&, const Adam&);
 Status importance(Backend&, const Importance&);
 Status keepLinks(Backend&, const KeepLinks&);
 Status sampleScores(Backend&, const SampleScores&);

@@ -309,6 +309,18 @@ struct LaneTraits<cpu::HEBB_LEVEL::Vec> {
     return a;
 #endif
   }
+  static HEBB_INLINE F sqrt(F x) {
+#if defined(__AVX512F__)
+    return (F)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+    return (F)_mm256_sqrt_ps((__m256)x);
+#elif defined(__x86_64__)
+    return (F)_mm_sqrt_ps((__m128)x);
+#else
+    for (int i = 0; i < cpu::HEBB_LEVEL::W; ++i) x[i] = ::sqrtf(x[i]);
+    return x;
+#endif
+  }
   static HEBB_INLINE Int toBits(F x) { return (Int)x; }
   static HEBB_INLINE F fromBits(Int bits) { return (F)bits; }
   static HEBB_INLINE F convert(Int i) { return __builtin_convertvector(i, F); }

@@ -1,7 +1,8 @@
-// Optimizers that were not fused into a product. Four parameters a thread. Bound by memory: 12 bytes a parameter, 20 with momentum. The number of
-// a sparse layer's parameters is read on the device.
+// Optimizers that were not fused into a product. Four parameters a thread. Bound by memory: SGD moves 12 bytes a parameter, 20 with momentum, Adam 36.
+// The number of a sparse layer's parameters is read on the device.
 #include "hebb/optimizer.h"
 
+#include "hebb/adam.h"
 #include "sgd.cuh"
 
 namespace hebb::cuda {
@@ -22,11 +23,39 @@ __global__ void __launch_bounds__(kThreads) stepSgd(Sgd op, const Failure* failu
   }
 }
 
+__global__ void __launch_bounds__(kThreads) stepAdam(Adam op, AdamFactors factors, const Failure* failure) {
+  if (failed(failure)) return;
+  const int64_t count = op.count ? *op.count : op.capacity;
+  const int64_t i = (int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x)) * 4;
+  if (i >= count) return;
+  const float rate = static_cast<float>(*op.learningRate);
+  if (i + 4 <= count) {
+    const float4 gradient = load4(op.gradient + i);
+    float4 value = load4(op.values + i), first = load4(op.firstMoment + i), second = load4(op.secondMoment + i), steps = load4(op.steps + i);
+    adamStep(factors, rate, gradient.x, value.x, first.x, second.x, steps.x);
+    adamStep(factors, rate, gradient.y, value.y, first.y, second.y, steps.y);
+    adamStep(factors, rate, gradient.z, value.z, first.z, second.z, steps.z);
+    adamStep(factors, rate, gradient.w, value.w, first.w, second.w, steps.w);
+    store4(op.values + i, value);
+    store4(op.firstMoment + i, first);
+    store4(op.secondMoment + i, second);
+    store4(op.steps + i, steps);
+  } else {
+    for (int64_t k = i; k < count; ++k) adamStep(factors, rate, op.gradient[k], op.values[k], op.firstMoment[k], op.secondMoment[k], op.steps[k]);
+  }
+}
+
 }  // namespace
 
 Status sgd(Backend& backend, const Sgd& op) {
   Cuda& cuda = cudaOf(backend);
   return launch(cuda, "sgd", stepSgd, (op.capacity + 4 * kThreads - 1) / (4 * kThreads), dim3(kThreads), 0, op, cuda.failure());
+}
+
+Status adam(Backend& backend, const Adam& op) {
+  Cuda& cuda = cudaOf(backend);
+  const int64_t blocks = (op.capacity + 4 * kThreads - 1) / (4 * kThreads);
+  return launch(cuda, "adam", stepAdam, blocks, dim3(kThreads), 0, op, AdamFactors(op), cuda.failure());
 }
 
 }  // namespace hebb::cuda

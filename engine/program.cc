@@ -282,6 +282,9 @@ Status aliases(const LinearGradient& op) {
   return apart({{"gradient", op.gradient}, {"biasGradient", op.biasGradient}}, {{"outputGradient", op.outputGradient.data}, {"input", op.input.data}});
 }
 Status aliases(const Sgd& op) { return apart({{"values", op.rule.values}, {"velocity", op.rule.velocity}}, {{"gradient", op.gradient}}); }
+Status aliases(const Adam& op) {
+  return apart({{"values", op.values}, {"firstMoment", op.firstMoment}, {"secondMoment", op.secondMoment}, {"steps", op.steps}}, {{"gradient", op.gradient}});
+}
 Status aliases(const Importance& op) { return apart({{"scores", op.scores}}, {{"values", op.values}}); }
 Status aliases(const Percolate& op) {
   std::vector<Operand> keep;
@@ -319,6 +322,7 @@ bool touches(const Operation& operation, const void* pointer) {
         else if constexpr (std::is_same_v<T, LinearTransposed>) return any(pointer, (const void*)op.weights);
         else if constexpr (std::is_same_v<T, LinearGradient>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient);
         else if constexpr (std::is_same_v<T, Sgd>) return any(pointer, (const void*)op.gradient, (const void*)op.rule.values, (const void*)op.rule.velocity);
+        else if constexpr (std::is_same_v<T, Adam>) return any(pointer, (const void*)op.gradient, (const void*)op.values, (const void*)op.firstMoment, (const void*)op.secondMoment, (const void*)op.steps);
         // Operations on activations and on the stream of samples touch no parameter.
         else if constexpr (std::is_same_v<T, Advance> || std::is_same_v<T, Permute> || std::is_same_v<T, Gather> || std::is_same_v<T, GatherLabels> ||
                            std::is_same_v<T, Relu> || std::is_same_v<T, ReluGradient> || std::is_same_v<T, SoftmaxCrossEntropy> || std::is_same_v<T, MeanSquaredError>) return false;

@@ -27,6 +27,7 @@ export { DenseParameter, type Parameter, SparseParameter } from './nn/parameter.
 export { Relu } from './nn/relu.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
+export { type AdamOptions, adam } from './optim/adam.js'
 export { constant, linear, type Rate, type RatePoint } from './optim/rates.js'
 export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'
 export { Program, type ReplayOptions } from './program.js'

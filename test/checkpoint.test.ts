@@ -3,11 +3,13 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import {
+  adam,
   chts,
   chtss,
   Device,
   type Epoch,
   type ErrorCode,
+  linear,
   load,
   type Method,
   type Module,
@@ -44,7 +46,17 @@ const methods: Record<string, () => Method> = {
   'chtss, every 7 steps': () => chtss({ updates: often }),
 }
 
-const trainerOf = (dst: Method, seed = 3) => new Trainer(mlp({ widths, density: 0.1, seed }), { optimizer: plain(), dst, device: 'cpu' })
+const trainerOf = (dst: Method, seed = 3, optimizer = plain()) => new Trainer(mlp({ widths, density: 0.1, seed }), { optimizer, dst, device: 'cpu' })
+
+/** What is resumed: the methods with SGD, and Adam with links that are regrown often. */
+const runs: [name: string, create: () => Trainer][] = [
+  ...Object.entries(methods).map(([name, create]): [string, () => Trainer] => [name, () => trainerOf(create())]),
+  ['chts, every 7 steps, Adam', () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3 }))],
+  [
+    'chtss, every 7 steps, AdamW with a schedule',
+    () => trainerOf(chtss({ updates: often }), 3, adam({ learningRate: linear({ from: 0.003, to: 1e-4 }), beta2: 0.99, weightDecay: 0.01, decoupled: true })),
+  ],
+]
 
 async function all(run: AsyncIterable<Epoch>): Promise<Epoch[]> {
   const epochs: Epoch[] = []
@@ -82,15 +94,15 @@ describe('checkpoints', () => {
   after(() => rm(folder, { recursive: true }))
 
   describe('resume equals uninterrupted training, bit for bit', () => {
-    for (const [name, create] of Object.entries(methods)) {
+    for (const [name, create] of runs) {
       it(name, async () => {
-        using whole = trainerOf(create())
+        using whole = create()
         const expected = await all(whole.fit(train, { epochs: 8, batchSize: 33, validation: test }))
         const end = await state(whole)
 
         // Saved between epochs, from within the loop, which goes on.
         {
-          using first = trainerOf(create())
+          using first = create()
           for await (const { epoch } of first.fit(train, { epochs: 8, batchSize: 33, validation: test })) if (epoch === 3) await first.save(file)
           expect(await state(first)).to.equal(end)
           using second = await Trainer.load(file, { device: 'cpu' })
@@ -101,7 +113,7 @@ describe('checkpoints', () => {
         }
         // Saved by the trainer at odd steps in the middle of epochs; the program ends there.
         {
-          using first = trainerOf(create())
+          using first = create()
           const stop = new AbortController()
           const seen: Epoch[] = []
           const run = first.fit(train, { epochs: 8, batchSize: 33, validation: test, checkpoint: { file, everySteps: 5 }, signal: stop.signal })

@@ -1,8 +1,10 @@
 import { expect } from 'chai'
 import {
+  adam,
   type Batch,
   chts,
   chtss,
+  constantFraction,
   cosine,
   cubicDensity,
   Device,
@@ -33,7 +35,7 @@ import {
   updateSchedule,
 } from '../lib/index.js'
 import { addon } from '../lib/native.js'
-import { expectRefusal } from './support.js'
+import { at, byRow, cellsOf, everywhere, expectRefusal, places } from './support.js'
 import { clusters, plane, randomFrom } from './synthetic.js'
 
 const widths = [48, 64, 56, 4]
@@ -119,6 +121,64 @@ describe('Trainer', () => {
     expect(await run(2, 7)).to.deep.equal(one)
     expect(await run(3, 7)).to.deep.equal(one)
     expect(await run(1, 8)).to.not.deep.equal(one)
+  })
+
+  describe('Adam', () => {
+    for (const place of places) {
+      for (const decoupled of [false, true]) {
+        it(`${place}: learns while links are regrown${decoupled ? ', with decoupled decay' : ''}`, async () => {
+          const options = {
+            optimizer: adam({ learningRate: 0.003, weightDecay: 1e-3, decoupled }),
+            dst: chts({ updates: updateSchedule({ every: 7, fraction: cosine(0.3), until: 0.75 }) }),
+            device: at(place),
+          }
+          using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), options)
+          const epochs = await all(trainer.fit(train, { epochs: 6, batchSize: 16, validation: test }))
+          expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.9)
+          expect(epochs.at(-1)?.itop).to.be.above(0.12)
+        })
+      }
+    }
+
+    it('an update moves all that belongs to a link, and a link that is regrown begins as all began', async () => {
+      const [beta1, beta2] = [0.9, 0.999]
+      await everywhere(async (device) => {
+        const dst = chts({ updates: updateSchedule({ every: 10, fraction: constantFraction(0.3), until: 1 }) })
+        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer: adam({ beta1, beta2 }), dst, device })
+        const x = Float32Array.from(train.x.subarray(0, 48 * 100), (v) => v * train.scale + train.shift)
+        const batch = { x, y: (train.labels as Int32Array).subarray(0, 100) }
+        /** By the link: first moment, second moment, steps. */
+        const links = async (parameter: SparseParameter) => {
+          const { rows, cols } = parameter.matrix
+          const csr = { rows, cols, ...(await parameter.matrix.read()) }
+          const arrays = await Promise.all(['firstMoment', 'secondMoment', 'steps'].map((name) => parameter.slot(name).read(csr.columnIndices.length)))
+          const [m, v, t] = arrays.map((array) => byRow(csr, array))
+          return new Map(cellsOf(csr).map((cell, k) => [cell, [m[k], v[k], t[k]] as const]))
+        }
+        trainer.plan({ epochs: 3, stepsPerEpoch: 10 })
+        for (let step = 0; step < 10; ++step) await trainer.trainOn(batch)
+        const before = await Promise.all(trainer.model.sparse.map(links))
+        await trainer.trainOn(batch) // after an update
+        const after = await Promise.all(trainer.model.sparse.map(links))
+        for (const [layer, now] of after.entries()) {
+          let regrown = 0
+          for (const [cell, [m, v, t]] of now) {
+            let [m0, v0, t0] = before[layer].get(cell) ?? [0, 0, 0]
+            if (t === 1) [m0, v0, t0] = [0, 0, 0] // perhaps removed and regrown at once
+            regrown += Number(t === 1)
+            expect(t).to.equal(t0 + 1)
+            // The gradient, from either moment.
+            const first = ((m - beta1 * m0) / (1 - beta1)) ** 2
+            const second = (v - beta2 * v0) / (1 - beta2)
+            expect(first, `layer ${layer}, link ${cell}`).to.be.closeTo(second, 1e-3 * (v + first + m0 ** 2))
+          }
+          const removed = [...before[layer].keys()].filter((cell) => !now.has(cell)).length
+          expect(regrown).to.be.at.least(removed)
+          expect(removed).to.be.above(0.1 * now.size)
+        }
+        return []
+      })
+    })
   })
 
   it('evaluate and predict agree, whatever the batch', async () => {
@@ -352,6 +412,12 @@ describe('Trainer', () => {
         [() => new Trainer(model(), { optimizer: optimizer(), device: { kind: 'cpu', simd: 'mmx' } }), /simd to be one of .*portable/],
         [() => sgd({ learningRate: '0.1' as unknown as number }), /learningRate/],
         [() => sgd({ learningRate: 0.1, momentum: 2 }), /momentum/],
+        [() => adam({ learningRate: -1 }), /learningRate/],
+        [() => adam({ beta1: 1 }), /beta1 to be a number of at least 0 and below 1, got 1/],
+        [() => adam({ beta2: Number.NaN }), /beta2/],
+        [() => adam({ epsilon: 0 }), /epsilon to be a number above 0/],
+        [() => adam({ weightDecay: -1 }), /weightDecay/],
+        [() => adam({ decoupled: 'yes' as unknown as boolean }), /decoupled to be true or false, got 'yes'/],
         [() => new Sequential([new Linear({ inFeatures: 4, outFeatures: 3 }), new Linear({ inFeatures: 4, outFeatures: 2 })]), /to take 3 features/],
         [() => method({ remove: softMagnitude(), regrow: 'random' as unknown as ReturnType<typeof random>, updates: everyEpoch }), /regrow/],
       ]

@@ -21,6 +21,7 @@ struct LaneTraits<float> {
   using Int = int32_t;
   static HEBB_INLINE float splat(float x) { return x; }
   static HEBB_INLINE float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+  static HEBB_INLINE float sqrt(float x) { return ::sqrtf(x); }
   static HEBB_INLINE int32_t toBits(float x) {
     int32_t bits;
     memcpy(&bits, &x, sizeof bits);

@@ -27,7 +27,7 @@
   X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                                 \
   X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                       \
   X(Relu, relu) X(ReluGradient, reluGradient)                                                                     \
-  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd)                   \
+  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam)     \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)         \
   X(PredictLinks, predictLinks) X(Regrow, regrow) X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                     \
   X(UniteLinks, uniteLinks) X(ActiveNeurons, activeNeurons) X(InitializeNormal, initializeNormal)

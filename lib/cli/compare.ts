@@ -48,7 +48,7 @@ interface Flags extends RunFlags {
 /** What a plan file may hold: the flags, under the same names. */
 const PLAN_KEYS = [
   ...['methods', 'densities', 'seeds', 'datasets', 'data', 'out'],
-  ...['distribution', 'topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'learningRate', 'validationSplit', 'device', 'threads'],
+  ...['distribution', 'topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'optimizer', 'learningRate', 'validationSplit', 'device', 'threads'],
 ] as const
 
 export function defineCompare(program: Command): void {
@@ -244,7 +244,7 @@ async function compare(flags: Flags, version: string): Promise<void> {
     checksums[name] = checksum(both.train, both.test)
   }
   const unique = <K extends keyof Settings>(key: K) => [...new Set(cells.map((cell) => cell.settings[key]))]
-  const { epochs, batchSize, learningRate, validationSplit, topology } = (cells[0] as Cell).settings
+  const { distribution, epochs, batchSize, optimizer, learningRate, validationSplit, topology } = (cells[0] as Cell).settings
   const hidden = Object.fromEntries(cells.map(({ settings }) => [settings.dataset, settings.hidden]))
   const predictor = cells.find(({ settings }) => settings.predictor)?.settings.predictor
   const plan = {
@@ -256,7 +256,7 @@ async function compare(flags: Flags, version: string): Promise<void> {
     seeds: unique('seed'),
     ...(topology && { topology }),
     ...(predictor && { predictor }),
-    ...{ hidden, epochs, batchSize, learningRate, validationSplit, checksums },
+    ...{ distribution, hidden, epochs, batchSize, optimizer, learningRate, validationSplit, checksums },
   }
   await claim(out, plan)
 

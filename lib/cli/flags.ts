@@ -4,6 +4,9 @@ import type { Method } from '../dst/method.js'
 import { chts, chtss, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
+import { adam } from '../optim/adam.js'
+import type { Rate } from '../optim/rates.js'
+import { type Optimizer, sgd } from '../optim/sgd.js'
 import { type LinkPredictor, linkPredictors } from '../tensor.js'
 import { brf } from '../topology/brf.js'
 import { bsf } from '../topology/bsf.js'
@@ -48,6 +51,12 @@ export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
 export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }
 
 export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))
+
+/** Optimizers, and the first rate where none is given. */
+export const optimizers: Record<string, { rate: number; create(learningRate: Rate): Optimizer }> = {
+  sgd: { rate: 0.025, create: (learningRate) => sgd({ learningRate, momentum: 0.9, weightDecay: 5e-4 }) },
+  adam: { rate: 0.001, create: (learningRate) => adam({ learningRate }) },
+}
 
 export function pick<T>(choices: Record<string, T>, name: string, flag: string): T {
   const found = Object.hasOwn(choices, name) ? choices[name] : undefined

@@ -8,12 +8,11 @@ import { soft, topK } from '../dst/regrow.js'
 import { density, expect, HebbError, integer, number, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
 import { linear } from '../optim/rates.js'
-import { sgd } from '../optim/sgd.js'
 import type { Settings } from '../report/log.js'
 import { linkPredictors } from '../tensor.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
-import { datasets, distributions, hiddenWidths, methods, numeric, pick, predictors, topologies } from './flags.js'
+import { datasets, distributions, hiddenWidths, methods, numeric, optimizers, pick, predictors, topologies } from './flags.js'
 
 /** The flags that runs of both commands take alike, as texts. */
 export interface RunFlags {
@@ -23,7 +22,8 @@ export interface RunFlags {
   hidden?: string
   epochs: string
   batchSize: string
-  learningRate: string
+  optimizer: string
+  learningRate?: string
   validationSplit: string
   device: string
   threads: string
@@ -39,6 +39,7 @@ export interface CellFlags {
 
 export function defineRunFlags(command: Command): Command {
   const widths = Object.entries(hiddenWidths).map(([name, hidden]) => `${name}: ${hidden}`)
+  const rates = Object.entries(optimizers).map(([name, { rate }]) => `${name}: ${rate}`)
   return command
     .option('--distribution <name>', `of the links over the layers: ${Object.keys(distributions).join(' | ')}`, 'uniform')
     .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
@@ -46,7 +47,8 @@ export function defineRunFlags(command: Command): Command {
     .option('--hidden <widths>', `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`)
     .option('--epochs <n>', 'passes over the training set', '100')
     .option('--batch-size <n>', 'samples a step', '32')
-    .option('--learning-rate <rate>', 'first rate; it falls to a hundredth over 90% of the epochs', '0.025')
+    .option('--optimizer <name>', `${Object.keys(optimizers).join(' | ')} (SGD with momentum 0.9 and weight decay 5e-4)`, 'sgd')
+    .option('--learning-rate <rate>', `first rate; it falls to a hundredth over 90% of the epochs (default: ${rates.join(', ')})`)
     .option('--validation-split <n>', 'hold n samples of the training set out, the same in every run, and measure on them: the test set is not used', '0')
     .option('--device <kind>', 'auto | cpu | cuda', 'auto')
     .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
@@ -58,6 +60,7 @@ const PAPER_WIDTHS = '1568,1568,1568'
 export function settingsOf(flags: RunFlags & CellFlags): Settings {
   pick(datasets, flags.dataset, 'dataset')
   const hidden = flags.hidden ?? hiddenWidths[flags.dataset] ?? PAPER_WIDTHS
+  const optimizer = pick(optimizers, flags.optimizer, 'optimizer')
   const settings: Settings = {
     dataset: flags.dataset,
     method: flags.method,
@@ -68,7 +71,8 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     hidden: hidden.split(',').map((width) => integer(numeric(width, 'hidden'), 'hidden', 1)),
     epochs: integer(numeric(flags.epochs, 'epochs'), 'epochs', 1),
     batchSize: integer(numeric(flags.batchSize, 'batch-size'), 'batch-size', 1),
-    learningRate: number(numeric(flags.learningRate, 'learning-rate'), 'learning-rate', 0),
+    optimizer: flags.optimizer,
+    learningRate: flags.learningRate === undefined ? optimizer.rate : number(numeric(flags.learningRate, 'learning-rate'), 'learning-rate', 0),
     seed: integer(numeric(flags.seed, 'seed'), 'seed', 0),
     validationSplit: integer(numeric(flags.validationSplit, 'validation-split'), 'validation-split', 0),
   }
@@ -134,10 +138,10 @@ export interface TrainingRun {
 }
 
 export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
-  const { density, distribution, seed, hidden, learningRate, epochs, batchSize } = settings
+  const { density, distribution, seed, hidden, optimizer, learningRate, epochs, batchSize } = settings
   const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, ...(distribution && { distribution }), seed })
   const trainer = new Trainer(model, {
-    optimizer: sgd({ learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
+    optimizer: pick(optimizers, optimizer, 'optimizer').create(linear({ from: learningRate, to: learningRate / 100, over: 0.9 })),
     dst: methodOf(settings, data),
     device,
   })

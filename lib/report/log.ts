@@ -23,6 +23,7 @@ export interface Settings {
   readonly hidden: readonly number[]
   readonly epochs: number
   readonly batchSize: number
+  readonly optimizer: string
   readonly learningRate: number
   readonly seed: number
   /** Samples of the training set that are held out, and measured on in place of the test set; 0: none. */

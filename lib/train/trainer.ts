@@ -44,7 +44,7 @@ export class Trainer {
     const { optimizer, dst = staticSparse(), loss, trackHistory = true } = options
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
     expect(model.parameters.length === 0, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
-    expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...), got ${show(optimizer)}`)
+    expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...) or adam(...), got ${show(optimizer)}`)
     expect(typeof dst?.density?.schedule === 'function', () => `Expected dst to be a method such as chts(), got ${show(dst)}`)
     expect(
       loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',

@@ -34,6 +34,7 @@ function operationsOf(w: Workspace): Record<string, Operands> {
     softmaxCrossEntropy: { logits: activations(), targets: w.tensor('int32', 16), gradient: activations(), totals: totals() },
     meanSquaredError: { output: activations(), target: activations(), gradient: activations(), totals: totals() },
     sgd: { count: 90, values: floats(), velocity: floats(), gradient: floats(), learningRate: 0, momentum: 0.9 },
+    adam: { count: 90, values: floats(), gradient: floats(), firstMoment: floats(), secondMoment: floats(), steps: floats(), learningRate: 0 },
     importance: { links: matrix(), values: floats(), keep: w.tensor('uint8', 90), rule: 'relative', scores: floats() },
     keepLinks: { links: matrix(), scores: floats(), keep: w.tensor('uint8', 90), count: 0, update: 0, seed: 1, purpose: 'remove', layer: 0 },
     percolate: {
@@ -105,6 +106,10 @@ describe('operands', () => {
     ['sgd', 'values', 'velocity'],
     ['sgd', 'values', 'gradient'],
     ['sgd', 'velocity', 'gradient'],
+    ['adam', 'values', 'gradient'],
+    ['adam', 'firstMoment', 'secondMoment'],
+    ['adam', 'secondMoment', 'steps'],
+    ['adam', 'steps', 'gradient'],
     ['importance', 'scores', 'values'],
     ['percolate', 'layers.0.keep', 'layers.1.keep'],
     ['regrow', 'changes.newRows', 'changes.newColumns'],

@@ -8,6 +8,7 @@ import {
   byColumn,
   byRow,
   cpu,
+  everywhere,
   expectClose,
   expectOnlyGoodOperands,
   expectSameBits,
@@ -132,6 +133,223 @@ describe('sgd', () => {
       await program.replay(1)
       expect([...(await values.read())]).to.deep.equal(new Array(12).fill(-2))
     })
+  })
+})
+
+interface AdamRule {
+  beta1: number
+  beta2: number
+  epsilon: number
+  weightDecay: number
+  decoupled: boolean
+}
+
+const adamRules: AdamRule[] = [
+  { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, decoupled: false },
+  { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, decoupled: false },
+  { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, decoupled: true },
+  { beta1: 0, beta2: 0.9999, epsilon: 0.1, weightDecay: 0, decoupled: false },
+  { beta1: 0.95, beta2: 0, epsilon: 1e-3, weightDecay: 1e-2, decoupled: true },
+]
+
+interface AdamState {
+  values: Float64Array
+  firstMoment: Float64Array
+  secondMoment: Float64Array
+  steps: Float64Array
+}
+
+/** Algorithm 1 of Kingma and Ba, in double precision and as it is printed; in place. */
+function adamStep(state: AdamState, gradient: ArrayLike<number>, rate: number, { beta1, beta2, epsilon, weightDecay, decoupled }: AdamRule): void {
+  const { values, firstMoment, secondMoment, steps } = state
+  for (let i = 0; i < values.length; ++i) {
+    const g = gradient[i] + (decoupled ? 0 : weightDecay * values[i])
+    if (decoupled) values[i] -= rate * weightDecay * values[i]
+    steps[i] += 1
+    firstMoment[i] = beta1 * firstMoment[i] + (1 - beta1) * g
+    secondMoment[i] = beta2 * secondMoment[i] + (1 - beta2) * g * g
+    const mean = firstMoment[i] / (1 - beta1 ** steps[i])
+    const square = secondMoment[i] / (1 - beta2 ** steps[i])
+    values[i] -= (rate * mean) / (Math.sqrt(square) + epsilon)
+  }
+}
+
+describe('adam', () => {
+  /** Parameters of every age: at their first step, at their second, and so on to those whose corrections are 1. */
+  const ages = [0, 1, 2, 9, 10, 99, 692, 693, 694, 5000, 1e5, 2 ** 24]
+  const initial = (count: number, seed = 1): AdamState => {
+    const steps = Float64Array.from({ length: count }, (_, i) => ages[(i + seed) % ages.length])
+    return {
+      values: Float64Array.from(numbers(count, seed)),
+      firstMoment: Float64Array.from(numbers(count, seed + 1), (m, i) => (steps[i] ? m : 0)),
+      secondMoment: Float64Array.from(numbers(count, seed + 2, 0, 1), (v, i) => (steps[i] ? v : 0)),
+      steps,
+    }
+  }
+  const tensors = (w: Workspace, { values, firstMoment, secondMoment, steps }: AdamState) => ({
+    values: w.floats(values),
+    firstMoment: w.floats(firstMoment),
+    secondMoment: w.floats(secondMoment),
+    steps: w.floats(steps),
+  })
+  const read = async (t: ReturnType<typeof tensors>) => [await t.values.read(), await t.firstMoment.read(), await t.secondMoment.read(), await t.steps.read()]
+
+  for (const count of [1, 3, 4, 5, 15, 16, 17, 31, 1000]) {
+    it(`is the textbook's step for ${count} parameters of every age, with the same bits everywhere`, async () => {
+      for (const rule of adamRules) {
+        const gradient = numbers(count, 7)
+        const expected = initial(count)
+        const before = Float64Array.from(expected.values)
+        adamStep(expected, gradient, 0.01, rule)
+        const state = await everywhere((device) =>
+          on(device, async (w) => {
+            const state = tensors(w, initial(count))
+            await w.run([['adam', { count, ...state, gradient: w.floats(gradient), learningRate: 0, ...rule }]], { scalars: [0.01] })
+            return read(state)
+          }),
+        )
+        const [values, firstMoment, secondMoment, steps] = state
+        for (let i = 0; i < count; ++i) {
+          const what = `${JSON.stringify(rule)}, parameter ${i} of age ${expected.steps[i]}`
+          const moved = Math.abs(expected.values[i] - before[i])
+          expect(values[i], what).to.be.closeTo(expected.values[i], 1e-6 * moved + 1.2e-7 * (Math.abs(before[i]) + moved))
+          expect(firstMoment[i], what).to.be.closeTo(expected.firstMoment[i], 3e-7 * (1 + rule.weightDecay))
+          expect(secondMoment[i], what).to.be.closeTo(expected.secondMoment[i], 3e-7 * (1 + rule.weightDecay) ** 2)
+          expect(steps[i], what).to.equal(Math.min(expected.steps[i], 2 ** 24))
+        }
+      }
+    })
+  }
+
+  it('stays near the textbook over a thousand steps, with the rate of each from the scalar table', async () => {
+    const count = 37
+    for (const rule of adamRules.slice(0, 3)) {
+      for (const place of places) {
+        await on(at(place), async (w) => {
+          const zeros = { firstMoment: new Float64Array(count), secondMoment: new Float64Array(count), steps: new Float64Array(count) }
+          const expected = { values: Float64Array.from(numbers(count, 1)), ...zeros }
+          const state = tensors(w, expected)
+          const gradient = w.floats(count)
+          const program = w.program({ scalars: 2 })
+          program.record('adam', { count, ...state, gradient, learningRate: 1, ...rule })
+          const rates = Array.from({ length: 1000 }, (_, i) => 0.01 / (1 + i / 100))
+          await program.setScalars(rates.flatMap((rate) => [100, rate]))
+          for (const [i, rate] of rates.entries()) {
+            // Gradients that pull back towards 0.5, with noise: none is the same for long.
+            const noise = numbers(count, 100 + i)
+            const g = Float32Array.from(noise, (n, k) => n + expected.values[k] - 0.5)
+            adamStep(expected, g, rate, rule)
+            await gradient.write(g)
+            await program.replay(1)
+          }
+          const values = await state.values.read()
+          for (let i = 0; i < count; ++i) expect(values[i], `${place}, ${JSON.stringify(rule)}, ${i}`).to.be.closeTo(expected.values[i], 2e-5)
+          expect([...(await state.steps.read())]).to.deep.equal(new Array(count).fill(1000))
+        })
+      }
+    }
+  })
+
+  it('moves a parameter at its first step by the rate, whatever the gradient is, and one without gradients not at all', async () => {
+    await everywhere((device) =>
+      on(device, async (w) => {
+        const gradients = [1e-3, -1e-3, 7, -7, 1e6, 0]
+        const state = tensors(w, {
+          values: new Float64Array(6),
+          firstMoment: new Float64Array(6),
+          secondMoment: new Float64Array(6),
+          steps: new Float64Array(6),
+        })
+        await w.run([['adam', { count: 6, ...state, gradient: w.floats(gradients), learningRate: 0 }]], { scalars: [0.25] })
+        const values = await state.values.read()
+        for (const [i, g] of gradients.entries()) expect(values[i]).to.be.closeTo(-0.25 * Math.sign(g), 1e-5)
+        return values
+      }),
+    )
+  })
+
+  it('changes the elements in use alone, and none of a layer without links', async () => {
+    for (const links of [0, 1, 22]) {
+      await everywhere((device) =>
+        on(device, async (w) => {
+          const state = tensors(w, initial(30))
+          const before = await read(state)
+          const pattern = w.matrix(randomCsr(7, 9, links, 4), 30)
+          await w.run([['adam', { pattern, ...state, gradient: w.floats(numbers(30, 7)), learningRate: 0 }]], { scalars: [0.5] })
+          const after = await read(state)
+          for (const [i, array] of after.entries()) {
+            expect(array.slice(links), `array ${i}, ${links} links`).to.deep.equal(before[i].slice(links))
+            if (links) expect(array.slice(0, links)).to.not.deep.equal(before[i].slice(0, links))
+          }
+          return after
+        }),
+      )
+    }
+  })
+
+  it('gives the same bits on any number of threads', async () => {
+    const count = 50_003
+    await onAnyThreads((device) =>
+      on(device, async (w) => {
+        const state = tensors(w, initial(count))
+        await w.run([['adam', { count, ...state, gradient: w.floats(numbers(count, 3)), learningRate: 0, ...adamRules[1] }]], { scalars: [0.1] })
+        return read(state)
+      }),
+    )
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program()
+      const zeros = () => new Float64Array(12)
+      const state = tensors(w, { values: zeros(), firstMoment: zeros(), secondMoment: zeros(), steps: zeros() })
+      const gone = w.floats(12)
+      gone.dispose()
+      const bad: Record<string, readonly [Operands, 'INVALID_ARGUMENT' | 'DISPOSED']> = {
+        'a pattern with more links': [{ pattern: w.matrix(randomCsr(4, 4, 13, 1)) }, 'INVALID_ARGUMENT'],
+        'a scalar that the program lacks': [{ learningRate: 1 }, 'INVALID_ARGUMENT'],
+        'no rate': [{ learningRate: undefined }, 'INVALID_ARGUMENT'],
+        'a beta1 of 1': [{ beta1: 1 }, 'INVALID_ARGUMENT'],
+        'a beta2 of 1.5': [{ beta2: 1.5 }, 'INVALID_ARGUMENT'],
+        'a beta2 below 0': [{ beta2: -0.1 }, 'INVALID_ARGUMENT'],
+        'a beta1 of NaN': [{ beta1: Number.NaN }, 'INVALID_ARGUMENT'],
+        'an epsilon of 0': [{ epsilon: 0 }, 'INVALID_ARGUMENT'],
+        'an epsilon that no float holds': [{ epsilon: 1e-60 }, 'INVALID_ARGUMENT'],
+        'disposed steps': [{ steps: gone }, 'DISPOSED'],
+      }
+      for (const name of ['values', 'gradient', 'firstMoment', 'secondMoment', 'steps']) {
+        bad[`too few of ${name}`] = [{ [name]: w.floats(11) }, 'INVALID_ARGUMENT']
+        bad[`no ${name}`] = [{ [name]: undefined }, 'INVALID_ARGUMENT']
+      }
+      await expectOnlyGoodOperands(program, 'adam', { count: 12, ...state, gradient: w.floats(new Float32Array(12).fill(1)), learningRate: 0 }, bad)
+      await program.setScalars([2])
+      await program.replay(1)
+      for (const value of await state.values.read()) expect(value).to.be.closeTo(-2, 1e-6)
+    })
+  })
+
+  it('is not taken into the product before it, and reads the gradient that this wrote', async () => {
+    const csr = randomCsr(37, 61, 350, 7)
+    for (const place of places) {
+      const t = new Trained(at(place), csr, 33)
+      try {
+        const { pattern, values, gradient } = t.operands
+        const zeros = () => t.w.floats(350)
+        const state = { values, firstMoment: zeros(), secondMoment: zeros(), steps: zeros() }
+        const before = await values.read()
+        t.product()
+        t.program.record('adam', { pattern, ...state, gradient, learningRate: 0 })
+        await t.program.replay(1)
+        const expected = gradients(csr, t.dy, t.x, 33).values.value
+        const moved = byRow(
+          csr,
+          (await values.read()).map((value: number, i: number) => value - before[i]),
+        )
+        for (let i = 0; i < 350; ++i) expect(moved[i]).to.be.closeTo(-0.05 * Math.sign(expected[i]), 1e-4)
+      } finally {
+        t.w.dispose()
+      }
+    }
   })
 })
 
