@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { Trainer } from '../lib/index.js'
 import { clusters, writeIdx } from './synthetic.js'
 
 const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
@@ -47,6 +48,31 @@ describe('hebb', () => {
     }
     expect(events[4]).to.include({ epochs: 4, method: 'chts', seed: 5, testAccuracy: events[3].testAccuracy })
     expect(events[4].bestTestAccuracy).to.equal(Math.max(...events.slice(0, 4).map((e) => e.testAccuracy)))
+  })
+
+  it('train --optimizer adam has a rate of its own, and is gone on with', async () => {
+    const file = join(folder, 'adam.safetensors')
+    const rates = (stdout: string) =>
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+        .filter((e) => e.event === 'epoch')
+        .map((e) => e.learningRate)
+    const whole = await hebb(...flags(), '--optimizer', 'adam', '--epochs', '3', '--checkpoint', file, '--every', '2', '--json')
+    expect([whole.code, whole.stderr]).to.deep.equal([0, ''])
+    expect(rates(whole.stdout)[0]).to.equal(0.001)
+    const other = await hebb(...flags(), '--optimizer', 'adam', '--learning-rate', '0.004', '--epochs', '1', '--json')
+    expect(rates(other.stdout)).to.deep.equal([0.004])
+    const { notes, run } = await Trainer.load(file, { device: 'cpu' }).then((trainer) => {
+      using _ = trainer
+      return { notes: trainer.notes, run: trainer.run }
+    })
+    expect(notes.dataset).to.equal('mnist')
+    expect(run?.epoch).to.equal(3)
+    const changed = await hebb('train', '--resume', file, '--optimizer', 'sgd')
+    expect(changed.code).to.not.equal(0)
+    expect(changed.stderr).to.match(/no --optimizer beside --resume/)
   })
 
   it('the same seed trains to the same result with one thread and two', async () => {
@@ -174,9 +200,10 @@ describe('hebb', () => {
       [['--predictor', 'CN'], /--predictor to be one of CH2-L3n, CH3-L3n, CH2-L3p, CH3-L3p, got 'CN'/],
       [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
       [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
+      [['--optimizer', 'lbfgs'], /--optimizer to be one of sgd, adam/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
       [['--topology', 'ring'], /--topology to be one of brf, brf-uniform, bsw, bsf, csti, erdos-renyi/],
-      [['--distribution', 'even'], /distribution to be 'uniform' or 'erk', got 'even'/],
+      [['--distribution', 'even'], /--distribution to be one of uniform, erk, got 'even'/],
       [['--density', 'some'], /--density to be a number/],
       [['--density', '2'], /density to be in \(0, 1\]/],
       [['--data', '/nowhere'], /IDX file at \/nowhere/],

@@ -7,6 +7,7 @@
 //   HEBB_EMULATION_ORDER=forward         in which blocks and threads run: forward, reversed, or random:SEED
 //   HEBB_EMULATION_FAIL_ALLOCATION=      N or N:COUNT, the N-th allocation (from 1) since this value was set fails, and COUNT - 1 after it
 //   HEBB_EMULATION_FAIL_LAUNCH=          N, the N-th launch of a kernel since this value was set meets an illegal address
+//   HEBB_EMULATION_COUNTERS=             a file: the counters are written to it, as JSON, when the process asks for the number of GPUs, and at its end
 #pragma once
 
 #include <cstdint>

@@ -138,6 +138,22 @@ std::pair<Order, uint64_t> orderNow() {
   std::abort();
 }
 
+/// Writes the counters to the file that HEBB_EMULATION_COUNTERS names.
+void writeCounters() {
+  const char* path = std::getenv("HEBB_EMULATION_COUNTERS");
+  if (!path || !*path) return;
+  std::FILE* file = std::fopen(path, "w");
+  if (!file) return;
+  const auto n = [](int64_t count) { return static_cast<long long>(count); };
+  std::fprintf(file, R"({"launches":%lld,"graphLaunches":%lld,"synchronizations":%lld,"allocations":%lld,"toDevice":%lld,"toHost":%lld,"bytesToHost":%lld})",
+               n(counts.launches), n(counts.graphLaunches), n(counts.synchronizations), n(counts.allocations), n(counts.toDevice), n(counts.toHost),
+               n(counts.bytesToHost));
+  std::fclose(file);
+}
+struct AtTheEnd {
+  ~AtTheEnd() { writeCounters(); }
+} atTheEnd;
+
 // ---- state
 
 struct GraphicsProcessor {
@@ -494,6 +510,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   Guard guard(lock);
+  writeCounters();
   *count = 0;
   if (const cudaError_t error = driver()) return note(error);
   *count = now().devices;
