@@ -12,9 +12,9 @@
 //
 // Rows longer than a segment are added up by several warps (segments.cuh, row_sums.cuh). `staged` leaves them out, and a launch of `fetched` follows that does
 // these alone. In both variants the sum of a row, or of a segment, is that of its even links plus that of its odd ones, both in the order of cpu/spmm.cc: the
-// variants agree bit for bit, nothing depends on the number of valid columns or the panel, and rows of one segment (256 links at least) have the bits of the CPU
-// levels that fuse multiply and add (x86-64-v3 and v4, arm64). Segments are added in their order: longer rows, and any other order of summation, may
-// differ by (links of the row + 2) * 2^-24 * sum |w x|.
+// variants agree bit for bit, nothing depends on the number of valid columns or the panel, and rows of one segment (256 links at least) have the bits of the
+// products link by link of the CPU levels that fuse multiply and add (x86-64-v3 and v4, arm64). Segments are added in their order: longer rows, and any other
+// order of summation, may differ by (links of the row + 2) * 2^-24 * sum |w x|.
 //
 // Roofline, B live columns, L links, M rows, N columns of W, R rows of a block: 2 L B flop; at least 8 L (forward: 12 L) + 4 M + 4 B (M + N) bytes from
 // memory. On chip, where the limit is:
