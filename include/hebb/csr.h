@@ -28,7 +28,7 @@ struct Csr {
   int32_t* columnOffsets = nullptr; // [cols + 1] CSC view
   int32_t* rowIndices = nullptr;    // [capacity] row of each CSC slot, ascending within a column
   int32_t* cscSlots = nullptr;      // [capacity] CSC slot of each CSR slot
-  Tiles tiles;
+  Tiles tiles{};
 };
 
 }  // namespace hebb

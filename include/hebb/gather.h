@@ -45,7 +45,7 @@ struct Gather {
   int32_t channels = 1;              // features = channels * plane
   const float* scales = nullptr;     // [channels] device, or none: scale and shift for all
   const float* shifts = nullptr;     // [channels] device
-  Augmentation augmentation;         // of planes height * width
+  Augmentation augmentation{};       // of planes height * width
 };
 
 /// targets[c] = labels[indices[offset + c]].
