@@ -339,9 +339,15 @@ const std::map<std::string, Maker>& makers() {
        }},
       {"importance", [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
-         return Importance{links, a.array<float>("values", links.capacity), a.array<uint8_t>("keep", links.capacity),
-                           a.choice<ImportanceRule>("rule", {{"magnitude", ImportanceRule::magnitude}, {"relative", ImportanceRule::relative}}),
-                           a.array<float>("scores", links.capacity)};
+         Importance op{links, a.array<float>("values", links.capacity), a.array<uint8_t>("keep", links.capacity),
+                       a.choice<ImportanceRule>("rule", {{"magnitude", ImportanceRule::magnitude}, {"relative", ImportanceRule::relative}, {"magnitude+gradient", ImportanceRule::gradient}}),
+                       a.array<float>("scores", links.capacity)};
+         if (op.rule == ImportanceRule::gradient) {
+           op.gradient = a.array<float>("gradient", links.capacity);
+           op.share = static_cast<float>(a.number("share", 0));
+           if (!(op.share >= 0)) fail(a.env(), "Expected share to be at least 0, got " + std::to_string(op.share));
+         }
+         return op;
        }},
       {"keepLinks", [](Args& a) -> Operation {
          KeepLinks op;
@@ -388,6 +394,18 @@ const std::map<std::string, Maker>& makers() {
          op.layer = a.integer("layer", 0);
          return op;
        }},
+      {"regrowByGradient", [](Args& a) -> Operation {
+         RegrowByGradient op;
+         op.links = a.matrix("links");
+         op.changes = a.changes(op.links);
+         op.input = a.activations("input");
+         op.outputGradient = a.activations("outputGradient");
+         op.count = a.scalar("count");
+         op.update = a.scalar("update");
+         op.seed = a.seed();
+         op.layer = a.integer("layer", 0);
+         return op;
+       }},
       {"beginUpdate", [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return BeginUpdate{links, a.changes(links)};
@@ -400,6 +418,10 @@ const std::map<std::string, Maker>& makers() {
          const Csr links = a.matrix("links");
          const int64_t capacity = a.integer("capacity", 1);
          return UniteLinks{links, a.array<uint64_t>("ever", capacity), a.array<int64_t>("count", 1), capacity};
+       }},
+      {"returnedLinks", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return ReturnedLinks{links, a.changes(links), a.array<int32_t>("counts", 2)};
        }},
       {"activeNeurons", [](Args& a) -> Operation {
          const Csr links = a.matrix("links");

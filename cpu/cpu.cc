@@ -49,6 +49,7 @@ Cpu::Cpu(int threads, const Level& level, double denseFrom) : team(threads), den
   operations_.rebuild = rebuild;
   operations_.transpose = transpose;
   operations_.uniteLinks = uniteLinks;
+  operations_.returnedLinks = returnedLinks;
   operations_.activeNeurons = activeNeurons;
   operations_.initializeNormal = initializeNormal;
 }

@@ -90,6 +90,7 @@ Status beginUpdate(Backend&, const BeginUpdate&);
 Status rebuild(Backend&, const Rebuild&);
 Status transpose(Backend&, const Transpose&);
 Status uniteLinks(Backend&, const UniteLinks&);
+Status returnedLinks(Backend&, const ReturnedLinks&);
 Status activeNeurons(Backend&, const ActiveNeurons&);
 Status initializeNormal(Backend&, const InitializeNormal&);
 

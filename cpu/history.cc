@@ -1,5 +1,7 @@
 #include "hebb/history.h"
 
+#include <algorithm>
+
 #include "cpu.h"
 
 namespace hebb::cpu {
@@ -32,6 +34,20 @@ Status uniteLinks(Backend&, const UniteLinks& op) {
       --fresh;
     }
   }
+  return {};
+}
+
+Status returnedLinks(Backend&, const ReturnedLinks& op) {
+  const Csr& w = op.links;
+  const int32_t fresh = *op.changes.newCount;
+  int32_t returned = 0;
+  for (int32_t n = 0; n < fresh; ++n) {
+    const int32_t row = op.changes.newRows[n], column = op.changes.newColumns[n];
+    const int32_t *begin = w.columnIndices + w.rowOffsets[row], *end = w.columnIndices + w.rowOffsets[row + 1], *place = std::lower_bound(begin, end, column);
+    returned += place < end && *place == column && !op.changes.keep[w.cscSlots[place - w.columnIndices]];
+  }
+  op.counts[0] = returned;
+  op.counts[1] = fresh;
   return {};
 }
 

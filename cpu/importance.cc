@@ -36,6 +36,10 @@ Status importance(Backend& backend, const Importance& op) {
       for (int32_t k = begin; k < end; ++k) {
         if (!op.keep[k]) continue;
         const float size = std::fabs(op.values[k]);
+        if (op.rule == ImportanceRule::gradient) {
+          op.scores[k] = size + op.share * std::fabs(op.gradient[k]);
+          continue;
+        }
         // A sum is zero only when the weight is: its share of nothing is nothing.
         op.scores[k] = !relative || size == 0 ? size : size / columnSum + size / rowSums[w.rowIndices[k]];
       }

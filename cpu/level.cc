@@ -23,6 +23,7 @@ void bind(Operations& table) {
   table.sampleScores = sampleScores;
   table.predictLinks = predictLinks;
   table.regrow = regrow;
+  table.regrowByGradient = regrowByGradient;
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

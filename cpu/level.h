@@ -27,6 +27,7 @@ Status keepLinks(Backend&, const KeepLinks&);
 Status sampleScores(Backend&, const SampleScores&);
 Status predictLinks(Backend&, const PredictLinks&);
 Status regrow(Backend&, const Regrow&);
+Status regrowByGradient(Backend&, const RegrowByGradient&);
 
 /// Vectors of the batch that a product keeps in registers at once.
 inline constexpr int kWidest = W == 16 ? 8 : 4;

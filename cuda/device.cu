@@ -82,6 +82,11 @@ Status statusOf(const Failure& failure) {
     case Problem::rebuiltLinks: return {Code::invalidArgument, "rebuild: Expected at most " + limit + " links, got " + integer};
     case Problem::regrownLinks:
       return {Code::invalidArgument, "regrow: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
+    case Problem::gradientLinks:
+      return {Code::invalidArgument, "regrowByGradient: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
+    case Problem::gradient:
+      return {Code::nonFinite, "regrowByGradient: Expected finite gradients, got NaN or infinity for the link from neuron " + std::to_string(failure.place & 0xffffffff) +
+                                   " to neuron " + std::to_string(failure.place >> 32) + " of layer " + layer + ". Lower the learning rate or look at the data."};
     case Problem::history:
       return {Code::invalidArgument, "uniteLinks: Expected room for " + integer + " links in the history, got " + place};
   }

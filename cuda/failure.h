@@ -23,6 +23,8 @@ enum class Problem : int32_t {
   score,             // place: row << 32 | column of the link, layer
   rebuiltLinks,      // limit: capacity
   regrownLinks,      // limit: links that the layer can hold, layer
+  gradientLinks,     // limit: links that the layer can hold, layer
+  gradient,          // place: row << 32 | column of the link, layer
   history,           // place: capacity
 };
 

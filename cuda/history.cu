@@ -62,6 +62,26 @@ __global__ void countHistory(UniteLinks op, const int32_t* fresh, const Failure*
   if (!failed(failure)) *op.count += fresh[op.links.capacity];
 }
 
+__global__ void countNew(ReturnedLinks op, const Failure* failure) {
+  if (failed(failure)) return;
+  op.counts[0] = 0;
+  op.counts[1] = *op.changes.newCount;
+}
+
+__global__ void __launch_bounds__(kBlock) countReturned(ReturnedLinks op, const Failure* failure) {
+  if (failed(failure)) return;
+  const Csr& w = op.links;
+  const int64_t at = element();
+  bool returned = false;
+  if (at < *op.changes.newCount) {
+    const int32_t row = op.changes.newRows[at], column = op.changes.newColumns[at], end = w.rowOffsets[row + 1];
+    const int32_t place = lowerBound(w.columnIndices, w.rowOffsets[row], end, column);
+    returned = place < end && w.columnIndices[place] == column && !op.changes.keep[w.cscSlots[place]];
+  }
+  const int inWarp = __popc(__ballot_sync(kWholeWarp, returned));
+  if (inWarp && threadIdx.x % kWarp == 0) atomicAdd(&op.counts[0], inWarp);
+}
+
 __global__ void countLinks(Csr links, int32_t* counts, const Failure* failure) {
   if (failed(failure)) return;
   counts[0] = counts[1] = 0;
@@ -95,6 +115,13 @@ Status uniteLinks(Backend& backend, const UniteLinks& op) {
   HEBB_RETURN_IF_ERROR(launch(cuda, name, unite, blocksFor(most), dim3(kBlock), 0, op, fresh.data(), united.data(), cuda.failure()));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, writeHistory, blocksFor(op.capacity), dim3(kBlock), 0, op, fresh.data(), united.data(), cuda.failure()));
   return launch(cuda, name, countHistory, 1, dim3(1), 0, op, fresh.data(), cuda.failure());
+}
+
+Status returnedLinks(Backend& backend, const ReturnedLinks& op) {
+  Cuda& cuda = cudaOf(backend);
+  const char* const name = "returnedLinks";
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, countNew, 1, dim3(1), 0, op, cuda.failure()));
+  return launch(cuda, name, countReturned, blocksFor(op.links.capacity), dim3(kBlock), 0, op, cuda.failure());
 }
 
 Status activeNeurons(Backend& backend, const ActiveNeurons& op) {

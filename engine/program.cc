@@ -222,6 +222,7 @@ Status shapes(const Percolate& op) {
   }
   return {};
 }
+Status shapes(const RegrowByGradient& op) { return product(op.links.rows, op.links.cols, op.outputGradient, op.input); }
 Status shapes(const Spmm& op) { return product(op.weights.rows, op.weights.cols, op.output, op.input); }
 Status shapes(const SpmmTransposed& op) {
   HEBB_RETURN_IF_ERROR(product(op.weights.rows, op.weights.cols, op.outputGradient, op.inputGradient));
@@ -285,13 +286,14 @@ Status aliases(const Sgd& op) { return apart({{"values", op.rule.values}, {"velo
 Status aliases(const Adam& op) {
   return apart({{"values", op.values}, {"firstMoment", op.firstMoment}, {"secondMoment", op.secondMoment}, {"steps", op.steps}}, {{"gradient", op.gradient}});
 }
-Status aliases(const Importance& op) { return apart({{"scores", op.scores}}, {{"values", op.values}}); }
+Status aliases(const Importance& op) { return apart({{"scores", op.scores}}, {{"values", op.values}, {"gradient", op.gradient}}); }
 Status aliases(const Percolate& op) {
   std::vector<Operand> keep;
   for (const Percolate::Layer& layer : op.layers) keep.push_back({"the keep of a layer", layer.keep});
   return apart(keep, {});
 }
 Status aliases(const Regrow& op) { return apart(op.changes); }
+Status aliases(const RegrowByGradient& op) { return apart(op.changes); }
 Status aliases(const BeginUpdate& op) { return apart(op.changes); }
 Status aliases(const Rebuild& op) {
   HEBB_RETURN_IF_ERROR(apart(op.changes));
@@ -300,6 +302,7 @@ Status aliases(const Rebuild& op) {
   return apart(arrays, {});
 }
 Status aliases(const UniteLinks& op) { return apart({{"ever", op.ever}, {"count", op.count}}, {}); }
+Status aliases(const ReturnedLinks& op) { return apart({{"counts", op.counts}}, {{"newRows", op.changes.newRows}, {"newColumns", op.changes.newColumns}, {"newCount", op.changes.newCount}}); }
 template <class Op>
 Status aliases(const Op&) {
   return {};

@@ -1,6 +1,7 @@
-// Uniting a layer's links with those that were ever active: once where a third of the links are new to the history, and once where none is. And counting the
-// active neurons.
-// Roofline: links and history read; where there are new links, the history is read and written again, longer. activeNeurons: all offsets.
+// Uniting a layer's links with those that were ever active: once where a third of the links are new to the history, and once where none is. Counting the new links of an
+// update that it has removed before, and the active neurons.
+// Roofline: links and history read; where there are new links, the history is read and written again, longer. returnedLinks: a new link, and the flag of one
+// link. activeNeurons: all offsets.
 #include "hebb/history.h"
 
 #include "fixture.h"
@@ -62,6 +63,25 @@ int main(int argc, char** argv) {
         return work;
       }});
     }
+    cases.push_back({"returnedLinks", shape, [=] {
+      // As many new links as were removed, of which all return.
+      const auto layer = layerOf(shape);
+      Arrays& arrays = layer->arrays;
+      const Csr& w = layer->csr();
+      const std::vector<uint8_t> keep = layer->flags(0.3);
+      std::vector<int32_t> rows, columns;
+      for (int32_t r = 0; r < w.rows; ++r) {
+        for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
+          if (keep[static_cast<size_t>(w.cscSlots[k])]) continue;
+          rows.push_back(r);
+          columns.push_back(w.columnIndices[k]);
+        }
+      }
+      const LinkChanges changes{arrays.copyOf(keep), arrays.copyOf(rows), arrays.copyOf(columns), arrays.one(static_cast<int32_t>(rows.size()))};
+      const double fresh = static_cast<double>(rows.size());
+      return Work{.call = running(arrays.device(), ReturnedLinks{w, changes, arrays.zeros<int32_t>(2)}, layer), .item = "new link", .items = fresh,
+                  .traffic = {.read = 13 * fresh}};
+    }});
     cases.push_back({"activeNeurons", shape, [=] {
       const auto layer = layerOf(shape);
       const double neurons = static_cast<double>(shape.rows) + shape.cols;

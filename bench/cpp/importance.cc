@@ -12,6 +12,14 @@ int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::vector<Case> cases;
   eachLayer(options, [&](const Shape& shape) {
+    cases.push_back({"importance magnitude+gradient", shape, [=] {
+      const auto layer = layerOf(shape);
+      Arrays& arrays = layer->arrays;
+      const Importance op{.links = layer->csr(), .values = layer->values, .keep = arrays.copyOf(layer->flags(0)), .rule = ImportanceRule::gradient,
+                          .scores = arrays.zeros<float>(layer->links), .gradient = arrays.normal(layer->links), .share = 0.01f};
+      const double links = layer->count();
+      return Work{.call = running(arrays.device(), op, layer), .items = links, .flop = 3 * links, .traffic = {.read = 9 * links, .write = 4 * links}};
+    }});
     for (const bool relative : {false, true}) {
       cases.push_back({relative ? "importance relative" : "importance magnitude", shape, [=] {
         const auto layer = layerOf(shape);

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "hebb/csr.h"
+#include "hebb/regrow.h"
 
 namespace hebb {
 
@@ -14,6 +15,14 @@ struct UniteLinks {
   uint64_t* ever = nullptr;  // [capacity] device
   int64_t* count = nullptr;  // [1] device
   int64_t capacity = 0;
+};
+
+/// Counts the new links of an update, and those of them that it has removed before: when nearly all of them return, a layer has found its topology (CHT's
+/// early stop; Zhang et al., ICLR 2024).
+struct ReturnedLinks {
+  Csr links;
+  LinkChanges changes;
+  int32_t* counts = nullptr;  // [2] device: new links that were removed in this update, new links
 };
 
 /// Counts the layer's active neurons and its links.

@@ -10,6 +10,7 @@ namespace hebb {
 enum class ImportanceRule : int32_t {
   magnitude = 0,  // |w|
   relative = 1,   // |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (relative importance: column sum and row sum, over kept links)
+  gradient = 2,   // |w| + share |dL/dw| (MEST; Yuan et al., NeurIPS 2021)
 };
 
 /// scores[l] of every link l with keep[l]; the others are left as they are.
@@ -19,6 +20,8 @@ struct Importance {
   const uint8_t* keep = nullptr;  // [links] device
   ImportanceRule rule = ImportanceRule::magnitude;
   float* scores = nullptr;        // [links] device
+  const float* gradient = nullptr; // [links] device; read by the rule `gradient` alone
+  float share = 0;                 // of the gradient
 };
 
 }  // namespace hebb

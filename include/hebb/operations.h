@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "hebb/gather.h"
+#include "hebb/gradient_growth.h"
 #include "hebb/history.h"
 #include "hebb/importance.h"
 #include "hebb/linear.h"
@@ -29,8 +30,8 @@
   X(Relu, relu) X(ReluGradient, reluGradient)                                                                     \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam)     \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)         \
-  X(PredictLinks, predictLinks) X(Regrow, regrow) X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                     \
-  X(UniteLinks, uniteLinks) X(ActiveNeurons, activeNeurons) X(InitializeNormal, initializeNormal)
+  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient) X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                     \
+  X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons) X(InitializeNormal, initializeNormal)
 
 namespace hebb {
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { type PlainCsr, SparseMatrix } from '../../lib/tensor.js'
-import { at, cellsOf, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, places, randomCsr, Workspace } from '../support.js'
+import { at, byColumn, cellsOf, changesOf, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, places, random, randomCsr, Workspace } from '../support.js'
 
 describe('uniteLinks', () => {
   it('collects the links that were ever active, sorted and once', async () => {
@@ -74,6 +74,59 @@ describe('uniteLinks', () => {
       )
       await program.replay(1)
       expect((await count.read())[0]).to.equal(2n)
+    })
+  })
+})
+
+describe('returnedLinks', () => {
+  it('counts the new links, and those that the update removed', async () => {
+    for (const [rows, cols, links] of [
+      [17, 41, 300],
+      [1, 1, 1],
+      [5, 6, 30],
+      [300, 2, 500],
+      [4, 9, 0],
+    ] as const) {
+      const csr = randomCsr(rows, cols, links, 3)
+      const next = random(4)
+      const flags = Uint8Array.from({ length: links }, () => (next() < 0.4 ? 0 : 1))
+      const cells = cellsOf(csr)
+      const removed = new Set(cells.filter((_, k) => flags[k] === 0))
+      const kept = new Set(cells.filter((_, k) => flags[k] === 1))
+      const missing = Array.from({ length: rows * cols }, (_, cell) => cell).filter((cell) => !kept.has(cell))
+      for (const share of [0, 0.5, 1]) {
+        const fresh = missing.filter(() => next() < share)
+        const capacity = Math.max(1, links, fresh.length)
+        for (const place of places)
+          await on(at(place), async (w) => {
+            const changes = changesOf(w, capacity)
+            const all = new Uint8Array(capacity)
+            all.set(byColumn(csr, flags))
+            const padded = (values: number[]) => Int32Array.from({ length: capacity }, (_, i) => values[i] ?? -1)
+            await Promise.all([
+              changes.keep.write(all),
+              changes.newRows.write(padded(fresh.map((cell) => Math.floor(cell / cols)))),
+              changes.newColumns.write(padded(fresh.map((cell) => cell % cols))),
+              changes.newCount.write(Int32Array.of(fresh.length)),
+            ])
+            const counts = w.tensor('int32', 2)
+            await w.run([['returnedLinks', { links: w.matrix(csr, capacity), changes, counts }]])
+            expect([...(await counts.read())], `${place}, ${rows} x ${cols}`).to.deep.equal([fresh.filter((cell) => removed.has(cell)).length, fresh.length])
+          })
+      }
+    }
+  })
+
+  it('refuses operands that do not fit, and works afterwards', async () => {
+    await on(cpu(), async (w) => {
+      const [links, counts] = [w.matrix(randomCsr(4, 5, 6, 1)), w.tensor('int32', 2)]
+      const good = { links, changes: changesOf(w, 6), counts }
+      await expectOnlyGoodOperands(w.program(), 'returnedLinks', good, {
+        'no links': [{ links: undefined }, 'INVALID_ARGUMENT'],
+        'no changes': [{ changes: undefined }, 'INVALID_ARGUMENT'],
+        'flags too short': [{ changes: changesOf(w, 5) }, 'INVALID_ARGUMENT'],
+        'one count': [{ counts: w.tensor('int32', 1) }, 'INVALID_ARGUMENT'],
+      })
     })
   })
 })

@@ -64,6 +64,31 @@ describe('importance', () => {
     }
   }
 
+  it('adds a share of the gradient to the magnitude, the same everywhere', async () => {
+    for (const { rows, cols, links } of shapes) {
+      const csr = randomCsr(rows, cols, links, 1)
+      const [values, gradient, keep] = [numbers(links, 2), numbers(links, 3, -50, 50), flagsOf(links, 0.7, 4)]
+      for (const share of [0, 0.01, 3]) {
+        const scores = await everywhere((device) =>
+          on(device, async (w) => {
+            const out = w.floats(new Float32Array(Math.max(1, links)).fill(untouched))
+            const flags = w.tensor('uint8', Math.max(1, links))
+            const all = new Uint8Array(Math.max(1, links))
+            all.set(byColumn(csr, keep))
+            await flags.write(all)
+            const operands = { values: w.floats(byColumn(csr, values)), gradient: w.floats(byColumn(csr, gradient)), keep: flags, scores: out }
+            await w.run([['importance', { links: w.matrix(csr), ...operands, rule: 'magnitude+gradient', share }]])
+            return byRow(csr, await out.read())
+          }),
+        )
+        for (let k = 0; k < links; ++k) {
+          const expected = Math.fround(Math.abs(values[k]) + Math.fround(Math.fround(share) * Math.abs(gradient[k])))
+          expect(scores[k], `link ${k}`).to.equal(keep[k] ? expected : untouched)
+        }
+      }
+    }
+  })
+
   it('gives zero weights no importance, in rows and columns of zeros too', async () => {
     const csr = randomCsr(12, 15, 60, 4)
     const keep = new Uint8Array(60).fill(1)
@@ -114,6 +139,10 @@ describe('importance', () => {
         'too few scores': [{ scores: w.floats(11) }, 'INVALID_ARGUMENT'],
         'more links than values': [{ links: w.matrix(csr, 13) }, 'INVALID_ARGUMENT'],
         'an unknown rule': [{ rule: 'gradient' }, 'INVALID_ARGUMENT'],
+        'no gradient for the rule that adds it': [{ rule: 'magnitude+gradient', share: 0.01 }, 'INVALID_ARGUMENT'],
+        'a gradient too short': [{ rule: 'magnitude+gradient', share: 0.01, gradient: w.floats(11) }, 'INVALID_ARGUMENT'],
+        'a negative share': [{ rule: 'magnitude+gradient', share: -1, gradient: w.floats(12) }, 'INVALID_ARGUMENT'],
+        'scores in the place of the gradient': [{ rule: 'magnitude+gradient', share: 1, gradient: scores }, 'INVALID_ARGUMENT'],
         'no rule': [{ rule: undefined }, 'INVALID_ARGUMENT'],
         'links of another device': [{ links: other.matrix(csr) }, 'INVALID_ARGUMENT'],
         'disposed scores': [{ scores: gone }, 'DISPOSED'],
