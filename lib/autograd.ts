@@ -13,6 +13,15 @@ import { Activations } from './tensor.js'
 
 export type ActivationName = 'none' | 'relu'
 
+/** What a sparse layer's gradient is the product of, after a backward pass: gradient = outputGradient input^T. */
+export interface LayerGradient {
+  readonly weights: SparseParameter
+  /** [inputs][columns] */
+  readonly input: Activations
+  /** [outputs][columns] */
+  readonly outputGradient: Activations
+}
+
 /** A batch of activations on the tape. */
 export interface Value {
   readonly activations: Activations
@@ -31,8 +40,14 @@ export class Tape {
   readonly #memory: Activations[] = []
   /** What the modules of the model gave, in their order. */
   readonly outputs: { readonly module: number; readonly output: Activations }[] = []
+  /** Where the sparse layers' gradients come from, one entry for each use of a layer's weights; filled by backward(). */
+  readonly gradients: LayerGradient[] = []
+  readonly #shared: readonly Activations[]
+  #asked = 0
 
-  constructor(program: Program, batch: number, training: boolean) {
+  /** With `like`, a tape that recorded the same before, its memory is shared. */
+  constructor(program: Program, batch: number, training: boolean, like?: Tape) {
+    this.#shared = like ? like.#memory : []
     this.program = program
     this.device = program.device
     this.batch = batch
@@ -41,6 +56,8 @@ export class Tape {
 
   /** Memory for a batch that lives as long as the tape. */
   activations(features: number): Activations {
+    const shared = this.#shared[this.#asked++]
+    if (shared?.features === features) return shared
     const activations = new Activations(this.device, features, this.batch)
     this.#memory.push(activations)
     return activations
@@ -63,6 +80,7 @@ export class Tape {
     this.program.record('spmm', { weights: pattern, values: weights.values, bias: bias?.values, input: x.activations, output: y.activations, activation })
     this.#later(() => {
       const outputGradient = this.#gradientOf(y)
+      this.gradients.push({ weights, input: x.activations, outputGradient })
       // First what reads the weights, then their gradient: the optimizer's step can then be fused into the latter.
       this.#contribute(x, (inputGradient, accumulate) =>
         this.program.record('spmmTransposed', {

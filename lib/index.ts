@@ -1,15 +1,26 @@
 /** hebb: neural networks that are sparse from the first step to the last. */
-export { type ActivationName, Tape, type Value } from './autograd.js'
+export { type ActivationName, type LayerGradient, Tape, type Value } from './autograd.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
 export { Device, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
-export { constantDensity, cubicDensity, type DecayOptions, type DensityRule, type DensitySchedule, densitySchedule, sigmoidDensity } from './dst/density.js'
-export { constantFraction, cosine, type Fraction, type FractionPoint, type UpdateSchedule, updateSchedule } from './dst/fraction.js'
+export {
+  constantDensity,
+  cubicDensity,
+  type DecayOptions,
+  type DensityRule,
+  type DensitySchedule,
+  densitySchedule,
+  type OvershootOptions,
+  overshootDensity,
+  sigmoidDensity,
+} from './dst/density.js'
+export { constantFraction, cosine, excess, type Fraction, type FractionPoint, type UpdateSchedule, updateSchedule } from './dst/fraction.js'
 export { type Method, method } from './dst/method.js'
-export { chts, chtss, set, staticSparse } from './dst/methods.js'
-export { type KeptLayer, type NewLinks, type RegrowFunction, type RegrowRule, random, soft, topK } from './dst/regrow.js'
+export { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from './dst/methods.js'
+export { type KeptLayer, largestGradient, type NewLinks, type RegrowFunction, type RegrowRule, random, soft, topK } from './dst/regrow.js'
 export {
   type LayerView,
   magnitude,
+  magnitudeAndGradient,
   type RemoveFunction,
   type RemoveRule,
   relativeImportance,

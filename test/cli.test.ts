@@ -199,7 +199,8 @@ describe('hebb', () => {
     const fails: [string[], RegExp][] = [
       [['--predictor', 'CN'], /--predictor to be one of CH2-L3n, CH3-L3n, CH2-L3p, CH3-L3p, got 'CN'/],
       [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
-      [['--method', 'adam'], /--method to be one of chts, chtss, set, static, got 'adam'/],
+      [['--method', 'adam'], /--method to be one of chts, chtss, cht, set, rigl, mest, gmp, granet, static, dense, got 'adam'/],
+      [['--method', 'dense', '--density', '0.5'], /to have density 1, to be fully connected, got 0.5/],
       [['--optimizer', 'lbfgs'], /--optimizer to be one of sgd, adam/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
       [['--topology', 'ring'], /--topology to be one of brf, brf-uniform, bsw, bsf, csti, erdos-renyi/],

@@ -310,6 +310,20 @@ describe('hebb compare', () => {
     expect([tooMany.code, tooMany.stderr]).to.deep.equal([1, 'hebb: Expected --validation-split to be less than the 320 samples of MNIST train, got 320\n'])
   }).timeout(60_000)
 
+  it('runs a dense network once, at density 1, beside all densities of the others', async () => {
+    const args = ['compare', '--methods', 'gmp,dense', '--densities', '0.1,0.2', '--hidden', '40,32', '--epochs', '2', '--batch-size', '16', '--device', 'cpu']
+    const { code, stderr } = await hebb([...args, '--data', join(folder, 'a'), '--out', out])
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const { table } = await results()
+    expect(table.map((row: any) => `${row.method} ${row.density} ${row.topology}`)).to.deep.equal([
+      'gmp 0.1 erdos-renyi',
+      'dense 1 full',
+      'gmp 0.2 erdos-renyi',
+    ])
+    const dense = table.find((row: any) => row.method === 'dense')
+    expect([dense.links, dense.activeNeurons, dense.itop].map((one) => one.mean ?? one)).to.deep.equal([40 * 36 + 32 * 40, 1, 1])
+  }).timeout(60_000)
+
   it('takes a plan from a file, and says what is wrong with one', async () => {
     const file = join(folder, 'plan.json')
     const good = {

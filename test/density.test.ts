@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { constantDensity, cosine, cubicDensity, densitySchedule, HebbError, sigmoidDensity } from '../lib/index.js'
+import { constantDensity, cosine, cubicDensity, densitySchedule, excess, HebbError, overshootDensity, sigmoidDensity } from '../lib/index.js'
 
 interface ScheduleCase {
   kind: 'sparsity-sigmoid' | 'sparsity-cubic' | 'drop-fraction-cosine'
@@ -20,7 +20,7 @@ describe('schedules', () => {
       const at = {
         'sparsity-sigmoid': () => (c: number) => 1 - densitySchedule.sigmoid({ ...ends, steepness: steepness as number })(c),
         'sparsity-cubic': () => (c: number) => 1 - densitySchedule.cubic(ends)(c),
-        'drop-fraction-cosine': () => (c: number) => cosine(initial)({ step: c, lastStep: total }),
+        'drop-fraction-cosine': () => (c: number) => cosine(initial)({ step: c, lastStep: total, density: 0.1, target: 0.1 }),
       }[kind]()
       for (const [c, value] of values.entries()) expect(at(c), `update ${c}`).to.be.closeTo(value, 1e-9)
     })
@@ -48,6 +48,27 @@ describe('schedules', () => {
     expect(cubicDensity().schedule({ target: 0.01, updates: 75 })(74)).to.be.above(0.01)
     expect(sigmoidDensity().schedule({ target: 0.8, updates: 10 })(0)).to.equal(0.8)
     expect(constantDensity().schedule({ target: 0.2, updates: 5 })(3)).to.equal(0.2)
+  })
+
+  it('overshoot is above the target, in steps, until the last update', () => {
+    const at = overshootDensity().schedule({ target: 0.01, updates: 10 })
+    const shares = Array.from({ length: 13 }, (_, c) => Number(at(c).toFixed(9)))
+    expect(shares).to.deep.equal([...new Array(6).fill(0.06), ...new Array(4).fill(0.035), 0.01, 0.01, 0.01])
+    expect(overshootDensity({ by: [{ density: 0.5, until: 1 }] }).schedule({ target: 0.7, updates: 4 })(0), 'no more than all').to.equal(1)
+    expect(overshootDensity().schedule({ target: 0.01, updates: 0 })(0), 'without updates').to.equal(0.01)
+    // What exceeds the target is what goes, and comes back as other links.
+    expect(0.06 * (1 - excess()({ step: 3, lastStep: 9, density: 0.06, target: 0.01 }))).to.be.closeTo(0.01, 1e-12)
+    expect(excess()({ step: 9, lastStep: 9, density: 0.01, target: 0.01 })).to.equal(0)
+    for (const by of [
+      [{ density: -1, until: 1 }],
+      [{ density: 0.1, until: 2 }],
+      [
+        { density: 0.1, until: 0.6 },
+        { density: 0.1, until: 0.5 },
+      ],
+    ]) {
+      expect(() => overshootDensity({ by })).to.throw(HebbError, /by\[/)
+    }
   })
 
   it('reject densities outside (0, 1] and broken numbers', () => {

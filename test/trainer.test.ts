@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import {
   adam,
   type Batch,
+  cht,
   chts,
   chtss,
   constantFraction,
@@ -9,11 +10,15 @@ import {
   cubicDensity,
   Device,
   dataset,
+  dense,
   type Epoch,
+  gmp,
+  granet,
   HebbError,
   Linear,
   type Method,
   magnitude,
+  mest,
   method,
   mlp,
   type NewLinks,
@@ -21,6 +26,7 @@ import {
   Relu,
   random,
   relativeImportance,
+  rigl,
   Sequential,
   SparseLinear,
   SparseParameter,
@@ -81,6 +87,11 @@ const methods: Record<string, () => Method> = {
   set,
   chts,
   chtss,
+  cht,
+  rigl,
+  mest,
+  gmp,
+  granet,
   'chts with CH3-L3n and soft RI': () => chts({ regrow: soft('CH3-L3n'), remove: softRelativeImportance({ to: 9 }) }),
   'chts with CH3-L3p': () => chts({ regrow: soft('CH3-L3p') }),
   'hard CHT': () => chts({ regrow: topK('CH2-L3n'), remove: magnitude() }),
@@ -111,17 +122,20 @@ describe('Trainer', () => {
     }
   })
 
-  it('the same seed gives the same bits with 1, 2 and 3 threads, another seed does not', async () => {
-    const run = async (threads: number, seed: number) => {
-      using trainer = new Trainer(mlp({ widths, density: 0.15, seed }), { optimizer: optimizer(), dst: chts(), device: { kind: 'cpu', threads } })
-      await all(trainer.fit(train, { epochs: 5, batchSize: 33 }))
-      return await state(trainer)
-    }
-    const one = await run(1, 7)
-    expect(await run(2, 7)).to.deep.equal(one)
-    expect(await run(3, 7)).to.deep.equal(one)
-    expect(await run(1, 8)).to.not.deep.equal(one)
-  })
+  for (const [name, create] of Object.entries({ ...methods, dense })) {
+    it(`${name}: the same seed gives the same bits with 1, 2 and 3 threads, another seed does not`, async () => {
+      const run = async (threads: number, seed: number) => {
+        const model = mlp({ widths, density: name === 'dense' ? 1 : 0.15, seed })
+        using trainer = new Trainer(model, { optimizer: optimizer(), dst: create(), device: { kind: 'cpu', threads } })
+        await all(trainer.fit(train, { epochs: 5, batchSize: 33 }))
+        return await state(trainer)
+      }
+      const one = await run(1, 7)
+      expect(await run(2, 7)).to.deep.equal(one)
+      expect(await run(3, 7)).to.deep.equal(one)
+      expect(await run(1, 8)).to.not.deep.equal(one)
+    })
+  }
 
   describe('Adam', () => {
     for (const place of places) {
@@ -300,6 +314,46 @@ describe('Trainer', () => {
         expect(await state(trainer)).to.deep.equal(before)
       })
     }
+  })
+
+  describe('early stop', () => {
+    /** Removes the first links of a layer and grows the same again, or others. */
+    const returning = (again: boolean, asked: number[], earlyStop = 0.9) =>
+      method({
+        name: 'returning',
+        updates: updateSchedule({ every: 5, fraction: 0.2, until: 1 }),
+        earlyStop,
+        remove: ({ rowOffsets, columnIndices, cols, values, rows }, count) => {
+          asked.push(count)
+          lost = []
+          for (let r = 0, k = 0; r < rows; ++r) for (; k < rowOffsets[r + 1]; ++k) if (k < count) lost.push([r, columnIndices[k] % cols])
+          return Array.from(values.keys()).slice(0, count)
+        },
+        regrow: async ({ rows, cols, rowOffsets, columnIndices }, count) => {
+          if (again) return { row: lost.slice(0, count).map(([r]) => r), col: lost.slice(0, count).map(([, c]) => c) }
+          const taken = new Set(lost.map(([r, c]) => r * cols + c))
+          for (let r = 0; r < rows; ++r) for (let k = rowOffsets[r]; k < rowOffsets[r + 1]; ++k) taken.add(r * cols + columnIndices[k])
+          const free = Array.from({ length: rows * cols }, (_, cell) => cell).filter((cell) => !taken.has(cell))
+          return { row: free.slice(0, count).map((cell) => Math.floor(cell / cols)), col: free.slice(0, count).map((cell) => cell % cols) }
+        },
+      })
+    let lost: [number, number][] = []
+
+    it('leaves a layer alone once what it regrows is what it removed, and no other', async () => {
+      for (const [again, earlyStop, stops] of [
+        [true, 0.9, true],
+        [false, 0.9, false],
+        [true, 1, false], // more than all of them is never
+      ] as const) {
+        const asked: number[] = []
+        const dst = returning(again, asked, earlyStop)
+        using trainer = new Trainer(mlp({ widths: [48, 64, 4], density: 0.1 }), { optimizer: optimizer(), dst, device: 'cpu' })
+        await all(trainer.fit(train, { epochs: 2, batchSize: 40 }))
+        expect(asked[0]).to.equal(Math.floor(0.2 * Math.round(0.1 * 48 * 64)))
+        expect(asked.slice(1).every((count) => count === (stops ? 0 : asked[0]))).to.equal(true)
+        expect(asked.length > 2).to.equal(true)
+      }
+    })
   })
 
   describe('stopping', () => {

@@ -33,7 +33,20 @@ import { cannotWrite } from '../train/safetensors.js'
 import { writeWhole } from './files.js'
 import { datasets, methods, numeric, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
-import { beginRun, defineRunFlags, divide, notesOf, predictsLinks, type RunData, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
+import {
+  beginRun,
+  defineRunFlags,
+  divide,
+  isDense,
+  networkOf,
+  notesOf,
+  predictsLinks,
+  type RunData,
+  type RunFlags,
+  resumeRun,
+  settingsOf,
+  type TrainingRun,
+} from './run.js'
 
 interface Flags extends RunFlags {
   methods?: string
@@ -57,7 +70,7 @@ export function defineCompare(program: Command): void {
     .description('trains by every method at every density, with every seed, on every data set, and makes one table; goes on where it was stopped')
     .argument('[plan]', 'a JSON file with these flags: {"methods": ["chts", "set"], "seeds": [0, 1, 2], "epochs": 100, "out": "folder"}')
     .option('--methods <names>', `of ${Object.keys(methods).join(', ')} (default: chts)`)
-    .option('--densities <shares>', 'shares of the links of a sparse layer, in (0, 1] (default: 0.01)')
+    .option('--densities <shares>', 'shares of the links of a sparse layer, in (0, 1] (default: 0.01); a dense network is run once, at 1')
     .option('--seeds <numbers>', 'seeds of everything random (default: 0)')
     .option('--datasets <names>', `of ${Object.keys(datasets).join(', ')} (default: mnist)`)
   defineRunFlags(command)
@@ -150,14 +163,21 @@ function cellsOf(flags: Flags, out: string): Cell[] {
   )
   const cells: Cell[] = []
   for (const dataset of names)
-    for (const density of densities)
-      for (const method of chosen)
+    for (const [i, density] of densities.entries())
+      for (const method of chosen) {
+        // Of one density alone, a dense network runs once.
+        if (isDense(method) && i > 0) continue
         for (const seed of seeds) {
-          const settings = settingsOf({ ...rest, ...(predictsLinks(method) && { predictor }), dataset, density, method, seed })
+          const settings = settingsOf({
+            ...{ ...rest, dataset, method, seed },
+            ...(predictsLinks(method) && { predictor }),
+            ...(!isDense(method) && { density }),
+          })
           const name = `${dataset}-${method}-${settings.density}-seed${settings.seed}`
           expect(!cells.some((cell) => cell.name === name), () => `Expected every cell once, got ${name} twice`)
           cells.push({ name, settings, log: join(out, 'cells', `${name}.jsonl`), checkpoint: join(out, 'cells', `${name}.safetensors`) })
         }
+      }
   return cells
 }
 
@@ -384,7 +404,7 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
         samples: data.train.samples,
         // Of this process: one that was killed has told nobody how long it ran.
         wallSeconds: (performance.now() - began) / 1000,
-        topology: trainer.method.topology.name,
+        topology: networkOf(trainer.method),
         device: device.info,
         version,
       }),

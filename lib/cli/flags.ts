@@ -1,7 +1,7 @@
 /** What several commands read from their flags, and how they print it. */
 import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
 import type { Method } from '../dst/method.js'
-import { chts, chtss, set, staticSparse } from '../dst/methods.js'
+import { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from '../dst/methods.js'
 import { HebbError, show } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
 import { adam } from '../optim/adam.js'
@@ -34,8 +34,14 @@ export const hiddenWidths: Readonly<Record<string, string>> = { cifar10: '3072,3
 export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
   chts,
   chtss,
+  cht,
   set,
+  rigl,
+  mest,
+  gmp,
+  granet,
   static: staticSparse,
+  dense,
 }
 
 /** Given the data, which some begin with. */

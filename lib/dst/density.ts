@@ -96,3 +96,34 @@ export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): 
       densitySchedule.cubic({ initialDensity: Math.max(target, initialDensity), finalDensity: target, updates: Math.floor(over * updates) }),
   }
 })
+
+export interface OvershootOptions {
+  /** Density beyond the target, each up to a share of the updates. Default: 5% of all possible links up to 0.6 of the updates, then 2.5%. */
+  by?: readonly { readonly density: number; readonly until: number }[]
+}
+
+/** The target and a little more, in steps, and the target alone after the last update (elastic mutation with shrinking, MEST; Yuan et al. 2021). */
+export const overshootDensity = maker('overshootDensity', (options: OvershootOptions = {}): DensityRule => {
+  const {
+    by = [
+      { density: 0.05, until: 0.6 },
+      { density: 0.025, until: 1 },
+    ],
+  } = options
+  for (const [i, { density: more, until }] of by.entries()) {
+    number(more, `by[${i}].density`, 0, 1)
+    number(until, `by[${i}].until`, by[i - 1]?.until ?? 0, 1)
+  }
+  return {
+    name: 'overshoot',
+    schedule({ target, updates }) {
+      density(target, 'target')
+      integer(updates, 'updates', 0)
+      return (c) => {
+        number(c, 'c', 0)
+        const step = c >= updates ? undefined : by.find(({ until }) => c < until * updates)
+        return Math.min(1, target + (step?.density ?? 0))
+      }
+    },
+  }
+})

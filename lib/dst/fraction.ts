@@ -6,6 +6,9 @@ export interface FractionPoint {
   readonly step: number
   /** The step after which updates stop. */
   readonly lastStep: number
+  /** The layer's density after this update, and the one at the end of the schedule. */
+  readonly density: number
+  readonly target: number
 }
 
 export type Fraction = (point: FractionPoint) => number
@@ -20,6 +23,14 @@ export const constantFraction = maker('constantFraction', (zeta: number): Fracti
   number(zeta, 'zeta', 0, 1)
   return () => zeta
 })
+
+/** What exceeds the target density: with overshootDensity() a link that was grown has to prove itself until the next update (MEST; Yuan et al. 2021). */
+export const excess = maker(
+  'excess',
+  (): Fraction =>
+    ({ density, target }) =>
+      Math.max(0, 1 - target / density),
+)
 
 export interface UpdateSchedule {
   /** Steps between updates, or 'epoch'. */

@@ -19,7 +19,7 @@ export interface NewLinks {
 
 export interface BuiltInRegrow {
   readonly name: string
-  readonly predictor: LinkPredictor | 'none'
+  readonly predictor: LinkPredictor | 'none' | 'gradient'
   readonly selection: 'sample' | 'largest'
 }
 
@@ -43,4 +43,12 @@ export function topK(predictor: LinkPredictor): BuiltInRegrow {
 /** Missing links sampled without replacement, probability proportional to their score (CHTs; paper, section 3.2). */
 export function soft(predictor: LinkPredictor): BuiltInRegrow {
   return { name: `soft ${predictor}`, predictor: checked(predictor), selection: 'sample' }
+}
+
+/**
+ * The missing links whose gradients are largest (RigL; Evci et al. 2020): of the batch that comes next, at the current weights. The dense gradient never
+ * exists, only the candidates that can still win.
+ */
+export function largestGradient(): BuiltInRegrow {
+  return { name: 'largest gradient', predictor: 'gradient', selection: 'largest' }
 }

@@ -19,7 +19,9 @@ export type RemoveFunction = (layer: LayerView, count: number) => ArrayLike<numb
 
 export interface BuiltInRemove {
   readonly name: string
-  readonly importance: 'magnitude' | 'relative'
+  readonly importance: 'magnitude' | 'relative' | 'magnitude+gradient'
+  /** Of 'magnitude+gradient': how much of the gradient's magnitude is added. */
+  readonly gradientShare?: number
   /** Soft: links to keep are sampled with probability proportional to score^T, T growing from `from` to `to` until updates stop. */
   readonly temperature?: { readonly from: number; readonly to: number }
 }
@@ -45,6 +47,11 @@ export function magnitude(): BuiltInRemove {
 /** The links with the smallest relative importance go: |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (RI; Zhang et al. 2024). */
 export function relativeImportance(): BuiltInRemove {
   return { name: 'relative importance', importance: 'relative' }
+}
+
+/** The links with the smallest |w| + share |gradient| go (MEST; Yuan et al. 2021): of the batch that comes next, at the current weights. Default share 0.01. */
+export function magnitudeAndGradient({ share = 0.01 }: { share?: number } = {}): BuiltInRemove {
+  return { name: 'magnitude and gradient', importance: 'magnitude+gradient', gradientShare: number(share, 'share', 0) }
 }
 
 /** The links to keep are sampled by |w|^T (CHTs; paper, section 3.3). */

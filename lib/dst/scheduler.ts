@@ -3,12 +3,13 @@
  * parts are recorded into Programs once; a user's own function gets copies of the links between them. Until the rebuild nothing that training
  * sees has changed, so an update that is stopped or fails leaves the network as it was.
  */
+import type { LayerGradient } from '../autograd.js'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Program, type ReplayOptions } from '../program.js'
 import { cscSlots, inRowOrder, Tensor } from '../tensor.js'
-import type { Method } from './method.js'
+import { type Method, usesGradients } from './method.js'
 import type { RegrowFunction } from './regrow.js'
 import type { BuiltInRemove, RemoveFunction } from './remove.js'
 
@@ -18,11 +19,21 @@ export interface Plan {
   readonly stepsPerEpoch: number
 }
 
+/** The gradients of a batch, for methods that ask for them. */
+export interface Gradients {
+  /** What they are products of, and columns of a full batch. */
+  readonly probe: { readonly batch: number; readonly layers: readonly LayerGradient[] }
+  /** Valid columns of this batch. */
+  readonly columns: number
+}
+
 interface Layer {
   readonly parameter: SparseParameter
   /** Density after c updates. */
   readonly density: (c: number) => number
   readonly changes: { keep: Tensor<'uint8'>; newRows: Tensor<'int32'>; newColumns: Tensor<'int32'>; newCount: Tensor<'int32'> }
+  /** New links that the update has removed, and new links; where that may end a layer's updates. */
+  readonly returned: Tensor<'int32'> | undefined
   /** Index of the layer's first scalar. */
   readonly scalar: number
 }
@@ -56,7 +67,11 @@ export class Scheduler {
   #layers: Layer[] = []
   #segments: (Program | (() => Promise<void>))[] = []
   #scores: Tensor | undefined
+  /** What the segments' gradients are products of. */
+  #probe: Gradients['probe'] | undefined
   #done = 0
+  /** Layers, by number, whose links stay as they are. */
+  #settled = new Set<number>()
   /** The step before which the last update was made. */
   #lastStep = 0
   /** The Program that is being recorded. */
@@ -72,20 +87,27 @@ export class Scheduler {
     this.#targets = targets
   }
 
-  /** Updates done, and the step before which the last one was. */
-  get progress(): { done: number; step: number } {
-    return { done: this.#done, step: this.#lastStep }
+  /** Updates done, the step before which the last one was, and the layers that had their last. */
+  get progress(): { done: number; step: number; settled: readonly number[] } {
+    return { done: this.#done, step: this.#lastStep, settled: [...this.#settled] }
+  }
+
+  /** Whether update() is to be given gradients. */
+  get needsGradients(): boolean {
+    return usesGradients(this.#method)
   }
 
   /** Goes on after updates that were made before. */
-  restore({ done, step }: { done: number; step: number }): void {
+  restore({ done, step, settled }: { done: number; step: number; settled: readonly number[] }): void {
     this.#done = done
     this.#lastStep = step
+    this.#settled = new Set(settled)
   }
 
   /** A run begins: its first step is step 0. */
   begin(): void {
     this.#lastStep = 0
+    this.#settled.clear()
   }
 
   /** Lays the updates out over a run. */
@@ -103,9 +125,10 @@ export class Scheduler {
             newColumns: new Tensor(this.#device, 'int32', parameter.capacity),
             newCount: new Tensor(this.#device, 'int32', 1),
           },
+          returned: this.#method.earlyStop === undefined ? undefined : new Tensor(this.#device, 'int32', 2),
           scalar: 1 + i * SCALARS,
         }))
-    if (this.#segments.length === 0 && count > 0) this.#record()
+    if (this.#segments.length === 0 && count > 0 && !this.needsGradients) this.#record()
   }
 
   /** Whether an update is due before step `step` runs. */
@@ -123,18 +146,27 @@ export class Scheduler {
   }
 
   /** Runs one update. */
-  async update(step: number, options: ReplayOptions = {}): Promise<void> {
+  async update(step: number, options: ReplayOptions & { gradients?: Gradients | undefined } = {}): Promise<void> {
     if (!this.#plan || !this.#method.updates) throw new HebbError('INVALID_ARGUMENT', 'Expected a method with updates and a plan')
     const { lastStep } = updatesOf(this.#method, this.#plan)
     const update = this.#done + 1
-    const zeta = this.#method.updates.fraction({ step, lastStep })
+    const { gradients } = options
+    if (gradients && gradients.probe !== this.#probe) {
+      this.#forget()
+      this.#probe = gradients.probe
+      this.#record()
+    }
     const remove = this.#method.remove
     const heat = typeof remove === 'function' ? undefined : remove.temperature
     const scalars = new Float64Array(1 + SCALARS * this.#layers.length)
     scalars[0] = update
-    for (const { parameter, density, scalar } of this.#layers) {
+    for (const [i, { parameter, density, scalar }] of this.#layers.entries()) {
       const possible = parameter.matrix.rows * parameter.matrix.cols
-      const target = linksAt(density(update), possible)
+      const share = density(update)
+      const target = linksAt(share, possible)
+      const zeta = this.#settled.has(parameter.layer)
+        ? 0
+        : this.#method.updates.fraction({ step, lastStep, density: share, target: this.#targets[i] as number })
       scalars[scalar + PRUNED] = target
       scalars[scalar + KEPT] = target - Math.floor(zeta * target)
       scalars[scalar + TEMPERATURE] = heat ? heat.from + ((heat.to - heat.from) * step) / lastStep : 1
@@ -147,17 +179,28 @@ export class Scheduler {
         await segment()
       } else {
         await segment.setScalars(scalars)
+        if (gradients) await segment.rewind(0, gradients.columns)
         await segment.replay(1, options)
       }
+    }
+    for (const { parameter, returned } of this.#layers) {
+      if (!returned) continue
+      const [again, grown] = (await returned.read()) as unknown as [number, number]
+      if (again > (this.#method.earlyStop as number) * grown) this.#settled.add(parameter.layer)
     }
     this.#done = update
     this.#lastStep = step
   }
 
   dispose(): void {
-    for (const segment of this.#segments) if (typeof segment !== 'function') segment.dispose()
-    for (const { changes } of this.#layers) for (const tensor of Object.values(changes)) tensor.dispose()
+    this.#forget()
+    for (const { changes, returned } of this.#layers) for (const tensor of [...Object.values(changes), returned]) tensor?.dispose()
     this.#scores?.dispose()
+  }
+
+  #forget(): void {
+    for (const segment of this.#segments) if (typeof segment !== 'function') segment.dispose()
+    this.#segments = []
   }
 
   #densityOf(i: number, updates: number): (c: number) => number {
@@ -167,7 +210,7 @@ export class Scheduler {
   /** The Program that the next built-in part is recorded into: the open one, or a new one after a user's function. */
   #program(): Program {
     if (!this.#open) {
-      this.#open = new Program(this.#device, { scalars: 1 + SCALARS * this.#layers.length })
+      this.#open = new Program(this.#device, { scalars: 1 + SCALARS * this.#layers.length, batch: this.#probe?.batch ?? 1 })
       this.#segments.push(this.#open)
     }
     return this.#open
@@ -198,20 +241,25 @@ export class Scheduler {
       if (typeof regrow === 'function') {
         this.#custom(() => this.#userRegrow(layer))
       } else {
-        const { predictor, selection } = regrow
-        this.#program().record('regrow', {
+        const common = {
           links: layer.parameter.matrix,
           changes: layer.changes,
-          predictor,
-          selection,
           count: layer.scalar + TARGET,
           update: 0,
           seed: this.#seed,
           layer: layer.parameter.layer,
-        })
+        }
+        if (regrow.predictor === 'gradient') {
+          const { input, outputGradient } = this.#gradientOf(layer.parameter)
+          this.#program().record('regrowByGradient', { ...common, input, outputGradient })
+        } else {
+          const { predictor, selection } = regrow
+          this.#program().record('regrow', { ...common, predictor, selection })
+        }
       }
     }
-    for (const { parameter, changes } of this.#layers) {
+    for (const { parameter, changes, returned } of this.#layers) {
+      if (returned) this.#program().record('returnedLinks', { links: parameter.matrix, changes, counts: returned })
       this.#program().record('rebuild', { links: parameter.matrix, changes, arrays: parameter.arrays })
     }
     this.#open = undefined
@@ -223,7 +271,8 @@ export class Scheduler {
     // Scores are read by the operation after the one that writes them: all layers and rules share an array.
     this.#scores ??= new Tensor(this.#device, 'float32', Math.max(...this.#parameters.map((p) => p.capacity)))
     const scores = this.#scores
-    this.#program().record('importance', { links, values: parameter.values, keep: changes.keep, rule: rule.importance, scores })
+    const gradient = rule.importance === 'magnitude+gradient' ? { gradient: parameter.gradient, share: rule.gradientShare ?? 0 } : {}
+    this.#program().record('importance', { links, values: parameter.values, keep: changes.keep, rule: rule.importance, scores, ...gradient })
     this.#program().record('keepLinks', {
       links,
       scores,
@@ -235,6 +284,18 @@ export class Scheduler {
       purpose,
       layer: parameter.layer,
     })
+  }
+
+  #gradientOf(parameter: SparseParameter): LayerGradient {
+    const uses = this.#probe?.layers.filter(({ weights }) => weights === parameter) ?? []
+    if (uses.length !== 1) {
+      const [name, layer] = [this.#method.name, parameter.layer]
+      throw new HebbError(
+        'UNSUPPORTED',
+        `Expected ${name}'s layers to be used once in a forward pass, for their gradients, got ${uses.length} uses of layer ${layer}`,
+      )
+    }
+    return uses[0] as LayerGradient
   }
 
   /** Neighbours that share neurons: the outputs of one are the inputs of the next. */

@@ -13,6 +13,8 @@ export interface Materials {
   /** For layers that do not bring their own. */
   readonly topology: Topology
   readonly weights: WeightInit
+  /** Whether sparse layers are to be fully connected ones, without links. */
+  readonly dense?: boolean
   /** Links of a sparse layer at the start, and the most it will ever have, for its target density. */
   links(possible: number, density: number, name: string): { initial: number; capacity: number }
   /** The links that the layer of this number had when it was saved; undefined: it begins anew, by the topology. */

@@ -28,7 +28,7 @@ export class SparseLinear implements Module {
   readonly #hasBias: boolean
   readonly #topology: Topology | undefined
   readonly #init: WeightInit | undefined
-  #weights?: SparseParameter
+  #weights?: SparseParameter | DenseParameter
   #bias?: DenseParameter
 
   constructor(options: SparseLinearOptions) {
@@ -46,7 +46,7 @@ export class SparseLinear implements Module {
   }
 
   get sparse(): SparseParameter[] {
-    return this.#weights ? [this.#weights] : []
+    return this.#weights instanceof SparseParameter ? [this.#weights] : []
   }
 
   materialise(materials: Materials): void {
@@ -54,6 +54,10 @@ export class SparseLinear implements Module {
     const { device, seed, initialise } = materials
     const rows = this.outFeatures
     const cols = this.inFeatures
+    if (materials.dense) {
+      this.#materialiseDense(materials)
+      return
+    }
     const { initial, capacity } = materials.links(rows * cols, this.density, `${cols} -> ${rows}`)
     const layer = materials.nextLayer()
     const restored = materials.restored?.(layer)
@@ -66,17 +70,35 @@ export class SparseLinear implements Module {
       restored !== undefined || later !== undefined || count === initial,
       () => `Expected the topology '${topology.name}' to make ${initial} links, got ${count}`,
     )
-    this.#weights = new SparseParameter(device, 'weights', layer, rows, cols, links, Math.max(capacity, count))
-    if (later) materials.waitFor(later(this.#weights.matrix, start))
+    const weights = new SparseParameter(device, 'weights', layer, rows, cols, links, Math.max(capacity, count))
+    this.#weights = weights
+    if (later) materials.waitFor(later(weights.matrix, start))
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
     if (restored) return // the weights are restored, too
     const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })
-    initialise.record('initializeNormal', { pattern: this.#weights.matrix, values: this.#weights.values, deviation, seed, layer })
+    initialise.record('initializeNormal', { pattern: weights.matrix, values: weights.values, deviation, seed, layer })
   }
 
   forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {
     if (!this.#weights) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
+    if (this.#weights instanceof DenseParameter) return tape.linear(x, this.#weights, this.#bias, activation)
     return tape.sparseLinear(x, this.#weights, this.#bias, activation)
+  }
+
+  /** All links, as a matrix. */
+  #materialiseDense({ device, seed, initialise, nextLayer, restored, weights: init }: Materials): void {
+    const { inFeatures: cols, outFeatures: rows } = this
+    expect(
+      this.density === 1 || restored !== undefined,
+      () => `Expected the layer ${cols} -> ${rows} to have density 1, to be fully connected, got ${this.density}. Make the model with density: 1.`,
+    )
+    const layer = nextLayer()
+    const weights = new DenseParameter(device, 'weights', rows, cols)
+    this.#weights = weights
+    if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
+    if (restored) return
+    const deviation = (this.#init ?? init).deviation({ fanIn: cols, fanOut: rows, density: 1 })
+    initialise.record('initializeNormal', { rows, cols, values: weights.values, deviation, seed, layer })
   }
 
   dispose(): void {

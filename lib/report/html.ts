@@ -51,7 +51,7 @@ export function htmlReport({ title, runs, settings }: ReportOptions): string {
   const groups = groupRuns(runs).map(
     (group, i): Group => ({ row: rows[i] as Row, runs: group, colour: methods.indexOf(labelOf(rows[i] as Row, rows)) % COLOURS }),
   )
-  /** Methods that are compared with each other: on the same data, at the same density. */
+  /** Methods that are compared with each other: on the same data, at the same density; beside each, fully connected networks. */
   const fields = new Map<string, Group[]>()
   for (const group of groups) {
     const key = `${group.row.dataset}, density ${Number((100 * group.row.density).toPrecision(4))}%`

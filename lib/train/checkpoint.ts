@@ -37,7 +37,7 @@ export interface Progress {
   readonly step: number
   /** Steps that updates and rates are laid out over. */
   readonly plan?: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
-  readonly updates: { readonly done: number; readonly step: number }
+  readonly updates: { readonly done: number; readonly step: number; readonly settled: readonly number[] }
   readonly run?: Run | undefined
 }
 
@@ -161,12 +161,12 @@ export class Checkpoint {
       })
       const { inFeatures, outFeatures } = module
       const [name, expected] =
-        module instanceof SparseLinear
+        module instanceof SparseLinear && !this.dense
           ? [`${path}weights.rowOffsets`, `${module.outFeatures + 1}`]
-          : module instanceof Linear
+          : module instanceof Linear || module instanceof SparseLinear
             ? [`${path}weights`, `${outFeatures} x ${inFeatures}`]
             : []
-      if (name && shapeOf(name) !== expected && !(module instanceof Linear && inFeatures === 1 && shapeOf(name) === `${outFeatures}`))
+      if (name && shapeOf(name) !== expected && !(name === `${path}weights` && inFeatures === 1 && shapeOf(name) === `${outFeatures}`))
         throw this.#bad(`the model's layer ${inFeatures} -> ${outFeatures} needs a tensor '${name}' of shape ${expected}, the file has ${shapeOf(name)}`)
     }
     visit(model, '')
@@ -177,6 +177,11 @@ export class Checkpoint {
     const name = this.#layers.get(layer)
     if (name === undefined) throw this.#bad(`it has no sparse layer ${layer}. Give the model that it was saved from`)
     return { rowOffsets: this.#tensor(`${name}.rowOffsets`, 'I32') as Int32Array, columnIndices: this.#tensor(`${name}.columnIndices`, 'I32') as Int32Array }
+  }
+
+  /** Whether its sparse layers were made fully connected ones. */
+  get dense(): boolean {
+    return this.#layers.size === 0
   }
 
   /** Whether the links that were ever active were listed. */
@@ -235,6 +240,8 @@ export class Checkpoint {
       return value as number
     }
     const seconds = (value: unknown) => (typeof value === 'number' && value >= 0 ? value : 0)
+    const settled = updates?.settled ?? [] // older files have none
+    if (!Array.isArray(settled)) throw this.#bad(`its layers without updates are ${JSON.stringify(settled)}`)
     let read: Run | undefined
     if (run && this.#tensors.has('run.totals')) {
       read = {
@@ -253,7 +260,11 @@ export class Checkpoint {
     return {
       step: count(step, 'step'),
       plan: plan && { epochs: count(plan.epochs, 'number of epochs', 1), stepsPerEpoch: count(plan.stepsPerEpoch, 'number of steps', 1) },
-      updates: { done: count(updates?.done, 'number of updates'), step: count(updates?.step, 'step of the last update') },
+      updates: {
+        done: count(updates?.done, 'number of updates'),
+        step: count(updates?.step, 'step of the last update'),
+        settled: settled.map((layer) => count(layer, 'layer without updates')),
+      },
       run: read,
     }
   }

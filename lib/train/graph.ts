@@ -1,5 +1,5 @@
 /** A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host. */
-import { Tape, type Value } from '../autograd.js'
+import { type LayerGradient, Tape, type Value } from '../autograd.js'
 import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
@@ -93,6 +93,15 @@ export interface GraphOptions {
   optimizer?: Optimizer
 }
 
+/** A step that computes gradients and takes none. */
+export interface Probe {
+  readonly program: Program
+  /** Columns of a full batch. */
+  readonly batch: number
+  /** What the sparse layers' gradients are products of. */
+  readonly layers: readonly LayerGradient[]
+}
+
 export class Graph {
   readonly program: Program
   readonly batch: number
@@ -104,33 +113,38 @@ export class Graph {
   readonly targets?: Activations
   readonly #totals: Tensor<'float64'>
   readonly #tape: Tape
+  readonly #options: GraphOptions
+  #probe: (Probe & { readonly tape: Tape; readonly totals: Tensor<'float64'> }) | undefined
 
   constructor(options: GraphOptions) {
-    const { device, model, batch, order, optimizer, loss } = options
+    const { device, batch, optimizer, loss } = options
+    this.#options = options
     this.batch = batch
     this.program = new Program(device, { scalars: Math.max(1, optimizer?.scalars({ epoch: 0, epochs: 1 }).length ?? 0), batch })
-    const tape = new Tape(this.program, batch, optimizer !== undefined)
-    this.#tape = tape
+    this.#tape = new Tape(this.program, batch, optimizer !== undefined)
     this.#totals = new Tensor(device, 'float64', 4)
-    this.input = tape.activations(options.features)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
-    if (order) this.#gather(order, optimizer ? model.seed : undefined)
+    const { input, output, targets } = this.#record(this.#tape, this.#totals)
+    this.input = input
+    this.output = output
+    if (targets) this.targets = targets
+    for (const parameter of optimizer ? options.model.parameters : []) optimizer?.record(this.program, parameter, 0)
+  }
 
-    const output = model.forward(tape, tape.input(this.input))
-    this.output = output.activations
-    if (loss === 'meanSquaredError') {
-      this.targets = tape.activations(this.output.features)
-      if (order) {
-        const { targets, dataset } = order.data
-        const { samples } = dataset
-        this.program.record('gather', { floats: targets, samples, indices: order.indices, count: samples, output: this.targets })
-      }
+  /**
+   * The step without the optimizer's: it leaves the gradients at the current weights in place, and changes nothing else that lasts. It shares the
+   * graph's activations, and takes memory for its sums alone.
+   */
+  get probe(): Probe {
+    if (!this.#probe) {
+      const { device } = this.#options
+      const program = new Program(device, { batch: this.batch })
+      const tape = new Tape(program, this.batch, true, this.#tape)
+      const totals = new Tensor(device, 'float64', 4)
+      this.#record(tape, totals)
+      this.#probe = { program, batch: this.batch, layers: tape.gradients, tape, totals }
     }
-    if (loss) this.#lossOf(output, loss, optimizer !== undefined)
-    if (optimizer) {
-      tape.backward()
-      for (const parameter of model.parameters) optimizer.record(this.program, parameter, 0)
-    }
+    return this.#probe
   }
 
   /** Sums since the last call of setTotals. */
@@ -155,36 +169,53 @@ export class Graph {
 
   dispose(): void {
     this.program.dispose()
+    for (const owned of [this.#probe?.program, this.#probe?.tape, this.#probe?.totals]) owned?.dispose()
     this.#tape.dispose()
     this.labels?.dispose()
     this.#totals.dispose()
   }
 
+  /** Records forward, loss and backward as far as they are wanted. */
+  #record(tape: Tape, totals: Tensor<'float64'>): { input: Activations; output: Activations; targets: Activations | undefined } {
+    const { model, features, order, loss } = this.#options
+    const input = tape.activations(features)
+    if (order) this.#gather(tape.program, input, order, tape.training ? model.seed : undefined)
+    const output = model.forward(tape, tape.input(input))
+    const targets = loss === 'meanSquaredError' ? tape.activations(output.activations.features) : undefined
+    if (targets && order) {
+      const { targets: floats, dataset } = order.data
+      const { samples } = dataset
+      tape.program.record('gather', { floats, samples, indices: order.indices, count: samples, output: targets })
+    }
+    if (loss) this.#lossOf(tape, output, targets, loss, totals)
+    if (tape.training) tape.backward()
+    return { input, output: output.activations, targets }
+  }
+
   /** With a seed, images are augmented as their data set says. */
-  #gather({ data: { dataset, x, labels, scales, shifts }, indices }: SampleOrder, seed?: number): void {
+  #gather(program: Program, output: Activations, { data: { dataset, x, labels, scales, shifts }, indices }: SampleOrder, seed?: number): void {
     const { samples, scale, shift, shape, augment } = dataset
     const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
     const [channels, height, width] = shape.length === 3 ? shape : [1, ...shape]
-    this.program.record('gather', {
+    program.record('gather', {
       ...source,
       ...(scales ? { scales, shifts } : { scale, shift }),
       ...(augment && seed !== undefined && { augmentation: { height, width, ...augment, seed } }),
-      ...{ channels, samples, indices, count: samples, output: this.input },
+      ...{ channels, samples, indices, count: samples, output },
     })
     if (this.labels) {
       expect(labels !== undefined, () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
-      this.program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })
+      program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })
     }
   }
 
-  #lossOf(output: Value, loss: Loss, training: boolean): void {
-    const totals = this.#totals
-    const gradient = training ? this.#tape.gradientOf(output) : undefined
+  #lossOf(tape: Tape, output: Value, target: Activations | undefined, loss: Loss, totals: Tensor<'float64'>): void {
+    const gradient = tape.training ? tape.gradientOf(output) : undefined
     if (loss === 'crossEntropy') {
       expect(output.activation === 'none', () => 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.')
-      this.program.record('softmaxCrossEntropy', { logits: output.activations, targets: this.labels, gradient, totals })
+      tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets: this.labels, gradient, totals })
     } else {
-      this.program.record('meanSquaredError', { output: output.activations, target: this.targets, gradient, activation: output.activation, totals })
+      tape.program.record('meanSquaredError', { output: output.activations, target, gradient, activation: output.activation, totals })
     }
   }
 }

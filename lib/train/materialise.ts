@@ -23,6 +23,7 @@ export function materialise(device: Device, model: Sequential, method: Method, o
       topology: method.topology,
       weights: method.weights,
       initialise,
+      dense: method.dense ?? false,
       nextLayer: () => layer++,
       waitFor: (promise) => {
         promise.catch(() => {}) // reported by the trainer's first call, if it comes to that

@@ -40,12 +40,21 @@ export class Measures {
   readonly #device: Device
   readonly #layers: Layer[]
   readonly #histories: History[] | undefined
+  readonly #full: readonly number[]
   readonly #active: Program
   #unite: Program
 
-  /** `trackHistory`: whether to list the links that were ever active, for the ITOP rate. */
-  constructor(device: Device, parameters: readonly SparseParameter[], trackHistory = true) {
+  /**
+   * `trackHistory`: whether to list the links that were ever active, for the ITOP rate. `full`: the links of layers that were made fully connected ones, and are no
+   * sparse parameters.
+   */
+  constructor(
+    device: Device,
+    parameters: readonly SparseParameter[],
+    { trackHistory = true, full = [] }: { trackHistory?: boolean; full?: readonly number[] } = {},
+  ) {
     this.#device = device
+    this.#full = full
     this.#layers = parameters.map((parameter) => ({ parameter, counts: new Tensor(device, 'int32', 3) }))
     if (trackHistory) {
       this.#histories = parameters.map((parameter) => ({
@@ -100,8 +109,9 @@ export class Measures {
 
   async read(): Promise<TopologyMeasures> {
     await this.#active.replay(1)
-    let [links, possible, active, neurons] = [0, 0, 0, 0]
-    const linksPerLayer: number[] = []
+    const fully = this.#full.reduce((sum, count) => sum + count, 0)
+    let [links, possible, active, neurons] = [fully, fully, 0, 0]
+    const linksPerLayer = [...this.#full]
     const forms: ExecutionForm[] = []
     const { denseFrom } = this.#device.info
     for (const [i, { parameter, counts }] of this.#layers.entries()) {
@@ -118,7 +128,7 @@ export class Measures {
         neurons += rows
       }
     }
-    let ever = this.#histories ? 0 : Number.NaN
+    let ever = this.#histories ? fully : Number.NaN
     for (const { count } of this.#histories ?? []) ever += Number((await count.read())[0])
     const share = (a: number, b: number) => (b === 0 ? 1 : a / b)
     return { links, density: share(links, possible), activeNeurons: share(active, neurons), itop: share(ever, possible), linksPerLayer, forms }

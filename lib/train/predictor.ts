@@ -293,6 +293,7 @@ async function materialise(device: Device, model: Sequential, checkpoint: Checkp
       initialise,
       nextLayer: () => layer++,
       waitFor: (promise) => void pending.push(promise),
+      dense: checkpoint.dense,
       restored: (at) => checkpoint.links(at),
       links: () => ({ initial: 0, capacity: 0 }),
     })

@@ -1,13 +1,21 @@
 /** Takes training's steps: keeps the graph that they replay, makes the topology updates that are due before them, and finds where numbers go wrong. */
 import type { Dataset } from '../data/dataset.js'
 import type { Device } from '../device.js'
-import type { Scheduler } from '../dst/scheduler.js'
+import type { Gradients, Scheduler } from '../dst/scheduler.js'
 import { HebbError } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { namedParameters, type Run } from './checkpoint.js'
 import { Graph, type Loss, type SampleOrder } from './graph.js'
 import type { Measures } from './measures.js'
+
+/** Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), written by the host. */
+export interface NextBatch {
+  readonly samples: number
+  readonly first: number
+  /** Valid ones. */
+  readonly columns: number
+}
 
 export class Stepper {
   /** Steps done. */
@@ -59,10 +67,22 @@ export class Stepper {
     return this.#training.graph
   }
 
-  /** Makes the update that is due; gives the seconds it took. */
-  async update(signal?: AbortSignal): Promise<number> {
+  /** Makes the update that is due before the graph takes its next step, on the batch `next`; gives the seconds it took. */
+  async update(graph: Graph, next: NextBatch, signal?: AbortSignal): Promise<number> {
     const start = performance.now()
-    await this.#scheduler.update(this.step, { signal })
+    let gradients: Gradients | undefined
+    if (this.#scheduler.needsGradients) {
+      const { probe } = graph
+      const { program } = probe
+      await Promise.all([program.setStep(this.step), program.rewind(next.samples, next.columns, next.first)])
+      try {
+        await program.replay(1, { signal })
+      } catch (error) {
+        throw (error as HebbError).code === 'NON_FINITE' ? await this.whereNotFinite(graph, this.step, error as HebbError) : error
+      }
+      gradients = { probe, columns: next.columns }
+    }
+    await this.#scheduler.update(this.step, { signal, gradients })
     await this.#measures.note()
     return (performance.now() - start) / 1000
   }

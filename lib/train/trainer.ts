@@ -70,7 +70,8 @@ export class Trainer {
         model.sparse,
         sparseLayers(model).map((layer) => layer.density),
       )
-      this.#measures = new Measures(device, model.sparse, trackHistory)
+      const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
+      this.#measures = new Measures(device, model.sparse, { trackHistory, full })
       this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures)
       this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
     } catch (error) {
@@ -204,8 +205,8 @@ export class Trainer {
       this.#run = undefined // its steps are not these
       const graph = this.#stepper.graph(Math.max(samples, this.#stepper.room), features, undefined, lossFor(data, this.#loss))
       const epoch = this.#plan ? Math.floor(this.#stepper.step / this.#plan.stepsPerEpoch) : 0
-      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(options.signal)
       await this.#stepper.write(graph, batch.x, data)
+      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(graph, { samples: 0, first: 0, columns: samples }, options.signal)
       await Promise.all([
         graph.program.setStep(this.#stepper.step),
         graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#plan?.epochs ?? 1 })),
@@ -345,7 +346,11 @@ export class Trainer {
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
-        if (this.#scheduler.due(this.#stepper.step)) run.updateSeconds += await this.#stepper.update(signal)
+        if (this.#scheduler.due(this.#stepper.step)) {
+          const { samples } = train
+          const first = run.done * batchSize
+          run.updateSeconds += await this.#stepper.update(graph, { samples, first, columns: Math.min(batchSize, samples - first) }, signal)
+        }
         const steps = Math.min(stepsPerEpoch - run.done, this.#scheduler.until(this.#stepper.step), everySteps - (this.#stepper.step % everySteps || 0))
         const before = run.done
         const progress = onProgress && ((n: number) => onProgress({ epoch, epochs, step: before + n, stepsPerEpoch }))
