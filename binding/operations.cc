@@ -186,6 +186,8 @@ class Args {
 const std::initializer_list<std::pair<const char*, LinkPredictor>> kPredictors = {{"none", LinkPredictor::none}, {"CH2-L3n", LinkPredictor::ch2L3n}, {"CH3-L3n", LinkPredictor::ch3L3n}, {"CH2-L3p", LinkPredictor::ch2L3p}, {"CH3-L3p", LinkPredictor::ch3L3p}};
 const std::initializer_list<std::pair<const char*, PredictionRoute>> kRoutes = {{"auto", PredictionRoute::automatic}, {"sparse", PredictionRoute::sparse}, {"dense", PredictionRoute::dense}};
 
+const std::initializer_list<std::pair<const char*, DenseProduct>> kDenseProducts = {{"auto", DenseProduct::automatic}, {"fma", DenseProduct::fma}, {"tensorCores", DenseProduct::tensorCores}};
+
 StepState* streamOf(Args& a) { return a.program().state(); }
 
 using Maker = Operation (*)(Args&);
@@ -261,6 +263,7 @@ const std::map<std::string, Maker>& makers() {
          op.weights = a.array<float>("weights", int64_t{op.input.features} * op.output.features);
          op.bias = a.optionalArray<float>("bias", op.output.features);
          op.activation = a.activation();
+         if (a.has("product")) op.product = a.choice<DenseProduct>("product", kDenseProducts);
          return op;
        }},
       {"linearTransposed", [](Args& a) -> Operation {
@@ -271,6 +274,7 @@ const std::map<std::string, Maker>& makers() {
          op.activation = a.activation();
          if (op.activation != Activation::none) op.input = a.activations("input");
          op.accumulate = a.flag("accumulate");
+         if (a.has("product")) op.product = a.choice<DenseProduct>("product", kDenseProducts);
          return op;
        }},
       {"linearGradient", [](Args& a) -> Operation {
@@ -281,6 +285,7 @@ const std::map<std::string, Maker>& makers() {
          op.biasGradient = a.optionalArray<float>("biasGradient", op.outputGradient.features);
          op.accumulate = a.flag("accumulate");
          op.accumulateBias = a.has("accumulateBias") ? a.flag("accumulateBias") : op.accumulate;
+         if (a.has("product")) op.product = a.choice<DenseProduct>("product", kDenseProducts);
          return op;
        }},
       {"relu", [](Args& a) -> Operation { return Relu{a.activations("input"), a.activations("output")}; }},

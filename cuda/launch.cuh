@@ -1,4 +1,4 @@
-// The one place for launches, shared memory, cache hints, warp primitives and (when there is some) PTX. Kernels include this and nothing else of
+// The one place for launches, shared memory, cache hints, warp primitives, tensor cores and PTX. Kernels include this and nothing else of
 // CUDA's, so that test/emulation can compile the same sources with a host compiler: its emulation.h says these words in C++.
 #pragma once
 
@@ -25,9 +25,26 @@ inline void commitCopies() { emulation::commitCopies(); }
 /// Waits until at most the newest `Groups` of this thread's groups are under way.
 template <int Groups>
 void waitForCopies() { emulation::waitForCopies(Groups); }
+/// As copyAsync16, of `Bytes`, 4 or 16; only the first `valid` are read, the others become zeros.
+template <int Bytes>
+void copyAsyncOrZero(void* shared, const void* global, int valid) { emulation::copyAsync(shared, global, Bytes, valid); }
+
+/// The nearest number of ten fraction bits, of two the one away from zero, as tensor cores take it.
+inline uint32_t tf32Of(float x) { return emulation::tf32Of(x); }
+/// Two fp16 numbers in a word, each rounded to nearest, `low` in the lower half.
+inline uint32_t halvesOf(float low, float high) { return emulation::halfOf(high) << 16 | emulation::halfOf(low); }
+/// sums += a b on a tensor core, with tf32 operands of tf32Of: a 16 x 8, b 8 x 8. Called by the whole warp; with g = lane / 4 and t = lane % 4, a lane
+/// holds a[g][t], a[g + 8][t], a[g][t + 4], a[g + 8][t + 4]; b[t][g], b[t + 4][g]; and the sums [g][2t], [g][2t + 1], [g + 8][2t], [g + 8][2t + 1].
+inline void multiplyTf32(float4& sums, uint4 a, uint2 b, HEBB_HERE) { emulation::multiply(emulation::Operands::tf32, sums, a, b, file, line); }
+/// The same with fp16 operands, two to a word: a 16 x 16, b 16 x 8. The words are a[g][2t..], a[g + 8][2t..], a[g][2t + 8..], a[g + 8][2t + 8..];
+/// b[2t..][g], b[2t + 8..][g].
+inline void multiplyHalf(float4& sums, uint4 a, uint2 b, HEBB_HERE) { emulation::multiply(emulation::Operands::half, sums, a, b, file, line); }
+#undef HEBB_HERE
 }  // namespace hebb::cuda
 #else
 #include <cuda_runtime.h>
+
+#include <cstdint>
 
 /// Shared memory of fixed size: HEBB_SHARED(float, tile, [32][33]).
 #define HEBB_SHARED(Type, name, extents) __shared__ Type name extents
@@ -52,6 +69,41 @@ __device__ __forceinline__ void commitCopies() { asm volatile("cp.async.commit_g
 /// Waits until at most the newest `Groups` of this thread's groups are under way.
 template <int Groups>
 __device__ __forceinline__ void waitForCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Groups) : "memory"); }
+/// As copyAsync16, of `Bytes`, 4 or 16; only the first `valid` are read, the others become zeros.
+template <int Bytes>
+__device__ __forceinline__ void copyAsyncOrZero(void* shared, const void* global, int valid) {
+  static_assert(Bytes == 4 || Bytes == 16);
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  if constexpr (Bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(valid) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(global), "r"(valid) : "memory");
+}
+
+/// The nearest number of ten fraction bits, of two the one away from zero, as tensor cores take it.
+__device__ __forceinline__ uint32_t tf32Of(float x) {
+  uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+/// Two fp16 numbers in a word, each rounded to nearest, `low` in the lower half.
+__device__ __forceinline__ uint32_t halvesOf(float low, float high) {
+  uint32_t bits;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+/// sums += a b on a tensor core, with tf32 operands of tf32Of: a 16 x 8, b 8 x 8. Called by the whole warp; with g = lane / 4 and t = lane % 4, a lane
+/// holds a[g][t], a[g + 8][t], a[g][t + 4], a[g + 8][t + 4]; b[t][g], b[t + 4][g]; and the sums [g][2t], [g][2t + 1], [g + 8][2t], [g + 8][2t + 1].
+__device__ __forceinline__ void multiplyTf32(float4& sums, uint4 a, uint2 b) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums.x), "+f"(sums.y), "+f"(sums.z), "+f"(sums.w)
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+/// The same with fp16 operands, two to a word: a 16 x 16, b 16 x 8. The words are a[g][2t..], a[g + 8][2t..], a[g][2t + 8..], a[g + 8][2t + 8..];
+/// b[2t..][g], b[2t + 8..][g].
+__device__ __forceinline__ void multiplyHalf(float4& sums, uint4 a, uint2 b) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums.x), "+f"(sums.y), "+f"(sums.z), "+f"(sums.w)
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
 }  // namespace hebb::cuda
 #endif
 

@@ -1,9 +1,16 @@
-// A fully connected layer. Small by intent: hebb is for sparse layers, and a network's last one is often dense.
+// A fully connected layer: a network's last one often, and what sparse layers are compared with.
 #pragma once
 
 #include "hebb/activations.h"
 
 namespace hebb {
+
+/// How a GPU multiplies dense matrices; the CPU has one way.
+enum class DenseProduct : int32_t {
+  automatic = 0,    // by the layer's rows and columns
+  fma = 1,          // in fp32
+  tensorCores = 2,  // in tf32, each number split into two: as precise as fp32, other bits
+};
 
 /// output = activation(W input + bias).
 struct Linear {
@@ -12,6 +19,7 @@ struct Linear {
   Activations input;              // [N][columns]
   Activations output;             // [M][columns]
   Activation activation = Activation::none;
+  DenseProduct product = DenseProduct::automatic;
 };
 
 /// inputGradient = W^T outputGradient times the derivative of `activation` at `input`; see SpmmTransposed.
@@ -22,6 +30,7 @@ struct LinearTransposed {
   Activations input;              // [N][columns]; read only when activation is not none
   Activation activation = Activation::none;
   bool accumulate = false;
+  DenseProduct product = DenseProduct::automatic;
 };
 
 /// gradient = outputGradient input^T; biasGradient = row sums of outputGradient.
@@ -32,6 +41,7 @@ struct LinearGradient {
   float* biasGradient = nullptr; // [M] device, or null
   bool accumulate = false;
   bool accumulateBias = false;
+  DenseProduct product = DenseProduct::automatic;
 };
 
 }  // namespace hebb

@@ -7,6 +7,7 @@
 // unordered. State that fibers touch is plain arrays: whatever shares a template with instrumented code would be watched.
 #include "block.h"
 
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -73,7 +74,7 @@ struct Copies {
   struct {
     void* to;
     const void* from;
-    int bytes, group;
+    int bytes, valid, group;
   } list[kCopies];
   unsigned count;
   int group;
@@ -399,6 +400,76 @@ bool isShuffle(Collective kind) {
   return kind == Collective::shuffle || kind == Collective::shuffleUp || kind == Collective::shuffleDown || kind == Collective::shuffleXor;
 }
 
+// ---- tensor cores
+
+/// What a lane brings to mma.sync and takes from it, on its own stack: all lanes are there while the last one to come multiplies.
+struct Fragments {
+  const uint32_t *a, *b;
+  float* sums;
+};
+
+double numberOfTf32(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+double numberOfHalf(uint32_t bits) {
+  const int exponent = static_cast<int>(bits >> 10 & 31), fraction = static_cast<int>(bits & 1023);
+  const double size = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+  return bits >> 15 & 1 ? -size : size;
+}
+
+/// The sum of the addends as emulation.h describes it.
+float sumOf(const double* addends, unsigned count) {
+  double largest = 0, plain = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    plain += addends[i];
+    largest = fmax(largest, fabs(addends[i]));
+  }
+  if (!std::isfinite(plain) || largest == 0) return static_cast<float>(plain);
+  const double unit = ldexp(1, ilogb(largest) - 24);
+  double sum = 0;
+  for (unsigned i = 0; i < count; ++i) sum += trunc(addends[i] / unit);
+  sum *= unit;
+  const auto rounded = static_cast<float>(sum);
+  return std::isfinite(rounded) && fabs(static_cast<double>(rounded)) > fabs(sum) ? nextafterf(rounded, 0) : rounded;
+}
+
+void multiplyAll(const Meeting& m) {
+  constexpr unsigned rows = 16, columns = 8;
+  const bool half = m.kind == Collective::multiplyHalf;
+  const unsigned depth = half ? 16 : 8, perWord = half ? 2 : 1, across = 4 * perWord;  // across: of the sum's places, with the first half of a lane's words
+  double a[rows][16], b[16][columns];
+  const auto lanes = [&](unsigned lane) {
+    Fragments f;
+    memcpy(&f, reinterpret_cast<const void*>(m.words[lane].bits), sizeof f);
+    return f;
+  };
+  const auto part = [&](uint32_t word, unsigned i) { return half ? numberOfHalf(word >> 16 * i & 0xffff) : numberOfTf32(word); };
+  for (unsigned lane = 0; lane < kWarp; ++lane) {
+    const Fragments f = lanes(lane);
+    const unsigned g = lane / 4, t = lane % 4;
+    for (unsigned w = 0; w < 4; ++w) {
+      for (unsigned i = 0; i < perWord; ++i) a[g + w % 2 * 8][t * perWord + i + w / 2 * across] = part(f.a[w], i);
+    }
+    for (unsigned w = 0; w < 2; ++w) {
+      for (unsigned i = 0; i < perWord; ++i) b[t * perWord + i + w * across][g] = part(f.b[w], i);
+    }
+  }
+  for (unsigned lane = 0; lane < kWarp; ++lane) {
+    const Fragments f = lanes(lane);
+    const unsigned g = lane / 4, t = lane % 4;
+    for (unsigned w = 0; w < 4; ++w) {
+      double addends[17] = {static_cast<double>(f.sums[w])};
+      for (unsigned k = 0; k < depth; ++k) addends[k + 1] = a[g + w / 2 * 8][k] * b[k][2 * t + w % 2];
+      f.sums[w] = sumOf(addends, depth + 1);
+    }
+  }
+}
+
+bool isMultiply(Collective kind) { return kind == Collective::multiplyTf32 || kind == Collective::multiplyHalf; }
+
 /// The lane that a shuffle reads, by the rules of PTX's shfl: beyond its section, a lane reads itself.
 unsigned sourceOf(Collective kind, unsigned lane, int argument, int width) {
   const int me = static_cast<int>(lane), section = me & ~(width - 1), last = section + width - 1;
@@ -555,6 +626,7 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
   if (const unsigned gone = mask & ~lanesLeft[me->warp]) {
     fault(cudaErrorLaunchFailure, "the warp primitive in %s:%d names lanes that have ended (%08x of its mask %08x)", file, line, gone, mask);
   }
+  if (isMultiply(kind) && mask != ~0u) fault(cudaErrorLaunchFailure, "mma.sync in %s:%d in a warp of fewer than 32 lanes", file, line);
   if (width < 1 || width > 32 || (width & (width - 1))) fault(cudaErrorLaunchFailure, "the shuffle in %s:%d has the width %d", file, line, width);
 
   Meeting*& slot = meetings[me->warp][__builtin_ctz(mask)];
@@ -577,7 +649,8 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
   if (kind == Collective::barrier) release(&m->order);
   if (m->arrived == mask) {
     slot = nullptr;
-    if (kind != Collective::barrier && kind != Collective::match && !isShuffle(kind)) m->result = {combine(*m), false};
+    if (isMultiply(kind)) multiplyAll(*m);
+    else if (kind != Collective::barrier && kind != Collective::match && !isShuffle(kind)) m->result = {combine(*m), false};
     for (unsigned k = 0; k < kWarp; ++k) {
       const unsigned l = order == Order::reversed ? kWarp - 1 - k : k;
       if ((mask >> l & 1) && (l != lane || order == Order::random)) push(base + l);
@@ -608,6 +681,33 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
   return result;
 }
 
+uint32_t tf32Of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  if (!std::isfinite(x)) return x == x ? bits : bits | 0x00400000u;
+  return (bits + 0x1000u) & ~0x1fffu;  // a carry goes into the exponent, and beyond the largest number to infinity
+}
+
+uint32_t halfOf(float x) {
+  const uint32_t sign = std::signbit(x) ? 0x8000u : 0;
+  if (x != x) return 0x7fffu;
+  const double size = fabs(static_cast<double>(x));
+  if (size >= 65520) return sign | 0x7c00u;
+  if (size == 0) return sign;
+  const int exponent = ilogb(size) < -14 ? -14 : ilogb(size);
+  const auto units = static_cast<uint32_t>(nearbyint(ldexp(size, 10 - exponent)));  // of 2^(exponent - 10); 1024 and above but for subnormal ones
+  return sign | (static_cast<uint32_t>(exponent + 14) * 1024 + units);
+}
+
+void multiply(Operands operands, float4& sums, const uint4& a, const uint2& b, const char* file, int line) {
+  const uint32_t wordsOfA[4] = {a.x, a.y, a.z, a.w}, wordsOfB[2] = {b.x, b.y};
+  float results[4] = {sums.x, sums.y, sums.z, sums.w};
+  const Fragments mine{wordsOfA, wordsOfB, results};
+  const Word word{reinterpret_cast<uint64_t>(&mine), false};
+  collective(operands == Operands::half ? Collective::multiplyHalf : Collective::multiplyTf32, ~0u, word, 0, 32, file, line);
+  sums = make_float4(results[0], results[1], results[2], results[3]);
+}
+
 void* sharedVariable(const void* key, size_t bytes, size_t alignment) {
   for (unsigned i = 0; i < sharedCount; ++i) {
     if (sharedVariables[i].key == key) return sharedVariables[i].memory;
@@ -634,14 +734,15 @@ void fence() {
   release(HEBB_ORDER(fenceOrder));
 }
 
-void copyAsync(void* shared, const void* global, int bytes) {
+void copyAsync(void* shared, const void* global, int bytes, int valid) {
   const auto misaligned = [bytes](const void* p) { return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes) != 0; };
   if (bytes != 4 && bytes != 8 && bytes != 16) fault(cudaErrorLaunchFailure, "cp.async of %d bytes", bytes);
+  if (valid < 0 || valid > bytes) fault(cudaErrorLaunchFailure, "cp.async of %d bytes that reads %d", bytes, valid);
   if (misaligned(shared) || misaligned(global)) fault(cudaErrorMisalignedAddress, "cp.async of %d bytes at an address that is not a multiple of it", bytes);
   Copies& mine = copies[self->number];
   if (mine.count == kCopies) fault(cudaErrorLaunchFailure, "more than %u cp.async under way in one thread", kCopies);
   memset(shared, kUnwritten, static_cast<size_t>(bytes));  // both sanitizers see this as a write of the thread
-  mine.list[mine.count++] = {shared, global, bytes, mine.group};
+  mine.list[mine.count++] = {shared, global, bytes, valid, mine.group};
 }
 
 void commitCopies() { ++copies[self->number].group; }
@@ -650,7 +751,9 @@ void waitForCopies(int groups) {
   Copies& mine = copies[self->number];
   unsigned done = 0, kept = 0;
   for (; done < mine.count && mine.list[done].group < mine.group - groups; ++done) {
-    memcpy(mine.list[done].to, mine.list[done].from, static_cast<size_t>(mine.list[done].bytes));
+    const auto& copy = mine.list[done];
+    memset(copy.to, 0, static_cast<size_t>(copy.bytes));
+    memcpy(copy.to, copy.from, static_cast<size_t>(copy.valid));
   }
   for (; done < mine.count; ++done) mine.list[kept++] = mine.list[done];
   mine.count = kept;

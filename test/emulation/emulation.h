@@ -32,7 +32,7 @@ namespace hebb::emulation {
 enum class Barrier { plain, count, all, any };
 int barrier(Barrier kind, int predicate, const char* file, int line);
 
-enum class Collective { barrier, shuffle, shuffleUp, shuffleDown, shuffleXor, ballot, any, all, match, add, least, most, bitAnd, bitOr, bitXor };
+enum class Collective { barrier, shuffle, shuffleUp, shuffleDown, shuffleXor, ballot, any, all, match, add, least, most, bitAnd, bitOr, bitXor, multiplyTf32, multiplyHalf };
 /// What a lane brings to a warp primitive and takes from it.
 struct Word {
   uint64_t bits;
@@ -40,13 +40,24 @@ struct Word {
 };
 Word collective(Collective kind, unsigned mask, Word word, int argument, int width, const char* file, int line);
 
+/// The bits of numbers rounded to tf32 (to nearest, ties away from zero) and fp16 (ties to even).
+uint32_t tf32Of(float x);
+uint32_t halfOf(float x);
+enum class Operands { tf32, half };
+/// mma.sync: sums += a b, on the fragments of the whole warp's lanes (cuda/launch.cuh says which numbers a lane holds). How a tensor core rounds is not
+/// documented; this one is no better than those that were measured: the addends of a sum, exact products all, lose what lies below 24 bits of the largest
+/// one, and the sum is cut off too.
+void multiply(Operands operands, float4& sums, const uint4& a, const uint2& b, const char* file, int line);
+
 /// The block's copy of a shared variable. Its bytes are 0xff to begin with: NaN, -1.
 void* sharedVariable(const void* key, size_t bytes, size_t alignment);
 void* sharedDynamic();
 void fence();
 
-/// cp.async of N bytes to shared memory: not there before this thread has waited for its group, a write from now on.
-void copyAsync(void* shared, const void* global, int bytes);
+/// cp.async of N bytes to shared memory: not there before this thread has waited for its group, a write from now on. Bytes from `valid` on are not read
+/// and become zeros.
+void copyAsync(void* shared, const void* global, int bytes, int valid);
+inline void copyAsync(void* shared, const void* global, int bytes) { copyAsync(shared, global, bytes, bytes); }
 void commitCopies();
 /// Waits until at most `groups` of the newest groups are under way.
 void waitForCopies(int groups);
@@ -147,7 +158,6 @@ HEBB_REDUCE(__reduce_or_sync, bitOr, unsigned)
 HEBB_REDUCE(__reduce_xor_sync, bitXor, unsigned)
 #undef HEBB_REDUCE
 #undef HEBB_COLLECTIVE
-#undef HEBB_HERE
 
 inline void __threadfence() { hebb::emulation::fence(); }
 inline void __threadfence_block() { hebb::emulation::fence(); }

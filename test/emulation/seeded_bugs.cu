@@ -158,6 +158,15 @@ __global__ void copyGroupShort(const int* in, int* out) {
   out[blockIdx.x * kThreads + threadIdx.x] = mine;
 }
 
+/// Half a warp at a tensor core.
+template <bool Bug>
+__global__ void fewLanes(int* out) {
+  const int i = static_cast<int>(threadIdx.x);
+  float4 sums = make_float4(0.f, 0.f, 0.f, 0.f);
+  multiplyTf32(sums, make_uint4(0, 0, 0, 0), make_uint2(0, 0));
+  for (int k = i; k < kThreads; k += static_cast<int>(blockDim.x)) out[blockIdx.x * kThreads + static_cast<unsigned>(k)] = kThreads - 1 - k + static_cast<int>(sums.x);
+}
+
 /// Every block leaves a number; the last to come adds them up.
 template <bool Bug>
 __global__ void missingFence(int* parts, unsigned* count, int* out) {
@@ -257,6 +266,11 @@ const std::map<std::string, Run> bugs = {
     KERNEL(strangerLane, b.out),
     KERNEL(missingWarpBarrier, b.out),
     KERNEL(copyGroupShort, b.integers, b.out),
+    {"fewLanes",
+     [](Bench& b, bool bug) {
+       HEBB_RETURN_IF_ERROR(launch(b.cuda(), "fewLanes", bug ? fewLanes<true> : fewLanes<false>, kBlocks, dim3(bug ? 16 : 32), 0, b.out));
+       return b.end();
+     }},
     KERNEL(missingFence, b.parts, b.zero, b.out),
     {"largeShared",
      [](Bench& b, bool bug) {

@@ -87,8 +87,8 @@ describe('the CUDA kernels', () => {
             const weights = w.floats(numbers(rows * cols, 7))
             return {
               operations: [
-                ['linear', { weights, bias, input, output, activation }],
-                ['linearTransposed', { weights, outputGradient, inputGradient, input, activation, accumulate: true }],
+                ['linear', { weights, bias, input, output, activation, product: 'fma' }],
+                ['linearTransposed', { weights, outputGradient, inputGradient, input, activation, accumulate: true, product: 'fma' }],
               ],
               results: { ...(rows > 32 && { output }), ...(cols > 32 && { inputGradient }) },
               batch,

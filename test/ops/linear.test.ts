@@ -1,6 +1,23 @@
+import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { backward, forward, fullCsr, gradients, numericalGradient } from '../reference.js'
-import { at, columnsOf, cpu, expectClose, expectNear, expectOnlyGoodOperands, numbers, on, onAnyThreads, places, Workspace } from '../support.js'
+import {
+  at,
+  columnsOf,
+  cpu,
+  expectClose,
+  expectNear,
+  expectOnlyGoodOperands,
+  expectSameBits,
+  gpu,
+  numbers,
+  on,
+  onAnyThreads,
+  places,
+  Workspace,
+} from '../support.js'
+
+const hasGpu = places.includes('cuda')
 
 // A dense layer is a sparse one with all its links: the references are the same.
 
@@ -17,10 +34,20 @@ const shapes = [
   [10, 61, 300],
 ] as const
 
+/** Layers of at least 64 x 64, which a GPU may give to its tensor cores: whole tiles, remainders of tiles and of vectors, several panels. */
+const largeShapes = [
+  [64, 64, 64],
+  [67, 65, 1],
+  [64, 131, 20],
+  [129, 68, 150],
+] as const
+
 interface Layer {
   inputs: number
   outputs: number
   batch: number
+  /** How a GPU multiplies. */
+  product?: 'auto' | 'fma' | 'tensorCores'
 }
 
 function linear(
@@ -31,11 +58,11 @@ function linear(
   x: Float32Array,
   activation?: string,
 ): Promise<Float32Array> {
-  const { inputs, outputs, batch } = layer
+  const { inputs, outputs, batch, product } = layer
   return on(device, async (w) => {
     const columns = x.length / inputs
     const output = w.batch(outputs, batch)
-    const operands = { weights: w.floats(weights), bias: bias && w.floats(bias), input: w.batch(inputs, batch, x, 7.5), output, activation }
+    const operands = { weights: w.floats(weights), bias: bias && w.floats(bias), input: w.batch(inputs, batch, x, 7.5), output, activation, product }
     await w.run([['linear', operands]], { batch, columns })
     return output.read(columns)
   })
@@ -43,7 +70,7 @@ function linear(
 
 function linearTransposed(
   device: Device,
-  { inputs, outputs, batch }: Layer,
+  { inputs, outputs, batch, product }: Layer,
   weights: Float32Array,
   dy: Float32Array,
   { input, initial }: { input?: Float32Array | undefined; initial?: Float32Array | undefined } = {},
@@ -58,6 +85,7 @@ function linearTransposed(
       input: input && w.batch(inputs, batch, input, 7.5),
       activation: input && 'relu',
       accumulate: initial !== undefined,
+      product,
     }
     await w.run([['linearTransposed', operands]], { batch, columns })
     return inputGradient.read(columns)
@@ -66,7 +94,7 @@ function linearTransposed(
 
 function linearGradient(
   device: Device,
-  { inputs, outputs, batch }: Layer,
+  { inputs, outputs, batch, product }: Layer,
   dy: Float32Array,
   x: Float32Array,
   initial?: { values?: Float32Array; bias?: Float32Array },
@@ -81,6 +109,7 @@ function linearGradient(
       biasGradient,
       accumulate: initial?.values !== undefined,
       accumulateBias: initial?.bias !== undefined,
+      product,
     }
     await w.run([['linearGradient', operands]], { batch, columns: x.length / inputs })
     return { values: await gradient.read(), bias: await biasGradient.read() }
@@ -90,10 +119,14 @@ function linearGradient(
 for (const place of places) {
   describe(`linear at ${place}`, () => {
     const device = at(place)
-    for (const [outputs, inputs, batch] of shapes) {
-      const layer = { inputs, outputs, batch }
+    // The CPU multiplies in one way; on a GPU, tensor cores are given small layers too.
+    const products = place === 'cuda' ? (['fma', 'tensorCores'] as const) : ([undefined] as const)
+    const cases = products.flatMap((product) => [...shapes, ...largeShapes].map((shape) => ({ product, shape })))
+    for (const { product, shape } of cases) {
+      const [outputs, inputs, batch] = shape
+      const layer = { inputs, outputs, batch, ...(product && { product }) }
       const csr = fullCsr(outputs, inputs)
-      const name = `${outputs}x${inputs}, batch ${batch}`
+      const name = `${outputs}x${inputs}, batch ${batch}${product ? `, ${product}` : ''}`
       const weights = numbers(outputs * inputs, 1)
       const bias = numbers(outputs, 2)
 
@@ -148,6 +181,56 @@ describe('linear', () => {
     await onAnyThreads((device) => linear(device, layer, weights, undefined, x, 'relu'))
     await onAnyThreads((device) => linearTransposed(device, layer, weights, dy, { input: x, initial: x }))
     await onAnyThreads((device) => linearGradient(device, layer, dy, x))
+    if (!hasGpu) return
+    await onAnyThreads((device) => linear(device, { ...layer, product: 'tensorCores' }, weights, undefined, x, 'relu'))
+    await onAnyThreads((device) => linearGradient(device, { ...layer, product: 'tensorCores' }, dy, x))
+  })
+
+  it('is as precise in tensor cores as in fp32, where nothing cancels and where sums are long', async function () {
+    if (!hasGpu) this.skip()
+    this.timeout(60_000)
+    // Numbers of one sign: a sum that is cut off and not rounded comes out too small.
+    for (const [outputs, inputs, batch] of [
+      [64, 2000, 16],
+      [70, 300, 64],
+    ] as const) {
+      const layer = { inputs, outputs, batch, product: 'tensorCores' } as const
+      const csr = fullCsr(outputs, inputs)
+      const weights = numbers(outputs * inputs, 1, 0.5, 1)
+      const x = numbers(batch * inputs, 2, 0.5, 1)
+      const dy = numbers(batch * outputs, 3, 0.5, 1)
+      expectClose(await linear(gpu(), layer, weights, undefined, x), forward(csr, weights, undefined, x, batch), 'linear', 1e-6)
+      expectClose(await linearTransposed(gpu(), layer, weights, dy), backward(csr, weights, dy, batch), 'linearTransposed', 1e-6)
+      expectClose((await linearGradient(gpu(), layer, dy, x)).values, gradients(csr, dy, x, batch).values, 'linearGradient', 1e-6)
+    }
+    // Of very different sizes, and where one tf32 number would lose three digits.
+    const layer = { inputs: 64, outputs: 64, batch: 16, product: 'tensorCores' } as const
+    const weights = numbers(64 * 64, 4).map((v, i) => v * 10 ** ((i % 7) - 3))
+    const x = numbers(16 * 64, 5).map((v, i) => v * 10 ** ((i % 5) - 2))
+    expectClose(await linear(gpu(), layer, weights, undefined, x), forward(fullCsr(64, 64), weights, undefined, x, 16), 'sizes', 1e-6)
+  })
+
+  it('takes tensor cores for layers of 64 x 64 and more, whatever the batch, and lets NaN through', async function () {
+    if (!hasGpu) this.skip()
+    const bits = (layer: Layer, weights: Float32Array, x: Float32Array) => linear(gpu(), layer, weights, undefined, x)
+    for (const [outputs, inputs, product] of [
+      [64, 64, 'tensorCores'],
+      [63, 64, 'fma'],
+      [64, 63, 'fma'],
+    ] as const) {
+      const weights = numbers(outputs * inputs, 1)
+      const x = numbers(70 * inputs, 2)
+      const layer = { inputs, outputs, batch: 70 }
+      const all = await bits(layer, weights, x)
+      expectSameBits(all, await bits({ ...layer, product }, weights, x), `${outputs}x${inputs}`)
+      // A column's result is that of a batch of its own.
+      expectSameBits(all.slice(66 * outputs, 67 * outputs), await bits({ ...layer, batch: 1 }, weights, x.slice(66 * inputs, 67 * inputs)), 'one column')
+    }
+    const x = numbers(64 * 64, 3)
+    x[5] = Number.NaN
+    x[64 + 7] = Number.POSITIVE_INFINITY
+    const y = await bits({ inputs: 64, outputs: 64, batch: 64 }, numbers(64 * 64, 1), x)
+    for (let i = 0; i < y.length; ++i) expect(Number.isFinite(y[i]), `element ${i}`).to.equal(i >= 128)
   })
 
   it('has the gradients that differences of the loss have', async () => {
@@ -186,6 +269,7 @@ describe('linear', () => {
           'another capacity': [{ output: w.batch(5, 9) }, 'INVALID_ARGUMENT'],
           'more inputs than weights': [{ input: w.batch(7, 8) }, 'INVALID_ARGUMENT'],
           'an unknown activation': [{ activation: 'gelu' }, 'INVALID_ARGUMENT'],
+          'an unknown product': [{ product: 'cublas' }, 'INVALID_ARGUMENT'],
           'weights of another device': [{ weights: other.floats(30) }, 'INVALID_ARGUMENT'],
           'disposed weights': [{ weights: gone }, 'DISPOSED'],
         },
