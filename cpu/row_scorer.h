@@ -11,9 +11,10 @@
 // ascending; one by paths the sum over l ascending of products, rounded, whose second factor is the sum over k ascending. k = i and l = j change scores
 // of links that exist alone. The order is part of the contract, as every backend must make the same bits of it.
 //
-// This is the way for layers that are very sparse or huge; tile_scorer.h is the other one. Each term is added where it belongs in an array of one
-// row's scores, and the columns that were touched are listed, so a row costs its paths and not its columns. The second sum's coefficients are
-// the same for all rows; they are kept when they fit into kCoefficientBytes and else made again. All memory else is O(links + neurons).
+// This is the way for layers that are very sparse or huge; tile_scorer.h is the other one, and prediction_cost.h tells which is expected to be faster. Each
+// term is added where it belongs in an array of one row's scores, and the columns that were touched are listed, so a row costs its paths and not its
+// columns. The second sum's coefficients are the same for all rows; they are kept when they fit into kCoefficientBytes and else made again. All memory else
+// is O(links + neurons).
 //
 // By paths the inner sum of one l is made in an array of its own, by one addition for each path; then l's coefficients lead to the places that it has
 // filled, which are multiplied, added to the row's scores and emptied. No path is ever stored.
@@ -29,16 +30,9 @@
 #include "cpu.h"
 #include "hebb/link_prediction.h"
 #include "level.h"
+#include "prediction_cost.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
-
-/// The links of a layer in both views, without values.
-struct Topology {
-  int32_t rows, cols;
-  const int32_t *rowOffsets, *columnIndices, *columnOffsets, *rowIndices;
-  int32_t rowDegree(int32_t row) const { return rowOffsets[row + 1] - rowOffsets[row]; }
-  int32_t columnDegree(int32_t column) const { return columnOffsets[column + 1] - columnOffsets[column]; }
-};
 
 /// Bytes that coefficients between pairs of neurons may take: the only thing in link prediction that is not O(links + neurons).
 inline constexpr int64_t kCoefficientBytes = int64_t{256} << 20;

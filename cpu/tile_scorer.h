@@ -32,23 +32,6 @@ class TileScorer {
     return tilesOf(smaller) * kTile * tilesOf(smaller) * kTile * 4 <= kDenseRouteBytes && larger <= UINT16_MAX;
   }
 
-  /// Whether tiles are faster than rows here.
-  static bool suits(const Topology& t) {
-    // Terms that rows would add one by one: over the nodes that a link's other end shares a neighbour with.
-    const auto terms = [](int64_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* otherOffsets) {
-      double sum = 0;
-      for (int64_t n = 0; n < nodes; ++n) {
-        double paths = 0;
-        for (int32_t a = offsets[n]; a < offsets[n + 1]; ++a) paths += otherOffsets[indices[a] + 1] - otherOffsets[indices[a]];
-        sum += (offsets[n + 1] - offsets[n]) * std::min(paths, static_cast<double>(nodes));
-      }
-      return sum;
-    };
-    const double rows = t.rows, cols = t.cols, links = t.rowOffsets[t.rows];
-    const double byRow = terms(t.rows, t.rowOffsets, t.columnIndices, t.columnOffsets) + terms(t.cols, t.columnOffsets, t.rowIndices, t.rowOffsets);
-    return kTerm * byRow > (1.5 * links * (rows + cols) + 6 * (rows * rows + cols * cols) + 2 * rows * cols) / W;
-  }
-
   Status prepare() {
     const int64_t smaller = std::min(t_.rows, t_.cols), larger = std::max(t_.rows, t_.cols), threads = cpu_.team.size();
     HEBB_RETURN_IF_ERROR(kept_.allocate(tilesOf(smaller) * tileSize(smaller)));
@@ -97,9 +80,7 @@ class TileScorer {
 
  private:
   static constexpr int NV = kTile / W;
-  /// A term that rows add one by one, in lanes of a vector of tiles: measured.
   static constexpr int32_t kAhead = 10;
-  static constexpr double kTerm = 0.4;
 
   /// Tiles that a row's paths are added to at once: as many as registers hold.
   static constexpr int kGroup = W == 16 ? 4 : 1;
@@ -251,13 +232,17 @@ class TileScorer {
   Scratch<uint64_t> bits_;   // by paths, bits of the links: [groups of column tiles][rows][group]
 };
 
-/// Which route an operation takes: the one that it asks for, or the faster one.
+/// Which route an operation takes: the one that it asks for, or the one that is expected to be faster.
 inline Status chooseRoute(const Topology& links, LinkPredictor predictor, PredictionRoute route, bool* dense) {
   if (route == PredictionRoute::dense && !TileScorer::fits(links)) {
     return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " + std::to_string(kDenseRouteBytes >> 20) + " MiB for the dense route, got " + std::to_string(links.rows) + " x " +
                                    std::to_string(links.cols) + ": take 'sparse' or 'auto'"};
   }
-  *dense = route == PredictionRoute::dense || (route == PredictionRoute::automatic && TileScorer::fits(links) && TileScorer::suits(links) && !isByPaths(predictor));
+  *dense = route == PredictionRoute::dense;
+  if (route == PredictionRoute::automatic && TileScorer::fits(links)) {
+    const RouteSeconds expected = expectedSeconds(links, predictor, W);
+    *dense = expected.dense < expected.sparse;
+  }
   return {};
 }
 
