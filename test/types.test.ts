@@ -5,20 +5,28 @@ import {
   brf,
   bsf,
   bsw,
+  cht,
   chts,
+  chtss,
   csti,
+  dense,
   densitySchedule,
   type Epoch,
   erdosRenyi,
+  gmp,
+  granet,
   type LinkPredictor,
   type Method,
+  mest,
   mlp,
   type PlainCsr,
   predictLinks,
+  rigl,
   type Sequential,
   sampleWithoutReplacement,
   set,
   soft,
+  staticSparse,
   type Topology,
   Trainer,
   topK,
@@ -26,8 +34,10 @@ import {
 
 it('types are what the documentation says', () => {
   expectTypeOf(mlp).returns.toEqualTypeOf<Sequential>()
-  expectTypeOf(chts).returns.toEqualTypeOf<Method>()
-  expectTypeOf(set).returns.toEqualTypeOf<Method>()
+  for (const create of [cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse]) {
+    expectTypeOf(create).returns.toEqualTypeOf<Method>()
+    expectTypeOf(create).parameter(0).toEqualTypeOf<Partial<Method> | undefined>()
+  }
   expectTypeOf(mnist).returns.resolves.toEqualTypeOf<{ readonly train: Dataset; readonly test: Dataset }>()
   expectTypeOf(emnist).returns.toEqualTypeOf<ReturnType<typeof mnist>>()
   expectTypeOf(cifar10).parameter(1).toEqualTypeOf<{ augment?: boolean } | undefined>()
@@ -43,7 +53,6 @@ it('types are what the documentation says', () => {
   void (() => soft('CN'))
   expectTypeOf(sampleWithoutReplacement).returns.toEqualTypeOf<Int32Array>()
   expectTypeOf(densitySchedule.sigmoid({ finalDensity: 0.1, updates: 3 })).toEqualTypeOf<(c: number) => number>()
-  expectTypeOf(chts).parameter(0).toEqualTypeOf<Partial<Method> | undefined>()
   for (const topology of [brf, bsw, bsf, csti, erdosRenyi]) expectTypeOf(topology).returns.toEqualTypeOf<Topology>()
   expectTypeOf(bsw).parameter(0).toEqualTypeOf<{ beta?: number } | undefined>()
   expectTypeOf(csti).parameter(0).toEqualTypeOf<{ data: Dataset }>()
