@@ -1,5 +1,5 @@
 // Clustering counts, for each neuron, the paths of two links to others of its side (exact), or draws paths of three links and looks whether their
-// ends are linked (sampled). Path lengths are those of a breadth-first search from each active neuron, or from a sample of them. Percolation follows
+// ends are linked (sampled). Path lengths are those of breadth-first searches from each active neuron, 64 at a time, or from a sample of them. Percolation follows
 // a list of neurons that lost their last link on a side. Roofline: links passed, each a random access to memory.
 #include "hebb/describe.h"
 
@@ -14,7 +14,8 @@ namespace hebb {
 namespace {
 
 constexpr int64_t kPaths = 200'000;    // of three links, for a sampled clustering: its standard error is then at most 0.0011
-constexpr int64_t kFewestSources = 16; // of sampled path lengths
+constexpr int64_t kFewestSources = 16;  // of sampled path lengths
+constexpr int64_t kShared = 16;        // searches that are done in the steps of one, when all neurons are sources
 // What draws are for: the third word of their counters.
 constexpr uint32_t kSources = 1, kThreePaths = 2;
 
@@ -163,45 +164,68 @@ void measurePaths(const Views& v, const DescribeOptions& options, uint32_t purpo
     return;
   }
   const int64_t steps = 2 * static_cast<int64_t>(byRow.columnIndices.size()) + active;
+  const bool exact = active <= kShared * options.exactUpTo / steps;
   const int64_t wanted = std::max(options.exactUpTo / steps, kFewestSources);
-  if (wanted < active) {
+  if (!exact && wanted < active) {
     std::vector<int64_t> ranks(static_cast<size_t>(wanted));
     cpu::distinctRanks(wanted, active, options.seed, kSources, purpose, ranks.data());
     for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = sources[static_cast<size_t>(ranks[i])];
     sources = std::move(ranks);
   }
+  const auto count = static_cast<int64_t>(sources.size());
+  // Searches from several sources at once, a bit each.
   struct Search {
-    std::vector<int64_t> seenBy;  // by neuron: 1 + the place of the source that saw it last
-    std::vector<int64_t> reached;
+    std::vector<uint64_t> seen, front, next;  // by neuron
+    std::vector<int64_t> now, then;           // neurons with a bit in front, and in next
   };
   std::vector<Search> searches(static_cast<size_t>(team.size()));
-  const auto count = static_cast<int64_t>(sources.size());
   std::vector<double> lengths(sources.size(), 0), partners(sources.size(), 0);  // sums over the neurons that a source reaches
-  team.parallel(count, [&](int64_t at, int rank) {
+  const int64_t width = count < active ? 8 : 64, batches = (count + width - 1) / width;
+  team.parallel(batches, [&](int64_t batch, int rank) {
     if (stop && *stop) return;
     Search& s = searches[static_cast<size_t>(rank)];
-    s.seenBy.resize(static_cast<size_t>(v.rows) + static_cast<size_t>(v.cols), 0);
-    s.reached.assign(1, sources[static_cast<size_t>(at)]);
-    s.seenBy[static_cast<size_t>(s.reached[0])] = at + 1;
-    double sum = 0;
-    for (size_t begin = 0, distance = 1; begin < s.reached.size() && static_cast<int64_t>(s.reached.size()) < active; ++distance) {
-      const size_t end = s.reached.size();
-      for (size_t i = begin; i < end; ++i) {
-        const int64_t neuron = s.reached[i];
+    const size_t neurons = static_cast<size_t>(v.rows) + static_cast<size_t>(v.cols);
+    s.seen.assign(neurons, 0);
+    s.front.assign(neurons, 0);
+    s.next.assign(neurons, 0);
+    s.now.clear();
+    const int64_t first = batch * width, in = std::min(width, count - first);
+    for (int64_t i = 0; i < in; ++i) {
+      const int64_t source = sources[static_cast<size_t>(first + i)];
+      s.now.push_back(source);
+      s.seen[static_cast<size_t>(source)] = s.front[static_cast<size_t>(source)] = uint64_t{1} << i;
+    }
+    int64_t missing = in * (active - 1);
+    for (int64_t distance = 1; !s.now.empty() && missing > 0; ++distance) {
+      if (stop && *stop) return;
+      s.then.clear();
+      for (int64_t neuron : s.now) {
         const bool isRow = neuron < v.rows;
         const int64_t others = isRow ? v.rows : 0;
+        const uint64_t bits = s.front[static_cast<size_t>(neuron)];
+        s.front[static_cast<size_t>(neuron)] = 0;
         eachPartner(isRow ? byRow : byColumn, static_cast<int32_t>(isRow ? neuron : neuron - v.rows), [&](int32_t partner) {
-          int64_t& seen = s.seenBy[static_cast<size_t>(others + partner)];
-          if (seen == at + 1) return;
-          seen = at + 1;
-          s.reached.push_back(others + partner);
+          const auto at = static_cast<size_t>(others + partner);
+          const uint64_t added = bits & ~s.seen[at];
+          if (added == 0) return;
+          if (s.next[at] == 0) s.then.push_back(others + partner);
+          s.next[at] |= added;
         });
       }
-      sum += static_cast<double>(s.reached.size() - end) * static_cast<double>(distance);
-      begin = end;
+      int64_t reached[64] = {};
+      for (int64_t neuron : s.then) {
+        const auto at = static_cast<size_t>(neuron);
+        s.seen[at] |= s.next[at];
+        for (uint64_t bits = s.next[at]; bits; bits &= bits - 1) ++reached[__builtin_ctzll(bits)];
+      }
+      for (int64_t i = 0; i < in; ++i) {
+        lengths[static_cast<size_t>(first + i)] += static_cast<double>(reached[i] * distance);
+        partners[static_cast<size_t>(first + i)] += static_cast<double>(reached[i]);
+        missing -= reached[i];
+      }
+      std::swap(s.front, s.next);
+      std::swap(s.now, s.then);
     }
-    lengths[static_cast<size_t>(at)] = sum;
-    partners[static_cast<size_t>(at)] = static_cast<double>(s.reached.size() - 1);
   });
   double sum = 0, pairs = 0;
   for (size_t i = 0; i < sources.size(); ++i) {
