@@ -22,6 +22,7 @@ export class Linear implements Module {
   readonly sparse = []
   readonly #hasBias: boolean
   readonly #init: WeightInit
+  #start?: { values: Float32Array; bias: Float32Array }
   #weights?: DenseParameter
   #bias?: DenseParameter
 
@@ -33,16 +34,26 @@ export class Linear implements Module {
     if (new.target === Linear) remember('Linear', [options], this)
   }
 
+  /** @internal Begins with these values by row and biases. */
+  startFrom(start: { values: Float32Array; bias: Float32Array }): void {
+    this.#start = start
+  }
+
   get parameters(): Parameter[] {
     return [this.#weights, this.#bias].filter((p) => p !== undefined)
   }
 
-  materialise({ device, seed, initialise, nextLayer, restored }: Materials): void {
+  materialise({ device, seed, initialise, nextLayer, restored, waitFor }: Materials): void {
     expect(!this.#weights, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
     this.#weights = new DenseParameter(device, 'weights', this.outFeatures, this.inFeatures)
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
     const layer = nextLayer()
     if (restored) return
+    if (this.#start) {
+      waitFor(this.#weights.values.write(this.#start.values))
+      if (this.#bias) waitFor(this.#bias.values.write(this.#start.bias))
+      return
+    }
     const deviation = this.#init.deviation({ fanIn: this.inFeatures, fanOut: this.outFeatures, density: 1 })
     initialise.record('initializeNormal', { rows: this.outFeatures, cols: this.inFeatures, values: this.#weights.values, deviation, seed, layer })
   }

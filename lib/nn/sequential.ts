@@ -1,6 +1,7 @@
 import type { Tape, Value } from '../autograd.js'
 import { expect, integer, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
+import { compactModules } from './compact.js'
 import type { Materials, Module } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
 import { Relu } from './relu.js'
@@ -64,6 +65,19 @@ export class Sequential implements Module {
       tape.note(place, value)
     }
     return value
+  }
+
+  /**
+   * The same network without its inactive neurons, read from the device: hidden neurons without inputs are folded into the biases of the next layer, those
+   * without outputs are dropped, with all that this leaves inactive. Input and output keep their widths, and the outputs their values but for rounding.
+   * A layer that would have no neuron keeps one, a sparse one that would have no link keeps one of weight 0. The result is a model for a Trainer, which
+   * begins with these weights by any method that begins at the network's density. Call it while nothing trains the model.
+   * Throws DISPOSED for a model that no trainer or predictor uses, UNSUPPORTED for modules other than Linear, SparseLinear, Relu and Sequential.
+   */
+  async compact(): Promise<Sequential> {
+    const flat = (modules: readonly Module[]): Module[] =>
+      modules.flatMap((m) => (m instanceof Sequential && m.constructor === Sequential ? flat(m.modules) : [m]))
+    return new Sequential(await compactModules(flat(this.modules)), { seed: this.seed })
   }
 
   dispose(): void {

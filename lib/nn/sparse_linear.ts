@@ -1,6 +1,8 @@
 import type { ActivationName, Tape, Value } from '../autograd.js'
 import { density, expect, HebbError, integer } from '../error.js'
+import type { Links } from '../native.js'
 import { makerOf, remember } from '../recipe.js'
+import { cscSlots, inColumnOrder } from '../tensor.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
 import { checkWeightInit, type WeightInit } from './init.js'
 import type { Materials, Module } from './module.js'
@@ -28,6 +30,7 @@ export class SparseLinear implements Module {
   readonly #hasBias: boolean
   readonly #topology: Topology | undefined
   readonly #init: WeightInit | undefined
+  #start?: { links: Links; values: Float32Array; bias: Float32Array }
   #weights?: SparseParameter | DenseParameter
   #bias?: DenseParameter
 
@@ -39,6 +42,11 @@ export class SparseLinear implements Module {
     this.#topology = options.topology && checkTopology(options.topology)
     this.#init = options.weights && checkWeightInit(options.weights)
     if (new.target === SparseLinear) remember('SparseLinear', [options], this)
+  }
+
+  /** @internal Begins with these links, values by row and biases, whatever the method would draw. */
+  startFrom(start: { links: Links; values: Float32Array; bias: Float32Array }): void {
+    this.#start = start
   }
 
   get parameters(): Parameter[] {
@@ -60,7 +68,13 @@ export class SparseLinear implements Module {
     }
     const { initial, capacity } = materials.links(rows * cols, this.density, `${cols} -> ${rows}`)
     const layer = materials.nextLayer()
-    const restored = materials.restored?.(layer)
+    const given = materials.restored ? undefined : this.#start
+    expect(
+      given === undefined || given.links.columnIndices.length === initial,
+      () =>
+        `Expected a method that begins with the ${given?.links.columnIndices.length} links of the layer ${cols} -> ${rows}, got one that begins with ${initial}. A compact network is trained on by staticSparse(), set(), chts() or the like.`,
+    )
+    const restored = materials.restored?.(layer) ?? given?.links
     const topology = this.#topology ?? materials.topology
     const start = { rows, cols, links: initial, seed, layer }
     const later = restored ? undefined : topology.fill
@@ -74,6 +88,10 @@ export class SparseLinear implements Module {
     this.#weights = weights
     if (later) materials.waitFor(later(weights.matrix, start))
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
+    if (given) {
+      materials.waitFor(weights.values.write(inColumnOrder(given.values, cscSlots(given.links, cols)), count))
+      if (this.#bias) materials.waitFor(this.#bias.values.write(given.bias))
+    }
     if (restored) return // the weights are restored, too
     const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })
     initialise.record('initializeNormal', { pattern: weights.matrix, values: weights.values, deviation, seed, layer })
@@ -91,6 +109,10 @@ export class SparseLinear implements Module {
     expect(
       this.density === 1 || restored !== undefined,
       () => `Expected the layer ${cols} -> ${rows} to have density 1, to be fully connected, got ${this.density}. Make the model with density: 1.`,
+    )
+    expect(
+      this.#start === undefined || restored !== undefined,
+      () => `Expected a method with links for the layer ${cols} -> ${rows} of a compact network, got dense(). Train it on by staticSparse(), set() or chts().`,
     )
     const layer = nextLayer()
     const weights = new DenseParameter(device, 'weights', rows, cols)
