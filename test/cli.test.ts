@@ -50,6 +50,19 @@ describe('hebb', () => {
     expect(events[4].bestTestAccuracy).to.equal(Math.max(...events.slice(0, 4).map((e) => e.testAccuracy)))
   })
 
+  it('compact writes a smaller network of the same accuracy, and not over its own file', async () => {
+    const [file, out] = [join(folder, 'whole.safetensors'), join(folder, 'compact.safetensors')]
+    expect((await hebb(...flags(), '--density', '0.03', '--epochs', '2', '--checkpoint', file, '--json')).code).to.equal(0)
+    const { code, stdout, stderr } = await hebb('compact', file, '--out', out, '--json')
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const { before, after, difference } = JSON.parse(stdout)
+    expect(difference).to.be.within(0, 1e-6)
+    for (const what of ['nodes', 'links', 'parameters', 'bytes']) expect(after[what], what).to.be.below(before[what])
+    const [one, two] = await Promise.all([file, out].map(async (f) => JSON.parse((await hebb('evaluate', f, '--json')).stdout)))
+    expect([two.accuracy, two.dataset]).to.deep.equal([one.accuracy, one.dataset])
+    expect((await hebb('compact', file, '--out', file)).stderr).to.match(/another file/)
+  })
+
   it('train --optimizer adam has a rate of its own, and is gone on with', async () => {
     const file = join(folder, 'adam.safetensors')
     const rates = (stdout: string) =>

@@ -38,6 +38,7 @@ it('types are what the documentation says', () => {
     expectTypeOf(create).returns.toEqualTypeOf<Method>()
     expectTypeOf(create).parameter(0).toEqualTypeOf<Partial<Method> | undefined>()
   }
+  expectTypeOf<Sequential['compact']>().returns.resolves.toEqualTypeOf<Sequential>()
   expectTypeOf(mnist).returns.resolves.toEqualTypeOf<{ readonly train: Dataset; readonly test: Dataset }>()
   expectTypeOf(emnist).returns.toEqualTypeOf<ReturnType<typeof mnist>>()
   expectTypeOf(cifar10).parameter(1).toEqualTypeOf<{ augment?: boolean } | undefined>()

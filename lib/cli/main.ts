@@ -5,11 +5,12 @@ import { HebbError } from '../error.js'
 
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.
-  const [{ defineTrain }, { defineCompare }, { defineEvaluate }, { defineDescribe }, { defineDoctor }] = await Promise.all([
+  const [{ defineTrain }, { defineCompare }, { defineEvaluate }, { defineDescribe }, { defineCompact }, { defineDoctor }] = await Promise.all([
     import('./train.js'),
     import('./compare.js'),
     import('./evaluate.js'),
     import('./describe.js'),
+    import('./compact.js'),
     import('./doctor.js'),
   ])
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -18,6 +19,7 @@ try {
   defineCompare(program)
   defineEvaluate(program)
   defineDescribe(program)
+  defineCompact(program)
   defineDoctor(program)
   await program.parseAsync()
 } catch (error) {

@@ -1,0 +1,85 @@
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { Device } from '../device.js'
+import { staticSparse } from '../dst/methods.js'
+import { HebbError } from '../error.js'
+import type { Sequential } from '../nn/sequential.js'
+import { sgd } from '../optim/sgd.js'
+import { load } from '../train/predictor.js'
+import { Trainer } from '../train/trainer.js'
+import { count, numeric, percent } from './flags.js'
+
+/** Random inputs that the two networks are compared on, and the largest difference of their logits, relative to the largest logit. */
+const SAMPLES = 256
+const TOLERANCE = 1e-6
+
+interface Flags {
+  out: string
+  threads: string
+  json?: boolean
+}
+
+/** A saved network without its inactive neurons. */
+export function defineCompact(program: Command): void {
+  program
+    .command('compact')
+    .description('writes a saved network without its inactive neurons, after checking that its logits stay')
+    .argument('<file>', 'a checkpoint')
+    .requiredOption('--out <file>', 'where the compact network goes')
+    .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
+    .option('--json', 'one JSON object on stdout')
+    .action(compact)
+}
+
+/** Neurons (input and output included), links and numbers of a network in use. A dense layer's weights are links. */
+async function sizeOf(model: Sequential): Promise<{ nodes: number; links: number; parameters: number }> {
+  let [nodes, links, biases] = [model.inFeatures as number, 0, 0]
+  const visit = async (module: Sequential['modules'][number]): Promise<void> => {
+    for (const inner of module.modules ?? []) await visit(inner)
+    if (module.modules || module.outFeatures === undefined) return
+    nodes += module.outFeatures
+    const [weights, bias] = module.parameters
+    const [sparse] = module.sparse
+    links += sparse ? (await sparse.matrix.read()).columnIndices.length : (weights?.capacity ?? 0)
+    biases += bias?.capacity ?? 0
+  }
+  await visit(model)
+  return { nodes, links, parameters: links + biases }
+}
+
+async function compact(file: string, flags: Flags): Promise<void> {
+  const { out } = flags
+  if (resolve(out) === resolve(file)) throw new HebbError('INVALID_ARGUMENT', `Expected --out to be another file than ${file}, got ${out}`)
+  using device = new Device({ kind: 'cpu', threads: numeric(flags.threads, 'threads') })
+  using original = await load(file, { device })
+  // No method draws anything here: the trainer is what saves a model. Its optimizer has no state that would lie in the file.
+  using trainer = new Trainer(await original.model.compact(), { optimizer: sgd({ learningRate: 0.01 }), dst: staticSparse(), device, trackHistory: false })
+  const x = Float32Array.from({ length: SAMPLES * (original.model.inFeatures as number) }, () => 4 * Math.random() - 2)
+  const time = async (predict: () => Promise<Float32Array>) => {
+    const logits = await predict()
+    const times: number[] = []
+    for (let i = 0; i < 15; ++i) {
+      const start = performance.now()
+      await predict()
+      times.push(performance.now() - start)
+    }
+    return { logits, milliseconds: times.sort((a, b) => a - b)[7] as number }
+  }
+  const [whole, less] = [await time(() => original.predict(x)), await time(() => trainer.predict(x))]
+  const scale = whole.logits.reduce((most, logit) => Math.max(most, Math.abs(logit)), Number.MIN_VALUE)
+  const difference = whole.logits.reduce((most, logit, i) => Math.max(most, Math.abs(logit - (less.logits[i] as number))), 0) / scale
+  if (!(difference <= TOLERANCE))
+    throw new HebbError('INTERNAL', `Expected logits within ${TOLERANCE} of those of ${file}, got a difference of ${difference}. ${out} was not written.`)
+  await trainer.save(out, { notes: original.notes })
+  const before = { ...(await sizeOf(original.model)), bytes: (await stat(file)).size, milliseconds: whole.milliseconds }
+  const after = { ...(await sizeOf(trainer.model)), bytes: (await stat(out)).size, milliseconds: less.milliseconds }
+  if (flags.json) {
+    console.log(JSON.stringify({ file, out, before, after, difference, samples: SAMPLES }))
+    return
+  }
+  for (const what of ['nodes', 'links', 'parameters', 'bytes'] as const)
+    console.log(`${what.padEnd(11)}${count(before[what])} -> ${count(after[what])} (${percent(after[what] / before[what], 1)})`)
+  console.log(`inference  ${before.milliseconds.toFixed(2)} -> ${after.milliseconds.toFixed(2)} ms for ${SAMPLES} random samples`)
+  console.log(`logits     differ by at most ${difference.toExponential(1)} of the largest`)
+}
