@@ -13,17 +13,20 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
                       InstanceMethod<&DeviceHandle::dispose>("dispose")});
 }
 
-// new Device(kind, threads, simd, index, denseFrom)
+// new Device(kind, { threads, simd, denseFrom }), or { index, blas } of a GPU
 DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   const std::string kind = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  const Napi::Object given = info[1].IsObject() ? info[1].As<Napi::Object>() : Napi::Object::New(env);
   if (kind == "cuda") {
-    check(env, Device::openCuda(int32Of(info[3], "index", 0), &native_));
+    const Napi::Value blas = given.Get("blas");
+    const bool cublas = blas.IsString() && blas.As<Napi::String>().Utf8Value() == "cublas";
+    check(env, Device::openCuda(int32Of(given.Get("index"), "index", 0), &native_, cublas ? Blas::cublas : Blas::own));
   } else {
     CpuOptions options;
-    options.threads = int32Of(info[1], "threads", 0);
-    if (info[2].IsString()) options.simd = info[2].As<Napi::String>().Utf8Value();
-    if (info[4].IsNumber()) options.denseFrom = info[4].As<Napi::Number>().DoubleValue();
+    options.threads = int32Of(given.Get("threads"), "threads", 0);
+    if (const Napi::Value simd = given.Get("simd"); simd.IsString()) options.simd = simd.As<Napi::String>().Utf8Value();
+    if (const Napi::Value from = given.Get("denseFrom"); from.IsNumber()) options.denseFrom = from.As<Napi::Number>().DoubleValue();
     check(env, Device::openCpu(options, &native_));
   }
   Addon::of(env).watch(native_);
@@ -38,6 +41,7 @@ Napi::Value DeviceHandle::info(const Napi::CallbackInfo& info) {
   result.Set("threads", device.threads);
   result.Set("denseFrom", device.denseFrom);
   result.Set("memoryBytes", static_cast<double>(device.memoryBytes));
+  result.Set("blas", device.blas);
   result.Set("detail", device.detail);
   return result;
 }

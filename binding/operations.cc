@@ -685,6 +685,14 @@ Napi::Value cudaStatus(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value cublasStatus(const Napi::CallbackInfo& info) {
+  std::string detail;
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("found", findCublas(&detail));
+  result.Set("detail", detail);
+  return result;
+}
+
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
   Addon::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
   return info.Env().Undefined();
@@ -713,6 +721,7 @@ void defineFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("describeMatrices", Napi::Function::New<describeMatrices>(env, "describeMatrices"));
   exports.Set("describeLinks", Napi::Function::New<describeLinks>(env, "describeLinks"));
   exports.Set("cudaStatus", Napi::Function::New<cudaStatus>(env, "cudaStatus"));
+  exports.Set("cublasStatus", Napi::Function::New<cublasStatus>(env, "cublasStatus"));
   exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env, "setErrorClass"));
 }
 

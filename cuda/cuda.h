@@ -14,6 +14,8 @@
 
 namespace hebb::cuda {
 
+class Cublas;
+
 /// A CUDA error as a Status. `operation` completes "could not ...".
 Status statusOf(cudaError_t error, const std::string& operation);
 /// Whether the GPU does nothing for this process any more after the error.
@@ -25,7 +27,7 @@ bool isFinal(cudaError_t error);
 /// error; other devices go on. Any thread may call.
 class Cuda final : public Backend {
  public:
-  static Status open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info);
+  static Status open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInfo* info);
   ~Cuda() override;
 
   const Operations& operations() const override { return operations_; }
@@ -55,6 +57,8 @@ class Cuda final : public Backend {
   static constexpr int32_t kCuts = 1 << 14;
   float* sums() const { return own_->sums; }
   int32_t* arrivals() const { return own_->arrivals; }
+  /// For large dense products, where the device was opened with it; else null.
+  Cublas* cublas() const { return cublas_.get(); }
 
  protected:
   Status allocateZeroed(size_t bytes, void** out) override;
@@ -69,7 +73,7 @@ class Cuda final : public Backend {
     int32_t arrivals[kCuts];
   };
 
-  explicit Cuda(int index) : index_(index) {}
+  explicit Cuda(int index);
   Status wait();
   Status finish(cudaError_t queued, const char* operation, size_t bytes);
 
@@ -77,6 +81,7 @@ class Cuda final : public Backend {
   cudaStream_t stream_ = nullptr, recorder_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
   Own* own_ = nullptr;  // in device memory
+  std::unique_ptr<Cublas> cublas_;
   Operations operations_;
   std::mutex brokenMutex_;
   Status broken_;  // the first error that CUDA does not recover from

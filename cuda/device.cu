@@ -3,6 +3,7 @@
 #include <new>
 #include <vector>
 
+#include "cublas.h"
 #include "launch.cuh"
 
 namespace hebb {
@@ -236,7 +237,9 @@ Turned turnedOf(const Activations& a, float* rows, int32_t columns) {
 
 // ---- the device
 
-Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
+Cuda::Cuda(int index) : index_(index) {}
+
+Status Cuda::open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   const Machine machine = lookAround();
   if (!machine.matter.empty()) {
     return {Code::deviceUnavailable,
@@ -269,6 +272,7 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   void* own = nullptr;
   HEBB_RETURN_IF_ERROR(cuda->allocateZeroed(sizeof(Own), &own));
   cuda->own_ = static_cast<Own*>(own);
+  if (blas == Blas::cublas) HEBB_RETURN_IF_ERROR(Cublas::open(*cuda, gpu.architecture, &cuda->cublas_));
 #define HEBB_BIND(Type, name) cuda->operations_.name = name;
   HEBB_OPERATIONS(HEBB_BIND)
 #undef HEBB_BIND
@@ -278,6 +282,7 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   info->kind = "cuda";
   info->name = gpu.name;
   info->memoryBytes = gpu.memoryBytes;
+  info->blas = cuda->cublas_ ? cuda->cublas_->name() : "own";
   info->detail = "compute capability " + gpu.capability() + ", " + std::to_string(gpu.multiprocessors) + " multiprocessors, driver CUDA " +
                  versionOf(machine.driver) + ", runtime CUDA " + versionOf(runtime);
   *out = std::move(cuda);
@@ -286,6 +291,7 @@ Status Cuda::open(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) {
 
 // Errors are of no use to anybody here: the memory goes back to the driver in any case.
 Cuda::~Cuda() {
+  cublas_.reset();
   if (!select().ok()) return;
   if (own_) releaseMemory(own_);
   if (stream_) {
@@ -486,6 +492,6 @@ int cudaDeviceCount(std::string* detail) {
   return static_cast<int>(machine.gpus.size());
 }
 
-Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info) { return cuda::Cuda::open(index, out, info); }
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas) { return cuda::Cuda::open(index, blas, out, info); }
 
 }  // namespace hebb

@@ -26,6 +26,7 @@
 // on an A100 and about 600 of mma.sync's on an H100: 2.7 and 1.6 times FFMA at best.
 #include "hebb/linear.h"
 
+#include "cublas.h"
 #include "epilogue.cuh"
 
 namespace hebb::cuda {
@@ -451,6 +452,9 @@ __global__ void __launch_bounds__(Split::kThreads, 3) multiplyGradientSplit(Grad
   if (withBias && threadIdx.x < Split::kTile && row < dy.features) product.storeBias(row, rowSum);
 }
 
+/// Whether a product goes to cuBLAS: where the device was opened with it, those that would go to tensor cores, unless the caller asks for a variant.
+bool byCublas(const Cuda& cuda, DenseProduct asked, Tile tile) { return cuda.cublas() && asked == DenseProduct::automatic && tile == Tile::split; }
+
 int32_t blocksOf(int32_t count, int32_t tile) { return (count - 1) / tile + 1; }
 
 template <class Weights, class Epilogue>
@@ -472,27 +476,35 @@ Status multiply(Cuda& cuda, const char* operation, Tile tile, const Weights& wei
 
 Status linear(Backend& backend, const Linear& op) {
   const int32_t m = op.output.features, n = op.input.features;
+  Cuda& cuda = cudaOf(backend);
+  const Tile tile = tileOf(op.product, m, m, n);
+  if (byCublas(cuda, op.product, tile)) return linearByCublas(cuda, op);
   const AlongSum weights{op.weights, n, 0, INT32_MAX, n % 4 == 0};
-  return multiply(cudaOf(backend), "linear", tileOf(op.product, m, m, n), weights, op.input, op.output,
+  return multiply(cuda, "linear", tile, weights, op.input, op.output,
                   ForwardEpilogue{op.bias, op.activation == Activation::relu});
 }
 
 Status linearTransposed(Backend& backend, const LinearTransposed& op) {
   const int32_t m = op.outputGradient.features, n = op.inputGradient.features;
+  Cuda& cuda = cudaOf(backend);
+  const Tile tile = tileOf(op.product, n, m, n);
+  if (byCublas(cuda, op.product, tile)) return linearTransposedByCublas(cuda, op);
   const AlongResult weights{op.weights, n, n % 4 == 0};
-  return multiply(cudaOf(backend), "linearTransposed", tileOf(op.product, n, m, n), weights, op.outputGradient, op.inputGradient,
+  return multiply(cuda, "linearTransposed", tile, weights, op.outputGradient, op.inputGradient,
                   BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
 }
 
 Status linearGradient(Backend& backend, const LinearGradient& op) {
   Cuda& cuda = cudaOf(backend);
   const int32_t m = op.outputGradient.features, n = op.input.features;
+  const Tile tile = tileOf(op.product, m, m, n);
+  if (byCublas(cuda, op.product, tile)) return linearGradientByCublas(cuda, op);
   const auto run = [&](auto kernel, int tileRows, int tileColumns, int threads) {
     const int32_t rowBlocks = blocksOf(m, tileRows);
     return launch(cuda, "linearGradient", kernel, int64_t{rowBlocks} * blocksOf(n, tileColumns), dim3(static_cast<unsigned>(threads)), 0,
                   GradientProduct{op, rowBlocks, cuda.failure()});
   };
-  switch (tileOf(op.product, m, m, n)) {
+  switch (tile) {
     case Tile::narrow: return run(multiplyGradient<Narrow>, Narrow::kTileRows, Narrow::kTileColumns, Narrow::kThreads);
     case Tile::wide: return run(multiplyGradient<Wide>, Wide::kTileRows, Wide::kTileColumns, Wide::kThreads);
     default: return run(multiplyGradientSplit, Split::kTile, Split::kTile, Split::kThreads);

@@ -23,10 +23,10 @@ Status Device::openCpu(const CpuOptions& options, std::shared_ptr<Device>* out) 
   return {};
 }
 
-Status Device::openCuda(int index, std::shared_ptr<Device>* out) {
+Status Device::openCuda(int index, std::shared_ptr<Device>* out, Blas blas) {
   std::unique_ptr<Backend> backend;
   DeviceInfo info;
-  HEBB_RETURN_IF_ERROR(hebb::openCuda(index, &backend, &info));
+  HEBB_RETURN_IF_ERROR(hebb::openCuda(index, &backend, &info, blas));
   *out = std::shared_ptr<Device>(new Device(std::move(backend), std::move(info)));
   return {};
 }

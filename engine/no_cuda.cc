@@ -10,7 +10,12 @@ int cudaDeviceCount(std::string* detail) {
   return 0;
 }
 
-Status openCuda(int, std::unique_ptr<Backend>*, DeviceInfo*) {
+bool findCublas(std::string* detail) {
+  cudaDeviceCount(detail);
+  return false;
+}
+
+Status openCuda(int, std::unique_ptr<Backend>*, DeviceInfo*, Blas) {
   std::string detail;
   cudaDeviceCount(&detail);
   return {Code::deviceUnavailable, "Expected a CUDA device, got none: " + detail + ". Use device 'cpu' or 'auto'."};

@@ -17,6 +17,11 @@ export interface DeviceOptions {
   denseFrom?: number
   /** Which GPU. */
   index?: number
+  /**
+   * What multiplies dense matrices of at least 64 x 64 on a GPU: hebb's own kernels (default), whose bits are the same on every GPU, or 'cublas', which is
+   * loaded from the machine (libcublas.so.13 or .12; HEBB_CUBLAS names another file) and rounds as its version and the GPU have it.
+   */
+  blas?: 'own' | 'cublas'
 }
 
 /** A place where tensors live and programs run. One native thread drives it; calls are carried out in order. */
@@ -28,15 +33,17 @@ export class Device {
   #disposed = false
 
   constructor(options: DeviceOptions = {}) {
-    const { kind = 'auto', threads = 0, simd, index = 0, denseFrom } = options
+    const { kind = 'auto', threads = 0, simd, index = 0, denseFrom, blas = 'own' } = options
     expect(kind === 'auto' || kind === 'cpu' || kind === 'cuda', () => `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`)
     integer(threads, 'threads', 0, 1024)
     if (denseFrom !== undefined) number(denseFrom, 'denseFrom', 0)
+    expect(blas === 'own' || blas === 'cublas', () => `Expected blas to be 'own' or 'cublas', got ${show(blas)}`)
+    expect(blas === 'own' || kind === 'cuda', () => `Expected blas 'cublas' with device 'cuda', got ${show(kind)}. Ask for 'cuda' by name, or use blas 'own'.`)
     if (kind === 'cuda') {
-      this.native = new addon.Device('cuda', 0, undefined, integer(index, 'index', 0, 1023))
+      this.native = new addon.Device('cuda', { index: integer(index, 'index', 0, 1023), blas })
       this.reason = 'cuda was asked for'
     } else {
-      this.native = new addon.Device('cpu', threads, simd, 0, denseFrom)
+      this.native = new addon.Device('cpu', { threads, simd, denseFrom })
       // It becomes auto's choice when it has been verified on a GPU.
       this.reason =
         kind === 'cpu'

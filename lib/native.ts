@@ -70,6 +70,8 @@ export interface DeviceInfo {
   readonly denseFrom: number
   /** CUDA: the device's memory. */
   readonly memoryBytes: number
+  /** CUDA: what multiplies large dense matrices: 'own', or cuBLAS and its version. */
+  readonly blas: string
   /** CPU: the levels this processor can run. CUDA: driver and runtime. */
   readonly detail: string
 }
@@ -102,8 +104,17 @@ export interface Links {
   readonly columnIndices: Int32Array
 }
 
+/** Of a CPU the first three, of a GPU the others. */
+interface DeviceChoice {
+  threads?: number
+  simd?: string | undefined
+  denseFrom?: number | undefined
+  index?: number
+  blas?: string
+}
+
 interface Addon {
-  Device: new (kind: string, threads: number, simd: string | undefined, index: number, denseFrom?: number) => NativeDevice
+  Device: new (kind: string, options: DeviceChoice) => NativeDevice
   predictLinks(
     rows: number,
     cols: number,
@@ -138,6 +149,7 @@ interface Addon {
     seed: number,
   ): NativeLayerDescription[]
   cudaStatus(): { built: boolean; devices: number; detail: string }
+  cublasStatus(): { found: boolean; detail: string }
   setErrorClass(errorClass: typeof HebbError): void
 }
 

@@ -122,14 +122,21 @@ struct DeviceInfo {
   int threads = 0;       // cpu
   double denseFrom = 2;  // see Backend::denseFrom()
   int64_t memoryBytes = 0;
+  std::string blas;      // cuda: what multiplies dense matrices: "own", or cuBLAS and its version
   std::string detail;    // driver and runtime, or why there is none
 };
+
+/// What multiplies large dense matrices on a GPU: hebb's own kernels, whose bits are the same wherever they run, or cuBLAS, loaded while the program runs.
+enum class Blas { own, cublas };
 
 Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceInfo* info);
 
 /// Whether this build holds the CUDA backend, and what it finds on this machine. Never fails; `detail` says why there is no GPU.
 bool cudaBuilt();
 int cudaDeviceCount(std::string* detail);
-Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info);
+/// Code::deviceUnavailable where there is no GPU, or no cuBLAS and it was asked for.
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas = Blas::own);
+/// Whether cuBLAS can be loaded; `detail` is its file, or why not. Never fails.
+bool findCublas(std::string* detail);
 
 }  // namespace hebb

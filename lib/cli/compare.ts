@@ -12,7 +12,7 @@ import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Dataset, TrainAndTest } from '../data/index.js'
-import { Device } from '../device.js'
+import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { htmlReport } from '../report/html.js'
 import {
@@ -31,11 +31,12 @@ import {
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
 import { cannotWrite } from '../train/safetensors.js'
 import { writeWhole } from './files.js'
-import { datasets, methods, numeric, percent, pick } from './flags.js'
+import { datasets, methods, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
 import {
   beginRun,
   defineRunFlags,
+  deviceOf,
   divide,
   isDense,
   networkOf,
@@ -61,7 +62,7 @@ interface Flags extends RunFlags {
 /** What a plan file may hold: the flags, under the same names. */
 const PLAN_KEYS = [
   ...['methods', 'densities', 'seeds', 'datasets', 'data', 'out'],
-  ...['distribution', 'topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'optimizer', 'learningRate', 'validationSplit', 'device', 'threads'],
+  ...['distribution', 'topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'optimizer', 'learningRate', 'validationSplit', 'device', 'threads', 'blas'],
 ] as const
 
 export function defineCompare(program: Command): void {
@@ -254,7 +255,7 @@ async function compare(flags: Flags, version: string): Promise<void> {
   const cells = cellsOf(flags, out)
   const names = [...new Set(cells.map((cell) => cell.settings.dataset))]
   const places = placesOf(flags.data, names)
-  using device = new Device({ kind: flags.device as 'auto', threads: numeric(flags.threads, 'threads') })
+  using device = deviceOf(flags)
   const read = new Map<string, TrainAndTest>()
   for (const name of names) read.set(name, await pick(datasets, name, 'datasets')(places[name]))
   const data = new Map<string, RunData>()

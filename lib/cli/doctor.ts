@@ -2,6 +2,9 @@ import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { addon, addonPath } from '../native.js'
 
+/** Own kernels are the default: --blas cublas, or blas: 'cublas', asks for it. */
+const cublas = ({ found, detail }: { found: boolean; detail: string }) => (found ? `${detail}, used where blas is 'cublas'` : detail)
+
 /** What was loaded, and what this machine offers. */
 export function defineDoctor(program: Command): void {
   program
@@ -20,6 +23,7 @@ export function defineDoctor(program: Command): void {
         simd: `${simd} (this processor can run ${detail})`,
         threads,
         cuda: cuda.built ? (cuda.devices > 0 ? `${cuda.devices} usable: ${cuda.detail}` : `built in, no usable GPU: ${cuda.detail}`) : cuda.detail,
+        cublas: cuda.devices > 0 ? cublas(addon.cublasStatus()) : 'of use with a GPU only',
         auto: device.reason,
       }
       if (flags.json) console.log(JSON.stringify(report))

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { holdOut } from '../data/hold_out.js'
 import type { Dataset, TrainAndTest } from '../data/index.js'
-import type { Device } from '../device.js'
+import { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { soft, topK } from '../dst/regrow.js'
 import { density, expect, HebbError, integer, number, show } from '../error.js'
@@ -27,6 +27,7 @@ export interface RunFlags {
   validationSplit: string
   device: string
   threads: string
+  blas: string
 }
 
 /** The flags that are a list in `hebb compare`. */
@@ -53,6 +54,12 @@ export function defineRunFlags(command: Command): Command {
     .option('--validation-split <n>', 'hold n samples of the training set out, the same in every run, and measure on them: the test set is not used', '0')
     .option('--device <kind>', 'auto | cpu | cuda', 'auto')
     .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
+    .option('--blas <name>', 'dense products on a GPU: own | cublas', 'own')
+}
+
+/** The device that flags ask for. */
+export function deviceOf({ device, threads, blas }: Pick<RunFlags, 'device' | 'threads' | 'blas'>): Device {
+  return new Device({ kind: device as 'auto', threads: numeric(threads, 'threads'), blas: blas as 'own' })
 }
 
 const PAPER_WIDTHS = '1568,1568,1568'

@@ -1,14 +1,26 @@
 import type { Command } from 'commander'
-import { Device } from '../device.js'
+import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { htmlReport } from '../report/html.js'
 import { accuracyOf, bestOf, doneEvent, type EpochEvent, epochEvent, type TopologyEvent, topologyEvent } from '../report/log.js'
 import type { ExecutionForm } from '../train/measures.js'
 import { sparseLayers } from '../train/predictor.js'
 import { writeWhole } from './files.js'
-import { count, datasets, methods, numeric, percent, pick } from './flags.js'
+import { count, datasets, methods, percent, pick } from './flags.js'
 import { ProgressLine } from './progress.js'
-import { beginRun, type CellFlags, defineRunFlags, divide, networkOf, notesOf, type RunFlags, resumeRun, settingsOf, type TrainingRun } from './run.js'
+import {
+  beginRun,
+  type CellFlags,
+  defineRunFlags,
+  deviceOf,
+  divide,
+  networkOf,
+  notesOf,
+  type RunFlags,
+  resumeRun,
+  settingsOf,
+  type TrainingRun,
+} from './run.js'
 
 interface Flags extends RunFlags, CellFlags {
   data?: string
@@ -20,7 +32,7 @@ interface Flags extends RunFlags, CellFlags {
 }
 
 /** Flags that may be given beside --resume: the others are in the file. */
-const BESIDE_RESUME = ['data', 'device', 'threads', 'checkpoint', 'every', 'resume', 'report', 'json']
+const BESIDE_RESUME = ['data', 'device', 'threads', 'blas', 'checkpoint', 'every', 'resume', 'report', 'json']
 
 export function defineTrain(program: Command): void {
   const command = program
@@ -77,7 +89,7 @@ async function start(flags: Flags, device: Device, given: (flag: string) => bool
 
 async function train(flags: Flags, given: (flag: string) => boolean, version: string): Promise<void> {
   everyOf(flags.every)
-  using device = new Device({ kind: flags.device as 'auto', threads: numeric(flags.threads, 'threads') })
+  using device = deviceOf(flags)
   const { run, folder, every } = await start(flags, device, given)
   const { settings, data } = run
   using trainer = run.trainer

@@ -11,9 +11,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace hebb::emulation {
+
+/// What a stream begins with, for libraries that a program loads while it runs: work is queued or recorded as a kernel is, and returns a cudaError_t.
+struct StreamHead {
+  int (*enqueue)(StreamHead* stream, std::function<int()> work);
+};
 
 struct Settings {
   int devices = 1;

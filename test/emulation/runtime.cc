@@ -49,7 +49,9 @@ struct Allocation {
 
 using hebb::emulation::Work;
 
-struct CUstream_st {
+struct CUstream_st : hebb::emulation::StreamHead {
+  explicit CUstream_st(int device) : StreamHead{queueForeign}, device(device) {}
+  static int queueForeign(StreamHead* stream, std::function<int()> work);
   int device;
   std::deque<Work> queue;
   int64_t queued = 0, done = 0;
@@ -205,7 +207,7 @@ size_t sharedLimit() {
 CUstream_st* streamOf(cudaStream_t stream) {
   if (stream) return streams.count(stream) ? stream : nullptr;
   auto& own = processors[current].defaultStream;
-  if (!own) own.reset(new CUstream_st{current, {}, 0, 0, nullptr, false});
+  if (!own) own.reset(new CUstream_st(current));
   return own.get();
 }
 
@@ -421,6 +423,21 @@ void reset() {
   lastError = cudaSuccess;
 }
 
+// ---- libraries that were loaded
+
+}  // namespace hebb::emulation
+
+int CUstream_st::queueForeign(StreamHead* stream, std::function<int()> work) {
+  using namespace hebb::emulation;
+  Guard guard(lock);
+  return hebb::emulation::enqueue(static_cast<CUstream_st*>(stream), [work = std::move(work)] {
+    Unwatched unwatched;
+    return static_cast<cudaError_t>(work());
+  });
+}
+
+namespace hebb::emulation {
+
 // ---- launches
 
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread) {
@@ -585,7 +602,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   Guard guard(lock);
   if (const cudaError_t error = usable()) return note(error);
-  *stream = new CUstream_st{current, {}, 0, 0, nullptr, false};
+  *stream = new CUstream_st(current);
   streams.insert(*stream);
   return cudaSuccess;
 }

@@ -139,6 +139,8 @@ int main() {
   std::shared_ptr<Device> device;
   check(Device::openCuda(0, &device));
   run(device, 10);
+  run(device, 90);  // by tensor cores
+  check(Device::openCuda(0, &device, Blas::cublas));
   run(device, 90);
   products(device, 20, "fetched", "together");
   products(device, 70, "fetched", "apart");
