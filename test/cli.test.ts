@@ -264,7 +264,7 @@ describe('hebb', () => {
 
   it('doctor tells what was loaded', async () => {
     const { stdout } = await hebb('doctor', '--json')
-    expect(JSON.parse(stdout)).to.have.all.keys('node', 'platform', 'addon', 'processor', 'simd', 'threads', 'cuda', 'auto')
+    expect(JSON.parse(stdout)).to.have.all.keys('node', 'platform', 'addon', 'processor', 'simd', 'threads', 'cuda', 'cublas', 'auto')
     expect((await hebb('doctor')).stdout).to.match(/simd .*portable/)
   })
 })
