@@ -152,25 +152,25 @@ constexpr int kThreads = 256;
 
 /// Four columns of a row a thread.
 template <class Epilogue>
-__global__ void __launch_bounds__(kThreads) finishProduct(const float* sums, Activations y, Epilogue epilogue, const Failure* failure) {
+__global__ void __launch_bounds__(kThreads) finishProduct(const float* sums, Activations y, int32_t panels, Epilogue epilogue, const Failure* failure) {
   const int32_t quarters = y.panel / 4;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x);
   const int64_t line = i / quarters;
-  if (line >= static_cast<int64_t>(y.panels()) * y.features || failed(failure)) return;
+  if (line >= static_cast<int64_t>(panels) * y.features || failed(failure)) return;
   const int32_t column = static_cast<int32_t>(i % quarters) * 4;
   if (column >= liveColumns(y.columns, y.capacity, y.panel, static_cast<int32_t>(line / y.features))) return;
   epilogue.store(y.data, line * y.panel + column, static_cast<int32_t>(line % y.features), load4(sums + line * y.panel + column));
 }
 
 /// [features][columns of all panels], zeros where a column is not valid.
-__global__ void __launch_bounds__(kThreads) setSideBySide(Activations x, float* to) {
+__global__ void __launch_bounds__(kThreads) setSideBySide(Activations x, int32_t panels, float* to) {
   const int32_t quarters = x.panel / 4;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x);
   const int64_t line = i / quarters;
-  if (line >= static_cast<int64_t>(x.panels()) * x.features) return;
+  if (line >= static_cast<int64_t>(panels) * x.features) return;
   const int32_t p = static_cast<int32_t>(line / x.features), feature = static_cast<int32_t>(line % x.features), column = static_cast<int32_t>(i % quarters) * 4;
   const bool valid = column < liveColumns(x.columns, x.capacity, x.panel, p);
-  store4(to + (static_cast<int64_t>(feature) * x.panels() + p) * x.panel + column, valid ? load4(x.data + line * x.panel + column) : make_float4(0.f, 0.f, 0.f, 0.f));
+  store4(to + (static_cast<int64_t>(feature) * panels + p) * x.panel + column, valid ? load4(x.data + line * x.panel + column) : make_float4(0.f, 0.f, 0.f, 0.f));
 }
 
 __global__ void __launch_bounds__(kThreads) finishGradient(const float* sums, LinearGradient op, int64_t count, const Failure* failure) {
@@ -201,7 +201,7 @@ Status multiply(Cuda& cuda, const char* operation, const float* weights, bool tr
   const int32_t n = transposed ? y.features : x.features;
   HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(operation, y.panel, y.features, x.features, {x.data, x.panel, int64_t{x.features} * x.panel, false},
                                                {weights, n, 0, transposed}, sums.data(), y.panel, int64_t{y.features} * y.panel, y.panels()));
-  return launch(cuda, operation, finishProduct<Epilogue>, blocksFor(numbersOf(y) / 4), dim3(kThreads), 0, static_cast<const float*>(sums.data()), y, epilogue,
+  return launch(cuda, operation, finishProduct<Epilogue>, blocksFor(numbersOf(y) / 4), dim3(kThreads), 0, static_cast<const float*>(sums.data()), y, y.panels(), epilogue,
                 cuda.failure());
 }
 
@@ -225,8 +225,8 @@ Status linearGradientByCublas(Cuda& cuda, const LinearGradient& op) {
   HEBB_RETURN_IF_ERROR(rows.allocate(numbersOf(dy)));
   HEBB_RETURN_IF_ERROR(inputs.allocate(numbersOf(x)));
   HEBB_RETURN_IF_ERROR(sums.allocate(count));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, setSideBySide, blocksFor(numbersOf(dy) / 4), dim3(kThreads), 0, dy, rows.data()));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, setSideBySide, blocksFor(numbersOf(x) / 4), dim3(kThreads), 0, x, inputs.data()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, setSideBySide, blocksFor(numbersOf(dy) / 4), dim3(kThreads), 0, dy, dy.panels(), rows.data()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, setSideBySide, blocksFor(numbersOf(x) / 4), dim3(kThreads), 0, x, x.panels(), inputs.data()));
   HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(name, x.features, dy.features, columns, {inputs.data(), columns, 0, true}, {rows.data(), columns, 0, false},
                                                sums.data(), x.features, 0, 1));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, finishGradient, blocksFor(count), dim3(kThreads), 0, static_cast<const float*>(sums.data()), op, count, cuda.failure()));
