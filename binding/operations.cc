@@ -130,6 +130,14 @@ class Args {
     uses.insert(uses.end(), inner.uses.begin(), inner.uses.end());
     return c;
   }
+  Pool pool() {
+    Args inner(program_, objectOf("pool"));
+    Pool p{inner.matrix("links")};
+    p.values = inner.array<float>("values", p.links.capacity);
+    p.keep = inner.array<uint8_t>("keep", p.links.capacity);
+    uses.insert(uses.end(), inner.uses.begin(), inner.uses.end());
+    return p;
+  }
   SgdRule sgdRule(int64_t count) {
     SgdRule rule;
     rule.values = array<float>("values", count);
@@ -410,6 +418,18 @@ const std::map<std::string, Maker>& makers() {
          op.seed = a.seed();
          op.layer = a.integer("layer", 0);
          return op;
+       }},
+      {"openPool", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return OpenPool{links, a.array<float>("values", links.capacity), a.pool()};
+       }},
+      {"chooseFromPool", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return ChooseFromPool{links, a.changes(links), a.pool()};
+       }},
+      {"restoreWeights", [](Args& a) -> Operation {
+         const Csr links = a.matrix("links");
+         return RestoreWeights{links, a.array<float>("values", links.capacity), a.pool()};
        }},
       {"beginUpdate", [](Args& a) -> Operation {
          const Csr links = a.matrix("links");

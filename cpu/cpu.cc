@@ -45,6 +45,9 @@ Cpu::Cpu(int threads, const Level& level, double denseFrom) : team(threads), den
   operations_.advance = advance;
   operations_.permute = permute;
   operations_.percolate = percolate;
+  operations_.openPool = openPool;
+  operations_.chooseFromPool = chooseFromPool;
+  operations_.restoreWeights = restoreWeights;
   operations_.beginUpdate = beginUpdate;
   operations_.rebuild = rebuild;
   operations_.transpose = transpose;

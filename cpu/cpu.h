@@ -86,6 +86,9 @@ inline float* panelData(const Activations& a, int32_t p) { return a.data + stati
 Status advance(Backend&, const Advance&);
 Status permute(Backend&, const Permute&);
 Status percolate(Backend&, const Percolate&);
+Status openPool(Backend&, const OpenPool&);
+Status chooseFromPool(Backend&, const ChooseFromPool&);
+Status restoreWeights(Backend&, const RestoreWeights&);
 Status beginUpdate(Backend&, const BeginUpdate&);
 Status rebuild(Backend&, const Rebuild&);
 Status transpose(Backend&, const Transpose&);

@@ -81,6 +81,7 @@ Status statusOf(const Failure& failure) {
                                    std::to_string(failure.place & 0xffffffff) + " to neuron " + std::to_string(failure.place >> 32) + " of layer " + layer +
                                    ". Lower the learning rate or look at the data."};
     case Problem::rebuiltLinks: return {Code::invalidArgument, "rebuild: Expected at most " + limit + " links, got " + integer};
+    case Problem::pooledLinks: return {Code::invalidArgument, "chooseFromPool: Expected at most " + limit + " links, got " + integer};
     case Problem::regrownLinks:
       return {Code::invalidArgument, "regrow: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
     case Problem::gradientLinks:

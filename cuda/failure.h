@@ -22,6 +22,7 @@ enum class Problem : int32_t {
   squaredErrorLoss,  // place: step
   score,             // place: row << 32 | column of the link, layer
   rebuiltLinks,      // limit: capacity
+  pooledLinks,       // limit: capacity
   regrownLinks,      // limit: links that the layer can hold, layer
   gradientLinks,     // limit: links that the layer can hold, layer
   gradient,          // place: row << 32 | column of the link, layer

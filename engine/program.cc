@@ -222,6 +222,15 @@ Status shapes(const Percolate& op) {
   }
   return {};
 }
+Status ofLayer(const Pool& pool, const Csr& links) {
+  if (pool.links.rows != links.rows) return mismatch("the rows of the pool's links", links.rows, pool.links.rows);
+  if (pool.links.cols != links.cols) return mismatch("the columns of the pool's links", links.cols, pool.links.cols);
+  return {};
+}
+
+Status shapes(const OpenPool& op) { return ofLayer(op.pool, op.links); }
+Status shapes(const ChooseFromPool& op) { return ofLayer(op.pool, op.links); }
+Status shapes(const RestoreWeights& op) { return ofLayer(op.pool, op.links); }
 Status shapes(const RegrowByGradient& op) { return product(op.links.rows, op.links.cols, op.outputGradient, op.input); }
 Status shapes(const Spmm& op) { return product(op.weights.rows, op.weights.cols, op.output, op.input); }
 Status shapes(const SpmmTransposed& op) {
@@ -294,6 +303,12 @@ Status aliases(const Percolate& op) {
 }
 Status aliases(const Regrow& op) { return apart(op.changes); }
 Status aliases(const RegrowByGradient& op) { return apart(op.changes); }
+Status aliases(const OpenPool& op) { return apart({{"the pool's values", op.pool.values}}, {{"values", op.values}}); }
+Status aliases(const ChooseFromPool& op) {
+  HEBB_RETURN_IF_ERROR(apart(op.changes));
+  return apart({{"keep", op.changes.keep}}, {{"the pool's keep", op.pool.keep}});
+}
+Status aliases(const RestoreWeights& op) { return apart({{"values", op.values}}, {{"the pool's values", op.pool.values}}); }
 Status aliases(const BeginUpdate& op) { return apart(op.changes); }
 Status aliases(const Rebuild& op) {
   HEBB_RETURN_IF_ERROR(apart(op.changes));

@@ -18,6 +18,7 @@ export { type Method, method } from './dst/method.js'
 export { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from './dst/methods.js'
 export { type KeptLayer, largestGradient, type NewLinks, type RegrowFunction, type RegrowRule, random, soft, topK } from './dst/regrow.js'
 export {
+  historicalMagnitude,
   type LayerView,
   magnitude,
   magnitudeAndGradient,

@@ -66,6 +66,10 @@ const trainerOf = (dst: Method, seed = 3, optimizer = plain()) => new Trainer(ml
 /** What is resumed: the methods with SGD, and Adam with links that are regrown often. */
 const runs: [name: string, create: () => Trainer][] = [
   ...Object.entries(methods).map(([name, create]): [string, () => Trainer] => [name, () => trainerOf(create())]),
+  [
+    'gmp, every 7 steps, whose pruned links return',
+    () => trainerOf(gmp({ updates: updateSchedule({ every: 7, fraction: 0 }) }), 3, sgd({ learningRate: 0.05, weightDecay: 0.5 })),
+  ],
   ['chts, every 7 steps, Adam', () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3 }))],
   [
     'chtss, every 7 steps, AdamW with a schedule',

@@ -65,14 +65,17 @@ interface Case {
   readonly dst: () => Method
   /** What removal ranks links by, of weight and gradient; pruning to a falling density ranks by the same. */
   readonly importance?: (w: number, g: number) => number
-  readonly grows: 'gradient' | 'random' | 'nothing'
+  /** Weight decay: links that stay get weaker than pruned ones were. */
+  readonly decay?: number
+  readonly grows: 'gradient' | 'random' | 'nothing' | 'what was pruned'
 }
 
 const cases: Record<string, Case> = {
   set: { dst: set, grows: 'random' },
   rigl: { dst: rigl, grows: 'gradient' },
   granet: { dst: granet, grows: 'gradient' },
-  gmp: { dst: gmp, grows: 'nothing' },
+  gmp: { dst: gmp, decay: 1, grows: 'what was pruned' },
+  'gmp, without historical weights': { dst: () => gmp({ prune: magnitude() }), grows: 'nothing' },
   mest: { dst: mest, importance: (w, g) => Math.abs(w) + 0.01 * Math.abs(g), grows: 'random' },
   'mest, with the gradient before all': {
     dst: () => mest({ prune: magnitudeAndGradient({ share: 50 }), remove: magnitudeAndGradient({ share: 50 }) }),
@@ -99,16 +102,18 @@ const cases: Record<string, Case> = {
 }
 
 describe('an update', () => {
-  for (const [name, { dst: create, importance = Math.abs, grows }] of Object.entries(cases)) {
+  for (const [name, { dst: create, importance = Math.abs, decay = 0, grows }] of Object.entries(cases)) {
     it(`${name}: keeps, removes and grows the links that it should, new ones from zero`, async () => {
       await everywhere(async (device) => {
         const dst = create()
         const model = new Sequential([new SparseLinear({ inFeatures: inputs, outFeatures: outputs, density })], { seed: 2 })
-        using trainer = new Trainer(model, { optimizer: sgd({ learningRate: rate }), dst, device })
+        using trainer = new Trainer(model, { optimizer: sgd({ learningRate: rate, weightDecay: decay }), dst, device })
         trainer.plan({ epochs, stepsPerEpoch })
         const lastStep = (dst.updates?.until ?? 0) * epochs * stepsPerEpoch
         const updates = Math.min(lastStep / stepsPerEpoch, epochs - 1)
         const schedule = dst.density.schedule({ target: density, updates })
+        const historical = new Map<number, number>()
+        let returned = 0
         for (let step = 0; step <= updates * stepsPerEpoch; ++step) {
           if (step === 0 || step % stepsPerEpoch !== 0) {
             await trainer.trainOn({ x, y })
@@ -124,12 +129,15 @@ describe('an update', () => {
           const share = schedule(update)
           const target = Math.round(share * inputs * outputs)
           const zeta = dst.updates?.fraction({ step, lastStep, density: share, target: density }) ?? 0
-          const kept = best(before.weights.keys(), (cell) => importance(before.weights.get(cell) as number, gradient[cell]), target - Math.floor(zeta * target))
+          if (grows === 'what was pruned') for (const [cell, w] of before.weights) historical.set(cell, w)
+          const candidates = grows === 'what was pruned' ? historical : before.weights
+          const kept = best(candidates.keys(), (cell) => importance(candidates.get(cell) as number, gradient[cell]), target - Math.floor(zeta * target))
+          returned += kept.filter((cell) => !before.weights.has(cell)).length
           const where = `update ${update}`
           expect(after.weights.size, where).to.equal(target)
           for (const cell of kept) expect(after.weights.has(cell), `${where} keeps ${cell}`).to.equal(true)
           const grown = Array.from(after.weights.keys()).filter((cell) => !kept.includes(cell))
-          if (grows === 'nothing') expect(grown, where).to.deep.equal([])
+          if (grows === 'nothing' || grows === 'what was pruned') expect(grown, where).to.deep.equal([])
           else if (update < updates) expect(grown.length, where).to.be.above(0)
           if (grows === 'gradient') {
             const missing = Array.from(gradient.keys()).filter((cell) => !kept.includes(cell))
@@ -138,12 +146,14 @@ describe('an update', () => {
           }
 
           // The step that follows, from the links that stayed or returned as they were and from new ones at zero.
-          const between = { weights: new Map(Array.from(after.weights.keys(), (cell) => [cell, before.weights.get(cell) ?? 0])), biases: before.biases }
+          const between = { weights: new Map(Array.from(after.weights.keys(), (cell) => [cell, candidates.get(cell) ?? 0])), biases: before.biases }
           const slope = denseGradient(between)
           for (const [cell, w] of after.weights) {
-            expect(w, `${where}, weight ${cell}`).to.be.closeTo((between.weights.get(cell) as number) - rate * slope[cell], 1e-6)
+            const was = between.weights.get(cell) as number
+            expect(w, `${where}, weight ${cell}`).to.be.closeTo(was - rate * (slope[cell] + decay * was), 1e-6)
           }
         }
+        expect(returned > 0, `${returned} links returned`).to.equal(grows === 'what was pruned')
         return []
       })
     })

@@ -15,6 +15,7 @@ import {
   gmp,
   granet,
   HebbError,
+  historicalMagnitude,
   Linear,
   type Method,
   magnitude,
@@ -444,6 +445,19 @@ describe('Trainer', () => {
         expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
       }
     })
+
+    it('of historical weights is 17 bytes a link, 4 a neuron and one bit a cell of layers in dense tiles', async () => {
+      using device = new Device({ kind: 'cpu' })
+      const bytes: number[] = []
+      for (const prune of [magnitude(), historicalMagnitude()]) {
+        using trainer = new Trainer(mlp({ widths: [64, 128, 10], density: 0.1 }), { optimizer: optimizer(), dst: gmp({ prune }), device })
+        expect((await trainer.measures()).links).to.equal(4096)
+        bytes.push(device.memory().bytes)
+      }
+      const [without, withThem] = bytes as [number, number]
+      const least = 17 * 4096 + 4 * (64 + 128)
+      expect(withThem - without).to.be.within(least, least + (64 * 128) / 8 + 4 * 16 * 64 + 1024)
+    })
   })
 
   describe('bad input', () => {
@@ -474,6 +488,12 @@ describe('Trainer', () => {
         [() => adam({ decoupled: 'yes' as unknown as boolean }), /decoupled to be true or false, got 'yes'/],
         [() => new Sequential([new Linear({ inFeatures: 4, outFeatures: 3 }), new Linear({ inFeatures: 4, outFeatures: 2 })]), /to take 3 features/],
         [() => method({ remove: softMagnitude(), regrow: 'random' as unknown as ReturnType<typeof random>, updates: everyEpoch }), /regrow/],
+        [() => method({ remove: softMagnitude(), updates: everyEpoch }), /regrow beside remove, got none/],
+        [() => method({ regrow: random(), updates: everyEpoch }), /remove beside regrow, got none/],
+        [() => method({ percolate: true, updates: everyEpoch }), /percolate with remove and regrow/],
+        [() => method({ remove: historicalMagnitude(), regrow: random(), updates: everyEpoch }), /historicalMagnitude\(\) as prune, got it as remove/],
+        [() => set({ prune: historicalMagnitude() }), /historicalMagnitude\(\) in a method without remove and regrow/],
+        [() => gmp({ prune: { ...relativeImportance(), historical: true } }), /prune to be a rule/],
       ]
       for (const [make, message] of fails) expect(make, String(message)).to.throw(HebbError, message)
       const shared = model()

@@ -12,6 +12,7 @@
 #include "hebb/loss.h"
 #include "hebb/optimizer.h"
 #include "hebb/percolate.h"
+#include "hebb/pool.h"
 #include "hebb/rebuild.h"
 #include "hebb/regrow.h"
 #include "hebb/relu.h"
@@ -30,7 +31,9 @@
   X(Relu, relu) X(ReluGradient, reluGradient)                                                                     \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam)     \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)         \
-  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient) X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                     \
+  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)                           \
+  X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                       \
+  X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                         \
   X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons) X(InitializeNormal, initializeNormal)
 
 namespace hebb {

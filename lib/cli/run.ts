@@ -101,7 +101,7 @@ export function networkOf({ dense, topology }: Method): string {
 /** Whether a method of this name regrows by a link predictor. */
 export function predictsLinks(method: string): boolean {
   const { regrow } = pick(methods, method, 'method')()
-  return typeof regrow !== 'function' && 'predictor' in regrow && regrow.predictor !== 'none'
+  return typeof regrow === 'object' && (linkPredictors as readonly string[]).includes(regrow.predictor)
 }
 
 /** Refuses a method, or a part of one, that there is none of. */
@@ -123,7 +123,7 @@ function methodOf(settings: Settings, data: RunData): Method {
   if (predictor !== undefined) {
     const { regrow } = create()
     const scores = pick(predictors, predictor, 'predictor')
-    parts.regrow = typeof regrow !== 'function' && regrow.selection === 'largest' ? topK(scores) : soft(scores)
+    parts.regrow = typeof regrow === 'object' && regrow.selection === 'largest' ? topK(scores) : soft(scores)
   }
   return create(parts)
 }

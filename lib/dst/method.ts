@@ -14,8 +14,9 @@ export interface Method {
   readonly density: DensityRule
   /** How links are pruned to a falling density, before the removal. */
   readonly prune: BuiltInRemove
-  readonly remove: RemoveRule
-  readonly regrow: RegrowRule
+  /** Undefined, with regrow: an update prunes, and that is all. */
+  readonly remove?: RemoveRule | undefined
+  readonly regrow?: RegrowRule | undefined
   /** Undefined: the network never changes. */
   readonly updates?: UpdateSchedule | undefined
   /** Whether links of neurons that lost all links on one side go, too. */
@@ -31,7 +32,15 @@ export interface Method {
 function isRemove(rule: BuiltInRemove): boolean {
   const { from, to } = rule?.temperature ?? { from: 0, to: 0 }
   const share = rule?.gradientShare ?? 0
-  return ['magnitude', 'relative', 'magnitude+gradient'].includes(rule?.importance) && from >= 0 && to >= 0 && share >= 0 && Number.isFinite(from + to + share)
+  const isPossible = !rule?.historical || (rule.importance === 'magnitude' && !rule.temperature)
+  return (
+    ['magnitude', 'relative', 'magnitude+gradient'].includes(rule?.importance) &&
+    from >= 0 &&
+    to >= 0 &&
+    share >= 0 &&
+    Number.isFinite(from + to + share) &&
+    isPossible
+  )
 }
 
 function isRegrow(rule: BuiltInRegrow): boolean {
@@ -41,19 +50,27 @@ function isRegrow(rule: BuiltInRegrow): boolean {
 
 /** Whether updates need the gradients of a batch. */
 export function usesGradients({ prune, remove, regrow }: Pick<Method, 'prune' | 'remove' | 'regrow'>): boolean {
-  const removes = (rule: RemoveRule) => typeof rule !== 'function' && rule.importance === 'magnitude+gradient'
-  return removes(prune) || removes(remove) || (typeof regrow !== 'function' && regrow.predictor === 'gradient')
+  const removes = (rule: RemoveRule | undefined) => typeof rule === 'object' && rule.importance === 'magnitude+gradient'
+  return removes(prune) || removes(remove) || (typeof regrow === 'object' && regrow.predictor === 'gradient')
 }
 
-/** Combines parts into a method. What is not given is SET's. */
-export function method(parts: Partial<Method> & Pick<Method, 'remove' | 'regrow' | 'updates'>): Method {
+/** Combines parts into a method. Without `remove` and `regrow` its updates prune alone; what else is not given is SET's. */
+export function method(parts: Partial<Method> & Pick<Method, 'updates'>): Method {
   const { name = 'custom', density = constantDensity(), percolate = false } = parts
   const { remove, regrow, prune = magnitude(), updates, earlyStop, dense } = parts
-  expect(typeof remove === 'function' || isRemove(remove), () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(remove)}`)
-  expect(typeof regrow === 'function' || isRegrow(regrow), () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(regrow)}`)
+  expect((remove === undefined) === (regrow === undefined), () => {
+    const [given, missing] = remove ? ['remove', 'regrow'] : ['regrow', 'remove']
+    return `Expected ${missing} beside ${given}, got none. Give both, or none of them for updates that only prune.`
+  })
+  const isRule = <T>(rule: unknown, isBuiltIn: (rule: T) => boolean) => rule === undefined || typeof rule === 'function' || isBuiltIn(rule as T)
+  expect(isRule(remove, isRemove), () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(remove)}`)
+  expect(isRule(regrow, isRegrow), () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(regrow)}`)
+  expect(typeof remove !== 'object' || !remove.historical, () => 'Expected historicalMagnitude() as prune, got it as remove')
   expect(isRemove(prune), () => `Expected prune to be a rule such as relativeImportance(), got ${show(prune)}`)
   expect(typeof density?.schedule === 'function', () => `Expected density to be a rule such as constantDensity(), got ${show(density)}`)
   expect(typeof percolate === 'boolean', () => `Expected percolate to be true or false, got ${show(percolate)}`)
+  expect(!percolate || remove !== undefined, () => 'Expected percolate with remove and regrow, which brings what it deletes back, got neither of them')
+  expect(!prune.historical || remove === undefined, () => 'Expected historicalMagnitude() in a method without remove and regrow, got one with them')
   if (earlyStop !== undefined) number(earlyStop, 'earlyStop', 0, 1)
   expect(dense === undefined || typeof dense === 'boolean', () => `Expected dense to be true or false, got ${show(dense)}`)
   expect(!dense || !updates, () => 'Expected a dense method to have no updates, got some. Leave updates out.')
@@ -61,8 +78,7 @@ export function method(parts: Partial<Method> & Pick<Method, 'remove' | 'regrow'
     name,
     density,
     prune,
-    remove,
-    regrow,
+    ...(remove && { remove, regrow }),
     updates: updates && updateSchedule(updates),
     percolate,
     ...(earlyStop !== undefined && { earlyStop }),

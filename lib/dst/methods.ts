@@ -6,13 +6,13 @@ import { constantDensity, cubicDensity, overshootDensity, sigmoidDensity } from 
 import { cosine, excess, updateSchedule } from './fraction.js'
 import { type Method, method } from './method.js'
 import { largestGradient, random, soft, topK } from './regrow.js'
-import { magnitude, magnitudeAndGradient, relativeImportance, softMagnitude } from './remove.js'
+import { historicalMagnitude, magnitude, magnitudeAndGradient, relativeImportance, softMagnitude } from './remove.js'
 
 type Parts = Partial<Method>
 
 /** A fixed sparse network: no updates. */
 export function staticSparse(parts: Parts = {}): Method {
-  return method({ name: 'static', remove: magnitude(), regrow: random(), updates: undefined, topology: erdosRenyi(), ...parts })
+  return method({ name: 'static', updates: undefined, topology: erdosRenyi(), ...parts })
 }
 
 /** Sparse evolutionary training (Mocanu et al., Nature Communications 2018): magnitude, random, 30% at every update of the whole run. */
@@ -61,14 +61,12 @@ export function mest(parts: Parts = {}): Method {
   })
 }
 
-/** Gradual magnitude pruning (GMP; Zhu and Gupta 2017): cubic decay from 50%; nothing regrows. A link that was pruned does not return. */
+/** Gradual magnitude pruning (GMP; Zhu and Gupta 2017): cubic decay from 50%; a link that was pruned may return with the weight it had, no other grows. */
 export function gmp(parts: Parts = {}): Method {
   return method({
     name: 'gmp',
     density: cubicDensity({ initialDensity: 0.5 }),
-    prune: magnitude(),
-    remove: magnitude(),
-    regrow: random(),
+    prune: historicalMagnitude(),
     updates: updateSchedule({ fraction: 0, until: 0.75 }),
     ...parts,
   })

@@ -6,9 +6,9 @@
 import type { LayerGradient } from '../autograd.js'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
-import type { SparseParameter } from '../nn/parameter.js'
+import type { Pool, SparseParameter } from '../nn/parameter.js'
 import { Program, type ReplayOptions } from '../program.js'
-import { cscSlots, inRowOrder, Tensor } from '../tensor.js'
+import { cscSlots, inRowOrder, type SparseMatrix, Tensor } from '../tensor.js'
 import { type Method, usesGradients } from './method.js'
 import type { RegrowFunction } from './regrow.js'
 import type { BuiltInRemove, RemoveFunction } from './remove.js'
@@ -36,6 +36,18 @@ interface Layer {
   readonly returned: Tensor<'int32'> | undefined
   /** Index of the layer's first scalar. */
   readonly scalar: number
+}
+
+/** Links that a choice is made among. */
+interface Candidates {
+  readonly links: SparseMatrix
+  readonly values: Tensor
+  readonly keep: Tensor<'uint8'>
+}
+
+function poolOf({ pool, layer }: SparseParameter): Pool {
+  if (!pool) throw new HebbError('INVALID_ARGUMENT', `Expected layer ${layer} to have a pool of links, got none`)
+  return pool
 }
 
 /** Scalars of a layer in the table, after the update's number at index 0. */
@@ -128,7 +140,7 @@ export class Scheduler {
           returned: this.#method.earlyStop === undefined ? undefined : new Tensor(this.#device, 'int32', 2),
           scalar: 1 + i * SCALARS,
         }))
-    if (this.#segments.length === 0 && count > 0 && !this.needsGradients) this.#record()
+    if (this.#segments.length === 0 && count > 0 && !this.needsGradients && !this.#method.prune.historical) this.#record()
   }
 
   /** Whether an update is due before step `step` runs. */
@@ -156,8 +168,9 @@ export class Scheduler {
       this.#probe = gradients.probe
       this.#record()
     }
+    if (this.#segments.length === 0) this.#record() // pools were made since the run was planned
     const remove = this.#method.remove
-    const heat = typeof remove === 'function' ? undefined : remove.temperature
+    const heat = typeof remove === 'object' ? remove.temperature : undefined
     const scalars = new Float64Array(1 + SCALARS * this.#layers.length)
     scalars[0] = update
     for (const [i, { parameter, density, scalar }] of this.#layers.entries()) {
@@ -225,8 +238,9 @@ export class Scheduler {
     const { remove, regrow, prune, percolate } = this.#method
     for (const layer of this.#layers) {
       this.#program().record('beginUpdate', { links: layer.parameter.matrix, changes: layer.changes })
-      this.#recordKeep(layer, prune, 'prune', PRUNED)
-      if (typeof remove !== 'function') this.#recordKeep(layer, remove, 'remove', KEPT)
+      if (prune.historical) this.#recordChoice(layer, prune, 'prune', PRUNED)
+      else this.#recordKeep(layer, prune, 'prune', PRUNED)
+      if (typeof remove === 'object') this.#recordKeep(layer, remove, 'remove', KEPT)
     }
     if (typeof remove === 'function') {
       for (const layer of this.#layers) this.#custom(() => this.#userRemove(layer))
@@ -240,7 +254,7 @@ export class Scheduler {
     for (const layer of this.#layers) {
       if (typeof regrow === 'function') {
         this.#custom(() => this.#userRegrow(layer))
-      } else {
+      } else if (regrow) {
         const common = {
           links: layer.parameter.matrix,
           changes: layer.changes,
@@ -260,23 +274,39 @@ export class Scheduler {
     }
     for (const { parameter, changes, returned } of this.#layers) {
       if (returned) this.#program().record('returnedLinks', { links: parameter.matrix, changes, counts: returned })
-      this.#program().record('rebuild', { links: parameter.matrix, changes, arrays: parameter.arrays })
+      const links = parameter.matrix
+      this.#program().record('rebuild', { links, changes, arrays: parameter.arrays })
+      if (prune.historical) this.#program().record('restoreWeights', { links, values: parameter.values, pool: poolOf(parameter) })
     }
     this.#open = undefined
   }
 
   /** Records the choice of the links that stay. Without decay, pruning finds nothing to do. */
-  #recordKeep({ parameter, changes, scalar }: Layer, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
+  #recordKeep(layer: Layer, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
+    const { parameter, changes } = layer
+    this.#recordRanking(layer, { links: parameter.matrix, values: parameter.values, keep: changes.keep }, rule, purpose, count)
+  }
+
+  /** Records the choice of the links that stay or return, among those of the pool. */
+  #recordChoice(layer: Layer, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
+    const { parameter, changes } = layer
+    const pool = poolOf(parameter)
     const links = parameter.matrix
+    this.#program().record('openPool', { links, values: parameter.values, pool })
+    this.#recordRanking(layer, pool, rule, purpose, count)
+    this.#program().record('chooseFromPool', { links, changes, pool })
+  }
+
+  #recordRanking({ parameter, scalar }: Layer, { links, values, keep }: Candidates, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
     // Scores are read by the operation after the one that writes them: all layers and rules share an array.
-    this.#scores ??= new Tensor(this.#device, 'float32', Math.max(...this.#parameters.map((p) => p.capacity)))
+    this.#scores ??= new Tensor(this.#device, 'float32', Math.max(...this.#parameters.map((p) => Math.max(p.capacity, p.pool?.links.capacity ?? 0))))
     const scores = this.#scores
     const gradient = rule.importance === 'magnitude+gradient' ? { gradient: parameter.gradient, share: rule.gradientShare ?? 0 } : {}
-    this.#program().record('importance', { links, values: parameter.values, keep: changes.keep, rule: rule.importance, scores, ...gradient })
+    this.#program().record('importance', { links, values, keep, rule: rule.importance, scores, ...gradient })
     this.#program().record('keepLinks', {
       links,
       scores,
-      keep: changes.keep,
+      keep,
       count: scalar + count,
       temperature: rule.temperature ? scalar + TEMPERATURE : undefined,
       update: 0,

@@ -80,6 +80,14 @@ export async function writeCheckpoint(file: string, state: TrainingState, notes:
       add(`${name}.columnIndices`, 'I32', shape, () => columnIndices)
       add(`${name}.values`, 'F32', shape, () => read(parameter.values, columnIndices.length))
       const history = await state.history(parameter)
+      if (parameter.pool) {
+        const { links: pool, values } = parameter.pool
+        const { rowOffsets, columnIndices } = await pool.read()
+        const places = cscSlots({ rowOffsets, columnIndices }, pool.cols)
+        add(`pool.${name}.rowOffsets`, 'I32', [rowOffsets.length], () => rowOffsets)
+        add(`pool.${name}.columnIndices`, 'I32', [columnIndices.length], () => columnIndices)
+        add(`pool.${name}.values`, 'F32', [columnIndices.length], async () => inRowOrder(await values.read(columnIndices.length), places))
+      }
       if (history) add(`history.${name}`, 'I64', [history.length], () => new BigInt64Array(history.buffer, history.byteOffset, history.length))
     } else {
       shape = parameter.cols === 1 ? [parameter.rows] : [parameter.rows, parameter.cols]
@@ -176,6 +184,16 @@ export class Checkpoint {
   links(layer: number): Links {
     const name = this.#layers.get(layer)
     if (name === undefined) throw this.#bad(`it has no sparse layer ${layer}. Give the model that it was saved from`)
+    return this.#links(name)
+  }
+
+  /** The links that a sparse layer may have, where its method keeps a pool of them. */
+  pool(layer: number): Links | undefined {
+    const name = `pool.${this.#layers.get(layer)}`
+    return this.#tensors.has(`${name}.values`) ? this.#links(name) : undefined
+  }
+
+  #links(name: string): Links {
     return { rowOffsets: this.#tensor(`${name}.rowOffsets`, 'I32') as Int32Array, columnIndices: this.#tensor(`${name}.columnIndices`, 'I32') as Int32Array }
   }
 
@@ -218,6 +236,9 @@ export class Checkpoint {
       const length = links ? links.columnIndices.length : parameter.capacity
       known.add(sparse ? `${name}.values` : name)
       await put(sparse ? `${name}.values` : name, parameter.values, length, slots)
+      const pool = sparse && parameter.pool ? this.pool(parameter.layer) : undefined
+      if (sparse && parameter.pool && pool)
+        await put(`pool.${name}.values`, parameter.pool.values, pool.columnIndices.length, cscSlots(pool, parameter.matrix.cols))
       for (const [slot, tensor] of parameter.slots) {
         if (this.#tensors.has(`optimizer.${slot}.${name}`)) await put(`optimizer.${slot}.${name}`, tensor, length, slots)
       }

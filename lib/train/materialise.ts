@@ -47,5 +47,8 @@ export function materialise(device: Device, model: Sequential, method: Method, o
     throw error
   }
   pending.push(initialise.replay(1).finally(() => initialise.dispose()))
-  return Promise.all(pending).then(() => {})
+  return Promise.all(pending).then(async () => {
+    if (!method.prune.historical) return
+    for (const parameter of model.sparse) parameter.setPool(checkpoint?.pool(parameter.layer) ?? (await parameter.matrix.read()))
+  })
 }

@@ -15,6 +15,7 @@ function operationsOf(w: Workspace): Record<string, Operands> {
   const floats = (count = 256) => w.floats(count)
   const activations = () => w.batch(16, batch)
   const changes = () => changesOf(w, 90)
+  const pool = () => ({ links: matrix(), values: floats(), keep: w.tensor('uint8', 90) })
   const totals = () => w.tensor('float64', 4)
   const products = { outputGradient: activations(), inputGradient: activations(), input: activations(), activation: 'relu' }
   const gradients = { outputGradient: activations(), input: activations(), gradient: floats(), biasGradient: floats() }
@@ -45,6 +46,9 @@ function operationsOf(w: Workspace): Record<string, Operands> {
       relations: [{ first: 0, second: 1, kind: 'consecutive' }],
     },
     regrow: { links: matrix(), changes: changes(), predictor: 'none', selection: 'sample', count: 0, update: 0, seed: 1, layer: 0 },
+    openPool: { links: matrix(), values: floats(), pool: pool() },
+    chooseFromPool: { links: matrix(), changes: changes(), pool: pool() },
+    restoreWeights: { links: matrix(), values: floats(), pool: pool() },
     beginUpdate: { links: matrix(), changes: changes() },
     rebuild: { links: matrix(), changes: changes(), arrays: [floats(), floats()] },
     uniteLinks: { links: matrix(), ever: w.tensor('uint64', 256), count: w.tensor('uint64', 1), capacity: 256 },
@@ -114,6 +118,10 @@ describe('operands', () => {
     ['percolate', 'layers.0.keep', 'layers.1.keep'],
     ['regrow', 'changes.newRows', 'changes.newColumns'],
     ['regrow', 'changes.newRows', 'changes.newCount'],
+    ['openPool', 'pool.values', 'values'],
+    ['chooseFromPool', 'changes.newRows', 'changes.newColumns'],
+    ['chooseFromPool', 'changes.keep', 'pool.keep'],
+    ['restoreWeights', 'values', 'pool.values'],
     ['rebuild', 'changes.newColumns', 'changes.newCount'],
     ['rebuild', 'arrays.0', 'arrays.1'],
     ['beginUpdate', 'changes.newRows', 'changes.newCount'],
