@@ -150,7 +150,7 @@ describe('restoreWeights', () => {
             ['beginUpdate', { links: layer.links, changes }],
             ['openPool', { ...layer, pool: of }],
           ])
-          await of.keep.write(byColumn(csrOf(rows, cols, pool), flags))
+          if (pool.length > 0) await of.keep.write(byColumn(csrOf(rows, cols, pool), flags))
           await w.run([
             ['chooseFromPool', { links: layer.links, changes, pool: of }],
             ['rebuild', { links: layer.links, changes, arrays: [layer.values] }],
