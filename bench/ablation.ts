@@ -1,0 +1,164 @@
+/**
+ * Which part of a method gives what: `npx tsx bench/ablation.ts --dataset fashion-mnist --data DIR [--variants 'chts.*'] [--seeds 0,1,2]`.
+ *
+ * Trains the paper's network (three hidden layers of 1568, 1% of the links) by variants of the methods, one part replaced at a time, and measures each on
+ * samples held out of the training set: the test set is never looked at, so that what is chosen here can be tested there. Every run that is finished is a
+ * line in --out and is not repeated; the table has the mean over seeds and its standard error. Kept results: bench/results/ablation.
+ */
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import type { Dataset, TrainAndTest } from '../lib/data/index.js'
+import { fashionMnist, holdOut, mnist } from '../lib/data/index.js'
+import {
+  brf,
+  cht,
+  chts,
+  chtss,
+  cosine,
+  csti,
+  kaiming,
+  linear,
+  type Method,
+  magnitude,
+  mlp,
+  relativeImportance,
+  set,
+  sgd,
+  sigmoidDensity,
+  soft,
+  softMagnitude,
+  softRelativeImportance,
+  Trainer,
+  topK,
+  updateSchedule,
+} from '../lib/index.js'
+
+/** The paper's names of what differs from the method that comes first in a name. */
+const variants: Record<string, (data: Dataset) => Method> = {
+  set: () => set(),
+  chts: () => chts(),
+  'chts, CSTI': (data) => chts({ topology: csti({ data }) }),
+  'chts, soft RI': () => chts({ remove: softRelativeImportance() }),
+  'chts, CH3-L3p': () => chts({ regrow: soft('CH3-L3p') }),
+  'chts, CSTI, soft RI': (data) => chts({ topology: csti({ data }), remove: softRelativeImportance() }),
+  'chts, CSTI, CH3-L3p': (data) => chts({ topology: csti({ data }), regrow: soft('CH3-L3p') }),
+  'chts, CSTI, CH3-L3p, soft RI': (data) => chts({ topology: csti({ data }), regrow: soft('CH3-L3p'), remove: softRelativeImportance() }),
+  'chts, T to 9': () => chts({ remove: softMagnitude({ to: 9 }) }),
+  'chts, zeta 0.1': () => chts({ updates: updateSchedule({ fraction: cosine(0.1) }) }),
+  'chts, zeta 0.5': () => chts({ updates: updateSchedule({ fraction: cosine(0.5) }) }),
+  'chts, zeta 0.3 throughout': () => chts({ updates: updateSchedule({ fraction: 0.3 }) }),
+  'chts, until 0.9': () => chts({ updates: updateSchedule({ fraction: cosine(0.3), until: 0.9 }) }),
+  'chts, 4 updates an epoch': () => chts({ updates: updateSchedule({ every: 469, fraction: cosine(0.3) }) }),
+  'chts, BRF r = 0': () => chts({ topology: brf({ r: 0 }) }),
+  'chts, BRF r = 1': () => chts({ topology: brf({ r: 1 }) }),
+  'chts, BRF uniform degrees': () => chts({ topology: brf({ degree: 'uniform' }) }),
+  'chts, Kaiming': () => chts({ weights: kaiming() }),
+  'chts, not percolated': () => chts({ percolate: false }),
+  chtss: () => chtss(),
+  'chtss, CSTI': (data) => chtss({ topology: csti({ data }) }),
+  'chtss, soft RI': () => chtss({ remove: softRelativeImportance() }),
+  'chtss, CSTI, soft RI': (data) => chtss({ topology: csti({ data }), remove: softRelativeImportance() }),
+  'chtss, CH3-L3p': () => chtss({ regrow: soft('CH3-L3p') }),
+  'chtss, pruned by magnitude': () => chtss({ prune: magnitude() }),
+  'chtss, decay over all updates': () => chtss({ density: sigmoidDensity({ initialDensity: 0.5, over: 1, steepness: 6 }) }),
+  'chtss, from 10%': () => chtss({ density: sigmoidDensity({ initialDensity: 0.1, over: 0.5, steepness: 6 }) }),
+  cht: () => cht(),
+  'cht, CSTI': (data) => cht({ topology: csti({ data }) }),
+  'cht, no early stop': () => cht({ earlyStop: undefined }),
+  'cht, CSTI, no early stop': (data) => cht({ topology: csti({ data }), earlyStop: undefined }),
+  'cht, RI': () => cht({ remove: relativeImportance() }),
+  'cht, zeta 0.3 throughout': () => cht({ updates: updateSchedule({ fraction: 0.3 }) }),
+  'cht, CH2-L3n': () => cht({ regrow: topK('CH2-L3n') }),
+}
+
+interface Line {
+  readonly variant: string
+  readonly dataset: string
+  readonly seed: number
+  readonly epochs: number
+  readonly density: number
+  readonly heldOut: number
+  /** Accuracy on the samples that were held out, after the last epoch and after the best. */
+  readonly accuracy: number
+  readonly best: number
+  readonly activeNeurons: number
+  readonly itop: number
+  readonly seconds: number
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    dataset: { type: 'string', default: 'fashion-mnist' },
+    data: { type: 'string' },
+    variants: { type: 'string', default: '.*' },
+    seeds: { type: 'string', default: '0,1,2' },
+    epochs: { type: 'string', default: '100' },
+    density: { type: 'string', default: '0.01' },
+    'hold-out': { type: 'string', default: '10000' },
+    out: { type: 'string', default: 'ablation.jsonl' },
+    table: { type: 'boolean', default: false },
+  },
+})
+const epochs = Number(flags.epochs)
+const density = Number(flags.density)
+const heldOut = Number(flags['hold-out'])
+const wanted = new RegExp(`^(?:${flags.variants})$`)
+const names = Object.keys(variants).filter((name) => wanted.test(name))
+const seeds = flags.seeds.split(',').map(Number)
+
+function read(): Line[] {
+  if (!existsSync(flags.out)) return []
+  const lines = readFileSync(flags.out, 'utf8').split('\n').filter(Boolean)
+  return lines.map((line) => JSON.parse(line) as Line).filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
+}
+
+async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
+  const model = mlp({ widths: [train.features, 1568, 1568, 1568, train.classes], density, seed })
+  using trainer = new Trainer(model, {
+    optimizer: sgd({ learningRate: linear({ from: 0.025, to: 2.5e-4, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
+    dst: (variants[variant] as (data: Dataset) => Method)(train),
+  })
+  const began = performance.now()
+  let [accuracy, best, activeNeurons, itop] = [0, 0, 0, 0]
+  for await (const epoch of trainer.fit(train, { epochs, batchSize: 32, validation })) {
+    accuracy = epoch.validation?.accuracy ?? Number.NaN
+    best = Math.max(best, accuracy)
+    ;({ activeNeurons, itop } = epoch)
+  }
+  const seconds = (performance.now() - began) / 1000
+  return { variant, dataset: flags.dataset, seed, epochs, density, heldOut, accuracy, best, activeNeurons, itop, seconds }
+}
+
+function print(lines: readonly Line[]): void {
+  const mean = (of: readonly number[]) => of.reduce((sum, v) => sum + v, 0) / of.length
+  const error = (of: readonly number[]) => Math.sqrt(mean(of.map((v) => (v - mean(of)) ** 2)) / Math.max(1, of.length - 1))
+  const show = (of: readonly number[]) => `${(100 * mean(of)).toFixed(2)}${of.length > 1 ? ` ± ${(100 * error(of)).toFixed(2)}` : ''}`
+  const rows = Object.keys(variants).flatMap((variant) => {
+    const of = lines.filter((line) => line.variant === variant)
+    return of.length ? [{ variant, of, accuracy: mean(of.map((line) => line.accuracy)) }] : []
+  })
+  console.log('| data | variant | seeds | held-out accuracy %, last epoch | best epoch | active neurons % | ITOP % |\n|---|---|---|---|---|---|---|')
+  for (const { variant, of } of rows.sort((a, b) => b.accuracy - a.accuracy)) {
+    const cells = [of.map((line) => line.accuracy), of.map((line) => line.best), of.map((line) => line.activeNeurons), of.map((line) => line.itop)]
+    console.log(`| ${flags.dataset} | ${variant} | ${of.length} | ${cells.map(show).join(' | ')} |`)
+  }
+}
+
+if (!flags.table) {
+  const loaders: Record<string, () => Promise<TrainAndTest>> = {
+    mnist: () => mnist(),
+    'fashion-mnist': () => fashionMnist(flags.data ?? '.'),
+  }
+  const load = loaders[flags.dataset]
+  if (!load || names.length === 0)
+    throw new Error(`Expected --dataset mnist or fashion-mnist and a pattern of variants, got ${flags.dataset}, ${flags.variants}`)
+  const { train, validation } = holdOut((await load()).train, heldOut)
+  const missing = seeds.flatMap((seed) => names.map((name) => ({ name, seed })))
+  for (const { name, seed } of missing) {
+    if (read().some((line) => line.variant === name && line.seed === seed)) continue
+    const line = await run(name, seed, train, validation)
+    appendFileSync(flags.out, `${JSON.stringify(line)}\n`)
+    console.error(`${name}, seed ${seed}: ${(100 * line.accuracy).toFixed(2)}%, ${line.seconds.toFixed(0)} s`)
+  }
+}
+print(read())
