@@ -14,6 +14,7 @@ namespace hebb {
 namespace {
 
 constexpr int32_t kInputs = 33, kHidden = 41, kClasses = 5, kSamples = 90, kBatch = 37, kLinks = 300, kCapacity = 340;
+constexpr int32_t kWide = 72, kWideOut = 67;  // a dense layer for tensor cores
 
 /// Numbers in [-1, 1) that depend on nothing but the place.
 float numberAt(uint32_t i) { return static_cast<float>((i * 2654435761u) >> 8) / static_cast<float>(1 << 23) - 1.f; }
@@ -29,6 +30,8 @@ class Training {
     for (int update = 0; update < 3; ++update) {
       HEBB_RETURN_IF_ERROR(step_->replay(4));
       HEBB_RETURN_IF_ERROR(update_->setScalars({static_cast<double>(update), 1.5, 200, kLinks}));
+      HEBB_RETURN_IF_ERROR(prune_->setScalars({static_cast<double>(update), kLinks - 10}));
+      HEBB_RETURN_IF_ERROR(prune_->replay(1));
       HEBB_RETURN_IF_ERROR(update_->replay(1));
     }
     LossTotals totals;
@@ -38,7 +41,9 @@ class Training {
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().columnIndices, sizeof(int32_t) * kLinks));
     HEBB_RETURN_IF_ERROR(keep(bits, values_, sizeof(float) * kLinks));
     HEBB_RETURN_IF_ERROR(keep(bits, dense_, sizeof(float) * kClasses * kHidden));
+    HEBB_RETURN_IF_ERROR(keep(bits, wide_, sizeof(float) * kWide * kWideOut));
     HEBB_RETURN_IF_ERROR(keep(bits, totals_, sizeof totals));
+    HEBB_RETURN_IF_ERROR(keep(bits, returned_, sizeof(int32_t) * 2));
     return device_->backend().synchronize();
   }
 
@@ -89,6 +94,7 @@ class Training {
     }
     HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, kCapacity, offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 1, kBatch, &step_));
+    HEBB_RETURN_IF_ERROR(Program::create(device_, 2, 1, &prune_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 4, 1, &update_));
     const Csr& links = matrix_->csr();
 
@@ -96,7 +102,7 @@ class Training {
     std::vector<int32_t> labels;
     for (uint32_t i = 0; i < kSamples * kInputs; ++i) data.push_back(numberAt(i));
     for (int32_t i = 0; i < kSamples; ++i) labels.push_back(i % kClasses);
-    float *samples, *velocity, *gradient, *bias, *biasGradient, *denseGradient, *scores;
+    float *samples, *velocity, *gradient, *bias, *biasGradient, *denseGradient, *scores, *firstMoment, *secondMoment, *steps, *wideGradient;
     int32_t *classes, *targets, *order;
     HEBB_RETURN_IF_ERROR(array(data, &samples));
     HEBB_RETURN_IF_ERROR(array(labels, &classes));
@@ -110,8 +116,19 @@ class Training {
     HEBB_RETURN_IF_ERROR(array(kHidden, &biasGradient));
     HEBB_RETURN_IF_ERROR(array(kClasses * kHidden, &dense_));
     HEBB_RETURN_IF_ERROR(array(kClasses * kHidden, &denseGradient));
+    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &wide_));
+    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &wideGradient));
+    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &firstMoment));
+    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &secondMoment));
+    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &steps));
     HEBB_RETURN_IF_ERROR(array(std::vector<LossTotals>(1), &totals_));
-    Activations x, dx, hidden, rectified, dHidden, dRectified, y, dy;
+    Activations x, dx, hidden, rectified, dHidden, dRectified, y, dy, wideInput, wideOutput, dWideInput, dWideOutput;
+    for (auto [features, activations] : {std::pair{kWide, &wideInput}, {kWide, &dWideInput}, {kWideOut, &wideOutput}, {kWideOut, &dWideOutput}}) {
+      HEBB_RETURN_IF_ERROR(batch(features, activations));
+    }
+    std::vector<float> numbers;
+    for (uint32_t i = 0; i < static_cast<uint32_t>(wideInput.panels() * wideInput.panel * kWide); ++i) numbers.push_back(numberAt(i + 7));
+    HEBB_RETURN_IF_ERROR(device_->backend().write(wideInput.data, numbers.data(), sizeof(float) * numbers.size()));
     for (auto [features, activations] : {std::pair{kInputs, &x}, {kInputs, &dx}, {kHidden, &hidden}, {kHidden, &rectified}, {kHidden, &dHidden},
                                          {kHidden, &dRectified}, {kClasses, &y}, {kClasses, &dy}}) {
       HEBB_RETURN_IF_ERROR(batch(features, activations));
@@ -119,6 +136,7 @@ class Training {
 
     HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{links, values_, 0.3, 1, 0}));
     HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{Csr{kClasses, kHidden}, dense_, 0.2, 1, 1}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{Csr{kWideOut, kWide}, wide_, 0.2, 1, 2}));
     HEBB_RETURN_IF_ERROR(device_->run(Permute{order, kSamples, 5, step_->scalar(0), false}));
 
     const auto step = [&](Operation operation) { return step_->record(std::move(operation), buffers_); };
@@ -137,6 +155,15 @@ class Training {
     HEBB_RETURN_IF_ERROR(step(Sgd{{values_, velocity, rate, 0.9f, 1e-4f}, gradient, kCapacity, links.rowOffsets + links.rows}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{bias, nullptr, rate, 0, 0}, biasGradient, kHidden, nullptr}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{dense_, nullptr, rate, 0, 0}, denseGradient, kClasses * kHidden, nullptr}));
+    // A layer that is worth tensor cores learns to give its own input back.
+    Activations target = wideInput;
+    target.features = kWideOut;
+    HEBB_RETURN_IF_ERROR(step(Linear{wide_, nullptr, wideInput, wideOutput, Activation::none}));
+    HEBB_RETURN_IF_ERROR(step(MeanSquaredError{wideOutput, target, dWideOutput, Activation::none, totals_, step_->step()}));
+    HEBB_RETURN_IF_ERROR(step(LinearGradient{dWideOutput, wideInput, wideGradient}));
+    HEBB_RETURN_IF_ERROR(step(LinearTransposed{wide_, dWideOutput, dWideInput, {}, Activation::none, false}));
+    HEBB_RETURN_IF_ERROR(step(Adam{.values = wide_, .gradient = wideGradient, .firstMoment = firstMoment, .secondMoment = secondMoment, .steps = steps,
+                                   .learningRate = rate, .capacity = kWide * kWideOut}));
     HEBB_RETURN_IF_ERROR(step_->setScalars({0.05}));
     HEBB_RETURN_IF_ERROR(step_->rewind(kSamples, 0));
 
@@ -151,6 +178,29 @@ class Training {
     HEBB_RETURN_IF_ERROR(array(int64_t{kHidden} * kInputs, &ever));
     HEBB_RETURN_IF_ERROR(array(1, &everCount));
     HEBB_RETURN_IF_ERROR(array(3, &active));
+    HEBB_RETURN_IF_ERROR(array(2, &returned_));
+
+    // The pool: every other link that there may be.
+    std::vector<int32_t> poolOffsets{0}, poolColumns;
+    for (int32_t row = 0; row < kHidden; ++row) {
+      for (int32_t c = row % 2; c < kInputs; c += 2) poolColumns.push_back(c);
+      poolOffsets.push_back(static_cast<int32_t>(poolColumns.size()));
+    }
+    const auto poolLinks = static_cast<int32_t>(poolColumns.size());
+    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, poolLinks, poolOffsets.data(), poolOffsets.size(), poolColumns.data(), poolColumns.size(), &poolMatrix_));
+    Pool pool{poolMatrix_->csr()};
+    float* poolScores;
+    HEBB_RETURN_IF_ERROR(array(poolLinks, &pool.values));
+    HEBB_RETURN_IF_ERROR(array(poolLinks, &pool.keep));
+    HEBB_RETURN_IF_ERROR(array(poolLinks, &poolScores));
+    const auto prune = [&](Operation operation) { return prune_->record(std::move(operation), buffers_); };
+    HEBB_RETURN_IF_ERROR(prune(BeginUpdate{links, changes}));
+    HEBB_RETURN_IF_ERROR(prune(OpenPool{links, values_, pool}));
+    HEBB_RETURN_IF_ERROR(prune(Importance{pool.links, pool.values, pool.keep, ImportanceRule::magnitude, poolScores}));
+    HEBB_RETURN_IF_ERROR(prune(KeepLinks{pool.links, poolScores, pool.keep, prune_->scalar(1), nullptr, prune_->scalar(0), 1, Purpose::prune, 0}));
+    HEBB_RETURN_IF_ERROR(prune(ChooseFromPool{links, changes, pool}));
+    HEBB_RETURN_IF_ERROR(prune(Rebuild{links, changes, {values_, velocity}}));
+    HEBB_RETURN_IF_ERROR(prune(RestoreWeights{links, values_, pool}));
     const auto update = [&](Operation operation) { return update_->record(std::move(operation), buffers_); };
     const double *number = update_->scalar(0), *temperature = update_->scalar(1), *kept = update_->scalar(2), *after = update_->scalar(3);
     HEBB_RETURN_IF_ERROR(update(UniteLinks{links, ever, everCount, int64_t{kHidden} * kInputs}));
@@ -158,18 +208,21 @@ class Training {
     HEBB_RETURN_IF_ERROR(update(Importance{links, values_, changes.keep, ImportanceRule::relative, scores}));
     HEBB_RETURN_IF_ERROR(update(KeepLinks{links, scores, changes.keep, kept, temperature, number, 1, Purpose::remove, 0}));
     HEBB_RETURN_IF_ERROR(update(Percolate{{{links, changes.keep}}, {}}));
-    // The second one chooses anew: what counts here is that its kernels run, too.
+    // Each chooses anew: what counts here is that its kernels run, too.
+    HEBB_RETURN_IF_ERROR(update(RegrowByGradient{links, changes, x, dHidden, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch3L3p, Selection::sample, after, number, 1, 0}));
+    HEBB_RETURN_IF_ERROR(update(ReturnedLinks{links, changes, returned_}));
     HEBB_RETURN_IF_ERROR(update(Rebuild{links, changes, {values_, velocity}}));
     return update(ActiveNeurons{links, active});
   }
 
   std::shared_ptr<Device> device_;
-  std::shared_ptr<SparseMatrix> matrix_;
-  std::shared_ptr<Program> step_, update_;
+  std::shared_ptr<SparseMatrix> matrix_, poolMatrix_;
+  std::shared_ptr<Program> step_, prune_, update_;
   std::vector<std::shared_ptr<Buffer>> buffers_;
-  float *values_ = nullptr, *dense_ = nullptr;
+  float *values_ = nullptr, *dense_ = nullptr, *wide_ = nullptr;
+  int32_t* returned_ = nullptr;
   LossTotals* totals_ = nullptr;
 };
 
@@ -202,7 +255,7 @@ int orders() {
 }
 
 int epoch() {
-  for (const int64_t steps : {1, 50, 200}) {
+  for (const int64_t steps : {1, 20, 60}) {
     emulation::Counters before, after;
     const Status status = Training().epoch(steps, &before, &after);
     if (!status.ok()) {
