@@ -150,6 +150,7 @@ class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<Sparse
   Napi::Value bsw(const Napi::CallbackInfo& info);
   Napi::Value bsf(const Napi::CallbackInfo& info);
   Napi::Value csti(const Napi::CallbackInfo& info);
+  Napi::Value predictLinks(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };
 

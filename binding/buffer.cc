@@ -94,6 +94,7 @@ Napi::Function MatrixHandle::define(Napi::Env env) {
   return DefineClass(env, "SparseMatrix", {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
                                               InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::bsw>("bsw"),
                                               InstanceMethod<&MatrixHandle::bsf>("bsf"), InstanceMethod<&MatrixHandle::csti>("csti"),
+                                              InstanceMethod<&MatrixHandle::predictLinks>("predictLinks"),
                                               InstanceMethod<&MatrixHandle::dispose>("dispose")});
 }
 

@@ -478,6 +478,19 @@ Napi::Value resultOf(Napi::Env env, const HostCsr& csr) {
   return result;
 }
 
+Napi::Value resultOf(Napi::Env env, const LinkScores& scores) {
+  Napi::Object result = Napi::Object::New(env);
+  auto row = Napi::Int32Array::New(env, scores.row.size()), col = Napi::Int32Array::New(env, scores.col.size());
+  auto score = Napi::Float32Array::New(env, scores.score.size());
+  std::copy(scores.row.begin(), scores.row.end(), row.Data());
+  std::copy(scores.col.begin(), scores.col.end(), col.Data());
+  std::copy(scores.score.begin(), scores.score.end(), score.Data());
+  result.Set("row", row);
+  result.Set("col", col);
+  result.Set("score", score);
+  return result;
+}
+
 // predictLinks(rows, cols, rowOffsets, columnIndices, predictor, route)
 Napi::Value predictLinks(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -489,16 +502,7 @@ Napi::Value predictLinks(const Napi::CallbackInfo& info) {
                                   offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
   LinkScores scores;
   check(env, device->run(PredictLinks{matrix->csr(), Args::choiceOf(info[4], "the link predictor", kPredictors), &scores, Args::choiceOf(info[5], "the route", kRoutes)}));
-  Napi::Object result = Napi::Object::New(env);
-  auto row = Napi::Int32Array::New(env, scores.row.size()), col = Napi::Int32Array::New(env, scores.col.size());
-  auto score = Napi::Float32Array::New(env, scores.score.size());
-  std::copy(scores.row.begin(), scores.row.end(), row.Data());
-  std::copy(scores.col.begin(), scores.col.end(), col.Data());
-  std::copy(scores.score.begin(), scores.score.end(), score.Data());
-  result.Set("row", row);
-  result.Set("col", col);
-  result.Set("score", score);
-  return result;
+  return resultOf(env, scores);
 }
 
 // sampleWithoutReplacement(scores, k, temperature, seed)
@@ -726,6 +730,15 @@ void recordOperation(Program& program, const std::string& name, Napi::Object obj
   Args args(program, object);
   Operation operation = maker->second(args);
   check(object.Env(), program.record(std::move(operation), std::move(args.uses)));
+}
+
+// predictLinks(predictor, route)
+Napi::Value MatrixHandle::predictLinks(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<SparseMatrix> matrix = get(info.Env(), "sparse matrix");
+  auto scores = std::make_shared<LinkScores>();
+  const PredictLinks op{matrix->csr(), Args::choiceOf(info[0], "the link predictor", kPredictors), scores.get(), Args::choiceOf(info[1], "the route", kRoutes)};
+  return Addon::of(info.Env()).promise(
+      matrix->device(), [=] { return matrix->device()->run(op); }, [=](Napi::Env env) -> Napi::Value { return resultOf(env, *scores); });
 }
 
 void defineFunctions(Napi::Env env, Napi::Object exports) {

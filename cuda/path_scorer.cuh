@@ -243,14 +243,25 @@ __device__ __forceinline__ void scoreRowByPaths(const Topology& t, int32_t i, bo
   }
 }
 
-/// The way of a predictor, chosen when a kernel is compiled.
-template <bool kByPaths, class Body>
-__device__ __forceinline__ void scoreMissing(const Topology& t, int32_t i, bool withInternal, unsigned char* shared, const Body& body) {
-  if constexpr (kByPaths) scoreRowByPaths(t, i, withInternal, shared, body);
-  else scoreRow(t, i, withInternal, shared, body);
-}
+/// The sparse route: a layer's scores, row by row.
+template <bool kByPaths>
+struct RowScores {
+  static constexpr int kResident = scoring::kResident;
+  static constexpr size_t kSharedBytes = kByPaths ? path_scoring::kSharedBytes : scoring::kSharedBytes;
+  Topology links;
+  bool withInternal;
 
-/// Dynamic shared memory of scoreMissing.
-constexpr size_t scoringBytes(LinkPredictor predictor) { return isByPaths(predictor) ? path_scoring::kSharedBytes : scoring::kSharedBytes; }
+  /// Calls body(row, column, score) for every missing link with a score; each once, in no order, by any thread. Called by all blocks of
+  /// scoring::kThreads; `shared` has kSharedBytes.
+  template <class Body>
+  __device__ __forceinline__ void each(unsigned char* shared, const Body& body) const {
+    for (int64_t row = static_cast<int64_t>(blockIdx.x); row < links.rows; row += static_cast<int64_t>(gridDim.x)) {
+      const int32_t i = static_cast<int32_t>(row);
+      const auto found = [&](int32_t column, float score) { body(i, column, score); };
+      if constexpr (kByPaths) scoreRowByPaths(links, i, withInternal, shared, found);
+      else scoreRow(links, i, withInternal, shared, found);
+    }
+  }
+};
 
 }  // namespace hebb::cuda

@@ -14,7 +14,7 @@
 //
 // What it costs: all paths of length three twice, an atomic in shared memory each, and every column's links once for every row that reaches it, a
 // look-up each. For the first update of 1568 x 1568 at 1%, 30% removed, that is 2 x 2 M and 1.5 M; the barriers of 4. and the fetches that wait for
-// one another (offsets, indices, offsets again) are what limits it. Denser layers pay degree^3 for each row: the dense route is for them.
+// one another (offsets, indices, offsets again) are what limits it. Denser layers pay degree^3 for each row: the dense route (tile_scorer.cuh) is for them.
 // Roofline: atomics and look-ups at 32 a cycle and multiprocessor, links from L2.
 #pragma once
 
@@ -28,12 +28,6 @@ struct Topology {
   int32_t rows, cols;
   const int32_t *rowOffsets, *columnIndices, *columnOffsets, *rowIndices;
 };
-
-/// Whether this backend can score by this route.
-inline Status checkRoute(PredictionRoute route) {
-  if (route == PredictionRoute::dense) return {Code::unsupported, "Expected the route to be 'auto' or 'sparse' on this device, got 'dense'"};
-  return {};
-}
 
 namespace scoring {
 

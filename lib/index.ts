@@ -49,6 +49,7 @@ export {
   inColumnOrder,
   inRowOrder,
   type LinkPredictor,
+  type LinkScores,
   type PlainCsr,
   type PredictionRoute,
   predictLinks,

@@ -19,6 +19,7 @@ export interface NativeMatrix {
   bsw(links: number, beta: number, seed: number, layer: number): Promise<void>
   bsf(links: number, seed: number, layer: number): Promise<void>
   csti(correlations: NativeCorrelations, x: Uint8Array | Float32Array, features: number, links: number, seed: number, layer: number): Promise<void>
+  predictLinks(predictor: string, route: string): Promise<{ row: Int32Array; col: Int32Array; score: Float32Array }>
   dispose(): void
 }
 

@@ -16,6 +16,7 @@ import {
   gmp,
   granet,
   type LinkPredictor,
+  type LinkScores,
   type Method,
   mest,
   mlp,
@@ -23,6 +24,7 @@ import {
   predictLinks,
   rigl,
   type Sequential,
+  type SparseMatrix,
   sampleWithoutReplacement,
   set,
   soft,
@@ -45,7 +47,8 @@ it('types are what the documentation says', () => {
   expectTypeOf(holdOut).returns.toEqualTypeOf<{ train: Dataset; validation: Dataset }>()
   expectTypeOf<Trainer['links']>().returns.resolves.toEqualTypeOf<PlainCsr>()
   expectTypeOf<ReturnType<Trainer['fit']>>().toExtend<AsyncIterable<Epoch>>()
-  expectTypeOf(predictLinks).returns.toEqualTypeOf<{ row: Int32Array; col: Int32Array; score: Float32Array }>()
+  expectTypeOf(predictLinks).returns.toEqualTypeOf<LinkScores>()
+  expectTypeOf<SparseMatrix['predictLinks']>().returns.resolves.toEqualTypeOf<LinkScores>()
   expectTypeOf(predictLinks).parameter(1).toEqualTypeOf<'CH2-L3n' | 'CH3-L3n' | 'CH2-L3p' | 'CH3-L3p'>()
   expectTypeOf(predictLinks).parameter(2).toEqualTypeOf<{ route?: 'auto' | 'sparse' | 'dense' } | undefined>()
   expectTypeOf(soft).parameter(0).toEqualTypeOf<LinkPredictor>()

@@ -1,4 +1,4 @@
-// What the kernels take on a GPU: the products of a sparse layer, a whole training step of the paper's MNIST network as one graph, and a topology update
+// What the kernels take on a GPU: the products of a sparse layer and of a dense one, a whole training step of the paper's MNIST network as one graph, and a topology update
 // of one layer. Opened through the engine, so what runs is what training runs.
 //   --filter=REGEX   cases to run
 //   --json=FILE      all rows and all measured rates, for programs
@@ -11,6 +11,7 @@
 // Roofline of a product, all rates measured in the same run (bandwidth.cu), bytes counted as in ../cpp/products.h:
 //   max( arrays passed over once / bandwidth past L1 of so many bytes,  rows of the activations, one a link and panel / bandwidth past L1 of a panel,
 //        all loads / bandwidth of L1 )
+// A dense layer has no roofline here: its own products stand beside cuBLAS's and, in the report, PyTorch's.
 // Rows that several links of a multiprocessor share may come from its L1: a share above 100% is then no error.
 #include <cmath>
 #include <limits>
@@ -39,6 +40,7 @@ class Bench {
  public:
   explicit Bench(Settings settings) : settings_(std::move(settings)), filter_(settings_.filter) {
     must(Device::openCuda(0, &device_));
+    if (const Status status = Device::openCuda(0, &withCublas_, Blas::cublas); !status.ok()) std::printf("without cuBLAS: %s\n", status.message().c_str());
     must(secondCacheOf(device_->backend(), &secondCache_));
     checkTraversals();
     std::printf("%s, %s\n", device_->info().name.c_str(), device_->info().detail.c_str());
@@ -54,7 +56,8 @@ class Bench {
     for (const int32_t batch : batches) step(batch);
     for (const double density : densities) {
       for (const Size& size : quick ? squares : std::vector<Size>{{1568, 1568}, {4096, 4096}}) {
-        if (density <= 0.05) update({size.rows, size.cols, density, 0, 0});
+        if (density > 0.05) continue;
+        for (const PredictionRoute route : {PredictionRoute::sparse, PredictionRoute::dense}) update({size.rows, size.cols, density, 0, 0}, route);
       }
     }
     for (const int32_t batch : batches) {
@@ -62,6 +65,8 @@ class Bench {
       for (const Size& size : squares) {
         for (const double density : densities) products({size.rows, size.cols, density, batch, 0});
       }
+      if (!quick) dense({1568, 1568, 1, batch, 0});
+      for (const Size& size : squares) dense({size.rows, size.cols, 1, batch, 0});
     }
   }
 
@@ -107,10 +112,14 @@ class Bench {
   /// Seconds a call, of each repetition: `queue(n)` queues n calls and `wait` waits for them.
   template <class Queue>
   std::vector<double> timed(const Queue& queue) {
+    return timed(backend(), queue);
+  }
+  template <class Queue>
+  std::vector<double> timed(Backend& backend, const Queue& queue) {
     const auto run = [&](int64_t calls) {
       const auto start = Clock::now();
       queue(calls);
-      must(backend().synchronize());
+      must(backend.synchronize());
       return std::chrono::duration<double>(Clock::now() - start).count();
     };
     run(1);
@@ -122,17 +131,18 @@ class Bench {
   }
 
   /// Many calls in one graph; one by one where the device does not record them.
-  std::vector<double> timedInGraphs(const std::function<Status()>& call) {
+  std::vector<double> timedInGraphs(const std::function<Status()>& call) { return timedInGraphs(backend(), call); }
+  std::vector<double> timedInGraphs(Backend& backend, const std::function<Status()>& call) {
     const int calls = settings_.quick ? 2 : 16;
     must(call());
-    must(backend().synchronize());
+    must(backend.synchronize());
     const auto all = [&] {
       for (int i = 0; i < calls; ++i) HEBB_RETURN_IF_ERROR(call());
       return Status{};
     };
     std::unique_ptr<Backend::Recording> graph;
-    must(backend().record(all, &graph));
-    std::vector<double> seconds = timed([&](int64_t count) {
+    must(backend.record(all, &graph));
+    std::vector<double> seconds = timed(backend, [&](int64_t count) {
       for (int64_t i = 0; i < count; ++i) must(graph ? graph->run() : all());
     });
     for (double& one : seconds) one /= calls;
@@ -253,6 +263,31 @@ class Bench {
     measure(names[4], gradient, 2 * product + optimizer);
   }
 
+  // ---- products of a dense layer
+
+  void dense(const Shape& shape) {
+    const auto measure = [&](const std::shared_ptr<Device>& device, DenseProduct product, const char* how) {
+      const std::string names[] = {std::string("linear, ") + how, std::string("linearTransposed, ") + how, std::string("linearGradient, ") + how};
+      if (std::none_of(std::begin(names), std::end(names), [&](const std::string& name) { return wanted(name, shape); })) return;
+      Arrays arrays(device);
+      const double weights = static_cast<double>(shape.rows) * shape.cols;
+      const Activations input = arrays.activations(shape.cols, shape.batch), output = arrays.activations(shape.rows, shape.batch);
+      const Activations inputGradient = arrays.activations(shape.cols, shape.batch), outputGradient = arrays.activations(shape.rows, shape.batch);
+      float *values = arrays.normal(int64_t{shape.rows} * shape.cols), *gradient = arrays.zeros<float>(int64_t{shape.rows} * shape.cols);
+      const Operation operations[] = {Linear{values, nullptr, input, output, Activation::none, product},
+                                      LinearTransposed{values, outputGradient, inputGradient, {}, Activation::none, false, product},
+                                      LinearGradient{outputGradient, input, gradient, nullptr, false, false, product}};
+      for (size_t i = 0; i < std::size(operations); ++i) {
+        if (!wanted(names[i], shape)) continue;
+        const auto seconds = timedInGraphs(device->backend(), [&] { return device->run(operations[i]); });
+        keep(names[i], shape, "weight", weights, 2 * weights * shape.batch, 0, seconds, {});
+      }
+    };
+    measure(device_, DenseProduct::fma, "fma");
+    measure(device_, DenseProduct::tensorCores, "tensor cores");
+    if (withCublas_) measure(withCublas_, DenseProduct::automatic, "cuBLAS");
+  }
+
   // ---- a training step
 
   void step(int32_t batch) {
@@ -341,8 +376,8 @@ class Bench {
   // ---- a topology update
 
   /// 30% of the links removed by magnitude, sampled, and as many regrown by CH2-L3n: all of what CHTs does to a layer but percolation.
-  void update(const Shape& shape) {
-    const std::string name = "topology update CH2-L3n";
+  void update(const Shape& shape, PredictionRoute route) {
+    const std::string name = std::string("topology update CH2-L3n") + (route == PredictionRoute::dense ? ", dense route" : "");
     if (!wanted(name, shape)) return;
     Arrays arrays(device_);
     HostCsr host;
@@ -360,7 +395,7 @@ class Bench {
     record(BeginUpdate{links, changes});
     record(Importance{links, values, changes.keep, ImportanceRule::magnitude, scores});
     record(KeepLinks{.links = links, .scores = scores, .keep = changes.keep, .count = kept, .temperature = temperature, .update = number, .seed = 1});
-    record(Regrow{.links = links, .changes = changes, .predictor = LinkPredictor::ch2L3n, .count = after, .update = number, .seed = 1});
+    record(Regrow{.links = links, .changes = changes, .predictor = LinkPredictor::ch2L3n, .count = after, .update = number, .seed = 1, .route = route});
     record(Rebuild{links, changes, {values, velocity}});
     std::vector<double> seconds;
     double all = 0;
@@ -380,6 +415,7 @@ class Bench {
   const Settings settings_;
   const std::regex filter_;
   std::shared_ptr<Device> device_;
+  std::shared_ptr<Device> withCublas_;  // null where the machine has no cuBLAS
   int64_t secondCache_ = 0;
   std::map<std::pair<Traversal, int64_t>, double> rates_;
   std::vector<Row> rows_;

@@ -130,6 +130,7 @@ export function peersOf(row: Row, rows: readonly Row[]): Row[] {
     .filter((other) => {
       if (other.library === 'hebb') return false
       if (row.operation.startsWith('training step')) return other.operation.startsWith(`${row.operation} with masks`) && same(other, ['batch'])
+      if (row.operation.startsWith('linear, ')) return /^dense /.test(other.operation) && same(other, ['rows', 'cols', 'batch'])
       const sparse = PEERS[row.operation]
       if (sparse === undefined) return false
       return (

@@ -23,13 +23,13 @@ constexpr bool isByPaths(LinkPredictor predictor) { return predictor == LinkPred
 /// Whether the internal degree counts: n(s) = 1 + s.
 constexpr bool isCh2(LinkPredictor predictor) { return predictor == LinkPredictor::ch2L3n || predictor == LinkPredictor::ch2L3p; }
 
-/// How scores are computed. The sparse routes of all backends give the same bits; a dense route may round otherwise (relative error below 1e-6), and on
-/// the CPU does not.
+/// How scores are computed. The sparse routes of all backends give the same bits, and so does the CPU's dense route; that of a GPU, on tensor cores, has a
+/// relative error below 1e-6. Choices by its scores can differ from the CPU's where two keys are as close as that.
 enum class PredictionRoute : int32_t {
-  automatic = 0,  // what the backend's cost model expects to be faster, within kDenseRouteBytes
+  automatic = 0,  // what the backend's cost model expects to be faster, within kDenseRouteBytes; on a GPU always `sparse`, so that all backends choose the same links
   sparse = 1,     // row by row, along the links: O(links + neurons) memory a thread, and coefficients as far as they fit
   dense = 2,      // tiles of scores from a bitmap or coefficients of all pairs: min(rows, cols)^2 memory. Code::unsupported where that is above
-                  // kDenseRouteBytes, or where the backend has no dense route for the predictor
+                  // kDenseRouteBytes, or where the backend has no dense route for the predictor: a GPU has it for those by nodes, up to 16384 neurons a side
 };
 
 /// Bytes that arrays of pairs of neurons may take in the dense route.

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { type PlainCsr, predictLinks } from '../../lib/tensor.js'
 import { fullCsr, linkScores } from '../reference.js'
-import { cellsOf, csrOf, expectRefusal, expectSameBits, randomCsr } from '../support.js'
+import { at, cellsOf, csrOf, expectRefusal, expectSameBits, on, places, randomCsr } from '../support.js'
 
 const predictors = ['CH2-L3n', 'CH3-L3n', 'CH2-L3p', 'CH3-L3p'] as const
 
@@ -55,10 +55,15 @@ describe("predictLinks: the authors' scores", () => {
   for (const { name, rows, cols, rowOffsets, columnIndices, scores } of cases) {
     for (const predictor of predictors) {
       if (!scores[predictor]) continue
-      it(`${predictor}, ${name}`, () => {
+      it(`${predictor}, ${name}`, async () => {
         const csr = { rows, cols, rowOffsets: Int32Array.from(rowOffsets), columnIndices: Int32Array.from(columnIndices) }
         for (const route of ['auto', 'sparse', 'dense'] as const)
           expectScores(predictLinks(csr, predictor, { route }), scores[predictor], `${predictor}, ${route}`)
+        for (const place of places)
+          await on(at(place), async (w) => {
+            for (const route of place === 'cuda' && predictor.endsWith('p') ? (['sparse'] as const) : (['sparse', 'dense'] as const))
+              expectScores(await w.matrix(csr).predictLinks(predictor, { route }), scores[predictor], `${place}, ${predictor}, ${route}`)
+          })
         // The reference of these tests is held to them too.
         expectScores(listed(linkScores(csr, predictor), cols), scores[predictor], 'reference')
       })
@@ -108,6 +113,74 @@ describe('predictLinks', () => {
         expectSameBits(predictLinks(csr, predictor), sparse, `${predictor}, ${rows}x${cols}, auto`)
       }
     }
+  })
+
+  describe('on a device', () => {
+    const byNodes = ['CH2-L3n', 'CH3-L3n'] as const
+
+    it('gives the same bits as at once, by the sparse route and by what a device chooses', async () => {
+      for (const { rows, cols, links } of shapes) {
+        const csr = links === rows * cols ? fullCsr(rows, cols) : randomCsr(rows, cols, links, 1)
+        for (const place of places)
+          await on(at(place), async (w) => {
+            for (const predictor of predictors) {
+              const expected = predictLinks(csr, predictor, { route: 'sparse' })
+              for (const route of ['sparse', 'auto'] as const)
+                expectSameBits(await w.matrix(csr, links + 5).predictLinks(predictor, { route }), expected, `${place}, ${predictor}, ${rows}x${cols}, ${route}`)
+            }
+          })
+      }
+    })
+
+    it('agrees with the definition by the dense route, a GPU to 1e-6, in each run with the same bits', async () => {
+      const more = [
+        { rows: 1, cols: 9, links: 4 },
+        { rows: 65, cols: 200, links: 5000 },
+        { rows: 200, cols: 65, links: 5000 },
+        { rows: 150, cols: 140, links: 16_000 },
+      ]
+      for (const { rows, cols, links } of [...shapes, ...more]) {
+        const csr = links === rows * cols ? fullCsr(rows, cols) : randomCsr(rows, cols, links, 1)
+        for (const predictor of byNodes) {
+          const expected = listed(linkScores(csr, predictor), cols)
+          for (const place of places)
+            await on(at(place), async (w) => {
+              const matrix = w.matrix(csr, links + 5)
+              const got = await matrix.predictLinks(predictor, { route: 'dense' })
+              const where = `${place}, ${predictor}, ${rows}x${cols}, ${links} links`
+              expect([...got.row], where).to.deep.equal(expected.row)
+              expect([...got.col], where).to.deep.equal(expected.col)
+              const allowed = place === 'cuda' ? 1e-6 : tolerance
+              const off = Array.from(expected.score).findIndex((score, n) => !(Math.abs(got.score[n] - score) <= allowed * score))
+              if (off >= 0) expect.fail(`${where}: ${got.score[off]} instead of ${expected.score[off]}`)
+              expectSameBits(await matrix.predictLinks(predictor, { route: 'dense' }), got, where)
+            })
+        }
+      }
+    })
+
+    it('has the dense route by paths on CPUs alone, and says so', async () => {
+      if (!places.includes('cuda')) return
+      await on(at('cuda'), async (w) => {
+        for (const predictor of ['CH2-L3p', 'CH3-L3p'] as const) {
+          const error = await expectRefusal(() => w.matrix(csrOf(2, 2, [0, 2, 3])).predictLinks(predictor, { route: 'dense' }), 'UNSUPPORTED', predictor)
+          expect(error.message).to.match(/'auto' or 'sparse' for a predictor by paths/)
+        }
+      })
+    })
+
+    it('refuses the dense route where pairs of neurons do not fit', async () => {
+      for (const place of places)
+        await on(at(place), async (w) => {
+          for (const [rows, cols] of [
+            [8256, 8193],
+            [2, 70_000],
+          ]) {
+            const matrix = w.matrix({ rows, cols, rowOffsets: new Int32Array(rows + 1), columnIndices: new Int32Array() })
+            await expectRefusal(() => matrix.predictLinks('CH2-L3n', { route: 'dense' }), 'UNSUPPORTED', `${place}, ${rows} x ${cols}`)
+          }
+        })
+    })
   })
 
   it('refuses the dense route where pairs of neurons do not fit', async () => {
