@@ -15,11 +15,12 @@ import { huge } from './huge.js'
 import { type Bench, type BenchOptions, describeRun, hebbVersion, processorName, progress, type Report, save, table } from './measure.js'
 import { operations } from './operations.js'
 import { peers } from './peers.js'
+import { predictors } from './predictors.js'
 import { responsiveness } from './responsiveness.js'
 import { step } from './step.js'
 import { update } from './update.js'
 
-const benches: Record<string, Bench> = { step, update, contention, responsiveness, operations, peers, growth, huge, cpp }
+const benches: Record<string, Bench> = { step, update, contention, responsiveness, operations, peers, predictors, growth, huge, cpp }
 const usual = Object.keys(benches).filter((name) => name !== 'cpp' && name !== 'huge')
 
 function fail(message: string): never {

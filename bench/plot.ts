@@ -1,10 +1,12 @@
-/** A plot on two logarithmic axes as SVG that stands alone: points, fitted lines, a legend, in colours for light and for dark. */
+/** A plot on two logarithmic axes as SVG that stands alone: points, fitted or joining lines, a legend, in colours for light and for dark. */
 
 export interface PlotSeries {
   readonly name: string
   readonly points: readonly (readonly [x: number, y: number])[]
   /** A fit: y = factor * x^exponent. */
   readonly fit?: { readonly factor: number; readonly exponent: number }
+  /** Dots alone (the default), dots joined by a line, or rings, through which the dots beneath are seen, in the colour of the series before. */
+  readonly mark?: 'dot' | 'line' | 'ring'
 }
 
 export interface PlotOptions {
@@ -54,14 +56,20 @@ export function logLogPlot({ title, subtitle = '', x, y, series }: PlotOptions):
     for (let n = 1; n < 10 && (d < y1 || n === 1); ++n) line(LEFT, down(n * 10 ** d), WIDTH - RIGHT, down(n * 10 ** d), n === 1 ? 'grid' : 'fine')
     text(LEFT - 8, down(10 ** d) + 4, power(d), 'tick', ' text-anchor="end"')
   }
-  for (const [i, { points: own, fit }] of series.entries()) {
-    const kind = `s${i % 4}`
+  const colours = series.map((_, i) => (series.slice(0, i + 1).filter(({ mark }) => mark !== 'ring').length + 3) % 4)
+  const mark = (px: string, py: string, i: number) => {
+    const ring = series[i]?.mark === 'ring'
+    out.push(`<circle class="${ring ? 'ring' : 'dot'} s${colours[i]}" cx="${px}" cy="${py}" r="${ring ? 7 : 4}"/>`)
+  }
+  for (const [i, { points: own, fit, mark: kind }] of series.entries()) {
     if (fit) {
       const ends = [Math.min(...own.map(([px]) => px)), Math.max(...own.map(([px]) => px))] as const
       const value = (px: number) => fit.factor * px ** fit.exponent
-      line(across(ends[0]), down(value(ends[0])), across(ends[1]), down(value(ends[1])), `fit ${kind}`)
+      line(across(ends[0]), down(value(ends[0])), across(ends[1]), down(value(ends[1])), `fit s${colours[i]}`)
     }
-    for (const [px, py] of own) out.push(`<circle class="dot ${kind}" cx="${at(across(px))}" cy="${at(down(py))}" r="4"/>`)
+    const places = own.map(([px, py]) => [at(across(px)), at(down(py))] as const)
+    if (kind === 'line') out.push(`<polyline class="join s${colours[i]}" points="${places.join(' ')}"/>`)
+    for (const [px, py] of places) mark(px, py, i)
   }
   text(LEFT, 26, title, 'title')
   text(LEFT, 46, subtitle, 'label')
@@ -70,7 +78,7 @@ export function logLogPlot({ title, subtitle = '', x, y, series }: PlotOptions):
   text(20, middle, y, 'label', ` text-anchor="middle" transform="rotate(-90 20 ${at(middle)})"`)
   for (const [i, { name, fit }] of series.entries()) {
     const py = TOP + 20 + 20 * i
-    out.push(`<circle class="dot s${i % 4}" cx="${LEFT + 16}" cy="${py - 4}" r="4"/>`)
+    mark(String(LEFT + 16), String(py - 4), i)
     text(LEFT + 28, py, fit ? `${name}: exponent ${fit.exponent.toFixed(3)}` : name, 'name')
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="${escaped(title).replaceAll('"', '&quot;')}">
@@ -84,6 +92,7 @@ svg { font: 13px system-ui, sans-serif; --back: #ffffff; --ink: #1f2328; --soft:
 .back { fill: var(--back) } text { fill: var(--ink) } .title { font-size: 16px; font-weight: 600 } .tick, .label { fill: var(--soft) }
 .grid { stroke: var(--grid) } .fine { stroke: var(--fine) }
 .dot { fill: var(--c) } .fit { stroke: var(--c); stroke-width: 1.5; stroke-dasharray: 6 4 }
+.join, .ring { fill: none; stroke: var(--c); stroke-width: 1.5 }
 </style>
 <rect class="back" width="${WIDTH}" height="${HEIGHT}"/>
 ${out.join('\n')}
