@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import {
   adam,
@@ -5,6 +6,7 @@ import {
   cht,
   chts,
   chtss,
+  constantDensity,
   constantFraction,
   cosine,
   cubicDensity,
@@ -12,6 +14,7 @@ import {
   dataset,
   dense,
   type Epoch,
+  erdosRenyi,
   gmp,
   granet,
   HebbError,
@@ -31,6 +34,7 @@ import {
   Sequential,
   SparseLinear,
   SparseParameter,
+  sampleWithoutReplacement,
   set,
   sgd,
   soft,
@@ -296,6 +300,71 @@ describe('Trainer', () => {
       const epochs = await all(trainer.fit(train, { epochs: 6, batchSize: 40, validation: test }))
       for (const { linksPerLayer } of epochs) expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
       expect(epochs.at(-1)?.itop).to.be.above(0.15)
+      expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
+    })
+
+    it("README's are obeyed, update after update, and the number of links is exact", async () => {
+      const own = method({
+        density: constantDensity(),
+        updates: updateSchedule({ every: 100, until: 0.75, fraction: cosine(0.3) }),
+        // The places in columnIndices of `count` links: here those of the smallest weights.
+        remove: ({ values }, count) => [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
+        // `count` missing links: here drawn at random, more often for neurons that have few.
+        regrow: ({ rows, cols, rowOffsets, columnIndices, seed, update, layer }, count) => {
+          const scores = new Float32Array(rows * cols)
+          for (let row = 0; row < rows; ++row) {
+            const linked = columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])
+            scores.fill(1 / (1 + linked.length), row * cols, (row + 1) * cols)
+            for (const col of linked) scores[row * cols + col] = 0
+          }
+          const cells = sampleWithoutReplacement(scores, count, { seed: seed + 1000 * update + layer })
+          return { row: cells.map((cell) => Math.floor(cell / cols)), col: cells.map((cell) => cell % cols) }
+        },
+        topology: erdosRenyi(),
+      })
+      const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+      const here = await readFile(new URL(import.meta.url), 'utf8')
+      const flush = (text: string) => text.replaceAll(/^ +/gm, '')
+      const example = /const own = method\(\{.*?^\}\)$/ms.exec(readme)?.[0] as string
+      expect(flush(here), 'this test').to.include(flush(example))
+
+      const { remove, regrow } = own
+      if (typeof remove !== 'function' || typeof regrow !== 'function') throw new Error('Expected functions')
+      /** What the functions were given and chose, as cells. */
+      const asked: { layer: number; update: number; given: number[]; removed: number[]; grown: number[] }[] = []
+      const dst: Method = {
+        ...own,
+        remove: async (view, count) => {
+          const chosen = Array.from(await remove(view, count))
+          const cells = cellsOf(view)
+          asked.push({ layer: view.layer, update: view.update, given: cells, removed: chosen.map((k) => cells[k]), grown: [] })
+          expect(chosen.length).to.equal(count)
+          const kept = view.values.filter((_, k) => !chosen.includes(k))
+          expect(Math.max(...chosen.map((k) => Math.abs(view.values[k])))).to.be.at.most(Math.min(...kept.map(Math.abs)))
+          return chosen
+        },
+        regrow: async (kept, count) => {
+          const links = await regrow(kept, count)
+          const { update, given, removed, grown } = asked.findLast(({ layer }) => layer === kept.layer) as (typeof asked)[number]
+          expect([kept.update, count]).to.deep.equal([update, removed.length])
+          expect(cellsOf(kept)).to.deep.equal(given.filter((cell) => !removed.includes(cell)))
+          grown.push(...Array.from(links.row, (row, i) => row * kept.cols + links.col[i]))
+          return links
+        },
+      }
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst, device: 'cpu' })
+      const epochs = await all(trainer.fit(train, { epochs: 4, batchSize: 4, validation: test }))
+      // Updates at steps 100, 200 and 300 of 400. Between them, and after the last, the links are those that the functions left.
+      expect(asked.map(({ layer, update }) => [update, layer])).to.deep.equal([1, 2, 3].flatMap((update) => [0, 1].map((layer) => [update, layer])))
+      for (const layer of [0, 1]) {
+        const updates = asked.filter((one) => one.layer === layer)
+        const after = cellsOf(await trainer.links(layer))
+        for (const [i, { given, removed, grown }] of updates.entries()) {
+          const left = [...given.filter((cell) => !removed.includes(cell)), ...grown].sort((a, b) => a - b)
+          expect(updates[i + 1]?.given ?? after, `layer ${layer}, after update ${i + 1}`).to.deep.equal(left)
+        }
+      }
+      for (const { linksPerLayer } of epochs) expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
       expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
     })
 
