@@ -300,6 +300,13 @@ describe('data', () => {
         return own.indexOf(Math.max(...own)) === label
       })
       expect((await first.evaluate(test)).accuracy).to.equal(right.filter(Boolean).length / 20)
+      // The same images, with mean and deviation of each channel taken out here.
+      const normalised = Float32Array.from(test.x, (value, i) => {
+        const channel = (i >> 10) % 3
+        return (value / 255 - [0.4914, 0.4822, 0.4465][channel]) / [0.247, 0.2435, 0.2616][channel]
+      })
+      const byHand = await first.predict(normalised)
+      for (const [i, logit] of byHand.entries()) expect(logits[i]).to.be.closeTo(logit, 1e-4)
     })
   })
 })
