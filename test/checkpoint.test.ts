@@ -8,6 +8,7 @@ import {
   chts,
   chtss,
   Device,
+  dense,
   type Epoch,
   type ErrorCode,
   excess,
@@ -70,6 +71,7 @@ const runs: [name: string, create: () => Trainer][] = [
     'gmp, every 7 steps, whose pruned links return',
     () => trainerOf(gmp({ updates: updateSchedule({ every: 7, fraction: 0 }) }), 3, sgd({ learningRate: 0.05, weightDecay: 0.5 })),
   ],
+  ['dense', () => new Trainer(mlp({ widths, density: 1, seed: 3 }), { optimizer: plain(), dst: dense(), device: 'cpu' })],
   ['chts, every 7 steps, Adam', () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3 }))],
   [
     'chtss, every 7 steps, AdamW with a schedule',
