@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { chtss, Linear, load, type Module, mlp, Relu, Sequential, SparseLinear, set, sgd, staticSparse, Trainer } from '../lib/index.js'
 import { SparseParameter } from '../lib/nn/parameter.js'
 import { cscSlots, inRowOrder } from '../lib/tensor.js'
-import { expectRefusal, random } from './support.js'
+import { at, expectRefusal, places, random } from './support.js'
 import { clusters } from './synthetic.js'
 
 const optimizer = () => sgd({ learningRate: 0.01 })
@@ -117,6 +117,34 @@ describe('compact()', () => {
         using smaller = on(compact)
         expectClose(await smaller.predict(x), await forward(model, x))
         expect(widths(await compact.compact())).to.deep.equal(widths(compact))
+      }
+    })
+  }
+
+  for (const place of places) {
+    it(`of a network trained on ${place}: smaller, with its logits there and on the CPU, and it trains on`, async () => {
+      const train = clusters({ samples: 200, features: 48, classes: 4 })
+      const uniform = random(1)
+      const x = Float32Array.from({ length: 20 * 48 }, () => uniform() * 2 - 1)
+      for (const sparseOutput of [false, true]) {
+        const model = mlp({ widths: [48, 150, 140, 4], density: 0.02, sparseOutput, seed: 1 })
+        using trainer = new Trainer(model, { optimizer: optimizer(), dst: set(), device: at(place) })
+        for await (const _ of trainer.fit(train, { epochs: 3 }));
+        const before = await trainer.predict(x)
+        const compact = await model.compact()
+        expect(await trainer.predict(x), 'the network itself').to.deep.equal(before)
+        const neurons = (one: Sequential) => widths(one).reduce((sum, [, out]) => sum + (out as number), 0)
+        expect(neurons(compact)).to.be.below(neurons(model))
+        {
+          using elsewhere = on(await model.compact())
+          expectClose(await elsewhere.predict(x), before)
+        }
+        using smaller = new Trainer(compact, { optimizer: optimizer(), dst: set(), device: at(place) })
+        expectClose(await smaller.predict(x), before)
+        expectClose(before, await forward(model, x))
+        const { loss } = await smaller.evaluate(train)
+        for await (const _ of smaller.fit(train, { epochs: 4 }));
+        expect((await smaller.evaluate(train)).loss).to.be.below(loss)
       }
     })
   }
