@@ -197,7 +197,7 @@ export type PredictionRoute = 'auto' | 'sparse' | 'dense'
  * Scores all missing links of a layer by topology alone. Returns those with a nonzero score, by row, then column.
  * CH2-L3n(u,v) sums (UU[u,k] + 1) / max(d[k] - UU[u,k], 1) over v's outputs k != u that share an input with u, and the same with the sides exchanged; CH3-L3n has numerator 1.
  * CH2-L3p(u,v) sums sqrt((1 + VV[a,v]) (1 + UU[u,k]) / ((d[a] - VV[a,v]) (d[k] - UU[u,k]))) over all paths u - a - k - v; CH3-L3p has numerator 1 (methods of the paper, arXiv 2501.19107).
- * For inspection: the answer can be as large as rows x cols. Training never holds it.
+ * For inspection: the answer can be as large as rows x cols. Training never holds it. Runs at once, on the CPU: no device is needed.
  */
 export function predictLinks(links: PlainCsr, predictor: LinkPredictor, options: { route?: PredictionRoute } = {}): LinkScores {
   const { rows, cols, rowOffsets, columnIndices } = links
@@ -207,7 +207,7 @@ export function predictLinks(links: PlainCsr, predictor: LinkPredictor, options:
 
 /**
  * Draws `k` indices without replacement with probabilities proportional to score^temperature, by an exponential race (equal in law to sequential draws).
- * Zero scores are drawn only after all positive ones. Returns ascending indices.
+ * Zero scores are drawn only after all positive ones. Returns ascending indices. Runs at once, on the CPU: no device is needed.
  */
 export function sampleWithoutReplacement(scores: ArrayLike<number>, k: number, options: { temperature?: number; seed?: number } = {}): Int32Array {
   const { temperature = 1, seed = 0 } = options
