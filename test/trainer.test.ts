@@ -34,7 +34,6 @@ import {
   Sequential,
   SparseLinear,
   SparseParameter,
-  sampleWithoutReplacement,
   set,
   sgd,
   soft,
@@ -309,16 +308,20 @@ describe('Trainer', () => {
         updates: updateSchedule({ every: 100, until: 0.75, fraction: cosine(0.3) }),
         // The places in columnIndices of `count` links: here those of the smallest weights.
         remove: ({ values }, count) => [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
-        // `count` missing links: here drawn at random, more often for neurons that have few.
+        // `count` missing links: here drawn at random, in O(links) memory.
         regrow: ({ rows, cols, rowOffsets, columnIndices, seed, update, layer }, count) => {
-          const scores = new Float32Array(rows * cols)
+          const taken = new Set<number>()
           for (let row = 0; row < rows; ++row) {
-            const linked = columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])
-            scores.fill(1 / (1 + linked.length), row * cols, (row + 1) * cols)
-            for (const col of linked) scores[row * cols + col] = 0
+            for (const col of columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])) taken.add(row * cols + col)
           }
-          const cells = sampleWithoutReplacement(scores, count, { seed: seed + 1000 * update + layer })
-          return { row: cells.map((cell) => Math.floor(cell / cols)), col: cells.map((cell) => cell % cols) }
+          const fresh: number[] = []
+          for (let state = seed + 1000 * update + layer; fresh.length < count; ) {
+            state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+            const cell = Math.floor((state / 2 ** 32) * rows * cols)
+            if (!taken.has(cell)) fresh.push(cell)
+            taken.add(cell)
+          }
+          return { row: fresh.map((cell) => Math.floor(cell / cols)), col: fresh.map((cell) => cell % cols) }
         },
         topology: erdosRenyi(),
       })
