@@ -191,7 +191,9 @@ export interface LinkScores {
  * How missing links are scored: row by row along the links, in tiles with min(rows, cols)^2 memory, or as a cost model chooses. The CPU gives the same bits by both. A GPU
  * takes 'sparse' for 'auto', with the CPU's bits; its 'dense' route, for CH2-L3n and CH3-L3n, runs on tensor cores and differs by less than 1e-6 of a score.
  */
-export type PredictionRoute = 'auto' | 'sparse' | 'dense'
+export const predictionRoutes = ['auto', 'sparse', 'dense'] as const
+
+export type PredictionRoute = (typeof predictionRoutes)[number]
 
 /**
  * Scores all missing links of a layer by topology alone. Returns those with a nonzero score, by row, then column.

@@ -1,6 +1,6 @@
 import { expect, number, show } from '../error.js'
 import { checkWeightInit, kaiming, type WeightInit } from '../nn/init.js'
-import { linkPredictors } from '../tensor.js'
+import { linkPredictors, predictionRoutes } from '../tensor.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
 import { constantDensity, type DensityRule } from './density.js'
@@ -45,7 +45,11 @@ function isRemove(rule: BuiltInRemove): boolean {
 
 function isRegrow(rule: BuiltInRegrow): boolean {
   if (rule?.predictor === 'gradient') return rule.selection === 'largest'
-  return (rule?.selection === 'sample' || rule?.selection === 'largest') && ['none', ...linkPredictors].includes(rule.predictor)
+  return (
+    (rule?.selection === 'sample' || rule?.selection === 'largest') &&
+    ['none', ...linkPredictors].includes(rule.predictor) &&
+    [undefined, ...predictionRoutes].includes(rule.route)
+  )
 }
 
 /** Whether updates need the gradients of a batch. */

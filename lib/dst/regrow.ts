@@ -1,6 +1,6 @@
 /** Regrow rules: which missing links an update adds. */
 import { expect, show } from '../error.js'
-import { type LinkPredictor, linkPredictors, type PlainCsr } from '../tensor.js'
+import { type LinkPredictor, linkPredictors, type PlainCsr, type PredictionRoute, predictionRoutes } from '../tensor.js'
 
 /** The layer after removal. */
 export interface KeptLayer extends PlainCsr {
@@ -21,13 +21,24 @@ export interface BuiltInRegrow {
   readonly name: string
   readonly predictor: LinkPredictor | 'none' | 'gradient'
   readonly selection: 'sample' | 'largest'
+  /** Of a link predictor; default 'auto'. */
+  readonly route?: PredictionRoute
+}
+
+export interface ScoreOptions {
+  /** How scores are computed: 'auto', 'sparse' or 'dense'. Only a GPU's 'dense', on tensor cores, can choose other links than the rest. Default 'auto'. */
+  route?: PredictionRoute
 }
 
 export type RegrowRule = BuiltInRegrow | RegrowFunction
 
-function checked(predictor: LinkPredictor): LinkPredictor {
+function scores(predictor: LinkPredictor, { route }: ScoreOptions): Pick<BuiltInRegrow, 'predictor' | 'route'> {
   expect(linkPredictors.includes(predictor), () => `Expected the link predictor to be one of ${linkPredictors.map(show).join(', ')}, got ${show(predictor)}`)
-  return predictor
+  expect(
+    route === undefined || predictionRoutes.includes(route),
+    () => `Expected route to be one of ${predictionRoutes.map(show).join(', ')}, got ${show(route)}`,
+  )
+  return { predictor, ...(route && { route }) }
 }
 
 /** Any missing link is as good as any other (SET; Mocanu et al. 2018). */
@@ -36,13 +47,13 @@ export function random(): BuiltInRegrow {
 }
 
 /** The missing links with the highest scores, ties in a seeded random order (CHT). */
-export function topK(predictor: LinkPredictor): BuiltInRegrow {
-  return { name: `top-k ${predictor}`, predictor: checked(predictor), selection: 'largest' }
+export function topK(predictor: LinkPredictor, options: ScoreOptions = {}): BuiltInRegrow {
+  return { name: `top-k ${predictor}`, selection: 'largest', ...scores(predictor, options) }
 }
 
 /** Missing links sampled without replacement, probability proportional to their score (CHTs; paper, section 3.2). */
-export function soft(predictor: LinkPredictor): BuiltInRegrow {
-  return { name: `soft ${predictor}`, predictor: checked(predictor), selection: 'sample' }
+export function soft(predictor: LinkPredictor, options: ScoreOptions = {}): BuiltInRegrow {
+  return { name: `soft ${predictor}`, selection: 'sample', ...scores(predictor, options) }
 }
 
 /**

@@ -267,8 +267,8 @@ export class Scheduler {
           const { input, outputGradient } = this.#gradientOf(layer.parameter)
           this.#program().record('regrowByGradient', { ...common, input, outputGradient })
         } else {
-          const { predictor, selection } = regrow
-          this.#program().record('regrow', { ...common, predictor, selection })
+          const { predictor, selection, route = 'auto' } = regrow
+          this.#program().record('regrow', { ...common, predictor, selection, route })
         }
       }
     }
