@@ -27,7 +27,7 @@ export class PythonProcess {
 
   constructor(python: string, script: string, blasThreads: number) {
     const n = String(blasThreads)
-    const env = { ...process.env, OMP_NUM_THREADS: n, OPENBLAS_NUM_THREADS: n, MKL_NUM_THREADS: n, BLIS_NUM_THREADS: n }
+    const env = { ...process.env, OMP_NUM_THREADS: n, OPENBLAS_NUM_THREADS: n, MKL_NUM_THREADS: n, BLIS_NUM_THREADS: n, PYTHONDONTWRITEBYTECODE: '1' }
     const path = fileURLToPath(new URL(`peers/${script}`, import.meta.url))
     const child = spawn(python, [path], { stdio: ['pipe', 'pipe', 'inherit'], env })
     child.on('error', () => {}) // and where it does not start or ends, its answer is missing

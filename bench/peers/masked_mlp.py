@@ -7,8 +7,6 @@ JSON for every measurement. Answers each with a line of JSON: what runs here, th
 
 import json
 import math
-import os
-import re
 import sys
 import time
 
@@ -16,18 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-
-def loaded_blas():
-    """The matrix library this process runs: half of what makes PyTorch fast or slow on a CPU."""
-    try:
-        with open("/proc/self/maps") as maps:
-            paths = {os.path.realpath(line.split()[-1]) for line in maps if re.search(r"/(lib\w*blas|libmkl_core|libmkl_rt|libtorch_cpu)", line)}
-    except OSError:
-        paths = set()
-    names = sorted(os.path.basename(path) for path in paths if "torch" not in path)
-    if names:
-        return " ".join(names)
-    return "MKL" if torch.backends.mkl.is_available() else "unknown"
+from blas import loaded_blas
 
 
 def sgemm_rate(size, batch):

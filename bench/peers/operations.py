@@ -5,28 +5,15 @@ of JSON: what runs here, then what was made, or the seconds of the calls.
 """
 
 import json
-import os
-import re
 import sys
 import time
 import warnings
 
 import torch
 
+from blas import loaded_blas
+
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-
-
-def loaded_blas():
-    """The matrix library this process runs."""
-    try:
-        with open("/proc/self/maps") as maps:
-            paths = {os.path.realpath(line.split()[-1]) for line in maps if re.search(r"/(lib\w*blas|libmkl_core|libmkl_rt)", line)}
-    except OSError:
-        paths = set()
-    names = sorted(os.path.basename(path) for path in paths if "torch" not in path)
-    if names:
-        return " ".join(names)
-    return "MKL" if torch.backends.mkl.is_available() else "unknown"
 
 
 def csr_of(rows, cols, density):
