@@ -1,5 +1,7 @@
 #include "hebb/link_prediction.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "tile_scorer.h"
@@ -46,12 +48,23 @@ Status predictLinks(Backend& backend, const PredictLinks& op) {
     const int64_t chunks = static_cast<int64_t>(parts.size());
     cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
       std::vector<std::pair<int32_t, float>> found;
+      std::vector<float> line;  // scores by column, zero between uses
       for (int64_t i = w.rows * chunk / chunks; i < w.rows * (chunk + 1) / chunks && !backend.stop; ++i) {
         scorer.row(static_cast<int32_t>(i), rank, [&](const int32_t* columns, const float* scores, int64_t n) {
+          if (n == 0) return;
+          Part& part = parts[static_cast<size_t>(chunk)];
+          const auto [least, most] = std::minmax_element(columns, columns + n);
+          const int32_t first = *least, last = *most;
+          if (last - first < 32 * n) {
+            line.resize(static_cast<size_t>(w.cols));
+            for (int64_t j = 0; j < n; ++j) line[static_cast<size_t>(columns[j])] = scores[j];
+            for (int32_t column = first; column <= last; ++column) part.push(static_cast<int32_t>(i), column, std::exchange(line[static_cast<size_t>(column)], 0.f));
+            return;
+          }
           found.clear();
           for (int64_t j = 0; j < n; ++j) found.emplace_back(columns[j], scores[j]);
           std::sort(found.begin(), found.end());
-          for (const auto& [column, score] : found) parts[static_cast<size_t>(chunk)].push(static_cast<int32_t>(i), column, score);
+          for (const auto& [column, score] : found) part.push(static_cast<int32_t>(i), column, score);
         });
       }
     });
