@@ -114,14 +114,20 @@ describe('hebb', () => {
     })
   }
 
-  it('train --predictor scores new links by it', async () => {
+  it("train --predictor and --removal replace the method's parts", async () => {
     const run = async (...more: string[]) => {
       const { code, stdout, stderr } = await hebb(...flags(), '--method', 'chts', '--epochs', '3', '--json', ...more)
       expect([code, stderr]).to.deep.equal([0, ''])
       return JSON.parse(stdout.trim().split('\n').at(-1) as string).trainLoss as number
     }
     expect(await run('--predictor', 'CH2-L3n')).to.equal(await run())
-    expect(await run('--predictor', 'CH3-L3p')).to.not.equal(await run())
+    expect(await run('--removal', 'soft-magnitude')).to.equal(await run())
+    for (const part of [
+      ['--predictor', 'CH3-L3p'],
+      ['--removal', 'soft-relative'],
+      ['--removal', 'relative'],
+    ])
+      expect(await run(...part), part.join(' ')).to.not.equal(await run())
   })
   for (const topology of ['brf-uniform', 'bsw', 'bsf', 'csti', 'erdos-renyi']) {
     it(`train --topology ${topology} begins with that network`, async () => {
@@ -212,6 +218,8 @@ describe('hebb', () => {
     const fails: [string[], RegExp][] = [
       [['--predictor', 'CN'], /--predictor to be one of CH2-L3n, CH3-L3n, CH2-L3p, CH3-L3p, got 'CN'/],
       [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
+      [['--removal', 'random'], /--removal to be one of magnitude, relative, soft-magnitude, soft-relative, got 'random'/],
+      [['--method', 'gmp', '--removal', 'magnitude'], /Expected no --removal for the method 'gmp', which removes no links/],
       [['--method', 'adam'], /--method to be one of chts, chtss, cht, set, rigl, mest, gmp, granet, static, dense, got 'adam'/],
       [['--method', 'dense', '--density', '0.5'], /to have density 1, to be fully connected, got 0.5/],
       [['--optimizer', 'lbfgs'], /--optimizer to be one of sgd, adam/],
@@ -249,17 +257,6 @@ describe('hebb', () => {
       1,
       `hebb: Expected to be able to write ${join(folder, 'no', 'run.html')}: there is no such folder. Make it first.\n`,
     ])
-  })
-
-  it("train --predictor replaces the method's, and only where there is one", async () => {
-    const of = async (...extra: string[]) =>
-      (await hebb(...flags(), '--epochs', '3', '--json', ...extra)).stdout
-        .split('\n')
-        .slice(0, 3)
-        .map((line) => JSON.parse(line).trainLoss)
-    expect(await of('--predictor', 'CH2-L3n')).to.deep.equal(await of())
-    expect(await of('--predictor', 'CH3-L3n')).to.not.deep.equal(await of())
-    expect((await hebb(...flags(), '--method', 'set', '--predictor', 'CH2-L3n')).stderr).to.match(/no --predictor for the method 'set'/)
   })
 
   it('doctor tells what was loaded', async () => {

@@ -329,6 +329,7 @@ describe('hebb compare', () => {
     const good = {
       methods: ['chts', 'set'],
       predictor: 'CH3-L3n',
+      removal: 'soft-relative',
       densities: [0.1],
       seeds: [3],
       hidden: [40, 32],
@@ -345,6 +346,8 @@ describe('hebb compare', () => {
     expect(plan).to.deep.include({ methods: ['chts', 'set'], predictor: 'CH3-L3n', seeds: [3], hidden: { mnist: [40, 32] }, epochs: 1 })
     expect(runs.map((run: any) => run.settings.predictor)).to.deep.equal(['CH3-L3n', undefined])
     expect(table.map((row: any) => row.predictor)).to.deep.equal(['CH3-L3n', undefined])
+    expect(plan.removal).to.equal('soft-relative')
+    expect(table.map((row: any) => row.removal)).to.deep.equal(['soft-relative', 'soft-relative'])
     const wrong: [unknown, RegExp][] = [
       ['{"methods": [', /the plan .*plan.json to be JSON/],
       ['[1]', /to be an object, got \[1\]/],
@@ -356,6 +359,8 @@ describe('hebb compare', () => {
       [{ ...good, methods: ['adam'] }, /--method to be one of/],
       [{ ...good, methods: ['set'] }, /no --predictor, as none of set regrows by one/],
       [{ ...good, predictor: 'CH9' }, /--predictor to be one of/],
+      [{ ...good, predictor: undefined, methods: ['static', 'gmp'] }, /no --removal, as none of static, gmp removes links/],
+      [{ ...good, removal: 'all' }, /--removal to be one of/],
       [{ ...good, epochs: 'many' }, /--epochs to be a number, got 'many'/],
       [{ ...good, data: { fashion: 'x' } }, /--data to name data sets of this comparison, mnist, got 'fashion'/],
       [{ ...good, datasets: ['mnist', 'fashion-mnist'], data: 'x' }, /mnist=DIR,fashion-mnist=DIR, got 'x'/],

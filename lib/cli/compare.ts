@@ -44,6 +44,7 @@ import {
   predictsLinks,
   type RunData,
   type RunFlags,
+  removesLinks,
   resumeRun,
   settingsOf,
   type TrainingRun,
@@ -62,7 +63,21 @@ interface Flags extends RunFlags {
 /** What a plan file may hold: the flags, under the same names. */
 const PLAN_KEYS = [
   ...['methods', 'densities', 'seeds', 'datasets', 'data', 'out'],
-  ...['distribution', 'topology', 'predictor', 'hidden', 'epochs', 'batchSize', 'optimizer', 'learningRate', 'validationSplit', 'device', 'threads', 'blas'],
+  ...[
+    'distribution',
+    'topology',
+    'predictor',
+    'removal',
+    'hidden',
+    'epochs',
+    'batchSize',
+    'optimizer',
+    'learningRate',
+    'validationSplit',
+    'device',
+    'threads',
+    'blas',
+  ],
 ] as const
 
 export function defineCompare(program: Command): void {
@@ -157,11 +172,12 @@ function cellsOf(flags: Flags, out: string): Cell[] {
   const axis = (list: string | undefined, otherwise: string, flag: string) => listOf(list ?? otherwise, flag)
   const [names, densities] = [axis(flags.datasets, 'mnist', 'datasets'), axis(flags.densities, '0.01', 'densities')]
   const [chosen, seeds] = [axis(flags.methods, 'chts', 'methods'), axis(flags.seeds, '0', 'seeds')]
-  const { predictor, ...rest } = flags
+  const { predictor, removal, ...rest } = flags
   expect(
     predictor === undefined || chosen.some(predictsLinks),
     () => `Expected no --predictor, as none of ${chosen.join(', ')} regrows by one, got ${show(predictor)}`,
   )
+  expect(removal === undefined || chosen.some(removesLinks), () => `Expected no --removal, as none of ${chosen.join(', ')} removes links, got ${show(removal)}`)
   const cells: Cell[] = []
   for (const dataset of names)
     for (const [i, density] of densities.entries())
@@ -172,6 +188,7 @@ function cellsOf(flags: Flags, out: string): Cell[] {
           const settings = settingsOf({
             ...{ ...rest, dataset, method, seed },
             ...(predictsLinks(method) && { predictor }),
+            ...(removesLinks(method) && { removal }),
             ...(!isDense(method) && { density }),
           })
           const name = `${dataset}-${method}-${settings.density}-seed${settings.seed}`
@@ -267,7 +284,10 @@ async function compare(flags: Flags, version: string): Promise<void> {
   const unique = <K extends keyof Settings>(key: K) => [...new Set(cells.map((cell) => cell.settings[key]))]
   const { distribution, epochs, batchSize, optimizer, learningRate, validationSplit, topology } = (cells[0] as Cell).settings
   const hidden = Object.fromEntries(cells.map(({ settings }) => [settings.dataset, settings.hidden]))
-  const predictor = cells.find(({ settings }) => settings.predictor)?.settings.predictor
+  const given = (key: 'predictor' | 'removal') => {
+    const value = cells.find(({ settings }) => settings[key])?.settings[key]
+    return value && { [key]: value }
+  }
   const plan = {
     version,
     device: device.info.kind,
@@ -276,7 +296,8 @@ async function compare(flags: Flags, version: string): Promise<void> {
     methods: unique('method'),
     seeds: unique('seed'),
     ...(topology && { topology }),
-    ...(predictor && { predictor }),
+    ...given('predictor'),
+    ...given('removal'),
     ...{ distribution, hidden, epochs, batchSize, optimizer, learningRate, validationSplit, checksums },
   }
   await claim(out, plan)

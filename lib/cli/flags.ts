@@ -2,6 +2,7 @@
 import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
 import type { Method } from '../dst/method.js'
 import { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from '../dst/methods.js'
+import { type BuiltInRemove, magnitude, relativeImportance, softMagnitude, softRelativeImportance } from '../dst/remove.js'
 import { HebbError, show } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
 import { adam } from '../optim/adam.js'
@@ -57,6 +58,14 @@ export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
 export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }
 
 export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))
+
+/** Rules by which links are removed, with their paper's temperatures. */
+export const removals: Record<string, () => BuiltInRemove> = {
+  magnitude,
+  relative: relativeImportance,
+  'soft-magnitude': softMagnitude,
+  'soft-relative': softRelativeImportance,
+}
 
 /** Optimizers, and the first rate where none is given. */
 export const optimizers: Record<string, { rate: number; create(learningRate: Rate): Optimizer }> = {

@@ -12,13 +12,14 @@ import type { Settings } from '../report/log.js'
 import { linkPredictors } from '../tensor.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
-import { datasets, distributions, hiddenWidths, methods, numeric, optimizers, pick, predictors, topologies } from './flags.js'
+import { datasets, distributions, hiddenWidths, methods, numeric, optimizers, pick, predictors, removals, topologies } from './flags.js'
 
 /** The flags that runs of both commands take alike, as texts. */
 export interface RunFlags {
   distribution: string
   topology?: string
   predictor?: string
+  removal?: string
   hidden?: string
   epochs: string
   batchSize: string
@@ -46,6 +47,7 @@ export function defineRunFlags(command: Command): Command {
     .option('--distribution <name>', `of the links over the layers: ${Object.keys(distributions).join(' | ')}`, 'uniform')
     .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
     .option('--predictor <name>', `scores of new links, for methods that have them: ${linkPredictors.join(' | ')} (default: the method's)`)
+    .option('--removal <rule>', `which links go, for methods that remove some: ${Object.keys(removals).join(' | ')} (default: the method's)`)
     .option('--hidden <widths>', `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`)
     .option('--epochs <n>', 'passes over the training set', '100')
     .option('--batch-size <n>', 'samples a step', '32')
@@ -74,6 +76,7 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     method: flags.method,
     ...(flags.topology !== undefined && { topology: flags.topology }),
     ...(flags.predictor !== undefined && { predictor: flags.predictor }),
+    ...(flags.removal !== undefined && { removal: flags.removal }),
     density: density(numeric(flags.density ?? (isDense(flags.method) ? '1' : '0.01'), 'density')),
     distribution: pick(distributions, flags.distribution, 'distribution'),
     hidden: hidden.split(',').map((width) => integer(numeric(width, 'hidden'), 'hidden', 1)),
@@ -104,22 +107,33 @@ export function predictsLinks(method: string): boolean {
   return typeof regrow === 'object' && (linkPredictors as readonly string[]).includes(regrow.predictor)
 }
 
+/** Whether a method of this name removes links, beside pruning. */
+export function removesLinks(method: string): boolean {
+  return pick(methods, method, 'method')().remove !== undefined
+}
+
 /** Refuses a method, or a part of one, that there is none of. */
-function checkMethod({ method, topology, predictor }: Settings): void {
+function checkMethod({ method, topology, predictor, removal }: Settings): void {
   pick(methods, method, 'method')
   if (topology !== undefined) pick(topologies, topology, 'topology')
-  if (predictor === undefined) return
-  pick(predictors, predictor, 'predictor')
-  expect(predictsLinks(method), () => `Expected no --predictor for the method '${method}', which regrows without one, got ${show(predictor)}`)
+  if (predictor !== undefined) {
+    pick(predictors, predictor, 'predictor')
+    expect(predictsLinks(method), () => `Expected no --predictor for the method '${method}', which regrows without one, got ${show(predictor)}`)
+  }
+  if (removal !== undefined) {
+    pick(removals, removal, 'removal')
+    expect(removesLinks(method), () => `Expected no --removal for the method '${method}', which removes no links, got ${show(removal)}`)
+  }
 }
 
 /** The method, with the parts that were asked for in place of its own. */
 function methodOf(settings: Settings, data: RunData): Method {
   checkMethod(settings)
-  const { method, topology, predictor } = settings
+  const { method, topology, predictor, removal } = settings
   const create = pick(methods, method, 'method')
   const parts: { -readonly [Part in keyof Method]?: Method[Part] } = {}
   if (topology !== undefined) parts.topology = pick(topologies, topology, 'topology')({ train: data.train, test: data.measured })
+  if (removal !== undefined) parts.remove = pick(removals, removal, 'removal')()
   if (predictor !== undefined) {
     const { regrow } = create()
     const scores = pick(predictors, predictor, 'predictor')

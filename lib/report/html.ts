@@ -89,9 +89,15 @@ ${parts.join('\n')}
 
 /** What tells a row from others on the same data at the same density. */
 function labelOf(row: Row, rows: readonly Row[]): string {
-  const several = (key: 'topology' | 'predictor' | 'epochs') =>
+  const several = (key: 'topology' | 'predictor' | 'removal' | 'epochs') =>
     rows.some((other) => other.method === row.method && other.dataset === row.dataset && other[key] !== row[key])
-  return [row.method, several('topology') && row.topology, several('predictor') && row.predictor, several('epochs') && `${row.epochs} epochs`]
+  return [
+    row.method,
+    several('topology') && row.topology,
+    several('predictor') && row.predictor,
+    several('removal') && row.removal,
+    several('epochs') && `${row.epochs} epochs`,
+  ]
     .filter(Boolean)
     .join(', ')
 }

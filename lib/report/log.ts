@@ -17,6 +17,8 @@ export interface Settings {
   readonly topology?: string
   /** The method's, when it is not given. */
   readonly predictor?: string
+  /** The method's, when it is not given. */
+  readonly removal?: string
   readonly density: number
   /** Of the links over the layers. Default 'uniform'. */
   readonly distribution?: Distribution

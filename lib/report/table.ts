@@ -7,12 +7,16 @@ export interface Spread {
   readonly error?: number
 }
 
+/** Parts of a method that may be given in place of its own: columns where a row has one. */
+const PARTS = ['predictor', 'removal'] as const
+
 export interface Row {
   readonly dataset: string
   readonly method: string
   /** The initial network's. */
   readonly topology: string
   readonly predictor?: string
+  readonly removal?: string
   readonly density: number
   readonly epochs: number
   /** Of the runs that ended well. */
@@ -40,11 +44,12 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /** What is the same in all runs of a row. Early logs have no settings: what they were asked for is then read off what came out. */
-export function identityOf({ done, failed }: Run): Pick<Row, 'dataset' | 'method' | 'topology' | 'predictor' | 'density' | 'epochs'> | undefined {
+export function identityOf({ done, failed }: Run): Pick<Row, 'dataset' | 'method' | 'topology' | 'predictor' | 'removal' | 'density' | 'epochs'> | undefined {
   const settings: Settings | undefined = done?.settings ?? failed?.settings
   if (settings) {
-    const { dataset, method, predictor, density, epochs } = settings
-    return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...(predictor && { predictor }), density, epochs }
+    const { dataset, method, density, epochs } = settings
+    const parts = Object.fromEntries(PARTS.flatMap((part) => (settings[part] ? [[part, settings[part]]] : [])))
+    return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...parts, density, epochs }
   }
   return done && { dataset: done.dataset, method: done.method, topology: done.topology, density: Number(done.density.toFixed(4)), epochs: done.epochs }
 }
@@ -58,7 +63,7 @@ export function groupRuns(runs: readonly Run[]): Run[][] {
     // A failed run does not know its method's topology.
     const { topology: _, ...rest } = identity
     const asked = (run.done?.settings ?? run.failed?.settings)?.topology ?? (run.done?.settings || run.failed ? '' : identity.topology)
-    const key = JSON.stringify([...Object.values(rest), asked])
+    const key = JSON.stringify([rest, asked])
     groups.set(key, [...(groups.get(key) ?? []), run])
   }
   return [...groups.values()]
@@ -96,14 +101,14 @@ const whole = (n: number) => (Number.isFinite(n) ? Math.round(n).toLocaleString(
 /** The table's head and cells, as texts. */
 export function tableTexts(rows: readonly Row[]): { head: string[]; body: string[][] } {
   const on = rows.some((row) => row.measuredOn === 'validation') ? 'validation' : 'test'
-  const predictors = rows.some((row) => row.predictor)
+  const parts = PARTS.filter((part) => rows.some((row) => row[part]))
   return {
     head: [
-      ...['data', 'method', 'network', ...(predictors ? ['predictor'] : []), 'density %', 'seeds', `${on} accuracy %, last epoch`],
+      ...['data', 'method', 'network', ...parts, 'density %', 'seeds', `${on} accuracy %, last epoch`],
       ...[`best epoch (picked on the ${on} set)`, 'active neurons %', 'ITOP %', 's an epoch', 'links'],
     ],
     body: rows.map((row) => [
-      ...[row.dataset, row.method, row.topology, ...(predictors ? [row.predictor ?? ''] : []), Number((100 * row.density).toPrecision(4)).toString()],
+      ...[row.dataset, row.method, row.topology, ...parts.map((part) => row[part] ?? ''), Number((100 * row.density).toPrecision(4)).toString()],
       [row.seeds.join(', '), ...row.failed.map(({ seed, code }) => `${seed}: ${code}`)].filter(Boolean).join('; '),
       ...[percents(row.accuracy), percents(row.bestAccuracy), percents(row.activeNeurons, 1), percents(row.itop, 1)],
       ...[Number.isFinite(row.secondsPerEpoch.mean) ? row.secondsPerEpoch.mean.toPrecision(3) : '-', whole(row.links.mean)],
@@ -122,13 +127,13 @@ export function markdownTable(rows: readonly Row[]): string {
 /** Fractions of 1, seconds and counts as numbers, one row a line. */
 export function csvTable(rows: readonly Row[]): string {
   const spreads = ['accuracy', 'bestAccuracy', 'activeNeurons', 'itop', 'secondsPerEpoch', 'links'] as const
-  const head = ['dataset', 'method', 'topology', 'predictor', 'density', 'epochs', 'measuredOn', 'seeds', 'failed']
+  const head = ['dataset', 'method', 'topology', ...PARTS, 'density', 'epochs', 'measuredOn', 'seeds', 'failed']
   const quoted = (value: unknown) => {
     const text = value === undefined || Number.isNaN(value) ? '' : String(value)
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
   }
   const lines = rows.map((row) => [
-    ...[row.dataset, row.method, row.topology, row.predictor, row.density, row.epochs, row.measuredOn, row.seeds.join(' ')],
+    ...[row.dataset, row.method, row.topology, ...PARTS.map((part) => row[part]), row.density, row.epochs, row.measuredOn, row.seeds.join(' ')],
     row.failed.map(({ seed, code }) => `${seed}:${code}`).join(' '),
     ...spreads.flatMap((name) => [row[name].mean, row[name].error]),
   ])
