@@ -28,7 +28,11 @@ inline constexpr int kStride = kTile + 8;            // halves of a row in share
 inline constexpr int kPlane = kTile * kStride;       // halves of the first, or of the second number of 64 x 64 coefficients
 inline constexpr size_t kSharedBytes = 2 * 2 * kPlane * sizeof(uint16_t);
 inline constexpr int64_t kMostNeurons = 1 << 14;
+#if defined(HEBB_EMULATION)
+inline constexpr int64_t kPanelBytes = int64_t{1} << 20;  // layers that tests have time for come in several panels, too
+#else
 inline constexpr int64_t kPanelBytes = int64_t{64} << 20;
+#endif
 inline constexpr float kLow = 2048.f;                // by which the second number of a coefficient is scaled
 
 __host__ __device__ constexpr int64_t padded(int64_t neurons) { return (neurons + kTile - 1) / kTile * kTile; }

@@ -138,6 +138,8 @@ describe('predictLinks', () => {
         { rows: 65, cols: 200, links: 5000 },
         { rows: 200, cols: 65, links: 5000 },
         { rows: 150, cols: 140, links: 16_000 },
+        { rows: 600, cols: 5, links: 900 }, // an emulated GPU makes the coefficients of the larger side in two panels
+        { rows: 5, cols: 600, links: 900 },
       ]
       for (const { rows, cols, links } of [...shapes, ...more]) {
         const csr = links === rows * cols ? fullCsr(rows, cols) : randomCsr(rows, cols, links, 1)
