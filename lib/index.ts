@@ -16,6 +16,7 @@ export {
 export { constantFraction, cosine, excess, type Fraction, type FractionPoint, type UpdateSchedule, updateSchedule } from './dst/fraction.js'
 export { type Method, method } from './dst/method.js'
 export { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from './dst/methods.js'
+export { recommended } from './dst/recommended.js'
 export { type KeptLayer, largestGradient, type NewLinks, type RegrowFunction, type RegrowRule, random, type ScoreOptions, soft, topK } from './dst/regrow.js'
 export {
   historicalMagnitude,

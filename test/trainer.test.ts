@@ -29,6 +29,7 @@ import {
   type Progress,
   Relu,
   random,
+  recommended,
   relativeImportance,
   rigl,
   Sequential,
@@ -141,6 +142,16 @@ describe('Trainer', () => {
       expect(await run(1, 8)).to.not.deep.equal(one)
     })
   }
+
+  it('recommended() gives CHTs and CHTss a correlated network and removal by relative importance', async () => {
+    for (const create of [chts, chtss]) {
+      const dst = create(recommended({ data: train }))
+      expect([dst.name, dst.topology.name, dst.remove?.name]).to.deep.equal([create().name, 'csti', 'soft relative importance'])
+      using trainer = new Trainer(mlp({ widths: [48, 48, 96, 4], density: 0.15, seed: 3 }), { optimizer: optimizer(), dst, device: 'cpu' })
+      const epochs = await all(trainer.fit(train, { epochs: 10, batchSize: 16, validation: test }))
+      expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
+    }
+  })
 
   describe('Adam', () => {
     for (const place of places) {
