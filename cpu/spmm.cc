@@ -94,6 +94,7 @@ struct SparseBackward {
 /// kRows of them times two vectors of the batch are summed in registers. The columns follow each other in the sums, whatever the parts and the threads.
 struct TiledForward {
   static constexpr int32_t kColumns = 128, kRows = W == 16 ? 8 : 4;
+  static constexpr int32_t kAheadInColumn = 32;  // weights: more columns are read side by side than the processor follows by itself
   const Spmm& op;
 
   /// Adds columns [first, first + count) to kRows rows of Y, of which `rows` exist, in NV vectors of the batch.
@@ -135,7 +136,10 @@ struct TiledForward {
       std::copy_n(w.tiles.slots + part * w.cols + first, count, next);
       for (int32_t tile = firstTile; tile < lastTile; ++tile) {
         const uint16_t* masks = w.tiles.masks + int64_t{tile} * w.cols + first;
-        for (int32_t c = 0; c < count; ++c) next[c] += expand16(op.values + next[c], masks[c], weights + c * Tiles::kRows);
+        for (int32_t c = 0; c < count; ++c) {
+          __builtin_prefetch(op.values + next[c] + kAheadInColumn);
+          next[c] += expand16(op.values + next[c], masks[c], weights + c * Tiles::kRows);
+        }
         for (int32_t r = 0; r < Tiles::kRows; r += kRows) {
           const int32_t row = tile * Tiles::kRows + r, rows = w.rows - row;
           if (rows <= 0) break;

@@ -1,7 +1,7 @@
 // Where a training step of the paper's MNIST network goes: every operation of the step is timed in its place, so caches hold what they hold in
 // training. Random images, the network as it begins (brf), after some topology updates (--updates=20), or with links at random places (--random).
 // Beside each product stands its roofline (spmm.cc, sddmm.cc), as if it ran alone.
-//   --threads=1,2 --batch=32 --updates=0 --random --steps=1000 --json=FILE --quick
+//   --threads=1,2 --batch=32 --density=0.01 --updates=0 --random --steps=1000 --json=FILE --quick
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -18,13 +18,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int32_t kWidths[] = {784, 1568, 1568, 1568}, kClasses = 10, kSamples = 20000;
 constexpr int kLayers = 3;
-constexpr double kDensity = 0.01;
 
 struct Settings {
   int32_t batch = 32;
   int updates = 0, steps = 1000;
   int rounds = kRepetitions;
   bool random = false;
+  double density = 0.01;
 };
 
 /// An operation of the step, what it is about, and what it moves and computes where that is counted.
@@ -44,6 +44,7 @@ double medianOf(std::vector<double> values) {
 
 struct Network {
   Arrays arrays;
+  const double density;
   std::shared_ptr<SparseMatrix> matrices[kLayers];
   float *values[kLayers], *velocity[kLayers], *gradient[kLayers], *bias[kLayers], *biasVelocity[kLayers], *biasGradient[kLayers];
   float *lastWeights, *lastBias, *lastVelocity, *lastBiasVelocity, *lastGradient, *lastBiasGradient;
@@ -51,7 +52,7 @@ struct Network {
   double *rate, *table;
   std::vector<Operation> recorded;
 
-  Network(const std::shared_ptr<Device>& device, const Settings& settings) : arrays(device) {
+  Network(const std::shared_ptr<Device>& device, const Settings& settings) : arrays(device), density(settings.density) {
     const int32_t batch = settings.batch;
     state = arrays.zeros<StepState>(1);
     *state = StepState{.samples = kSamples, .batch = batch, .columns = batch};
@@ -60,7 +61,7 @@ struct Network {
     *table = 1e-4;
     for (int i = 0; i < kLayers; ++i) {
       const Size size{kWidths[i + 1], kWidths[i]};
-      const int64_t links = std::llround(kDensity * size.rows * size.cols);
+      const int64_t links = std::llround(settings.density * size.rows * size.cols);
       HostCsr host;
       if (settings.random) must(erdosRenyi(size.rows, size.cols, links, 1, i, &host));
       else must(bipartiteReceptiveField(size.rows, size.cols, links, {}, 1, i, &host));
@@ -76,7 +77,7 @@ struct Network {
   void initialize(int i) {
     const Csr& links = matrices[i]->csr();
     must(arrays.device()->run(InitializeNormal{
-        .pattern = links, .values = values[i], .deviation = std::sqrt(2 / (kDensity * links.cols)), .seed = 1, .layer = i}));
+        .pattern = links, .values = values[i], .deviation = std::sqrt(2 / (density * links.cols)), .seed = 1, .layer = i}));
   }
 
   /// Topology updates as CHTs makes them, with new random weights before each: the hubs that training grows come from the topology's own rule.
@@ -267,17 +268,17 @@ int main(int argc, char** argv) {
   for (size_t i = 1; i < options.rest.size(); ++i) {
     const char* arg = options.rest[i];
     if (std::sscanf(arg, "--batch=%d", &settings.batch) == 1 || std::sscanf(arg, "--updates=%d", &settings.updates) == 1 ||
-        std::sscanf(arg, "--steps=%d", &settings.steps) == 1) {
+        std::sscanf(arg, "--steps=%d", &settings.steps) == 1 || std::sscanf(arg, "--density=%lf", &settings.density) == 1) {
       continue;
     }
     if (std::strcmp(arg, "--random") != 0) {
-      std::fprintf(stderr, "Expected --threads=, --batch=, --updates=, --steps=, --random, --json= or --quick, got %s\n", arg);
+      std::fprintf(stderr, "Expected --threads=, --batch=, --updates=, --steps=, --density=, --random, --json= or --quick, got %s\n", arg);
       return 2;
     }
     settings.random = true;
   }
-  if (settings.batch < 1 || settings.steps < 1 || settings.updates < 0) {
-    std::fprintf(stderr, "Expected a batch and steps of at least 1\n");
+  if (settings.batch < 1 || settings.steps < 1 || settings.updates < 0 || !(settings.density > 0 && settings.density <= 1)) {
+    std::fprintf(stderr, "Expected a batch and steps of at least 1, and a density above 0, up to 1\n");
     return 2;
   }
   std::vector<Row> rows;
