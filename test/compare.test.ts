@@ -131,7 +131,7 @@ describe('hebb compare', () => {
     }
     const csv = (await readFile(join(out, 'table.csv'), 'utf8')).trim().split('\n')
     expect(csv).to.have.length(5)
-    expect(csv.map((line) => line.split(',').length)).to.deep.equal(new Array(5).fill(21))
+    expect(csv.map((line) => line.split(',').length)).to.deep.equal(new Array(5).fill(22))
 
     // A cell is what train does, to the last bit.
     const trained = await hebb([
