@@ -7,8 +7,8 @@
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import type { Dataset, TrainAndTest } from '../lib/data/index.js'
-import { fashionMnist, holdOut, mnist } from '../lib/data/index.js'
+import { datasets, optimizers, pick } from '../lib/cli/flags.js'
+import { type Dataset, holdOut } from '../lib/data/index.js'
 import {
   brf,
   cht,
@@ -24,7 +24,6 @@ import {
   mlp,
   relativeImportance,
   set,
-  sgd,
   sigmoidDensity,
   soft,
   softMagnitude,
@@ -33,6 +32,7 @@ import {
   topK,
   updateSchedule,
 } from '../lib/index.js'
+import { spread } from '../lib/report/table.js'
 
 /** The paper's names of what differs from the method that comes first in a name. */
 const variants: Record<string, (data: Dataset) => Method> = {
@@ -118,7 +118,7 @@ function read(): Line[] {
 async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
   const model = mlp({ widths: [train.features, 1568, 1568, 1568, train.classes], density, seed })
   using trainer = new Trainer(model, {
-    optimizer: sgd({ learningRate: linear({ from: 0.025, to: 2.5e-4, over: 0.9 }), momentum: 0.9, weightDecay: 5e-4 }),
+    optimizer: pick(optimizers, 'sgd', 'optimizer').create(linear({ from: 0.025, to: 2.5e-4, over: 0.9 })),
     dst: (variants[variant] as (data: Dataset) => Method)(train),
   })
   const began = performance.now()
@@ -133,12 +133,13 @@ async function run(variant: string, seed: number, train: Dataset, validation: Da
 }
 
 function print(lines: readonly Line[]): void {
-  const mean = (of: readonly number[]) => of.reduce((sum, v) => sum + v, 0) / of.length
-  const error = (of: readonly number[]) => Math.sqrt(mean(of.map((v) => (v - mean(of)) ** 2)) / Math.max(1, of.length - 1))
-  const show = (of: readonly number[]) => `${(100 * mean(of)).toFixed(2)}${of.length > 1 ? ` ± ${(100 * error(of)).toFixed(2)}` : ''}`
+  const show = (of: readonly number[]) => {
+    const { mean, error } = spread(of)
+    return `${(100 * mean).toFixed(2)}${error === undefined ? '' : ` ± ${(100 * error).toFixed(2)}`}`
+  }
   const rows = Object.keys(variants).flatMap((variant) => {
     const of = lines.filter((line) => line.variant === variant)
-    return of.length ? [{ variant, of, accuracy: mean(of.map((line) => line.accuracy)) }] : []
+    return of.length ? [{ variant, of, accuracy: spread(of.map((line) => line.accuracy)).mean }] : []
   })
   console.log('| data | variant | seeds | held-out accuracy %, last epoch | best epoch | active neurons % | ITOP % |\n|---|---|---|---|---|---|---|')
   for (const { variant, of } of rows.sort((a, b) => b.accuracy - a.accuracy)) {
@@ -148,14 +149,8 @@ function print(lines: readonly Line[]): void {
 }
 
 if (!flags.table) {
-  const loaders: Record<string, () => Promise<TrainAndTest>> = {
-    mnist: () => mnist(),
-    'fashion-mnist': () => fashionMnist(flags.data ?? '.'),
-  }
-  const load = loaders[flags.dataset]
-  if (!load || names.length === 0)
-    throw new Error(`Expected --dataset mnist or fashion-mnist and a pattern of variants, got ${flags.dataset}, ${flags.variants}`)
-  const { train, validation } = holdOut((await load()).train, heldOut)
+  if (names.length === 0) throw new Error(`Expected --variants to match one of ${Object.keys(variants).join('; ')}, got ${flags.variants}`)
+  const { train, validation } = holdOut((await pick(datasets, flags.dataset, 'dataset')(flags.data)).train, heldOut)
   const missing = seeds.flatMap((seed) => names.map((name) => ({ name, seed })))
   for (const { name, seed } of missing) {
     if (read().some((line) => line.variant === name && line.seed === seed)) continue

@@ -18,7 +18,7 @@ export interface DeviceOptions {
   /** Which GPU. */
   index?: number
   /**
-   * What multiplies dense matrices of at least 64 x 64 on a GPU: hebb's own kernels (default), whose bits are the same on every GPU, or 'cublas', which is
+   * What multiplies dense matrices of at least 64 x 64 on a GPU: hebb's own kernels (default), whose bits are the same in every run, or 'cublas', which is
    * loaded from the machine (libcublas.so.13 or .12; HEBB_CUBLAS names another file) and rounds as its version and the GPU have it.
    */
   blas?: 'own' | 'cublas'

@@ -20,6 +20,7 @@ import {
   HebbError,
   historicalMagnitude,
   Linear,
+  type Links,
   type Method,
   magnitude,
   mest,
@@ -35,6 +36,7 @@ import {
   Sequential,
   SparseLinear,
   SparseParameter,
+  sampleWithoutReplacement,
   set,
   sgd,
   soft,
@@ -320,20 +322,16 @@ describe('Trainer', () => {
         updates: updateSchedule({ every: 100, until: 0.75, fraction: cosine(0.3) }),
         // The places in columnIndices of `count` links: here those of the smallest weights.
         remove: ({ values }, count) => [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
-        // `count` missing links: here drawn at random, in O(links) memory.
-        regrow: ({ rows, cols, rowOffsets, columnIndices, seed, update, layer }, count) => {
-          const taken = new Set<number>()
-          for (let row = 0; row < rows; ++row) {
-            for (const col of columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])) taken.add(row * cols + col)
-          }
-          const fresh: number[] = []
-          for (let state = seed + 1000 * update + layer; fresh.length < count; ) {
-            state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-            const cell = Math.floor((state / 2 ** 32) * rows * cols)
-            if (!taken.has(cell)) fresh.push(cell)
-            taken.add(cell)
-          }
-          return { row: fresh.map((cell) => Math.floor(cell / cols)), col: fresh.map((cell) => cell % cols) }
+        // `count` missing links: here any, in O(links) memory. Of so many random links at least `count` are missing.
+        regrow: ({ rows, cols, seed, update, layer, ...kept }, count) => {
+          const drawn = erdosRenyi().generate({ rows, cols, links: kept.columnIndices.length + count, seed: seed + update, layer })
+          const cells = ({ rowOffsets, columnIndices }: Links) =>
+            Array.from({ length: rows }, (_, row) => Array.from(columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1]), (col) => row * cols + col)).flat()
+          const taken = new Set(cells(kept))
+          const missing = cells(drawn).filter((cell) => !taken.has(cell))
+          const picks = sampleWithoutReplacement(new Float32Array(missing.length).fill(1), count, { seed: seed + update })
+          const chosen = Array.from(picks, (n) => missing[n])
+          return { row: chosen.map((cell) => Math.floor(cell / cols)), col: chosen.map((cell) => cell % cols) }
         },
         topology: erdosRenyi(),
       })

@@ -127,8 +127,8 @@ const PEERS: Record<string, string> = { spmm: 'csr', spmmTransposed: 'csr transp
 export function peersOf(row: Row, rows: readonly Row[]): Row[] {
   const same = (a: Row, keys: readonly ('rows' | 'cols' | 'density' | 'batch')[]) => keys.every((key) => a[key] === row[key])
   return rows
+    .filter(({ library }) => library !== 'hebb')
     .filter((other) => {
-      if (other.library === 'hebb') return false
       if (row.operation.startsWith('training step')) return other.operation.startsWith(`${row.operation} with masks`) && same(other, ['batch'])
       if (row.operation.startsWith('linear, ')) return /^dense /.test(other.operation) && same(other, ['rows', 'cols', 'batch'])
       const sparse = PEERS[row.operation]

@@ -79,7 +79,6 @@ export async function writeCheckpoint(file: string, state: TrainingState, notes:
       add(`${name}.rowOffsets`, 'I32', [rowOffsets.length], () => rowOffsets)
       add(`${name}.columnIndices`, 'I32', shape, () => columnIndices)
       add(`${name}.values`, 'F32', shape, () => read(parameter.values, columnIndices.length))
-      const history = await state.history(parameter)
       if (parameter.pool) {
         const { links: pool, values } = parameter.pool
         const { rowOffsets, columnIndices } = await pool.read()
@@ -88,6 +87,7 @@ export async function writeCheckpoint(file: string, state: TrainingState, notes:
         add(`pool.${name}.columnIndices`, 'I32', [columnIndices.length], () => columnIndices)
         add(`pool.${name}.values`, 'F32', [columnIndices.length], async () => inRowOrder(await values.read(columnIndices.length), places))
       }
+      const history = await state.history(parameter)
       if (history) add(`history.${name}`, 'I64', [history.length], () => new BigInt64Array(history.buffer, history.byteOffset, history.length))
     } else {
       shape = parameter.cols === 1 ? [parameter.rows] : [parameter.rows, parameter.cols]

@@ -161,8 +161,8 @@ describe('predictLinks', () => {
       }
     })
 
-    it('has the dense route by paths on CPUs alone, and says so', async () => {
-      if (!places.includes('cuda')) return
+    it('has the dense route by paths on CPUs alone, and says so', async function () {
+      if (!places.includes('cuda')) this.skip()
       await on(at('cuda'), async (w) => {
         for (const predictor of ['CH2-L3p', 'CH3-L3p'] as const) {
           const error = await expectRefusal(() => w.matrix(csrOf(2, 2, [0, 2, 3])).predictLinks(predictor, { route: 'dense' }), 'UNSUPPORTED', predictor)

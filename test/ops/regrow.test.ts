@@ -194,8 +194,8 @@ describe('regrow', () => {
     }
   })
 
-  it('chooses by the dense route of a GPU what the sparse one chooses, but where keys are as close as its scores', async () => {
-    if (!places.includes('cuda')) return
+  it('chooses by the dense route of a GPU what the sparse one chooses, but where keys are as close as its scores', async function () {
+    if (!places.includes('cuda')) this.skip()
     let [grown, differing] = [0, 0]
     for (const [rows, cols, links] of [
       [150, 130, 900],
