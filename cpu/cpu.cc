@@ -29,7 +29,7 @@ const std::vector<Level>& levels() {
       {"x86-64-v4", [] {
          return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-       }, x86_64_v4::bind, 0.4},
+       }, x86_64_v4::bind, 0.32},
       {"x86-64-v3", [] {
          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
        }, x86_64_v3::bind, 0.4},

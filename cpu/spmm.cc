@@ -117,7 +117,7 @@ struct TiledForward {
       }
     }
     for (int r = 0; r < kRows; ++r) {
-      if (r >= rows) break;
+      if (r >= rows) continue;  // not `break`: the loop would not be unrolled, and the sums go through memory
       const Vec bias = splat(last && op.bias ? op.bias[row + r] : 0.f);
       for (int i = 0; i < NV; ++i) {
         float* out = y + r * int64_t{op.output.panel} + i * W;

@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
               const auto layer = std::make_shared<Layer>(deviceOf(threads, simd, denseFrom), Size{shape.rows, shape.cols}, density, batch);
               const Spmm op{.weights = layer->csr(), .values = layer->values, .bias = layer->bias,
                             .input = layer->input, .output = layer->output, .activation = Activation::relu};
-              return Work{.call = running(layer->arrays.device(), op, layer), .items = layer->count(), .flop = 2 * layer->count() * batch};
+              return Work{.call = running(layer->arrays.device(), op, layer), .items = layer->count(), .flop = 2 * layer->count() * batch, .traffic = {}};
             }});
           };
           add("link by link", 2);

@@ -1,7 +1,8 @@
 // Where a training step of the paper's MNIST network goes: every operation of the step is timed in its place, so caches hold what they hold in
 // training. Random images, the network as it begins (brf), after some topology updates (--updates=20), or with links at random places (--random).
 // Beside each product stands its roofline (spmm.cc, sddmm.cc), as if it ran alone.
-//   --threads=1,2 --batch=32 --density=0.01 --updates=0 --random --steps=1000 --json=FILE --quick
+//   --threads=1,2 --batch=32 --density=0.01 --dense-from=-1 --updates=0 --random --steps=1000 --json=FILE --quick
+// --dense-from=0 multiplies forward in dense tiles, 2 link by link, -1 as the device chooses: where the two cross in a step, not alone (forms.cc).
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -24,7 +25,7 @@ struct Settings {
   int updates = 0, steps = 1000;
   int rounds = kRepetitions;
   bool random = false;
-  double density = 0.01;
+  double density = 0.01, denseFrom = -1;
 };
 
 /// An operation of the step, what it is about, and what it moves and computes where that is counted.
@@ -200,7 +201,7 @@ struct Network {
 };
 
 void report(int threads, const Settings& settings, std::vector<Row>& rows) {
-  const auto device = deviceOf(threads);
+  const auto device = deviceOf(threads, "", settings.denseFrom);
   Network network(device, settings);
   std::vector<Timed> step = network.bound(settings.batch, threads);
   const size_t count = step.size();
@@ -268,11 +269,12 @@ int main(int argc, char** argv) {
   for (size_t i = 1; i < options.rest.size(); ++i) {
     const char* arg = options.rest[i];
     if (std::sscanf(arg, "--batch=%d", &settings.batch) == 1 || std::sscanf(arg, "--updates=%d", &settings.updates) == 1 ||
-        std::sscanf(arg, "--steps=%d", &settings.steps) == 1 || std::sscanf(arg, "--density=%lf", &settings.density) == 1) {
+        std::sscanf(arg, "--steps=%d", &settings.steps) == 1 || std::sscanf(arg, "--density=%lf", &settings.density) == 1 ||
+        std::sscanf(arg, "--dense-from=%lf", &settings.denseFrom) == 1) {
       continue;
     }
     if (std::strcmp(arg, "--random") != 0) {
-      std::fprintf(stderr, "Expected --threads=, --batch=, --updates=, --steps=, --density=, --random, --json= or --quick, got %s\n", arg);
+      std::fprintf(stderr, "Expected --threads=, --batch=, --updates=, --steps=, --density=, --dense-from=, --random, --json= or --quick, got %s\n", arg);
       return 2;
     }
     settings.random = true;
