@@ -65,6 +65,20 @@ struct Bytes {
 };
 Bytes bytesOf(Napi::TypedArray array);
 
+/// What one of the strings stands for.
+template <class E>
+E choiceOf(Napi::Value value, const char* name, std::initializer_list<std::pair<const char*, E>> choices) {
+  const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  std::string names;
+  for (const auto& [text, result] : choices) {
+    if (given == text) return result;
+    names += (names.empty() ? "'" : ", '") + std::string(text) + "'";
+  }
+  fail(value.Env(), std::string("Expected ") + name + " to be one of " + names + ", got '" + given + "'");
+}
+LinkPredictor predictorOf(Napi::Value value, const char* what);
+PredictionRoute routeOf(Napi::Value value, const char* what);
+
 /// What a buffer's elements are, as lib/tensor.ts names it.
 enum class ElementType { float32, float64, int32, uint8, uint64 };
 const char* nameOf(ElementType type);

@@ -2,8 +2,6 @@
 #include <map>
 
 #include "addon.h"
-#include "hebb/describe.h"
-#include "hebb/topology.h"
 
 namespace hebb::binding {
 
@@ -23,26 +21,17 @@ Activations activationsOf(Napi::Value value, const char* what, const std::shared
   return a;
 }
 
-FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
-  const Napi::Env env = x.Env();
-  FeatureSamples data;
-  data.features = int32Of(features, "features", 1);
-  const auto type = x.IsTypedArray() ? x.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
-  if (type != napi_uint8_array && type != napi_float32_array) fail(env, "Expected x to be a Uint8Array or a Float32Array");
-  data.bytes = type == napi_uint8_array;
-  const Bytes bytes = bytesOf(x.As<Napi::TypedArray>());
-  const auto size = static_cast<int64_t>(bytes.length) / (data.bytes ? 1 : 4);
-  data.x = bytes.data;
-  data.samples = size / data.features;
-  if (size == 0 || size % data.features != 0) fail(env, "Expected x to hold samples of " + std::to_string(data.features) + " features, got " + std::to_string(size) + " elements");
-  return data;
+LinkPredictor predictorOf(Napi::Value value, const char* what) {
+  return choiceOf<LinkPredictor>(value, what,
+                                 {{"none", LinkPredictor::none},
+                                  {"CH2-L3n", LinkPredictor::ch2L3n},
+                                  {"CH3-L3n", LinkPredictor::ch3L3n},
+                                  {"CH2-L3p", LinkPredictor::ch2L3p},
+                                  {"CH3-L3p", LinkPredictor::ch3L3p}});
 }
 
-constexpr napi_type_tag kCorrelationsTag = {0x6A7E0C5B1D3F4E21, 0x9B0D2C4E8F6A1735};
-
-std::shared_ptr<FeatureCorrelations> correlationsOf(Napi::Value value) {
-  if (!value.IsExternal() || !value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag)) fail(value.Env(), "Expected correlations made by featureCorrelations()");
-  return *value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().Data();
+PredictionRoute routeOf(Napi::Value value, const char* what) {
+  return choiceOf<PredictionRoute>(value, what, {{"auto", PredictionRoute::automatic}, {"sparse", PredictionRoute::sparse}, {"dense", PredictionRoute::dense}});
 }
 
 namespace {
@@ -121,6 +110,8 @@ class Args {
   E choice(const char* name, std::initializer_list<std::pair<const char*, E>> choices) {
     return choiceOf<E>(object_.Get(name), name, choices);
   }
+  LinkPredictor predictor() { return predictorOf(object_.Get("predictor"), "predictor"); }
+  PredictionRoute route() { return routeOf(object_.Get("route"), "route"); }
   Activation activation() {
     return has("activation") ? choice<Activation>("activation", {{"none", Activation::none}, {"relu", Activation::relu}}) : Activation::none;
   }
@@ -164,17 +155,6 @@ class Args {
   Program& program() const { return program_; }
   Napi::Env env() const { return object_.Env(); }
 
-  template <class E>
-  static E choiceOf(Napi::Value value, const char* name, std::initializer_list<std::pair<const char*, E>> choices) {
-    const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-    std::string names;
-    for (const auto& [text, result] : choices) {
-      if (given == text) return result;
-      names += (names.empty() ? "'" : ", '") + std::string(text) + "'";
-    }
-    fail(value.Env(), std::string("Expected ") + name + " to be one of " + names + ", got '" + given + "'");
-  }
-
  private:
   template <class T>
   T* element(Napi::Value value, const char* name, int64_t count) {
@@ -190,9 +170,6 @@ class Args {
   Program& program_;
   Napi::Object object_;
 };
-
-const std::initializer_list<std::pair<const char*, LinkPredictor>> kPredictors = {{"none", LinkPredictor::none}, {"CH2-L3n", LinkPredictor::ch2L3n}, {"CH3-L3n", LinkPredictor::ch3L3n}, {"CH2-L3p", LinkPredictor::ch2L3p}, {"CH3-L3p", LinkPredictor::ch3L3p}};
-const std::initializer_list<std::pair<const char*, PredictionRoute>> kRoutes = {{"auto", PredictionRoute::automatic}, {"sparse", PredictionRoute::sparse}, {"dense", PredictionRoute::dense}};
 
 const std::initializer_list<std::pair<const char*, DenseProduct>> kDenseProducts = {{"auto", DenseProduct::automatic}, {"fma", DenseProduct::fma}, {"tensorCores", DenseProduct::tensorCores}};
 
@@ -398,9 +375,9 @@ const std::map<std::string, Maker>& makers() {
          Regrow op;
          op.links = a.matrix("links");
          op.changes = a.changes(op.links);
-         op.predictor = a.choice<LinkPredictor>("predictor", kPredictors);
+         op.predictor = a.predictor();
          op.selection = a.choice<Selection>("selection", {{"sample", Selection::sample}, {"largest", Selection::largest}});
-         if (a.has("route")) op.route = a.choice<PredictionRoute>("route", kRoutes);
+         if (a.has("route")) op.route = a.route();
          op.count = a.scalar("count");
          op.update = a.scalar("update");
          op.seed = a.seed();
@@ -466,262 +443,6 @@ const std::map<std::string, Maker>& makers() {
   return all;
 }
 
-Napi::Value resultOf(Napi::Env env, const HostCsr& csr) {
-  Napi::Object result = Napi::Object::New(env);
-  const auto array = [&](const std::vector<int32_t>& from) {
-    Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
-    std::copy(from.begin(), from.end(), to.Data());
-    return to;
-  };
-  result.Set("rowOffsets", array(csr.rowOffsets));
-  result.Set("columnIndices", array(csr.columnIndices));
-  return result;
-}
-
-Napi::Value resultOf(Napi::Env env, const LinkScores& scores) {
-  Napi::Object result = Napi::Object::New(env);
-  auto row = Napi::Int32Array::New(env, scores.row.size()), col = Napi::Int32Array::New(env, scores.col.size());
-  auto score = Napi::Float32Array::New(env, scores.score.size());
-  std::copy(scores.row.begin(), scores.row.end(), row.Data());
-  std::copy(scores.col.begin(), scores.col.end(), col.Data());
-  std::copy(scores.score.begin(), scores.score.end(), score.Data());
-  result.Set("row", row);
-  result.Set("col", col);
-  result.Set("score", score);
-  return result;
-}
-
-// predictLinks(rows, cols, rowOffsets, columnIndices, predictor, route)
-Napi::Value predictLinks(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  std::shared_ptr<Device> device;
-  check(env, Addon::of(env).immediate(&device));
-  const Napi::Int32Array offsets = int32ArrayOf(info[2], "rowOffsets"), indices = int32ArrayOf(info[3], "columnIndices");
-  std::shared_ptr<SparseMatrix> matrix;
-  check(env, SparseMatrix::create(device, int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), static_cast<int32_t>(indices.ElementLength()), offsets.Data(),
-                                  offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
-  LinkScores scores;
-  check(env, device->run(PredictLinks{matrix->csr(), Args::choiceOf(info[4], "the link predictor", kPredictors), &scores, Args::choiceOf(info[5], "the route", kRoutes)}));
-  return resultOf(env, scores);
-}
-
-// sampleWithoutReplacement(scores, k, temperature, seed)
-Napi::Value sampleWithoutReplacement(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  std::shared_ptr<Device> device;
-  check(env, Addon::of(env).immediate(&device));
-  const Napi::Float32Array scores = float32ArrayOf(info[0], "scores");
-  SampleScores op;
-  op.scores = scores.Data();
-  op.n = static_cast<int64_t>(scores.ElementLength());
-  op.k = integerOf(info[1], "k", 0, op.n);
-  op.temperature = static_cast<float>(numberOf(info[2], "temperature", 0, 1e30));
-  op.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
-  std::vector<int64_t> indices;
-  op.indices = &indices;
-  check(env, device->run(op));
-  auto result = Napi::Int32Array::New(env, indices.size());
-  std::copy(indices.begin(), indices.end(), result.Data());
-  return result;
-}
-
-// brf(rows, cols, links, randomness, uniformDegrees, seed, layer)
-Napi::Value brf(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  BrfOptions options;
-  options.randomness = info[3].ToNumber().DoubleValue();
-  options.uniformDegrees = info[4].ToBoolean();
-  check(info.Env(), bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0), options,
-                                            static_cast<uint64_t>(integerOf(info[5], "seed", 0)), int32Of(info[6], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// erdosRenyi(rows, cols, links, seed, layer)
-Napi::Value erdosRenyiNetwork(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  check(info.Env(), erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                               static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// bsw(rows, cols, links, beta, seed, layer)
-Napi::Value bsw(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  check(info.Env(), bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0), info[3].ToNumber().DoubleValue(),
-                                        static_cast<uint64_t>(integerOf(info[4], "seed", 0)), int32Of(info[5], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// bsf(rows, cols, links, seed, layer)
-Napi::Value bsf(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  check(info.Env(), bipartiteScaleFree(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                                       static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// featureCorrelations(): an object for csti() and strongestPairs(), which keeps what they find in one data set.
-Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
-  using Shared = std::shared_ptr<FeatureCorrelations>;
-  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<FeatureCorrelations>()), [](Napi::BasicEnv, Shared* shared) { delete shared; });
-  external.TypeTag(&kCorrelationsTag);
-  return external;
-}
-
-// csti(correlations, x, features, rows, cols, links, seed, layer)
-Napi::Value csti(const Napi::CallbackInfo& info) {
-  const FeatureSamples data = featureSamplesOf(info[1], info[2]);
-  const int32_t rows = int32Of(info[3], "rows", 1), cols = int32Of(info[4], "cols", 1), layer = int32Of(info[7], "layer", 0);
-  const int64_t links = integerOf(info[5], "links", 0);
-  const auto seed = static_cast<uint64_t>(integerOf(info[6], "seed", 0));
-  std::shared_ptr<const std::vector<FeaturePair>> pairs;
-  check(info.Env(), correlationsOf(info[0])->strongest(data, pairsOf(rows, cols, links, data.features), &pairs));
-  HostCsr csr;
-  check(info.Env(), correlatedSparse(rows, cols, links, data.features, *pairs, seed, layer, &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// strongestPairs(x, features, count): { first, second, correlation }
-Napi::Value strongestFeaturePairs(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  std::vector<FeaturePair> pairs;
-  check(env, strongestPairs(featureSamplesOf(info[0], info[1]), integerOf(info[2], "count", 0), &pairs));
-  auto first = Napi::Int32Array::New(env, pairs.size()), second = Napi::Int32Array::New(env, pairs.size());
-  auto correlation = Napi::Float64Array::New(env, pairs.size());
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    first[i] = pairs[i].first;
-    second[i] = pairs[i].second;
-    correlation[i] = pairs[i].correlation;
-  }
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("first", first);
-  result.Set("second", second);
-  result.Set("correlation", correlation);
-  return result;
-}
-
-Napi::Value resultOf(Napi::Env env, const std::vector<LayerDescription>& layers) {
-  const auto degrees = [&](const DegreeCounts& counts) {
-    auto degree = Napi::Int32Array::New(env, counts.degrees.size()), neurons = Napi::Int32Array::New(env, counts.neurons.size());
-    std::copy(counts.degrees.begin(), counts.degrees.end(), degree.Data());
-    std::copy(counts.neurons.begin(), counts.neurons.end(), neurons.Data());
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("degrees", degree);
-    result.Set("neurons", neurons);
-    return result;
-  };
-  const auto estimate = [&](const Estimate& e) {
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("value", e.value);
-    result.Set("error", e.error);
-    return result;
-  };
-  Napi::Array result = Napi::Array::New(env, layers.size());
-  for (size_t l = 0; l < layers.size(); ++l) {
-    Napi::Object layer = Napi::Object::New(env);
-    layer.Set("inputs", degrees(layers[l].inputs));
-    layer.Set("outputs", degrees(layers[l].outputs));
-    layer.Set("clustering", estimate(layers[l].clustering));
-    layer.Set("pathLength", estimate(layers[l].pathLength));
-    layer.Set("connected", layers[l].connected);
-    layer.Set("percolatedLinks", static_cast<double>(layers[l].percolatedLinks));
-    layer.Set("percolatedInputs", layers[l].percolatedInputs);
-    layer.Set("percolatedOutputs", layers[l].percolatedOutputs);
-    result.Set(static_cast<uint32_t>(l), layer);
-  }
-  return result;
-}
-
-/// The links of matrices on a device, in host memory. On the device's thread, or on an immediate device's.
-Status describe(const std::vector<std::shared_ptr<SparseMatrix>>& matrices, const std::vector<bool>& follows, const DescribeOptions& options,
-                std::vector<LayerDescription>* out, const std::atomic<bool>* stop) {
-  std::vector<DescribedLayer> layers(matrices.size());
-  for (size_t l = 0; l < matrices.size(); ++l) {
-    HEBB_RETURN_IF_ERROR(matrices[l]->read(&layers[l].links));
-    layers[l].rows = matrices[l]->csr().rows;
-    layers[l].cols = matrices[l]->csr().cols;
-    layers[l].follows = follows[l];
-  }
-  return describeTopology(layers, options, out, stop);
-}
-
-std::vector<bool> followsOf(Napi::Value value, uint32_t count) {
-  if (!value.IsArray() || value.As<Napi::Array>().Length() != count) fail(value.Env(), "Expected follows to be a list, one entry a layer");
-  std::vector<bool> follows;
-  for (uint32_t l = 0; l < count; ++l) follows.push_back(value.As<Napi::Array>().Get(l).ToBoolean());
-  return follows;
-}
-
-// describeMatrices([matrix], [follows], exactUpTo, seed): a promise.
-Napi::Value describeMatrices(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[0].IsArray() || info[0].As<Napi::Array>().Length() == 0) fail(env, "Expected a list of sparse matrices");
-  const auto list = info[0].As<Napi::Array>();
-  std::vector<std::shared_ptr<SparseMatrix>> matrices;
-  for (uint32_t l = 0; l < list.Length(); ++l) {
-    matrices.push_back(unwrap<MatrixHandle>(list.Get(l), Addon::of(env).matrixClass, "sparse matrix")->get(env, "sparse matrix"));
-    if (matrices.back()->device() != matrices.front()->device()) fail(env, "Expected sparse matrices on one device");
-  }
-  const std::vector<bool> follows = followsOf(info[1], list.Length());
-  DescribeOptions options;
-  options.exactUpTo = integerOf(info[2], "exactUpTo", 0);
-  options.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
-  auto layers = std::make_shared<std::vector<LayerDescription>>();
-  const std::shared_ptr<Device> device = matrices.front()->device();
-  return Addon::of(env).promise(
-      device,
-      [=]() -> Status {
-        const Status status = describe(matrices, follows, options, layers.get(), &device->backend().stop);
-        return !status.ok() && device->closing() ? Status{Code::disposed, "the device was disposed while the topology was described"} : status;
-      },
-      [=](Napi::Env env) { return resultOf(env, *layers); });
-}
-
-// describeLinks([{ rows, cols, rowOffsets, columnIndices }], [follows], exactUpTo, seed)
-Napi::Value describeLinks(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  std::shared_ptr<Device> device;
-  check(env, Addon::of(env).immediate(&device));
-  if (!info[0].IsArray()) fail(env, "Expected a list of layers");
-  const auto list = info[0].As<Napi::Array>();
-  std::vector<std::shared_ptr<SparseMatrix>> matrices(list.Length());
-  for (uint32_t l = 0; l < list.Length(); ++l) {
-    const Napi::Object layer = list.Get(l).ToObject();
-    const Napi::Int32Array offsets = int32ArrayOf(layer.Get("rowOffsets"), "rowOffsets"), indices = int32ArrayOf(layer.Get("columnIndices"), "columnIndices");
-    check(env, SparseMatrix::create(device, int32Of(layer.Get("rows"), "rows", 1), int32Of(layer.Get("cols"), "cols", 1), static_cast<int32_t>(indices.ElementLength()),
-                                    offsets.Data(), offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrices[l]));
-  }
-  DescribeOptions options;
-  options.exactUpTo = integerOf(info[2], "exactUpTo", 0);
-  options.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
-  std::vector<LayerDescription> layers;
-  check(env, describe(matrices, followsOf(info[1], list.Length()), options, &layers, nullptr));
-  return resultOf(env, layers);
-}
-
-Napi::Value cudaStatus(const Napi::CallbackInfo& info) {
-  std::string detail;
-  const int count = cudaDeviceCount(&detail);
-  Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("built", cudaBuilt());
-  result.Set("devices", count);
-  result.Set("detail", detail);
-  return result;
-}
-
-Napi::Value cublasStatus(const Napi::CallbackInfo& info) {
-  std::string detail;
-  Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("found", findCublas(&detail));
-  result.Set("detail", detail);
-  return result;
-}
-
-Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
-  Addon::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
-  return info.Env().Undefined();
-}
-
 }  // namespace
 
 void recordOperation(Program& program, const std::string& name, Napi::Object object) {
@@ -730,32 +451,6 @@ void recordOperation(Program& program, const std::string& name, Napi::Object obj
   Args args(program, object);
   Operation operation = maker->second(args);
   check(object.Env(), program.record(std::move(operation), std::move(args.uses)));
-}
-
-// predictLinks(predictor, route)
-Napi::Value MatrixHandle::predictLinks(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<SparseMatrix> matrix = get(info.Env(), "sparse matrix");
-  auto scores = std::make_shared<LinkScores>();
-  const PredictLinks op{matrix->csr(), Args::choiceOf(info[0], "the link predictor", kPredictors), scores.get(), Args::choiceOf(info[1], "the route", kRoutes)};
-  return Addon::of(info.Env()).promise(
-      matrix->device(), [=] { return matrix->device()->run(op); }, [=](Napi::Env env) -> Napi::Value { return resultOf(env, *scores); });
-}
-
-void defineFunctions(Napi::Env env, Napi::Object exports) {
-  exports.Set("predictLinks", Napi::Function::New<predictLinks>(env, "predictLinks"));
-  exports.Set("sampleWithoutReplacement", Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));
-  exports.Set("brf", Napi::Function::New<brf>(env, "brf"));
-  exports.Set("erdosRenyi", Napi::Function::New<erdosRenyiNetwork>(env, "erdosRenyi"));
-  exports.Set("bsw", Napi::Function::New<bsw>(env, "bsw"));
-  exports.Set("bsf", Napi::Function::New<bsf>(env, "bsf"));
-  exports.Set("featureCorrelations", Napi::Function::New<featureCorrelations>(env, "featureCorrelations"));
-  exports.Set("csti", Napi::Function::New<csti>(env, "csti"));
-  exports.Set("strongestPairs", Napi::Function::New<strongestFeaturePairs>(env, "strongestPairs"));
-  exports.Set("describeMatrices", Napi::Function::New<describeMatrices>(env, "describeMatrices"));
-  exports.Set("describeLinks", Napi::Function::New<describeLinks>(env, "describeLinks"));
-  exports.Set("cudaStatus", Napi::Function::New<cudaStatus>(env, "cudaStatus"));
-  exports.Set("cublasStatus", Napi::Function::New<cublasStatus>(env, "cublasStatus"));
-  exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env, "setErrorClass"));
 }
 
 }  // namespace hebb::binding
