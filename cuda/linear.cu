@@ -494,8 +494,9 @@ Status linearTransposed(Backend& backend, const LinearTransposed& op) {
                   BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
 }
 
-Status linearGradient(Backend& backend, const LinearGradient& op) {
-  Cuda& cuda = cudaOf(backend);
+namespace {
+
+Status gradientOf(Cuda& cuda, const LinearGradient& op) {
   const int32_t m = op.outputGradient.features, n = op.input.features;
   const Tile tile = tileOf(op.product, m, m, n);
   if (byCublas(cuda, op.product, tile)) return linearGradientByCublas(cuda, op);
@@ -509,6 +510,16 @@ Status linearGradient(Backend& backend, const LinearGradient& op) {
     case Tile::wide: return run(multiplyGradient<Wide>, Wide::kTileRows, Wide::kTileColumns, Wide::kThreads);
     default: return run(multiplyGradientSplit, Split::kTile, Split::kTile, Split::kThreads);
   }
+}
+
+}  // namespace
+
+/// The optimizer's step is a pass of its own, by cuBLAS or not.
+Status linearGradient(Backend& backend, const LinearGradient& op) {
+  const int64_t rows = op.outputGradient.features;
+  HEBB_RETURN_IF_ERROR(gradientOf(cudaOf(backend), op));
+  if (op.fusedValues.values) HEBB_RETURN_IF_ERROR(sgd(backend, {op.fusedValues, op.gradient, rows * op.input.features}));
+  return op.fusedBias.values ? sgd(backend, {op.fusedBias, op.biasGradient, rows}) : Status{};
 }
 
 }  // namespace hebb::cuda

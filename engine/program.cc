@@ -338,7 +338,7 @@ bool touches(const Operation& operation, const void* pointer) {
         else if constexpr (std::is_same_v<T, Sddmm>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient, (const void*)op.fusedValues.values, (const void*)op.fusedValues.velocity, (const void*)op.fusedBias.values, (const void*)op.fusedBias.velocity, (const void*)op.fusedTransposed.values);
         else if constexpr (std::is_same_v<T, Linear> ) return any(pointer, (const void*)op.weights, (const void*)op.bias);
         else if constexpr (std::is_same_v<T, LinearTransposed>) return any(pointer, (const void*)op.weights);
-        else if constexpr (std::is_same_v<T, LinearGradient>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient);
+        else if constexpr (std::is_same_v<T, LinearGradient>) return any(pointer, (const void*)op.gradient, (const void*)op.biasGradient, (const void*)op.fusedValues.values, (const void*)op.fusedValues.velocity, (const void*)op.fusedBias.values, (const void*)op.fusedBias.velocity);
         else if constexpr (std::is_same_v<T, Sgd>) return any(pointer, (const void*)op.gradient, (const void*)op.rule.values, (const void*)op.rule.velocity);
         else if constexpr (std::is_same_v<T, Adam>) return any(pointer, (const void*)op.gradient, (const void*)op.values, (const void*)op.firstMoment, (const void*)op.secondMoment, (const void*)op.steps);
         // Operations on activations and on the stream of samples touch no parameter.
@@ -364,26 +364,32 @@ Status checkOperands(const Operation& operation) {
 std::vector<Operation> fuse(const std::vector<Operation>& recorded) {
   std::vector<Operation> fused = recorded;
   std::vector<bool> gone(fused.size(), false);
+  // Takes the SGD that alone reads a gradient into the operation i that writes it.
+  const auto absorb = [&](size_t i, const float* gradient, bool accumulate, const int32_t* count, int64_t capacity, SgdRule* into) {
+    if (!gradient || accumulate) return;
+    const size_t none = fused.size();
+    size_t reader = none;
+    for (size_t j = 0; j < fused.size(); ++j) {
+      if (j == i || gone[j] || !touches(fused[j], gradient)) continue;
+      if (reader != none || j < i) return;  // read twice, or by the next step
+      reader = j;
+    }
+    const auto* optimizer = reader == none ? nullptr : std::get_if<Sgd>(&fused[reader]);
+    if (!optimizer || optimizer->gradient != gradient || optimizer->count != count || optimizer->capacity != capacity) return;
+    for (size_t j = i + 1; j < reader; ++j) {
+      if (!gone[j] && (touches(fused[j], optimizer->rule.values) || touches(fused[j], optimizer->rule.velocity))) return;
+    }
+    *into = optimizer->rule;
+    gone[reader] = true;
+  };
   for (size_t i = 0; i < fused.size(); ++i) {
+    if (auto* dense = std::get_if<LinearGradient>(&fused[i])) {
+      const int64_t rows = dense->outputGradient.features;
+      absorb(i, dense->gradient, dense->accumulate, nullptr, rows * dense->input.features, &dense->fusedValues);
+      absorb(i, dense->biasGradient, dense->accumulateBias, nullptr, rows, &dense->fusedBias);
+    }
     auto* product = std::get_if<Sddmm>(&fused[i]);
     if (!product) continue;
-    const auto absorb = [&](const float* gradient, bool accumulate, const int32_t* count, int64_t capacity, SgdRule* into) {
-      if (!gradient || accumulate) return;
-      const size_t none = fused.size();
-      size_t reader = none;
-      for (size_t j = 0; j < fused.size(); ++j) {
-        if (j == i || gone[j] || !touches(fused[j], gradient)) continue;
-        if (reader != none || j < i) return;  // read twice, or by the next step
-        reader = j;
-      }
-      const auto* optimizer = reader == none ? nullptr : std::get_if<Sgd>(&fused[reader]);
-      if (!optimizer || optimizer->gradient != gradient || optimizer->count != count || optimizer->capacity != capacity) return;
-      for (size_t j = i + 1; j < reader; ++j) {
-        if (!gone[j] && (touches(fused[j], optimizer->rule.values) || touches(fused[j], optimizer->rule.velocity))) return;
-      }
-      *into = optimizer->rule;
-      gone[reader] = true;
-    };
     const Csr& links = product->pattern;
     // The product just before, over the same links and rows of dY, may go along, unless it writes what the gradient is computed from.
     const auto* before = i > 0 && !gone[i - 1] ? std::get_if<SpmmTransposed>(&fused[i - 1]) : nullptr;
@@ -392,8 +398,8 @@ std::vector<Operation> fuse(const std::vector<Operation>& recorded) {
       product->fusedTransposed = *before;
       gone[i - 1] = true;
     }
-    absorb(product->gradient, product->accumulate, links.rowOffsets + links.rows, links.capacity, &product->fusedValues);
-    absorb(product->biasGradient, product->accumulateBias, nullptr, links.rows, &product->fusedBias);
+    absorb(i, product->gradient, product->accumulate, links.rowOffsets + links.rows, links.capacity, &product->fusedValues);
+    absorb(i, product->biasGradient, product->accumulateBias, nullptr, links.rows, &product->fusedBias);
   }
   std::vector<Operation> result;
   for (size_t i = 0; i < fused.size(); ++i) {

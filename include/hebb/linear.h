@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hebb/activations.h"
+#include "hebb/optimizer.h"
 
 namespace hebb {
 
@@ -33,7 +34,8 @@ struct LinearTransposed {
   DenseProduct product = DenseProduct::automatic;
 };
 
-/// gradient = outputGradient input^T; biasGradient = row sums of outputGradient.
+/// gradient = outputGradient input^T; biasGradient = row sums of outputGradient. With `fusedValues` / `fusedBias` set (by the engine, when nothing else reads the
+/// gradient) the optimizer's step is taken at once, and what the gradient's memory holds afterwards is unspecified.
 struct LinearGradient {
   Activations outputGradient;    // [M][columns]
   Activations input;             // [N][columns]
@@ -42,6 +44,8 @@ struct LinearGradient {
   bool accumulate = false;
   bool accumulateBias = false;
   DenseProduct product = DenseProduct::automatic;
+  SgdRule fusedValues;
+  SgdRule fusedBias;
 };
 
 }  // namespace hebb

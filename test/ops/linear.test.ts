@@ -40,6 +40,7 @@ const largeShapes = [
   [67, 65, 1],
   [64, 131, 20],
   [129, 68, 150],
+  [331, 70, 40],
 ] as const
 
 interface Layer {
@@ -298,5 +299,74 @@ describe('linear', () => {
       await program.replay(1)
       expectClose(await output.read(), forward(fullCsr(5, 6), weights, undefined, x, 8), 'the good one')
     })
+  })
+})
+
+describe('linearGradient and sgd', () => {
+  const sizes = [
+    { outputs: 1, inputs: 1, batch: 1, columns: 1 },
+    { outputs: 10, inputs: 61, batch: 33, columns: 33 },
+    { outputs: 7, inputs: 130, batch: 300, columns: 300 },
+    { outputs: 329, inputs: 67, batch: 300, columns: 50 },
+  ]
+  const rules = [{}, { weightDecay: 0.1 }, { momentum: 0.9 }, { momentum: 0.9, weightDecay: 0.1 }]
+
+  /** What three steps leave of weights, bias and their velocities, with nothing or something else that reads the gradients. */
+  const trained = (
+    device: Device,
+    { outputs, inputs, batch, columns }: (typeof sizes)[number],
+    rule: { momentum?: number; weightDecay?: number },
+    fused: boolean,
+  ) =>
+    on(device, async (w) => {
+      const count = outputs * inputs
+      const program = w.program({ batch, scalars: 1 })
+      void program.rewind(0, columns)
+      void program.setScalars([0.05, 0.02, 0.01])
+      const [gradient, biasGradient] = [w.floats(count), w.floats(outputs)]
+      const [values, bias] = [w.floats(numbers(count, 3)), w.floats(numbers(outputs, 5))]
+      const [velocity, biasVelocity] = rule.momentum ? [w.floats(numbers(count, 4)), w.floats(numbers(outputs, 6))] : []
+      const batches = { outputGradient: w.batch(outputs, batch, numbers(columns * outputs, 1)), input: w.batch(inputs, batch, numbers(columns * inputs, 2)) }
+      program.record('linearGradient', { ...batches, gradient, biasGradient })
+      if (!fused) {
+        program.record('sgd', { count, values: w.floats(count), gradient, learningRate: 0 })
+        program.record('sgd', { count: outputs, values: w.floats(outputs), gradient: biasGradient, learningRate: 0 })
+      }
+      program.record('sgd', { count, values, gradient, velocity, learningRate: 0, ...rule })
+      program.record('sgd', { count: outputs, values: bias, gradient: biasGradient, velocity: biasVelocity, learningRate: 0, ...rule })
+      await program.replay(3)
+      expect(program.operationCount).to.equal(fused ? 2 : 6)
+      return Promise.all([values, bias, velocity, biasVelocity].map((tensor) => tensor?.read()))
+    })
+
+  for (const size of sizes) {
+    it(`give the same bits fused and not, everywhere and on any threads: ${JSON.stringify(size)}`, async () => {
+      for (const device of [...places.map((place) => at(place)), cpu(3)]) {
+        for (const rule of rules) {
+          const where = `${device.info.simd}, ${device.info.threads} threads, ${JSON.stringify(rule)}`
+          expectSameBits(await trained(device, size, rule, true), await trained(device, size, rule, false), where)
+        }
+      }
+    })
+  }
+
+  it('compute the step of PyTorch when fused', async () => {
+    const [size, rule] = [sizes[1], { momentum: 0.9, weightDecay: 0.1 }]
+    const { outputs, inputs, batch, columns } = size
+    const [values, bias] = await trained(cpu(), size, rule, true)
+    const g = gradients(fullCsr(outputs, inputs), numbers(columns * outputs, 1), numbers(columns * inputs, 2), batch)
+    for (const [of, actual, from, velocity] of [
+      [g.values.value, values, numbers(outputs * inputs, 3), numbers(outputs * inputs, 4)],
+      [g.bias.value, bias, numbers(outputs, 5), numbers(outputs, 6)],
+    ] as const) {
+      const [w, m] = [Array.from(from), Array.from(velocity)]
+      for (const rate of [0.05, 0.02, 0.01]) {
+        for (let i = 0; i < w.length; ++i) {
+          m[i] = 0.9 * m[i] + of[i] + 0.1 * w[i]
+          w[i] -= rate * m[i]
+        }
+      }
+      expectNear(actual as Float32Array, w, 'after three steps', 1e-5)
+    }
   })
 })
