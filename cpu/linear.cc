@@ -35,16 +35,16 @@ HEBB_INLINE void addOuterProducts(const float* coefficients, int64_t rowStride, 
 /// Calls body(R, NV, row, column), the first two as constants, over `rows` rows, R of them at once, and `columns` (a multiple of W), NV vectors at once.
 template <int R, class Body>
 HEBB_INLINE void eachTile(int32_t rows, int32_t columns, const Body& body) {
-  using Several = std::integral_constant<int, R>;
   using One = std::integral_constant<int, 1>;
   using Two = std::integral_constant<int, 2>;
-  for (int32_t c = 0; c < columns;) {
-    const bool pair = columns - c >= 2 * W;
-    int32_t row = 0;
-    for (; row + R <= rows; row += R) pair ? body(Several{}, Two{}, row, c) : body(Several{}, One{}, row, c);
-    for (; row < rows; ++row) pair ? body(One{}, Two{}, row, c) : body(One{}, One{}, row, c);
-    c += pair ? 2 * W : W;
-  }
+  const auto across = [&](auto several, int32_t row) {
+    int32_t c = 0;
+    for (; c + 2 * W <= columns; c += 2 * W) body(several, Two{}, row, c);
+    if (c < columns) body(several, One{}, row, c);
+  };
+  int32_t row = 0;
+  for (; row + R <= rows; row += R) across(std::integral_constant<int, R>{}, row);
+  for (; row < rows; ++row) across(One{}, row);
 }
 
 /// Rows [begin, end) of panel p of Y.
@@ -102,7 +102,7 @@ void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
 
 /// The gradients of the weights of kFeatures inputs, from `begin` on, in the rows [firstRow, lastRow).
 struct Gradient {
-  static constexpr int32_t kFeatures = 64, kWidestPanel = 64;
+  static constexpr int32_t kFeatures = 128, kWidestPanel = 64;
   const LinearGradient& op;
   float rate;
 
@@ -118,6 +118,7 @@ struct Gradient {
       eachTile<kRows>(lastRow - firstRow, wide, [&](auto several, auto vectors, int32_t offset, int32_t feature) {
         constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
         const int32_t row = firstRow + offset;
+        for (int r = 0; r < R; ++r) askForStep<NV>(static_cast<int64_t>(row + R + r) * x.features + begin + feature);
         Vec sum[R][NV] = {};
         addOuterProducts<R, NV>(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel, dy.panel, 1, columns, transposed + feature, kFeatures, sum);
         for (int r = 0; r < R; ++r) {
@@ -125,6 +126,16 @@ struct Gradient {
           emit<NV>(sum[r], at, std::min(NV * W, features - feature), op.accumulate || p > 0, p + 1 == panels);
         }
       });
+    }
+  }
+
+  /// Asks for what the optimizer will pass over in the next rows: memory holds it, and rows are too far apart to be followed.
+  template <int NV>
+  HEBB_INLINE void askForStep(int64_t at) const {
+    if (!op.fusedValues.values) return;
+    for (int i = 0; i < NV * W; i += 16) {
+      __builtin_prefetch(op.fusedValues.values + at + i, 1);
+      if (op.fusedValues.velocity) __builtin_prefetch(op.fusedValues.velocity + at + i, 1);
     }
   }
 

@@ -51,7 +51,7 @@ int main(int argc, char** argv) {
                            Traffic{.read = weights + bytesOf(l.outputGradient) + bytesOf(l.input), .write = bytesOf(l.inputGradient)});
         }));
         cases.push_back(caseOf("linearGradient", shape, [](const DenseLayer& l, double weights) {
-          return std::pair(LinearGradient{.outputGradient = l.outputGradient, .input = l.input, .gradient = l.gradient, .biasGradient = l.biasGradient, .fusedValues = {}, .fusedBias = {}},
+          return std::pair(LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false, false},
                            Traffic{.read = bytesOf(l.input) + bytesOf(l.outputGradient), .write = weights});
         }));
       }

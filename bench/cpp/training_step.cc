@@ -157,7 +157,7 @@ struct Network {
     recorded.push_back(Linear{.weights = lastWeights, .bias = lastBias, .input = x[kLayers], .output = logits});
     recorded.push_back(SoftmaxCrossEntropy{.logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = &state->step});
     recorded.push_back(LinearTransposed{lastWeights, dLogits, dx[kLayers], x[kLayers], Activation::relu, false});
-    recorded.push_back(LinearGradient{.outputGradient = dLogits, .input = x[kLayers], .gradient = lastGradient, .biasGradient = lastBiasGradient, .fusedValues = {}, .fusedBias = {}});
+    recorded.push_back(LinearGradient{dLogits, x[kLayers], lastGradient, lastBiasGradient, false, false});
     for (int i = kLayers - 1; i >= 0; --i) {
       if (i > 0) recorded.push_back(SpmmTransposed{matrices[i]->csr(), values[i], dx[i + 1], dx[i], x[i], Activation::relu, false});
       recorded.push_back(Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, false, {}, {}, {}});

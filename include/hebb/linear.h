@@ -44,8 +44,8 @@ struct LinearGradient {
   bool accumulate = false;
   bool accumulateBias = false;
   DenseProduct product = DenseProduct::automatic;
-  SgdRule fusedValues;
-  SgdRule fusedBias;
+  SgdRule fusedValues{};
+  SgdRule fusedBias{};
 };
 
 }  // namespace hebb
