@@ -120,9 +120,7 @@ Status Cpu::readActivations(float* host, const Activations& a, int32_t columns) 
 }
 
 int32_t Cpu::panel(int32_t capacity) const {
-  // Panels of at most 64 floats: much longer rows fall into few cache sets and collapse the kernels' speed, and a panel of 4096 features is still no more
-  // than a core's second cache. Against 128, products of 4096 x 4096 gain a tenth (forward) to a half (sddmm); of 1568 x 1568, as much is lost as won.
-  const int32_t panels = (capacity + 63) / 64;
+  const int32_t panels = (capacity + kWidestPanel - 1) / kWidestPanel;
   return ((capacity + panels - 1) / panels + 15) / 16 * 16;
 }
 

@@ -19,6 +19,10 @@ struct Level {
 /// Levels of this build, the best first. The last one runs everywhere.
 const std::vector<Level>& levels();
 
+/// Columns of a panel at most: much longer rows fall into few cache sets and collapse the kernels' speed, and a panel of 4096 features is still no more than
+/// a core's second cache. Against 128, products of 4096 x 4096 gain a tenth (forward) to a half (sddmm); of 1568 x 1568, as much is lost as won.
+inline constexpr int32_t kWidestPanel = 64;
+
 /// Processors that this process may run on.
 int usableThreads();
 

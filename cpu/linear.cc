@@ -63,11 +63,11 @@ void forward(const Linear& op, int32_t p, int32_t begin, int32_t end) {
   });
 }
 
-constexpr int32_t kStrip = 32;  // a few cache lines of each row of weights
+constexpr int32_t kStrip = 32;  // two cache lines of each row of weights
 
 /// Rows [begin, begin + kStrip) of panel p of dX. Rows of weights are packed kDepth at a time; between these the sums wait in memory.
 void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
-  constexpr int32_t kDepth = 128, kWidestPanel = 64;
+  constexpr int32_t kDepth = 128;
   const int32_t m = op.outputGradient.features, n = op.inputGradient.features, rows = std::min(kStrip, n - begin);
   const int64_t panel = op.outputGradient.panel;
   alignas(64) float packed[kDepth * kStrip], waiting[kStrip * kWidestPanel];
@@ -102,7 +102,7 @@ void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
 
 /// The gradients of the weights of kFeatures inputs, from `begin` on, in the rows [firstRow, lastRow).
 struct Gradient {
-  static constexpr int32_t kFeatures = 128, kWidestPanel = 64;
+  static constexpr int32_t kFeatures = 128;
   const LinearGradient& op;
   float rate;
 
