@@ -7,7 +7,7 @@
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { datasets, optimizers, pick } from '../lib/cli/flags.js'
+import { datasets, pick } from '../lib/cli/flags.js'
 import { type Dataset, holdOut } from '../lib/data/index.js'
 import {
   brf,
@@ -16,14 +16,19 @@ import {
   chtss,
   cosine,
   csti,
+  Device,
+  type Distribution,
   erdosRenyi,
   kaiming,
   linear,
   type Method,
   magnitude,
   mlp,
+  random,
+  recommended,
   relativeImportance,
   set,
+  sgd,
   sigmoidDensity,
   soft,
   softMagnitude,
@@ -34,14 +39,24 @@ import {
 } from '../lib/index.js'
 import { spread } from '../lib/report/table.js'
 
+/** What a variant may replace beside the method's parts. */
+interface Setting {
+  readonly dst: Method
+  readonly learningRate?: number
+  readonly weightDecay?: number
+  readonly distribution?: Distribution
+}
+
+const correlated = (data: Dataset, parts: Partial<Method> = {}) => chts({ ...recommended.chts({ data }), ...parts })
+
 /** The paper's names of what differs from the method that comes first in a name. */
-const variants: Record<string, (data: Dataset) => Method> = {
+const variants: Record<string, (data: Dataset) => Method | Setting> = {
   set: () => set(),
   chts: () => chts(),
   'chts, CSTI': (data) => chts({ topology: csti({ data }) }),
   'chts, soft RI': () => chts({ remove: softRelativeImportance() }),
   'chts, CH3-L3p': () => chts({ regrow: soft('CH3-L3p') }),
-  'chts, CSTI, soft RI': (data) => chts({ topology: csti({ data }), remove: softRelativeImportance() }),
+  'chts, CSTI, soft RI': (data) => correlated(data),
   'chts, CSTI, CH3-L3p': (data) => chts({ topology: csti({ data }), regrow: soft('CH3-L3p') }),
   'chts, CSTI, CH3-L3p, soft RI': (data) => chts({ topology: csti({ data }), regrow: soft('CH3-L3p'), remove: softRelativeImportance() }),
   'chts, T to 9': () => chts({ remove: softMagnitude({ to: 9 }) }),
@@ -55,6 +70,27 @@ const variants: Record<string, (data: Dataset) => Method> = {
   'chts, BRF uniform degrees': () => chts({ topology: brf({ degree: 'uniform' }) }),
   'chts, Kaiming': () => chts({ weights: kaiming() }),
   'chts, not percolated': () => chts({ percolate: false }),
+  'chts, CSTI, soft RI, T to 2': (data) => correlated(data, { remove: softRelativeImportance({ to: 2 }) }),
+  'chts, CSTI, soft RI, T to 9': (data) => correlated(data, { remove: softRelativeImportance({ to: 9 }) }),
+  'chts, CSTI, RI': (data) => correlated(data, { remove: relativeImportance() }),
+  'chts, CSTI, soft RI, zeta 0.1': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.1) }) }),
+  'chts, CSTI, soft RI, zeta 0.5': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.5) }) }),
+  'chts, CSTI, soft RI, until 0.9': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.9 }) }),
+  'chts, CSTI, soft RI, until 0.5': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.5 }) }),
+  'chts, CSTI, soft RI, 4 updates an epoch': (data) => correlated(data, { updates: updateSchedule({ every: 391, fraction: cosine(0.3) }) }),
+  'chts, CSTI, soft RI, Kaiming': (data) => correlated(data, { weights: kaiming() }),
+  'chts, CSTI, soft RI, CH2-L3p': (data) => correlated(data, { regrow: soft('CH2-L3p') }),
+  'chts, CSTI, soft RI, random': (data) => correlated(data, { regrow: random() }),
+  'chts, CSTI, soft RI, decay 1e-4': (data) => ({ dst: correlated(data), weightDecay: 1e-4 }),
+  'chts, CSTI, soft RI, decay 2e-4': (data) => ({ dst: correlated(data), weightDecay: 2e-4 }),
+  'chts, CSTI, soft RI, decay 1e-3': (data) => ({ dst: correlated(data), weightDecay: 1e-3 }),
+  'chts, CSTI, soft RI, rate 0.05': (data) => ({ dst: correlated(data), learningRate: 0.05 }),
+  'chts, CSTI, soft RI, rate 0.1': (data) => ({ dst: correlated(data), learningRate: 0.1 }),
+  'chts, CSTI, soft RI, ERK': (data) => ({ dst: correlated(data), distribution: 'erk' }),
+  'chts, ERK': () => ({ dst: chts(), distribution: 'erk' }),
+  'chts, decay 1e-4': () => ({ dst: chts(), weightDecay: 1e-4 }),
+  'chts, decay 1e-3': () => ({ dst: chts(), weightDecay: 1e-3 }),
+  'chts, rate 0.05': () => ({ dst: chts(), learningRate: 0.05 }),
   chtss: () => chtss(),
   'chtss, CSTI': (data) => chtss({ topology: csti({ data }) }),
   'chtss, soft RI': () => chtss({ remove: softRelativeImportance() }),
@@ -62,7 +98,10 @@ const variants: Record<string, (data: Dataset) => Method> = {
   'chtss, CH3-L3p': () => chtss({ regrow: soft('CH3-L3p') }),
   'chtss, pruned by magnitude': () => chtss({ prune: magnitude() }),
   'chtss, decay over all updates': () => chtss({ density: sigmoidDensity({ initialDensity: 0.5, over: 1, steepness: 6 }) }),
-  'chtss, from 10%': () => chtss({ density: sigmoidDensity({ initialDensity: 0.1, over: 0.5, steepness: 6 }) }),
+  'chtss, from 10%': () => chtss(recommended.chtss()),
+  'chtss, from 10%, CSTI, soft RI': (data) => chtss({ ...recommended.chts({ data }), ...recommended.chtss() }),
+  'chtss, from 10% over all updates, CSTI, soft RI': (data) =>
+    chtss({ ...recommended.chts({ data }), density: sigmoidDensity({ initialDensity: 0.1, over: 1, steepness: 6 }) }),
   cht: () => cht(),
   'cht, CSTI': (data) => cht({ topology: csti({ data }) }),
   'cht, Erdos-Renyi': () => cht({ topology: erdosRenyi() }),
@@ -99,6 +138,7 @@ const { values: flags } = parseArgs({
     density: { type: 'string', default: '0.01' },
     'hold-out': { type: 'string', default: '10000' },
     out: { type: 'string', default: 'ablation.jsonl' },
+    threads: { type: 'string', default: '0' },
     table: { type: 'boolean', default: false },
   },
 })
@@ -115,11 +155,16 @@ function read(): Line[] {
   return lines.map((line) => JSON.parse(line) as Line).filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
 }
 
+const device = new Device({ kind: 'cpu', threads: Number(flags.threads) })
+
 async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
-  const model = mlp({ widths: [train.features, 1568, 1568, 1568, train.classes], density, seed })
+  const part = (variants[variant] as (typeof variants)[string])(train)
+  const { dst, learningRate = 0.025, weightDecay = 5e-4, distribution = 'uniform' } = 'dst' in part ? part : { dst: part }
+  const model = mlp({ widths: [train.features, 1568, 1568, 1568, train.classes], density, distribution, seed })
   using trainer = new Trainer(model, {
-    optimizer: pick(optimizers, 'sgd', 'optimizer').create(linear({ from: 0.025, to: 2.5e-4, over: 0.9 })),
-    dst: (variants[variant] as (data: Dataset) => Method)(train),
+    device,
+    optimizer: sgd({ learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }), momentum: 0.9, weightDecay }),
+    dst,
   })
   const began = performance.now()
   let [accuracy, best, activeNeurons, itop] = [0, 0, 0, 0]

@@ -114,7 +114,7 @@ describe('hebb', () => {
     })
   }
 
-  it("train --predictor and --removal replace the method's parts", async () => {
+  it("train --predictor, --removal and --initial-density replace the method's parts", async () => {
     const run = async (...more: string[]) => {
       const { code, stdout, stderr } = await hebb(...flags(), '--method', 'chts', '--epochs', '3', '--json', ...more)
       expect([code, stderr]).to.deep.equal([0, ''])
@@ -128,6 +128,10 @@ describe('hebb', () => {
       ['--removal', 'relative'],
     ])
       expect(await run(...part), part.join(' ')).to.not.equal(await run())
+    for (const method of ['chtss', 'gmp', 'granet']) {
+      expect(await run('--method', method, '--initial-density', '0.5')).to.equal(await run('--method', method))
+      expect(await run('--method', method, '--initial-density', '0.3'), method).to.not.equal(await run('--method', method))
+    }
   })
   for (const topology of ['brf-uniform', 'bsw', 'bsf', 'csti', 'erdos-renyi']) {
     it(`train --topology ${topology} begins with that network`, async () => {
@@ -220,6 +224,8 @@ describe('hebb', () => {
       [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
       [['--removal', 'random'], /--removal to be one of magnitude, relative, soft-magnitude, soft-relative, got 'random'/],
       [['--method', 'gmp', '--removal', 'magnitude'], /Expected no --removal for the method 'gmp', which removes no links/],
+      [['--method', 'chts', '--initial-density', '0.1'], /Expected no --initial-density for the method 'chts', which has no density that decays, got 0.1/],
+      [['--method', 'chtss', '--initial-density', '0'], /initial-density to be in \(0, 1\], got 0/],
       [['--method', 'adam'], /--method to be one of chts, chtss, cht, set, rigl, mest, gmp, granet, static, dense, got 'adam'/],
       [['--method', 'dense', '--density', '0.5'], /to have density 1, to be fully connected, got 0.5/],
       [['--optimizer', 'lbfgs'], /--optimizer to be one of sgd, adam/],

@@ -131,7 +131,7 @@ describe('hebb compare', () => {
     }
     const csv = (await readFile(join(out, 'table.csv'), 'utf8')).trim().split('\n')
     expect(csv).to.have.length(5)
-    expect(csv.map((line) => line.split(',').length)).to.deep.equal(new Array(5).fill(22))
+    expect(csv.map((line) => line.split(',').length)).to.deep.equal(new Array(5).fill(23))
 
     // A cell is what train does, to the last bit.
     const trained = await hebb([
@@ -327,27 +327,30 @@ describe('hebb compare', () => {
   it('takes a plan from a file, and says what is wrong with one', async () => {
     const file = join(folder, 'plan.json')
     const good = {
-      methods: ['chts', 'set'],
+      methods: ['chtss', 'set'],
       predictor: 'CH3-L3n',
       removal: 'soft-relative',
+      initialDensity: 0.3,
       densities: [0.1],
       seeds: [3],
       hidden: [40, 32],
-      epochs: 2,
+      epochs: 3,
       batchSize: 16,
       device: 'cpu',
       data: { mnist: join(folder, 'a') },
       out,
     }
     await writeFile(file, JSON.stringify(good))
-    const { code, stderr } = await hebb(['compare', file, '--epochs', '1'])
+    const { code, stderr } = await hebb(['compare', file, '--epochs', '2'])
     expect([code, stderr]).to.deep.equal([0, ''])
     const { plan, runs, table } = await results()
-    expect(plan).to.deep.include({ methods: ['chts', 'set'], predictor: 'CH3-L3n', seeds: [3], hidden: { mnist: [40, 32] }, epochs: 1 })
+    expect(plan).to.deep.include({ methods: ['chtss', 'set'], predictor: 'CH3-L3n', initialDensity: 0.3, seeds: [3], hidden: { mnist: [40, 32] }, epochs: 2 })
     expect(runs.map((run: any) => run.settings.predictor)).to.deep.equal(['CH3-L3n', undefined])
     expect(table.map((row: any) => row.predictor)).to.deep.equal(['CH3-L3n', undefined])
     expect(plan.removal).to.equal('soft-relative')
     expect(table.map((row: any) => row.removal)).to.deep.equal(['soft-relative', 'soft-relative'])
+    expect(table.map((row: any) => row.initialDensity)).to.deep.equal([0.3, undefined])
+    expect((await readFile(join(out, 'table.csv'), 'utf8')).split('\n')[0]).to.match(/^dataset,method,topology,predictor,removal,initialDensity,density/)
     const wrong: [unknown, RegExp][] = [
       ['{"methods": [', /the plan .*plan.json to be JSON/],
       ['[1]', /to be an object, got \[1\]/],
@@ -355,9 +358,10 @@ describe('hebb compare', () => {
       [{ ...good, epochs: { n: 1 } }, /the plan's 'epochs' to be a number, a text or a list of these, got \{"n":1\}/],
       [{ ...good, seeds: [] }, /the plan's 'seeds'/],
       [{ ...good, seeds: [1, 1] }, /every entry of --seeds once, got '1' twice/],
-      [{ ...good, seeds: ['1', '1.0'] }, /every cell once, got mnist-chts-0.1-seed1 twice/],
+      [{ ...good, seeds: ['1', '1.0'] }, /every cell once, got mnist-chtss-0.1-seed1 twice/],
       [{ ...good, methods: ['adam'] }, /--method to be one of/],
       [{ ...good, methods: ['set'] }, /no --predictor, as none of set regrows by one/],
+      [{ ...good, methods: ['chts'] }, /no --initial-density, as none of chts has a density that decays/],
       [{ ...good, predictor: 'CH9' }, /--predictor to be one of/],
       [{ ...good, predictor: undefined, methods: ['static', 'gmp'] }, /no --removal, as none of static, gmp removes links/],
       [{ ...good, removal: 'all' }, /--removal to be one of/],

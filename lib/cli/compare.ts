@@ -38,13 +38,14 @@ import {
   defineRunFlags,
   deviceOf,
   divide,
+  hasPart,
   isDense,
   networkOf,
   notesOf,
-  predictsLinks,
+  partKeys,
   type RunData,
   type RunFlags,
-  removesLinks,
+  replaceableParts,
   resumeRun,
   settingsOf,
   type TrainingRun,
@@ -68,6 +69,7 @@ const PLAN_KEYS = [
     'topology',
     'predictor',
     'removal',
+    'initialDensity',
     'hidden',
     'epochs',
     'batchSize',
@@ -172,12 +174,13 @@ function cellsOf(flags: Flags, out: string): Cell[] {
   const axis = (list: string | undefined, otherwise: string, flag: string) => listOf(list ?? otherwise, flag)
   const [names, densities] = [axis(flags.datasets, 'mnist', 'datasets'), axis(flags.densities, '0.01', 'densities')]
   const [chosen, seeds] = [axis(flags.methods, 'chts', 'methods'), axis(flags.seeds, '0', 'seeds')]
-  const { predictor, removal, ...rest } = flags
-  expect(
-    predictor === undefined || chosen.some(predictsLinks),
-    () => `Expected no --predictor, as none of ${chosen.join(', ')} regrows by one, got ${show(predictor)}`,
-  )
-  expect(removal === undefined || chosen.some(removesLinks), () => `Expected no --removal, as none of ${chosen.join(', ')} removes links, got ${show(removal)}`)
+  for (const key of partKeys) {
+    const { flag, having } = replaceableParts[key]
+    expect(
+      flags[key] === undefined || chosen.some((method) => hasPart(method, key)),
+      () => `Expected no --${flag}, as none of ${chosen.join(', ')} ${having}, got ${show(flags[key])}`,
+    )
+  }
   const cells: Cell[] = []
   for (const dataset of names)
     for (const [i, density] of densities.entries())
@@ -186,9 +189,8 @@ function cellsOf(flags: Flags, out: string): Cell[] {
         if (isDense(method) && i > 0) continue
         for (const seed of seeds) {
           const settings = settingsOf({
-            ...{ ...rest, dataset, method, seed },
-            ...(predictsLinks(method) && { predictor }),
-            ...(removesLinks(method) && { removal }),
+            ...{ ...flags, dataset, method, seed },
+            ...Object.fromEntries(partKeys.filter((key) => !hasPart(method, key)).map((key) => [key, undefined])),
             ...(!isDense(method) && { density }),
           })
           const name = `${dataset}-${method}-${settings.density}-seed${settings.seed}`
@@ -284,10 +286,7 @@ async function compare(flags: Flags, version: string): Promise<void> {
   const unique = <K extends keyof Settings>(key: K) => [...new Set(cells.map((cell) => cell.settings[key]))]
   const { distribution, epochs, batchSize, optimizer, learningRate, validationSplit, topology } = (cells[0] as Cell).settings
   const hidden = Object.fromEntries(cells.map(({ settings }) => [settings.dataset, settings.hidden]))
-  const given = (key: 'predictor' | 'removal') => {
-    const value = cells.find(({ settings }) => settings[key])?.settings[key]
-    return value && { [key]: value }
-  }
+  const parts = partKeys.map((key) => [key, cells.find(({ settings }) => settings[key])?.settings[key]] as const)
   const plan = {
     version,
     device: device.info.kind,
@@ -296,8 +295,7 @@ async function compare(flags: Flags, version: string): Promise<void> {
     methods: unique('method'),
     seeds: unique('seed'),
     ...(topology && { topology }),
-    ...given('predictor'),
-    ...given('removal'),
+    ...Object.fromEntries(parts.filter(([, value]) => value !== undefined)),
     ...{ distribution, hidden, epochs, batchSize, optimizer, learningRate, validationSplit, checksums },
   }
   await claim(out, plan)

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { holdOut } from '../data/hold_out.js'
 import type { Dataset, TrainAndTest } from '../data/index.js'
 import { Device } from '../device.js'
+import { cubicDensity, type DecayOptions, type DensityRule, sigmoidDensity } from '../dst/density.js'
 import type { Method } from '../dst/method.js'
 import { soft, topK } from '../dst/regrow.js'
 import { density, expect, HebbError, integer, number, show } from '../error.js'
@@ -20,6 +21,7 @@ export interface RunFlags {
   topology?: string
   predictor?: string
   removal?: string
+  initialDensity?: string
   hidden?: string
   epochs: string
   batchSize: string
@@ -48,6 +50,7 @@ export function defineRunFlags(command: Command): Command {
     .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
     .option('--predictor <name>', `scores of new links, for methods that have them: ${linkPredictors.join(' | ')} (default: the method's)`)
     .option('--removal <rule>', `which links go, for methods that remove some: ${Object.keys(removals).join(' | ')} (default: the method's)`)
+    .option('--initial-density <share>', 'where a density that decays begins, for methods that have one: chtss, gmp, granet (default: 0.5)')
     .option('--hidden <widths>', `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`)
     .option('--epochs <n>', 'passes over the training set', '100')
     .option('--batch-size <n>', 'samples a step', '32')
@@ -77,6 +80,7 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     ...(flags.topology !== undefined && { topology: flags.topology }),
     ...(flags.predictor !== undefined && { predictor: flags.predictor }),
     ...(flags.removal !== undefined && { removal: flags.removal }),
+    ...(flags.initialDensity !== undefined && { initialDensity: density(numeric(flags.initialDensity, 'initial-density'), 'initial-density') }),
     density: density(numeric(flags.density ?? (isDense(flags.method) ? '1' : '0.01'), 'density')),
     distribution: pick(distributions, flags.distribution, 'distribution'),
     hidden: hidden.split(',').map((width) => integer(numeric(width, 'hidden'), 'hidden', 1)),
@@ -101,44 +105,72 @@ export function networkOf({ dense, topology }: Method): string {
   return dense ? 'full' : topology.name
 }
 
-/** Whether a method of this name regrows by a link predictor. */
-export function predictsLinks(method: string): boolean {
-  const { regrow } = pick(methods, method, 'method')()
-  return typeof regrow === 'object' && (linkPredictors as readonly string[]).includes(regrow.predictor)
+/** Rules of a density that decays, by name. */
+const decays: Record<string, (options: DecayOptions) => DensityRule> = { sigmoid: sigmoidDensity, cubic: cubicDensity }
+
+interface ReplaceablePart {
+  readonly flag: string
+  has(method: Method): boolean
+  /** What is said of a method that has it, and of one that has not. */
+  readonly having: string
+  readonly lacking: string
 }
 
-/** Whether a method of this name removes links, beside pruning. */
-export function removesLinks(method: string): boolean {
-  return pick(methods, method, 'method')().remove !== undefined
+/** Parts of a method that flags may replace, and that not every method has. */
+export const replaceableParts = {
+  predictor: {
+    flag: 'predictor',
+    has: ({ regrow }) => typeof regrow === 'object' && (linkPredictors as readonly string[]).includes(regrow.predictor),
+    having: 'regrows by one',
+    lacking: 'regrows without one',
+  },
+  removal: { flag: 'removal', has: ({ remove }) => remove !== undefined, having: 'removes links', lacking: 'removes no links' },
+  initialDensity: {
+    flag: 'initial-density',
+    has: ({ density }) => Object.hasOwn(decays, density.name),
+    having: 'has a density that decays',
+    lacking: 'has no density that decays',
+  },
+} satisfies Record<string, ReplaceablePart>
+
+export const partKeys = Object.keys(replaceableParts) as (keyof typeof replaceableParts)[]
+
+/** Whether a method of this name has the part. */
+export function hasPart(method: string, key: keyof typeof replaceableParts): boolean {
+  return replaceableParts[key].has(pick(methods, method, 'method')())
 }
 
 /** Refuses a method, or a part of one, that there is none of. */
-function checkMethod({ method, topology, predictor, removal }: Settings): void {
+function checkMethod(settings: Settings): void {
+  const { method, topology, predictor, removal } = settings
   pick(methods, method, 'method')
   if (topology !== undefined) pick(topologies, topology, 'topology')
-  if (predictor !== undefined) {
-    pick(predictors, predictor, 'predictor')
-    expect(predictsLinks(method), () => `Expected no --predictor for the method '${method}', which regrows without one, got ${show(predictor)}`)
-  }
-  if (removal !== undefined) {
-    pick(removals, removal, 'removal')
-    expect(removesLinks(method), () => `Expected no --removal for the method '${method}', which removes no links, got ${show(removal)}`)
+  if (predictor !== undefined) pick(predictors, predictor, 'predictor')
+  if (removal !== undefined) pick(removals, removal, 'removal')
+  for (const key of partKeys) {
+    const { flag, lacking } = replaceableParts[key]
+    expect(
+      settings[key] === undefined || hasPart(method, key),
+      () => `Expected no --${flag} for the method '${method}', which ${lacking}, got ${show(settings[key])}`,
+    )
   }
 }
 
 /** The method, with the parts that were asked for in place of its own. */
 function methodOf(settings: Settings, data: RunData): Method {
   checkMethod(settings)
-  const { method, topology, predictor, removal } = settings
+  const { method, topology, predictor, removal, initialDensity } = settings
   const create = pick(methods, method, 'method')
+  const { regrow, density } = create()
   const parts: { -readonly [Part in keyof Method]?: Method[Part] } = {}
   if (topology !== undefined) parts.topology = pick(topologies, topology, 'topology')({ train: data.train, test: data.measured })
   if (removal !== undefined) parts.remove = pick(removals, removal, 'removal')()
   if (predictor !== undefined) {
-    const { regrow } = create()
     const scores = pick(predictors, predictor, 'predictor')
     parts.regrow = typeof regrow === 'object' && regrow.selection === 'largest' ? topK(scores) : soft(scores)
   }
+  const decay = decays[density.name]
+  if (initialDensity !== undefined && decay) parts.density = decay({ initialDensity })
   return create(parts)
 }
 

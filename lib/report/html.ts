@@ -4,7 +4,7 @@
  */
 import { accuracyOf, type EpochEvent, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
 import { COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
-import { groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
+import { densityText, groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
 
 export interface ReportOptions {
   readonly title: string
@@ -89,13 +89,14 @@ ${parts.join('\n')}
 
 /** What tells a row from others on the same data at the same density. */
 function labelOf(row: Row, rows: readonly Row[]): string {
-  const several = (key: 'topology' | 'predictor' | 'removal' | 'epochs') =>
+  const several = (key: 'topology' | 'predictor' | 'removal' | 'initialDensity' | 'epochs') =>
     rows.some((other) => other.method === row.method && other.dataset === row.dataset && other[key] !== row[key])
   return [
     row.method,
     several('topology') && row.topology,
     several('predictor') && row.predictor,
     several('removal') && row.removal,
+    several('initialDensity') && row.initialDensity !== undefined && `from ${densityText(row.initialDensity)}%`,
     several('epochs') && `${row.epochs} epochs`,
   ]
     .filter(Boolean)

@@ -19,6 +19,8 @@ export interface Settings {
   readonly predictor?: string
   /** The method's, when it is not given. */
   readonly removal?: string
+  /** Where a density that decays begins. The method's, when it is not given. */
+  readonly initialDensity?: number
   readonly density: number
   /** Of the links over the layers. Default 'uniform'. */
   readonly distribution?: Distribution

@@ -7,8 +7,9 @@ export interface Spread {
   readonly error?: number
 }
 
-/** Parts of a method that may be given in place of its own: columns where a row has one. */
-const PARTS = ['predictor', 'removal'] as const
+/** Parts of a method that may be given in place of its own: columns where a row has one, by their titles. */
+const PART_TITLES = { predictor: 'predictor', removal: 'removal', initialDensity: 'initial density %' } as const
+const PARTS = Object.keys(PART_TITLES) as (keyof typeof PART_TITLES)[]
 
 export interface Row {
   readonly dataset: string
@@ -17,6 +18,7 @@ export interface Row {
   readonly topology: string
   readonly predictor?: string
   readonly removal?: string
+  readonly initialDensity?: number
   readonly density: number
   readonly epochs: number
   /** Of the runs that ended well. */
@@ -44,11 +46,11 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /** What is the same in all runs of a row. Early logs have no settings: what they were asked for is then read off what came out. */
-export function identityOf({ done, failed }: Run): Pick<Row, 'dataset' | 'method' | 'topology' | 'predictor' | 'removal' | 'density' | 'epochs'> | undefined {
+export function identityOf({ done, failed }: Run): Pick<Row, 'dataset' | 'method' | 'topology' | keyof typeof PART_TITLES | 'density' | 'epochs'> | undefined {
   const settings: Settings | undefined = done?.settings ?? failed?.settings
   if (settings) {
     const { dataset, method, density, epochs } = settings
-    const parts = Object.fromEntries(PARTS.flatMap((part) => (settings[part] ? [[part, settings[part]]] : [])))
+    const parts = Object.fromEntries(PARTS.flatMap((part) => (settings[part] !== undefined ? [[part, settings[part]]] : [])))
     return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...parts, density, epochs }
   }
   return done && { dataset: done.dataset, method: done.method, topology: done.topology, density: Number(done.density.toFixed(4)), epochs: done.epochs }
@@ -98,17 +100,20 @@ function percents({ mean, error }: Spread, digits = 2): string {
 
 const whole = (n: number) => (Number.isFinite(n) ? Math.round(n).toLocaleString('en-US') : '-')
 
+export const densityText = (share: number) => Number((100 * share).toPrecision(4)).toString()
+const partText = (part: string | number | undefined) => (typeof part === 'number' ? densityText(part) : (part ?? ''))
+
 /** The table's head and cells, as texts. */
 export function tableTexts(rows: readonly Row[]): { head: string[]; body: string[][] } {
   const on = rows.some((row) => row.measuredOn === 'validation') ? 'validation' : 'test'
-  const parts = PARTS.filter((part) => rows.some((row) => row[part]))
+  const parts = PARTS.filter((part) => rows.some((row) => row[part] !== undefined))
   return {
     head: [
-      ...['data', 'method', 'network', ...parts, 'density %', 'seeds', `${on} accuracy %, last epoch`],
+      ...['data', 'method', 'network', ...parts.map((part) => PART_TITLES[part]), 'density %', 'seeds', `${on} accuracy %, last epoch`],
       ...[`best epoch (picked on the ${on} set)`, 'active neurons %', 'ITOP %', 's an epoch', 'links'],
     ],
     body: rows.map((row) => [
-      ...[row.dataset, row.method, row.topology, ...parts.map((part) => row[part] ?? ''), Number((100 * row.density).toPrecision(4)).toString()],
+      ...[row.dataset, row.method, row.topology, ...parts.map((part) => partText(row[part])), densityText(row.density)],
       [row.seeds.join(', '), ...row.failed.map(({ seed, code }) => `${seed}: ${code}`)].filter(Boolean).join('; '),
       ...[percents(row.accuracy), percents(row.bestAccuracy), percents(row.activeNeurons, 1), percents(row.itop, 1)],
       ...[Number.isFinite(row.secondsPerEpoch.mean) ? row.secondsPerEpoch.mean.toPrecision(3) : '-', whole(row.links.mean)],
