@@ -14,8 +14,11 @@ export const recommended = {
     return { topology: csti({ data }), remove: softRelativeImportance() }
   },
 
-  /** For `chtss()`: it begins with 10% of all possible links. From 50% it knows its training set by heart before the links are few. */
-  chtss(): Pick<Method, 'density'> {
-    return { density: sigmoidDensity({ initialDensity: 0.1 }) }
+  /**
+   * For `chtss()`: the same, beginning with 10% of all possible links, as it did better than from 50%, and in a third of the time. A density of more than
+   * 10% stays what it is.
+   */
+  chtss({ data }: { data: Dataset }): Pick<Method, 'topology' | 'remove' | 'density'> {
+    return { ...recommended.chts({ data }), density: sigmoidDensity({ initialDensity: 0.1 }) }
   },
 }
