@@ -47,7 +47,7 @@ interface Setting {
   readonly distribution?: Distribution
 }
 
-const correlated = (data: Dataset, parts: Partial<Method> = {}) => chts({ ...recommended.chts({ data }), ...parts })
+const correlated = (data: Dataset, parts: Partial<Method> = {}) => chts({ ...recommended({ data }), ...parts })
 
 /** The paper's names of what differs from the method that comes first in a name. */
 const variants: Record<string, (data: Dataset) => Method | Setting> = {
@@ -99,9 +99,8 @@ const variants: Record<string, (data: Dataset) => Method | Setting> = {
   'chtss, pruned by magnitude': () => chtss({ prune: magnitude() }),
   'chtss, decay over all updates': () => chtss({ density: sigmoidDensity({ initialDensity: 0.5, over: 1 }) }),
   'chtss, from 10%': () => chtss({ density: sigmoidDensity({ initialDensity: 0.1 }) }),
-  'chtss, from 10%, CSTI, soft RI': (data) => chtss(recommended.chtss({ data })),
-  'chtss, from 10% over all updates, CSTI, soft RI': (data) =>
-    chtss({ ...recommended.chts({ data }), density: sigmoidDensity({ initialDensity: 0.1, over: 1 }) }),
+  'chtss, from 10%, CSTI, soft RI': (data) => chtss({ ...recommended({ data }), density: sigmoidDensity({ initialDensity: 0.1 }) }),
+  'chtss, from 10% over all updates, CSTI, soft RI': (data) => chtss({ ...recommended({ data }), density: sigmoidDensity({ initialDensity: 0.1, over: 1 }) }),
   cht: () => cht(),
   'cht, CSTI': (data) => cht({ topology: csti({ data }) }),
   'cht, Erdos-Renyi': () => cht({ topology: erdosRenyi() }),
