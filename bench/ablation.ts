@@ -1,13 +1,14 @@
 /**
  * Which part of a method gives what: `npx tsx bench/ablation.ts --dataset fashion-mnist --data DIR [--variants 'chts.*'] [--seeds 0,1,2]`.
  *
- * Trains the paper's network (three hidden layers of 1568, 1% of the links) by variants of the methods, one part replaced at a time, and measures each on
+ * Trains the paper's network (three hidden layers of 1568, 1% of the links) by variants of the methods, one part or setting replaced at a time, and measures each on
  * samples held out of the training set: the test set is never looked at, so that what is chosen here can be tested there. Every run that is finished is a
  * line in --out and is not repeated; the table has the mean over seeds and its standard error. Kept results: bench/results/ablation.
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { datasets, pick } from '../lib/cli/flags.js'
+import { deviceOf } from '../lib/cli/run.js'
 import { type Dataset, holdOut } from '../lib/data/index.js'
 import {
   brf,
@@ -16,7 +17,6 @@ import {
   chtss,
   cosine,
   csti,
-  Device,
   type Distribution,
   erdosRenyi,
   kaiming,
@@ -154,7 +154,7 @@ function read(): Line[] {
   return lines.map((line) => JSON.parse(line) as Line).filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
 }
 
-const device = new Device({ kind: 'cpu', threads: Number(flags.threads) })
+const device = deviceOf({ device: 'auto', threads: flags.threads, blas: 'own' })
 
 async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
   const part = (variants[variant] as (typeof variants)[string])(train)

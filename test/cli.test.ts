@@ -229,6 +229,7 @@ describe('hebb', () => {
       [['--method', 'gmp', '--removal', 'magnitude'], /Expected no --removal for the method 'gmp', which removes no links/],
       [['--method', 'chts', '--initial-density', '0.1'], /Expected no --initial-density for the method 'chts', which has no density that decays, got 0.1/],
       [['--method', 'chtss', '--initial-density', '0'], /initial-density to be in \(0, 1\], got 0/],
+      [['--method', 'chtss', '--density', '0.2', '--initial-density', '0.1'], /--initial-density to be at least 0.2, the density that it falls to, got 0.1/],
       [['--method', 'adam'], /--method to be one of chts, chtss, cht, set, rigl, mest, gmp, granet, static, dense, got 'adam'/],
       [['--method', 'dense', '--density', '0.5'], /to have density 1, to be fully connected, got 0.5/],
       [['--optimizer', 'lbfgs'], /--optimizer to be one of sgd, adam/],

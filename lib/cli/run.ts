@@ -142,7 +142,7 @@ export function hasPart(method: string, key: keyof typeof replaceableParts): boo
 
 /** Refuses a method, or a part of one, that there is none of. */
 function checkMethod(settings: Settings): void {
-  const { method, topology, predictor, removal } = settings
+  const { method, topology, predictor, removal, initialDensity, density } = settings
   pick(methods, method, 'method')
   if (topology !== undefined) pick(topologies, topology, 'topology')
   if (predictor !== undefined) pick(predictors, predictor, 'predictor')
@@ -154,6 +154,10 @@ function checkMethod(settings: Settings): void {
       () => `Expected no --${flag} for the method '${method}', which ${lacking}, got ${show(settings[key])}`,
     )
   }
+  expect(
+    initialDensity === undefined || initialDensity >= density,
+    () => `Expected --initial-density to be at least ${density}, the density that it falls to, got ${show(initialDensity)}`,
+  )
 }
 
 /** The method, with the parts that were asked for in place of its own. */
