@@ -1,0 +1,23 @@
+/** Every method's short runs, and runs that an earlier version saved, give what they gave, to the last bit, on every SIMD level. */
+import { expect } from 'chai'
+import { cases, expected, goldens, resumed, run, saved } from './goldens.js'
+import { cpu, levels } from './support.js'
+
+describe('goldens', () => {
+  const known = goldens()
+  // A build with sanitizers checks memory and not numbers: it need not train on the whole of MNIST.
+  const sanitized = Number(process.env.HEBB_TIME_FACTOR ?? 1) > 1
+  for (const level of levels) {
+    for (const name of Object.keys(cases)) {
+      if (sanitized && cases[name]?.whole) continue
+      it(`${name}, ${level}`, async () => {
+        expect(await run(name, cpu(2, level))).to.deep.equal(expected(known, name, level))
+      })
+    }
+    for (const name of Object.keys(saved)) {
+      it(`a checkpoint of ${name} resumed, ${level}`, async () => {
+        expect(await resumed(name, cpu(2, level))).to.deep.equal(expected(known, `${name}, resumed`, level))
+      })
+    }
+  }
+})
