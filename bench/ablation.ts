@@ -1,9 +1,11 @@
 /**
- * Which part of a method gives what: `npx tsx bench/ablation.ts --dataset fashion-mnist --data DIR [--variants 'chts.*'] [--seeds 0,1,2]`.
+ * Which part of a method gives what: `npx tsx bench/ablation.ts --dataset fashion-mnist --data DIR [--variants
+ * 'chts.*'] [--seeds 0,1,2]`.
  *
- * Trains the paper's network (three hidden layers of 1568, 1% of the links) by variants of the methods, one part or setting replaced at a time, and measures each on
- * samples held out of the training set: the test set is never looked at, so that what is chosen here can be tested there. Every run that is finished is a
- * line in --out and is not repeated; the table has the mean over seeds and its standard error. Kept results: bench/results/ablation.
+ * Trains the paper's network (three hidden layers of 1568, 1% of the links) by variants of the methods, one part or
+ * setting replaced at a time, and measures each on samples held out of the training set: the test set is never looked
+ * at, so that what is chosen here can be tested there. Every run that is finished is a line in --out and is not
+ * repeated; the table has the mean over seeds and its standard error. Kept results: bench/results/ablation.
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -58,7 +60,8 @@ const variants: Record<string, (data: Dataset) => Method | Setting> = {
   'chts, CH3-L3p': () => chts({ regrow: soft('CH3-L3p') }),
   'chts, CSTI, soft RI': (data) => correlated(data),
   'chts, CSTI, CH3-L3p': (data) => chts({ topology: csti({ data }), regrow: soft('CH3-L3p') }),
-  'chts, CSTI, CH3-L3p, soft RI': (data) => chts({ topology: csti({ data }), regrow: soft('CH3-L3p'), remove: softRelativeImportance() }),
+  'chts, CSTI, CH3-L3p, soft RI': (data) =>
+    chts({ topology: csti({ data }), regrow: soft('CH3-L3p'), remove: softRelativeImportance() }),
   'chts, T to 9': () => chts({ remove: softMagnitude({ to: 9 }) }),
   'chts, zeta 0.1': () => chts({ updates: updateSchedule({ fraction: cosine(0.1) }) }),
   'chts, zeta 0.5': () => chts({ updates: updateSchedule({ fraction: cosine(0.5) }) }),
@@ -75,9 +78,12 @@ const variants: Record<string, (data: Dataset) => Method | Setting> = {
   'chts, CSTI, RI': (data) => correlated(data, { remove: relativeImportance() }),
   'chts, CSTI, soft RI, zeta 0.1': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.1) }) }),
   'chts, CSTI, soft RI, zeta 0.5': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.5) }) }),
-  'chts, CSTI, soft RI, until 0.9': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.9 }) }),
-  'chts, CSTI, soft RI, until 0.5': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.5 }) }),
-  'chts, CSTI, soft RI, 4 updates an epoch': (data) => correlated(data, { updates: updateSchedule({ every: 391, fraction: cosine(0.3) }) }),
+  'chts, CSTI, soft RI, until 0.9': (data) =>
+    correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.9 }) }),
+  'chts, CSTI, soft RI, until 0.5': (data) =>
+    correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.5 }) }),
+  'chts, CSTI, soft RI, 4 updates an epoch': (data) =>
+    correlated(data, { updates: updateSchedule({ every: 391, fraction: cosine(0.3) }) }),
   'chts, CSTI, soft RI, Kaiming': (data) => correlated(data, { weights: kaiming() }),
   'chts, CSTI, soft RI, CH2-L3p': (data) => correlated(data, { regrow: soft('CH2-L3p') }),
   'chts, CSTI, soft RI, random': (data) => correlated(data, { regrow: random() }),
@@ -99,8 +105,10 @@ const variants: Record<string, (data: Dataset) => Method | Setting> = {
   'chtss, pruned by magnitude': () => chtss({ prune: magnitude() }),
   'chtss, decay over all updates': () => chtss({ density: sigmoidDensity({ initialDensity: 0.5, over: 1 }) }),
   'chtss, from 10%': () => chtss({ density: sigmoidDensity({ initialDensity: 0.1 }) }),
-  'chtss, from 10%, CSTI, soft RI': (data) => chtss({ ...recommended({ data }), density: sigmoidDensity({ initialDensity: 0.1 }) }),
-  'chtss, from 10% over all updates, CSTI, soft RI': (data) => chtss({ ...recommended({ data }), density: sigmoidDensity({ initialDensity: 0.1, over: 1 }) }),
+  'chtss, from 10%, CSTI, soft RI': (data) =>
+    chtss({ ...recommended({ data }), density: sigmoidDensity({ initialDensity: 0.1 }) }),
+  'chtss, from 10% over all updates, CSTI, soft RI': (data) =>
+    chtss({ ...recommended({ data }), density: sigmoidDensity({ initialDensity: 0.1, over: 1 }) }),
   cht: () => cht(),
   'cht, CSTI': (data) => cht({ topology: csti({ data }) }),
   'cht, Erdos-Renyi': () => cht({ topology: erdosRenyi() }),
@@ -151,18 +159,29 @@ const seeds = flags.seeds.split(',').map(Number)
 function read(): Line[] {
   if (!existsSync(flags.out)) return []
   const lines = readFileSync(flags.out, 'utf8').split('\n').filter(Boolean)
-  return lines.map((line) => JSON.parse(line) as Line).filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
+  return lines
+    .map((line) => JSON.parse(line) as Line)
+    .filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
 }
 
 const device = deviceOf({ device: 'auto', threads: flags.threads, blas: 'own' })
 
 async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
   const part = (variants[variant] as (typeof variants)[string])(train)
-  const { dst, learningRate = 0.025, weightDecay = 5e-4, distribution = 'uniform' } = 'dst' in part ? part : { dst: part }
+  const {
+    dst,
+    learningRate = 0.025,
+    weightDecay = 5e-4,
+    distribution = 'uniform',
+  } = 'dst' in part ? part : { dst: part }
   const model = mlp({ widths: [train.features, 1568, 1568, 1568, train.classes], density, distribution, seed })
   using trainer = new Trainer(model, {
     device,
-    optimizer: sgd({ learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }), momentum: 0.9, weightDecay }),
+    optimizer: sgd({
+      learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }),
+      momentum: 0.9,
+      weightDecay,
+    }),
     dst,
   })
   const began = performance.now()
@@ -173,7 +192,19 @@ async function run(variant: string, seed: number, train: Dataset, validation: Da
     ;({ activeNeurons, itop } = epoch)
   }
   const seconds = (performance.now() - began) / 1000
-  return { variant, dataset: flags.dataset, seed, epochs, density, heldOut, accuracy, best, activeNeurons, itop, seconds }
+  return {
+    variant,
+    dataset: flags.dataset,
+    seed,
+    epochs,
+    density,
+    heldOut,
+    accuracy,
+    best,
+    activeNeurons,
+    itop,
+    seconds,
+  }
 }
 
 function print(lines: readonly Line[]): void {
@@ -185,15 +216,24 @@ function print(lines: readonly Line[]): void {
     const of = lines.filter((line) => line.variant === variant)
     return of.length ? [{ variant, of, accuracy: spread(of.map((line) => line.accuracy)).mean }] : []
   })
-  console.log('| data | variant | seeds | held-out accuracy %, last epoch | best epoch | active neurons % | ITOP % |\n|---|---|---|---|---|---|---|')
+  console.log(
+    '| data | variant | seeds | held-out accuracy %, last epoch | best epoch | active neurons % | ITOP % |\n' +
+      '|---|---|---|---|---|---|---|',
+  )
   for (const { variant, of } of rows.sort((a, b) => b.accuracy - a.accuracy)) {
-    const cells = [of.map((line) => line.accuracy), of.map((line) => line.best), of.map((line) => line.activeNeurons), of.map((line) => line.itop)]
+    const cells = [
+      of.map((line) => line.accuracy),
+      of.map((line) => line.best),
+      of.map((line) => line.activeNeurons),
+      of.map((line) => line.itop),
+    ]
     console.log(`| ${flags.dataset} | ${variant} | ${of.length} | ${cells.map(show).join(' | ')} |`)
   }
 }
 
 if (!flags.table) {
-  if (names.length === 0) throw new Error(`Expected --variants to match one of ${Object.keys(variants).join('; ')}, got ${flags.variants}`)
+  if (names.length === 0)
+    throw new Error(`Expected --variants to match one of ${Object.keys(variants).join('; ')}, got ${flags.variants}`)
   const { train, validation } = holdOut((await pick(datasets, flags.dataset, 'dataset')(flags.data)).train, heldOut)
   const missing = seeds.flatMap((seed) => names.map((name) => ({ name, seed })))
   for (const { name, seed } of missing) {

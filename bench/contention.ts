@@ -1,4 +1,7 @@
-/** The epoch alone, and beside another process that keeps as many threads busy: threads that wait must give the processor away. In turns. */
+/**
+ * The epoch alone, and beside another process that keeps as many threads busy: threads that wait must give the
+ * processor away. In turns.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type BenchOptions, median, progress, Quiet, type Report } from './measure.js'
@@ -57,7 +60,11 @@ export async function contention(options: BenchOptions): Promise<Report> {
   }
   return {
     series: [
-      { name: `epoch of ${data.samples.toLocaleString('en-US')} images alone, ${threads} threads`, unit: 's', samples: alone },
+      {
+        name: `epoch of ${data.samples.toLocaleString('en-US')} images alone, ${threads} threads`,
+        unit: 's',
+        samples: alone,
+      },
       { name: `epoch beside a process of ${BUSY_THREADS} busy threads`, unit: 's', samples: beside },
     ],
     figures: [{ name: 'beside / alone', unit: 'x', value: median(beside) / median(alone), goal: '<= 3' }],

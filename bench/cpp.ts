@@ -15,7 +15,13 @@ interface Output {
   readonly simd: string
   readonly compiler: string
   readonly timer: string
-  readonly rates: readonly { readonly what: string; readonly bytes: number; readonly threads: number; readonly rate: number; readonly unit: string }[]
+  readonly rates: readonly {
+    readonly what: string
+    readonly bytes: number
+    readonly threads: number
+    readonly rate: number
+    readonly unit: string
+  }[]
   readonly rows: readonly Row[]
 }
 
@@ -25,7 +31,8 @@ async function quietly(command: string, args: readonly string[]): Promise<void> 
   const printed: Buffer[] = []
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => printed.push(data))
   const [code] = await once(child, 'close')
-  if (code !== 0) throw new Error(`Expected ${[command, ...args].join(' ')} to succeed, got ${code}:\n${Buffer.concat(printed)}`)
+  if (code !== 0)
+    throw new Error(`Expected ${[command, ...args].join(' ')} to succeed, got ${code}:\n${Buffer.concat(printed)}`)
 }
 
 /** How the products' times grow with the links, and how their rooflines do: of the rows of bench_growth. */
@@ -37,21 +44,33 @@ function exponents(rows: readonly Row[]): Figure[] {
     curves.set(key, [...(curves.get(key) ?? []), row])
   }
   return [...curves].flatMap(([key, points]) => [
-    { name: `${key}: exponent of time in links`, unit: '', value: fitPower(points.map((p) => [p.items, p.medianSeconds])).exponent },
-    { name: `${key}: exponent of the roofline`, unit: '', value: fitPower(points.map((p) => [p.items, p.rooflineSeconds as number])).exponent },
+    {
+      name: `${key}: exponent of time in links`,
+      unit: '',
+      value: fitPower(points.map((p) => [p.items, p.medianSeconds])).exponent,
+    },
+    {
+      name: `${key}: exponent of the roofline`,
+      unit: '',
+      value: fitPower(points.map((p) => [p.items, p.rooflineSeconds as number])).exponent,
+    },
   ])
 }
 
 export async function cpp(options: BenchOptions): Promise<Report> {
   const { threads, quick } = options
-  if (spawnSync('cmake', ['--version'], { stdio: 'ignore' }).status !== 0) return { series: [], figures: [], notes: ['not run: no cmake on this machine'] }
+  if (spawnSync('cmake', ['--version'], { stdio: 'ignore' }).status !== 0)
+    return { series: [], figures: [], notes: ['not run: no cmake on this machine'] }
   progress('cpp: building')
   await quietly('cmake', ['-S', root, '-B', BUILD, '-DHEBB_BENCH=ON', '-DHEBB_CUDA=OFF', '-DCMAKE_BUILD_TYPE=Release'])
   await quietly('cmake', ['--build', BUILD, '--parallel', '2'])
   const folder = join(BUILD, 'bench', 'cpp')
-  const programs = (await readdir(folder)).filter((name) => /^bench_[a-z_]+$/.test(name) && options.programs.test(name.slice('bench_'.length))).sort()
+  const programs = (await readdir(folder))
+    .filter((name) => /^bench_[a-z_]+$/.test(name) && options.programs.test(name.slice('bench_'.length)))
+    .sort()
   const work = await mkdtemp(join(tmpdir(), 'hebb-bench-'))
-  if (programs.length === 0) throw new Error(`Expected --programs to match one of the C++ benchmarks, got ${options.programs}`)
+  if (programs.length === 0)
+    throw new Error(`Expected --programs to match one of the C++ benchmarks, got ${options.programs}`)
   const quiet = new Quiet(options)
   const outputs: (readonly [program: string, Output])[] = []
   try {
@@ -59,7 +78,11 @@ export async function cpp(options: BenchOptions): Promise<Report> {
       progress(`cpp: ${program}`)
       await quiet.settle()
       const json = join(work, `${program}.json`)
-      await quietly(join(folder, program), [`--json=${json}`, ...(threads > 1 ? [`--threads=1,${threads}`] : ['--threads=1']), ...(quick ? ['--quick'] : [])])
+      await quietly(join(folder, program), [
+        `--json=${json}`,
+        ...(threads > 1 ? [`--threads=1,${threads}`] : ['--threads=1']),
+        ...(quick ? ['--quick'] : []),
+      ])
       outputs.push([program, JSON.parse(await readFile(json, 'utf8'))])
     }
   } finally {
@@ -67,19 +90,38 @@ export async function cpp(options: BenchOptions): Promise<Report> {
   }
   const rows = outputs.flatMap(([, { rows }]) => rows)
   const short = rows.filter(
-    (row) => row.threads === threads && (row.density ?? 0.01) === 0.01 && (row.batch ?? 32) === 32 && (row.density === undefined || row.cols === 1568),
+    (row) =>
+      row.threads === threads &&
+      (row.density ?? 0.01) === 0.01 &&
+      (row.batch ?? 32) === 32 &&
+      (row.density === undefined || row.cols === 1568),
   )
-  const series = short.map(({ name, item, nsPerItem, rooflineShare, bound, minSeconds, medianSeconds, maxSeconds }): Series => {
-    const speed = nsPerItem === undefined ? '' : `, ${nsPerItem.toPrecision(3)} ns/${item}`
-    const share = rooflineShare === undefined ? '' : `, ${(100 * rooflineShare).toFixed(0)}% of the roofline (${bound})`
-    return { name: `${name}${speed}${share}`, unit: 'us', samples: [minSeconds, medianSeconds, maxSeconds].map((s) => 1e6 * s) }
-  })
+  const series = short.map(
+    ({ name, item, nsPerItem, rooflineShare, bound, minSeconds, medianSeconds, maxSeconds }): Series => {
+      const speed = nsPerItem === undefined ? '' : `, ${nsPerItem.toPrecision(3)} ns/${item}`
+      const share =
+        rooflineShare === undefined ? '' : `, ${(100 * rooflineShare).toFixed(0)}% of the roofline (${bound})`
+      return {
+        name: `${name}${speed}${share}`,
+        unit: 'us',
+        samples: [minSeconds, medianSeconds, maxSeconds].map((s) => 1e6 * s),
+      }
+    },
+  )
   const { simd, compiler, timer } = (outputs[0] as (typeof outputs)[0])[1]
   return {
     series,
     figures: exponents(rows),
     rows,
-    details: { simd, compiler, timer, programs: outputs.map(([program, { date, rates }]) => ({ program, date, rates })) },
-    notes: [`${rows.length} rows of ${programs.length} programs, ${compiler}, ${simd}, timed by ${timer}`, ...quiet.notes],
+    details: {
+      simd,
+      compiler,
+      timer,
+      programs: outputs.map(([program, { date, rates }]) => ({ program, date, rates })),
+    },
+    notes: [
+      `${rows.length} rows of ${programs.length} programs, ${compiler}, ${simd}, timed by ${timer}`,
+      ...quiet.notes,
+    ],
   }
 }

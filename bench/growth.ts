@@ -1,11 +1,13 @@
 /**
- * How a training step and the memory of a trainer grow with the links, over three decades: networks of n-n-n-10 neurons with a fixed number of links a
- * neuron, so that neurons and activations grow with the links. Exponents are slopes of least squares in log-log.
+ * How a training step and the memory of a trainer grow with the links, over three decades: networks of n-n-n-10 neurons
+ * with a fixed number of links a neuron, so that neurons and activations grow with the links. Exponents are slopes of
+ * least squares in log-log.
  *
- * The same sweep is run with two topologies. With links anywhere a product fetches rows of the activations at random, from a cache that holds them or from
- * memory when none does: a row then costs more, and the curve bends there. With links as the library's own network has them (BRF, most of them near) the
- * same work is done on rows that are mostly still in a cache, whatever the size. What differs between the two is the memory hierarchy; what both share is
- * the library.
+ * The same sweep is run with two topologies. With links anywhere a product fetches rows of the activations at random,
+ * from a cache that holds them or from memory when none does: a row then costs more, and the curve bends there. With
+ * links as the library's own network has them (BRF, most of them near) the same work is done on rows that are mostly
+ * still in a cache, whatever the size. What differs between the two is the memory hierarchy; what both share is the
+ * library.
  */
 import { dataset } from '../lib/data/dataset.js'
 import { brf, erdosRenyi, mlp, sgd, staticSparse, type Topology, Trainer } from '../lib/index.js'
@@ -58,7 +60,11 @@ async function measure(width: number, topology: Topology, options: BenchOptions,
   const x = new Uint8Array(samples * width).map((_, i) => (i * 167) ^ (i >> 7))
   const y = Int32Array.from({ length: samples }, (_, i) => i % CLASSES)
   const data = dataset({ x, y, shape: [width], classes: CLASSES, name: 'growth' })
-  const model = mlp({ widths: [...new Array(LAYERS + 1).fill(width), CLASSES], density: DEGREE / width, sparseOutput: true })
+  const model = mlp({
+    widths: [...new Array(LAYERS + 1).fill(width), CLASSES],
+    density: DEGREE / width,
+    sparseOutput: true,
+  })
   using trainer = new Trainer(model, {
     optimizer: sgd({ learningRate: 1e-3, momentum: 0.9 }),
     dst: staticSparse({ topology }),
@@ -93,7 +99,11 @@ export async function growth(options: BenchOptions): Promise<Report> {
   }
 
   const series: Series[] = [
-    { name: `fixed cost of a step: ${TINY} neurons a layer, ${tiny.links} links`, unit: 'us', samples: tiny.seconds.map((s) => 1e6 * s) },
+    {
+      name: `fixed cost of a step: ${TINY} neurons a layer, ${tiny.links} links`,
+      unit: 'us',
+      samples: tiny.seconds.map((s) => 1e6 * s),
+    },
   ]
   const figures: { name: string; unit: string; value: number; goal?: string }[] = []
   const rows: Row[] = []
@@ -104,7 +114,14 @@ export async function growth(options: BenchOptions): Promise<Report> {
       const local = before ? `, exponent here ${fitPower([time(before), time(point)]).exponent.toFixed(2)}` : ''
       const text = `${point.links.toLocaleString('en-US')} ${name}, ${(point.bytes / 2 ** 20).toFixed(1)} MiB`
       series.push({ name: `${text}: a step${local}`, unit: 'us', samples: point.seconds.map((s) => 1e6 * s) })
-      const about = { name: `growth/${name}/${point.links}`, operation: `training step, ${name}`, batch: BATCH, threads, item: 'link', items: point.links }
+      const about = {
+        name: `growth/${name}/${point.links}`,
+        operation: `training step, ${name}`,
+        batch: BATCH,
+        threads,
+        item: 'link',
+        items: point.links,
+      }
       rows.push(rowOf(about, point.seconds))
     }
     const exponent = (what: string, value: number) =>
@@ -120,11 +137,22 @@ export async function growth(options: BenchOptions): Promise<Report> {
     for (let n = 0; n + 3 < points.length; n += 3) {
       const part = points.slice(n, n + 4)
       const [from, to] = [part[0] as Point, part.at(-1) as Point].map((p) => p.links.toExponential(0))
-      figures.push({ name: `${name}: exponent of time, ${from} to ${to} links`, unit: '', value: fitPower(part.map(time)).exponent })
+      figures.push({
+        name: `${name}: exponent of time, ${from} to ${to} links`,
+        unit: '',
+        value: fitPower(part.map(time)).exponent,
+      })
     }
     const fixed = median(tiny.seconds)
-    const beyond = points.filter((p) => median(p.seconds) > 2 * fixed).map((p): [number, number] => [p.links, median(p.seconds) - fixed])
-    if (beyond.length > 1) figures.push({ name: `${name}: exponent of time less the fixed cost`, unit: '', value: fitPower(beyond).exponent })
+    const beyond = points
+      .filter((p) => median(p.seconds) > 2 * fixed)
+      .map((p): [number, number] => [p.links, median(p.seconds) - fixed])
+    if (beyond.length > 1)
+      figures.push({
+        name: `${name}: exponent of time less the fixed cost`,
+        unit: '',
+        value: fitPower(beyond).exponent,
+      })
   }
 
   const fitted = (of: (p: Point) => [number, number]) =>
@@ -138,7 +166,13 @@ export async function growth(options: BenchOptions): Promise<Report> {
     figures,
     rows,
     files: {
-      'growth-time.svg': logLogPlot({ title: 'Time of a training step', subtitle, x: 'links', y: 'seconds', series: fitted(time) }),
+      'growth-time.svg': logLogPlot({
+        title: 'Time of a training step',
+        subtitle,
+        x: 'links',
+        y: 'seconds',
+        series: fitted(time),
+      }),
       'growth-memory.svg': logLogPlot({
         title: 'Live native memory of a trainer',
         subtitle: `${subtitle}, without the data set`,
@@ -160,8 +194,10 @@ export async function growth(options: BenchOptions): Promise<Report> {
       })),
     },
     notes: [
-      `n-n-n-${CLASSES} neurons, ${DEGREE} links a neuron, batch ${BATCH}, SGD with momentum, gathering included; memory is live native memory without the data set`,
-      'BRF links (r = 0.25, the default) do the same work on rows that are mostly still in a cache; where links anywhere cost more, the memory hierarchy does it',
+      `n-n-n-${CLASSES} neurons, ${DEGREE} links a neuron, batch ${BATCH}, SGD with momentum, gathering ` +
+        'included; memory is live native memory without the data set',
+      'BRF links (r = 0.25, the default) do the same work on rows that are mostly still in a cache; where links ' +
+        'anywhere cost more, the memory hierarchy does it',
       ...quiet.notes,
     ],
   }

@@ -1,7 +1,7 @@
 /**
- * Layers that no dense method could hold, against the targets for two cores: 65,536 x 65,536 with 16 links a neuron and 2^20 x 2^20 with 10. Each is
- * trained in a process of its own by CHTs, CH2-L3n (batch 32, SGD with momentum, a small dense layer on top), so that the process's peak memory is
- * that of the training. A round is one process.
+ * Layers that no dense method could hold, against the targets for two cores: 65,536 x 65,536 with 16 links a neuron and
+ * 2^20 x 2^20 with 10. Each is trained in a process of its own by CHTs, CH2-L3n (batch 32, SGD with momentum, a small
+ * dense layer on top), so that the process's peak memory is that of the training. A round is one process.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -51,7 +51,14 @@ async function measure({ width, linksPerNeuron, threads }: Job): Promise<Measure
   const x = new Uint8Array(samples * width)
   for (let i = 0; i < x.length; ++i) x[i] = (Math.imul(i, 2654435761) >>> 16) & 255
   const y = Int32Array.from({ length: samples }, (_, i) => i % CLASSES)
-  const data = dataset({ x, y, shape: [width], classes: CLASSES, normalise: { mean: 0.5, deviation: 0.25 }, name: 'bytes' })
+  const data = dataset({
+    x,
+    y,
+    shape: [width],
+    classes: CLASSES,
+    normalise: { mean: 0.5, deviation: 0.25 },
+    name: 'bytes',
+  })
   const start = performance.now()
   using trainer = new Trainer(mlp({ widths: [width, width, CLASSES], density: linksPerNeuron / width }), {
     optimizer: sgd({ learningRate: 1e-3, momentum: 0.9, weightDecay: 5e-4 }),
@@ -81,7 +88,9 @@ async function measure({ width, linksPerNeuron, threads }: Job): Promise<Measure
 async function inProcess(job: Job): Promise<Measured> {
   const child = fork(fileURLToPath(import.meta.url), { execArgv: ['--import', 'tsx'] })
   child.send(job)
-  const ended = once(child, 'exit').then(([code]) => Promise.reject(new Error(`The process of a huge layer ended with ${code}`)))
+  const ended = once(child, 'exit').then(([code]) =>
+    Promise.reject(new Error(`The process of a huge layer ended with ${code}`)),
+  )
   const [measured] = (await Promise.race([once(child, 'message'), ended])) as [Measured]
   ended.catch(() => {})
   return measured
@@ -98,7 +107,8 @@ export async function huge(options: BenchOptions): Promise<Report> {
       progress(`huge: ${name}, ${round + 1} of ${rounds}`)
       runs.push(await inProcess({ width, linksPerNeuron, threads }))
     }
-    const add = (what: string, samples: number[], unit = 'ms') => series.push({ name: `${name}: ${what}`, unit, samples })
+    const add = (what: string, samples: number[], unit = 'ms') =>
+      series.push({ name: `${name}: ${what}`, unit, samples })
     add(
       'initialisation',
       runs.map((run) => run.initialisation),
@@ -129,7 +139,11 @@ export async function huge(options: BenchOptions): Promise<Report> {
     figure('peak native memory', 'MiB', mib(runs.map((run) => run.native)))
     figure('peak resident memory of the process', 'MiB', mib(runs.map((run) => run.resident)), goals.resident)
   }
-  return { series, figures, notes: [`CHTs, CH2-L3n, 30% replaced; batch ${BATCH}, SGD with momentum; a process for each round`] }
+  return {
+    series,
+    figures,
+    notes: [`CHTs, CH2-L3n, 30% replaced; batch ${BATCH}, SGD with momentum; a process for each round`],
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

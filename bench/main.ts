@@ -1,10 +1,11 @@
 /**
  * npm run bench -- [names...] [--rounds 5] [--threads 2] [--full] [--programs 'spmm|sddmm'] [--save] [--quick]
  *
- * Runs the benchmarks of the given names, one after the other, and prints one table: the median of the rounds, and their least and largest. Without
- * names: all but the C++ ones, which have to be built; about ten minutes. `all` runs those, too, and every shape of all (--full).
- * What is compared is measured in turns in one run. --save writes bench/results/<date>-<processor>.json, rows of every shape included, and plots.
- * --programs chooses among the C++ ones. --quick only shows that everything runs.
+ * Runs the benchmarks of the given names, one after the other, and prints one table: the median of the rounds, and
+ * their least and largest. Without names: all but the C++ ones, which have to be built; about ten minutes. `all` runs
+ * those, too, and every shape of all (--full). What is compared is measured in turns in one run. --save writes
+ * bench/results/<date>-<processor>.json, rows of every shape included, and plots. --programs chooses among the C++
+ * ones. --quick only shows that everything runs.
  */
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/index.js'
@@ -12,7 +13,17 @@ import { contention } from './contention.js'
 import { cpp } from './cpp.js'
 import { growth } from './growth.js'
 import { huge } from './huge.js'
-import { type Bench, type BenchOptions, describeRun, hebbVersion, processorName, progress, type Report, save, table } from './measure.js'
+import {
+  type Bench,
+  type BenchOptions,
+  describeRun,
+  hebbVersion,
+  processorName,
+  progress,
+  type Report,
+  save,
+  table,
+} from './measure.js'
 import { operations } from './operations.js'
 import { peers } from './peers.js'
 import { predictors } from './predictors.js'
@@ -20,7 +31,18 @@ import { responsiveness } from './responsiveness.js'
 import { step } from './step.js'
 import { update } from './update.js'
 
-const benches: Record<string, Bench> = { step, update, contention, responsiveness, operations, peers, predictors, growth, huge, cpp }
+const benches: Record<string, Bench> = {
+  step,
+  update,
+  contention,
+  responsiveness,
+  operations,
+  peers,
+  predictors,
+  growth,
+  huge,
+  cpp,
+}
 const usual = Object.keys(benches).filter((name) => name !== 'cpp' && name !== 'huge')
 
 function fail(message: string): never {
@@ -30,7 +52,8 @@ function fail(message: string): never {
 
 function wholeNumber(text: string, flag: string): number {
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) fail(`Expected --${flag} to be a whole number of at least 1, got '${text}'`)
+  if (!Number.isInteger(value) || value < 1)
+    fail(`Expected --${flag} to be a whole number of at least 1, got '${text}'`)
   return value
 }
 
@@ -67,7 +90,10 @@ for (const name of names) {
 using device = new Device({ kind: 'cpu', threads: options.threads })
 const { simd } = device.info
 const warning = options.quick ? ', quick: numbers mean nothing' : ''
-console.log(`hebb ${await hebbVersion()}, ${processorName()}, ${simd}, node ${process.version}; ${options.rounds} rounds${warning}`)
+console.log(
+  `hebb ${await hebbVersion()}, ${processorName()}, ${simd}, node ${process.version}; ${options.rounds} rounds` +
+    warning,
+)
 console.log(table(reports))
 if (flags.save) {
   const command = [

@@ -1,4 +1,6 @@
-/** What the benchmarks share: samples and their summary, the table, the file of a saved run, and the machine it ran on. */
+/**
+ * What the benchmarks share: samples and their summary, the table, the file of a saved run, and the machine it ran on.
+ */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus } from 'node:os'
 import { join } from 'node:path'
@@ -25,7 +27,10 @@ export interface Series {
   readonly samples: readonly number[]
 }
 
-/** An operation at one shape: what the table is too short for. Fields that a row does not need are not there. See bench/results/README.md. */
+/**
+ * An operation at one shape: what the table is too short for. Fields that a row does not need are not there. See
+ * bench/results/README.md.
+ */
 export interface Row {
   readonly name: string
   readonly operation: string
@@ -94,7 +99,9 @@ export function median(samples: readonly number[]): number {
   if (samples.length === 0) return Number.NaN
   const sorted = [...samples].sort((a, b) => a - b)
   const middle = sorted.length >> 1
-  return sorted.length % 2 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+  return sorted.length % 2
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
 /** Milliseconds that `run` takes. */
@@ -142,7 +149,10 @@ export class Quiet {
   get notes(): string[] {
     const busy = this.#busy / this.#looked
     if (!(busy > TOLERATED)) return []
-    return [`DISTURBED: between measurements other processes kept ${busy.toFixed(1)} processors busy on average. Run it again on an idle machine.`]
+    return [
+      `DISTURBED: between measurements other processes kept ${busy.toFixed(1)} processors busy on average. Run ` +
+        'it again on an idle machine.',
+    ]
   }
 }
 
@@ -156,7 +166,14 @@ export function firstOf(data: Dataset, samples: number): Dataset {
   const { x, labels, shape, features, classes, name, scale, shift } = data
   const unit = x instanceof Uint8Array ? 1 / 255 : 1
   const normalise = { deviation: unit / scale, mean: (-shift * unit) / scale }
-  return dataset({ x: x.subarray(0, samples * features), y: (labels as Int32Array).subarray(0, samples), shape, classes, normalise, name })
+  return dataset({
+    x: x.subarray(0, samples * features),
+    y: (labels as Int32Array).subarray(0, samples),
+    shape,
+    classes,
+    normalise,
+    name,
+  })
 }
 
 function significant(value: number): string {
@@ -168,7 +185,8 @@ function significant(value: number): string {
 /** Rows under a head, columns aligned: the first to the left, the last to the left, numbers to the right. */
 function aligned(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] as readonly string[]).map((_, c) => Math.max(...rows.map((row) => (row[c] as string).length)))
-  const cell = (text: string, c: number) => (c === 0 || c === widths.length - 1 ? text.padEnd(widths[c] as number) : text.padStart(widths[c] as number))
+  const cell = (text: string, c: number) =>
+    c === 0 || c === widths.length - 1 ? text.padEnd(widths[c] as number) : text.padStart(widths[c] as number)
   return rows.map((row) => row.map(cell).join('  ').trimEnd()).join('\n')
 }
 
@@ -176,9 +194,16 @@ export function table(reports: { readonly [bench: string]: Report }): string {
   const rows = [['', 'median', 'min', 'max', 'unit']]
   for (const [bench, { series, figures }] of Object.entries(reports)) {
     for (const { name, unit, samples } of series) {
-      rows.push([`${bench}: ${name}`, significant(median(samples)), significant(Math.min(...samples)), significant(Math.max(...samples)), unit])
+      rows.push([
+        `${bench}: ${name}`,
+        significant(median(samples)),
+        significant(Math.min(...samples)),
+        significant(Math.max(...samples)),
+        unit,
+      ])
     }
-    for (const { name, unit, value, goal } of figures) rows.push([`${bench}: ${name}`, significant(value), '', '', goal ? `${unit} (goal ${goal})` : unit])
+    for (const { name, unit, value, goal } of figures)
+      rows.push([`${bench}: ${name}`, significant(value), '', '', goal ? `${unit} (goal ${goal})` : unit])
   }
   const notes = Object.entries(reports).flatMap(([bench, report]) => report.notes.map((note) => `${bench}: ${note}`))
   return [aligned(rows), ...notes].join('\n')
@@ -208,7 +233,12 @@ export interface Run {
   readonly reports: { readonly [bench: string]: Report }
 }
 
-export async function describeRun(command: string, simd: string, options: BenchOptions, reports: { readonly [bench: string]: Report }): Promise<Run> {
+export async function describeRun(
+  command: string,
+  simd: string,
+  options: BenchOptions,
+  reports: { readonly [bench: string]: Report },
+): Promise<Run> {
   return {
     date: new Date().toISOString(),
     processor: processorName(),
@@ -223,7 +253,10 @@ export async function describeRun(command: string, simd: string, options: BenchO
   }
 }
 
-/** Writes a run to bench/results/<date>-<processor>.json, beside one of the same day and never over it, and its reports' files with it. Returns the paths from the root. */
+/**
+ * Writes a run to bench/results/<date>-<processor>.json, beside one of the same day and never over it, and its reports'
+ * files with it. Returns the paths from the root.
+ */
 export async function save(run: Run): Promise<string[]> {
   const slug = run.processor
     .toLowerCase()
@@ -234,7 +267,9 @@ export async function save(run: Run): Promise<string[]> {
   const medians = Object.values(run.reports).flatMap((report) => report.series)
   const summary = Object.fromEntries(medians.map(({ name, unit, samples }) => [`${name} [${unit}]`, median(samples)]))
   const files = Object.values(run.reports).flatMap((report) => Object.entries(report.files ?? {}))
-  const reports = Object.fromEntries(Object.entries(run.reports).map(([name, { files: _, ...report }]) => [name, report]))
+  const reports = Object.fromEntries(
+    Object.entries(run.reports).map(([name, { files: _, ...report }]) => [name, report]),
+  )
   for (let n = 1; ; ++n) {
     const stem = join('bench', 'results', `${run.date.slice(0, 10)}-${slug}${n > 1 ? `-${n}` : ''}`)
     try {

@@ -1,10 +1,30 @@
 /**
- * Every operation as a user of the package calls it: recorded into a Program of its own and replayed from JavaScript. What the crossing costs stands
- * beside it: a replay that does nothing, and copies to and from native memory. ns an item and GB/s mean what they mean in the C++ benchmarks
- * (bench/cpp): bytes are those between registers and caches.
+ * Every operation as a user of the package calls it: recorded into a Program of its own and replayed from JavaScript.
+ * What the crossing costs stands beside it: a replay that does nothing, and copies to and from native memory. ns an
+ * item and GB/s mean what they mean in the C++ benchmarks (bench/cpp): bytes are those between registers and caches.
  */
-import { Activations, brf, Device, erdosRenyi, type Links, Program, predictLinks, SparseMatrix, sampleWithoutReplacement, Tensor } from '../lib/index.js'
-import { type BenchOptions, milliseconds, progress, Quiet, type Report, type Row, rowOf, type Series } from './measure.js'
+import {
+  Activations,
+  brf,
+  Device,
+  erdosRenyi,
+  type Links,
+  Program,
+  predictLinks,
+  SparseMatrix,
+  sampleWithoutReplacement,
+  Tensor,
+} from '../lib/index.js'
+import {
+  type BenchOptions,
+  milliseconds,
+  progress,
+  Quiet,
+  type Report,
+  type Row,
+  rowOf,
+  type Series,
+} from './measure.js'
 
 /** Share of the links that an update replaces. */
 const REMOVED = 0.3
@@ -23,7 +43,9 @@ const FULL: Shape[] = [
   [1568, 784],
   [1568, 1568],
   [4096, 4096],
-].flatMap(([rows, cols]) => [0.01, 0.02, 0.05, 0.1].map((density) => ({ rows: rows as number, cols: cols as number, density })))
+].flatMap(([rows, cols]) =>
+  [0.01, 0.02, 0.05, 0.1].map((density) => ({ rows: rows as number, cols: cols as number, density })),
+)
 
 /** What an operation is about: its items, and what a call computes and moves. */
 interface Cost {
@@ -89,7 +111,11 @@ class Timing {
     const { rounds, quick, threads } = this.#options
     await call(1)
     let count = 1
-    for (let ms = await milliseconds(() => call(1)); !quick && ms < SAMPLE && count < 1 << 20; ms = await milliseconds(() => call(count))) {
+    for (
+      let ms = await milliseconds(() => call(1));
+      !quick && ms < SAMPLE && count < 1 << 20;
+      ms = await milliseconds(() => call(count))
+    ) {
       count *= ms > SAMPLE / 100 ? Math.ceil(SAMPLE / ms) : 64
     }
     const seconds: number[] = []
@@ -190,9 +216,20 @@ async function dense(timing: Timing, w: Workspace, batch: number, quick: boolean
   )
   const targets = w.zeros('int32', Math.ceil(batch / 16) * 16)
   const labels = { labels: w.zeros('int32', samples), samples, indices, count: samples, targets }
-  await timing.replay(w, [['gatherLabels', labels]], { batch }, { item: 'label', items: batch, bytes: 12 * batch }, { samples })
+  await timing.replay(
+    w,
+    [['gatherLabels', labels]],
+    { batch },
+    { item: 'label', items: batch, bytes: 12 * batch },
+    { samples },
+  )
   const permute = { indices: w.zeros('int32', samples), count: samples, seed: 1, epoch: 0, identity: false }
-  await timing.replay(w, [['permute', permute]], { rows: samples }, { item: 'index', items: samples, bytes: 4 * samples })
+  await timing.replay(
+    w,
+    [['permute', permute]],
+    { rows: samples },
+    { item: 'index', items: samples, bytes: 4 * samples },
+  )
 
   const relu = { input: x, output: await w.batch(features, batch) }
   await timing.replay(w, [['relu', relu]], about, { item: 'value', items: values, bytes: 8 * values })
@@ -202,12 +239,22 @@ async function dense(timing: Timing, w: Workspace, batch: number, quick: boolean
   const weights = features * classes
   const [y, dy, dx] = [await w.batch(classes, batch), await w.batch(classes, batch), await w.batch(features, batch)]
   const shape = { rows: classes, cols: features, batch }
-  const cost = { item: 'weight', items: weights, flop: 2 * weights * batch, bytes: 4 * weights + 4 * batch * (features + classes) }
+  const cost = {
+    item: 'weight',
+    items: weights,
+    flop: 2 * weights * batch,
+    bytes: 4 * weights + 4 * batch * (features + classes),
+  }
   const matrix = w.floats(weights)
   await timing.replay(w, [['linear', { weights: matrix, bias: w.floats(classes), input: x, output: y }]], shape, cost)
   const back = { weights: matrix, outputGradient: dy, inputGradient: dx, input: x, activation: 'relu' }
   await timing.replay(w, [['linearTransposed', back]], shape, { ...cost, bytes: cost.bytes + 4 * batch * features })
-  const gradient = { outputGradient: dy, input: x, gradient: w.zeros('float32', weights), biasGradient: w.zeros('float32', classes) }
+  const gradient = {
+    outputGradient: dy,
+    input: x,
+    gradient: w.zeros('float32', weights),
+    biasGradient: w.zeros('float32', classes),
+  }
   await timing.replay(w, [['linearGradient', gradient]], shape, cost)
 
   const totals = w.zeros('float64', 4)
@@ -220,7 +267,12 @@ async function dense(timing: Timing, w: Workspace, batch: number, quick: boolean
     bytes: 16 * outputs,
   })
   const squared = { output: y, target: await w.batch(classes, batch), gradient: dy, totals }
-  await timing.replay(w, [['meanSquaredError', squared]], loss, { item: 'value', items: outputs, flop: 4 * outputs, bytes: 12 * outputs })
+  await timing.replay(w, [['meanSquaredError', squared]], loss, {
+    item: 'value',
+    items: outputs,
+    flop: 4 * outputs,
+    bytes: 12 * outputs,
+  })
 }
 
 function linksOf({ rows, cols, density }: Shape): Links {
@@ -234,7 +286,12 @@ async function products(timing: Timing, w: Workspace, shape: Shape, batch: numbe
   const n = links.columnIndices.length
   const weights = w.keep(new SparseMatrix(w.device, rows, cols, links))
   const values = w.floats(n)
-  const [x, y, dx, dy] = [await w.batch(cols, batch), await w.batch(rows, batch), await w.batch(cols, batch), await w.batch(rows, batch)]
+  const [x, y, dx, dy] = [
+    await w.batch(cols, batch),
+    await w.batch(rows, batch),
+    await w.batch(cols, batch),
+    await w.batch(rows, batch),
+  ]
   const about = { ...shape, batch }
   const cost = (bytesPerLink: number, once: number, flop = 0): Cost => ({
     item: 'link',
@@ -242,14 +299,28 @@ async function products(timing: Timing, w: Workspace, shape: Shape, batch: numbe
     flop: n * (2 * batch + flop),
     bytes: n * (4 * batch + bytesPerLink) + 4 * batch * once,
   })
-  await timing.replay(w, [['spmm', { weights, values, bias: w.floats(rows), input: x, output: y, activation: 'relu' }]], about, cost(8, rows))
+  await timing.replay(
+    w,
+    [['spmm', { weights, values, bias: w.floats(rows), input: x, output: y, activation: 'relu' }]],
+    about,
+    cost(8, rows),
+  )
   const back = { weights, values, outputGradient: dy, inputGradient: dx, input: x, activation: 'relu' }
   await timing.replay(w, [['spmmTransposed', back]], about, cost(12, 2 * cols))
   const gradient = w.zeros('float32', n)
   const sddmm = { pattern: weights, outputGradient: dy, input: x, gradient, biasGradient: w.zeros('float32', rows) }
   await timing.replay(w, [['sddmm', sddmm]], about, cost(8, rows))
   // Fused when it is replayed. At rate 0 the same work is done and the weights stay what they are.
-  const sgd = { pattern: weights, count: n, values, gradient, velocity: w.zeros('float32', n), learningRate: 0, momentum: 0.9, weightDecay: 5e-4 }
+  const sgd = {
+    pattern: weights,
+    count: n,
+    values,
+    gradient,
+    velocity: w.zeros('float32', n),
+    learningRate: 0,
+    momentum: 0.9,
+    weightDecay: 5e-4,
+  }
   await timing.replay(
     w,
     [
@@ -273,23 +344,57 @@ async function topology(timing: Timing, w: Workspace, shape: Shape): Promise<voi
 
   const gradient = w.floats(n)
   const velocity = w.zeros('float32', n)
-  const sgd = { pattern: matrix, count: n, values, gradient, velocity, learningRate: 0, momentum: 0.9, weightDecay: 5e-4 }
+  const sgd = {
+    pattern: matrix,
+    count: n,
+    values,
+    gradient,
+    velocity,
+    learningRate: 0,
+    momentum: 0.9,
+    weightDecay: 5e-4,
+  }
   await timing.replay(w, [['sgd', sgd]], shape, perLink(6, 20))
-  await timing.replay(w, [['initializeNormal', { pattern: matrix, values: w.zeros('float32', n), deviation: 1, seed: 1, layer: 0 }]], shape, perLink(0, 8))
+  await timing.replay(
+    w,
+    [['initializeNormal', { pattern: matrix, values: w.zeros('float32', n), deviation: 1, seed: 1, layer: 0 }]],
+    shape,
+    perLink(0, 8),
+  )
 
-  const changes = { keep: w.zeros('uint8', n), newRows: w.zeros('int32', n), newColumns: w.zeros('int32', n), newCount: w.zeros('int32', 1) }
+  const changes = {
+    keep: w.zeros('uint8', n),
+    newRows: w.zeros('int32', n),
+    newColumns: w.zeros('int32', n),
+    newCount: w.zeros('int32', 1),
+  }
   const { keep } = changes
   const scores = w.zeros('float32', n)
   const begin: [string, object] = ['beginUpdate', { links: matrix, changes }]
   await timing.replay(w, [begin], shape, perLink(0, 1))
-  await timing.replay(w, [['importance', { links: matrix, values, keep, rule: 'relative', scores }]], shape, perLink(5, 27), { name: 'importance relative' })
-  await timing.replay(w, [['importance', { links: matrix, values, keep, rule: 'magnitude', scores }]], shape, perLink(1, 9), { name: 'importance magnitude' })
+  await timing.replay(
+    w,
+    [['importance', { links: matrix, values, keep, rule: 'relative', scores }]],
+    shape,
+    perLink(5, 27),
+    { name: 'importance relative' },
+  )
+  await timing.replay(
+    w,
+    [['importance', { links: matrix, values, keep, rule: 'magnitude', scores }]],
+    shape,
+    perLink(1, 9),
+    { name: 'importance magnitude' },
+  )
   // Scalars of the update: its number, links that stay, temperature, links in the end.
   const scalars = [1, n - Math.floor(REMOVED * n), 1, n]
   const common = { links: matrix, update: 0, seed: 1, layer: 0 }
   for (const temperature of [2, undefined]) {
     const name = temperature === undefined ? 'beginUpdate and keepLinks largest' : 'beginUpdate and keepLinks sample'
-    const operations: [string, object][] = [begin, ['keepLinks', { ...common, scores, keep, count: 1, temperature, purpose: 'remove' }]]
+    const operations: [string, object][] = [
+      begin,
+      ['keepLinks', { ...common, scores, keep, count: 1, temperature, purpose: 'remove' }],
+    ]
     await timing.replay(w, operations, shape, perLink(), { name, scalars })
   }
   const nextLinks = linksOf({ rows, cols: rows, density })
@@ -302,13 +407,22 @@ async function topology(timing: Timing, w: Workspace, shape: Shape): Promise<voi
     ],
     relations: [{ first: 0, second: 1, kind: 'consecutive' }],
   }
-  await timing.replay(w, [['percolate', chain]], shape, { item: 'neuron', items: rows }, { name: 'percolate, two layers' })
+  await timing.replay(
+    w,
+    [['percolate', chain]],
+    shape,
+    { item: 'neuron', items: rows },
+    { name: 'percolate, two layers' },
+  )
   const paths = density * cols * density * rows * (rows * density * cols + cols * density * rows)
   for (const predictor of ['none', 'CH2-L3n', 'CH3-L3n']) {
     if (predictor !== 'none' && paths > MOST_PATHS) continue
     for (const selection of predictor === 'none' ? ['sample'] : ['sample', 'largest']) {
       const name = `regrow ${predictor}${predictor === 'none' ? '' : ` ${selection}`}`
-      await timing.replay(w, [['regrow', { ...common, changes, predictor, selection, count: 3 }]], shape, perLink(), { name, scalars })
+      await timing.replay(w, [['regrow', { ...common, changes, predictor, selection, count: 3 }]], shape, perLink(), {
+        name,
+        scalars,
+      })
     }
   }
   const rebuild: [string, object] = ['rebuild', { links: matrix, changes, arrays: [values, velocity] }]
@@ -370,11 +484,21 @@ export async function operations(options: BenchOptions): Promise<Report> {
     await within((w) => topology(timing, w, shape))
   }
   const short = timing.rows.filter(
-    ({ cols, density, batch }) => (density ?? 0.01) === 0.01 && (batch ?? 32) === 32 && (cols === undefined || density === undefined || cols === 1568),
+    ({ cols, density, batch }) =>
+      (density ?? 0.01) === 0.01 &&
+      (batch ?? 32) === 32 &&
+      (cols === undefined || density === undefined || cols === 1568),
   )
   const series = short.map(({ name, item, nsPerItem, gbps, minSeconds, medianSeconds, maxSeconds }): Series => {
-    const speed = [nsPerItem && item !== 'call' && `${nsPerItem.toPrecision(3)} ns/${item}`, gbps && `${gbps.toPrecision(3)} GB/s`].filter((text) => text)
-    return { name: [name, ...speed].join(', '), unit: 'us', samples: [minSeconds, medianSeconds, maxSeconds].map((s) => 1e6 * s) }
+    const speed = [
+      nsPerItem && item !== 'call' && `${nsPerItem.toPrecision(3)} ns/${item}`,
+      gbps && `${gbps.toPrecision(3)} GB/s`,
+    ].filter((text) => text)
+    return {
+      name: [name, ...speed].join(', '),
+      unit: 'us',
+      samples: [minSeconds, medianSeconds, maxSeconds].map((s) => 1e6 * s),
+    }
   })
   return {
     series,

@@ -1,9 +1,21 @@
 /**
- * A sparse layer's forward product beside PyTorch: its own CSR product, and the dense product of the same shape, which is what masks on dense matrices
- * cost. In turns, in one run; PyTorch with one thread and with as many as hebb, and the faster one counts.
+ * A sparse layer's forward product beside PyTorch: its own CSR product, and the dense product of the same shape, which
+ * is what masks on dense matrices cost. In turns, in one run; PyTorch with one thread and with as many as hebb, and the
+ * faster one counts.
  */
 import { Activations, Device, erdosRenyi, Program, SparseMatrix, Tensor } from '../lib/index.js'
-import { type BenchOptions, type Figure, median, milliseconds, progress, Quiet, type Report, type Row, rowOf, type Series } from './measure.js'
+import {
+  type BenchOptions,
+  type Figure,
+  median,
+  milliseconds,
+  progress,
+  Quiet,
+  type Report,
+  type Row,
+  rowOf,
+  type Series,
+} from './measure.js'
 import { type About, NOT_INSTALLED, PythonProcess, pythonWithTorch, TUNED_BLAS } from './python.js'
 
 interface Shape {
@@ -17,7 +29,9 @@ function shapesOf({ quick, full }: BenchOptions): Shape[] {
   if (quick) return [{ rows: 784, cols: 784, density: 0.01, batch: 32 }]
   const sizes = full ? [[1568, 784] as const, [1568, 1568] as const, [4096, 4096] as const] : [[1568, 1568] as const]
   const batches = full ? [32, 128, 512] : [32]
-  return sizes.flatMap(([rows, cols]) => [0.01, 0.02, 0.05, 0.1].flatMap((density) => batches.map((batch) => ({ rows, cols, density, batch }))))
+  return sizes.flatMap(([rows, cols]) =>
+    [0.01, 0.02, 0.05, 0.1].flatMap((density) => batches.map((batch) => ({ rows, cols, density, batch }))),
+  )
 }
 
 /** hebb's product of a shape. */
@@ -78,7 +92,9 @@ export async function peers(options: BenchOptions): Promise<Report> {
       progress(`peers: ${name}`)
       const ours = new Ours(device, shape)
       try {
-        const measured = new Map<string, { threads: number; samples: number[] }>([['hebb spmm', { threads, samples: [] }]])
+        const measured = new Map<string, { threads: number; samples: number[] }>([
+          ['hebb spmm', { threads, samples: [] }],
+        ])
         const products: { label: string; product: string; process: PythonProcess }[] = []
         for (const { count, process } of processes) {
           process.send({ layer: shape })
@@ -104,19 +120,37 @@ export async function peers(options: BenchOptions): Promise<Report> {
           const dense = operation.includes('dense')
           const items = dense ? m * n : ours.links
           rows.push(
-            rowOf({ name: `${operation}/${name}`, operation, ...shape, threads: one.threads, item: dense ? 'weight' : 'link', items }, one.samples, {
-              flop: 2 * items * batch,
-            }),
+            rowOf(
+              {
+                name: `${operation}/${name}`,
+                operation,
+                ...shape,
+                threads: one.threads,
+                item: dense ? 'weight' : 'link',
+                items,
+              },
+              one.samples,
+              {
+                flop: 2 * items * batch,
+              },
+            ),
           )
         }
-        const best = (kind: string) => [...measured].filter(([label]) => label.includes(kind)).sort((a, b) => median(a[1].samples) - median(b[1].samples))[0]
+        const best = (kind: string) =>
+          [...measured]
+            .filter(([label]) => label.includes(kind))
+            .sort((a, b) => median(a[1].samples) - median(b[1].samples))[0]
         const own = best('hebb')?.[1].samples as number[]
         series.push({ name: `${name}: hebb spmm`, unit: 'us', samples: own.map((s) => 1e6 * s) })
         for (const kind of ['CSR', 'dense']) {
           const peer = best(kind)
           if (!peer) continue
           series.push({ name: `${name}: ${peer[0]}`, unit: 'us', samples: peer[1].samples.map((s) => 1e6 * s) })
-          figures.push({ name: `${name}: PyTorch ${kind} / hebb`, unit: 'x', value: median(peer[1].samples) / median(own) })
+          figures.push({
+            name: `${name}: PyTorch ${kind} / hebb`,
+            unit: 'x',
+            value: median(peer[1].samples) / median(own),
+          })
         }
       } finally {
         ours.dispose()
@@ -130,7 +164,16 @@ export async function peers(options: BenchOptions): Promise<Report> {
   if (about) {
     notes.push(`PyTorch ${about.torch}, BLAS: ${about.blas}; the faster of its thread counts counts`)
     if (!TUNED_BLAS.test(about.blas))
-      notes.push('the ratio to the dense product is not a fair one: this PyTorch has no tuned BLAS. apt install libopenblas0-pthread')
+      notes.push(
+        'the ratio to the dense product is not a fair one: this PyTorch has no tuned BLAS. apt install ' +
+          'libopenblas0-pthread',
+      )
   }
-  return { series, figures, rows, notes: [...new Set(notes), ...quiet.notes], ...(about && { versions: { torch: about.torch, blas: about.blas } }) }
+  return {
+    series,
+    figures,
+    rows,
+    notes: [...new Set(notes), ...quiet.notes],
+    ...(about && { versions: { torch: about.torch, blas: about.blas } }),
+  }
 }

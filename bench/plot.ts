@@ -1,11 +1,17 @@
-/** A plot on two logarithmic axes as SVG that stands alone: points, fitted or joining lines, a legend, in colours for light and for dark. */
+/**
+ * A plot on two logarithmic axes as SVG that stands alone: points, fitted or joining lines, a legend, in colours for
+ * light and for dark.
+ */
 
 export interface PlotSeries {
   readonly name: string
   readonly points: readonly (readonly [x: number, y: number])[]
   /** A fit: y = factor * x^exponent. */
   readonly fit?: { readonly factor: number; readonly exponent: number }
-  /** Dots alone (the default), dots joined by a line, or rings, through which the dots beneath are seen, in the colour of the series before. */
+  /**
+   * Dots alone (the default), dots joined by a line, or rings, through which the dots beneath are seen, in the colour
+   * of the series before.
+   */
   readonly mark?: 'dot' | 'line' | 'ring'
 }
 
@@ -49,11 +55,13 @@ export function logLogPlot({ title, subtitle = '', x, y, series }: PlotOptions):
     out.push(`<text class="${kind}" x="${at(px)}" y="${at(py)}"${more}>${escaped(content)}</text>`)
 
   for (let d = x0; d <= x1; ++d) {
-    for (let n = 1; n < 10 && (d < x1 || n === 1); ++n) line(across(n * 10 ** d), TOP, across(n * 10 ** d), HEIGHT - BOTTOM, n === 1 ? 'grid' : 'fine')
+    for (let n = 1; n < 10 && (d < x1 || n === 1); ++n)
+      line(across(n * 10 ** d), TOP, across(n * 10 ** d), HEIGHT - BOTTOM, n === 1 ? 'grid' : 'fine')
     text(across(10 ** d), HEIGHT - BOTTOM + 18, power(d), 'tick', ' text-anchor="middle"')
   }
   for (let d = y0; d <= y1; ++d) {
-    for (let n = 1; n < 10 && (d < y1 || n === 1); ++n) line(LEFT, down(n * 10 ** d), WIDTH - RIGHT, down(n * 10 ** d), n === 1 ? 'grid' : 'fine')
+    for (let n = 1; n < 10 && (d < y1 || n === 1); ++n)
+      line(LEFT, down(n * 10 ** d), WIDTH - RIGHT, down(n * 10 ** d), n === 1 ? 'grid' : 'fine')
     text(LEFT - 8, down(10 ** d) + 4, power(d), 'tick', ' text-anchor="end"')
   }
   const colours = series.map((_, i) => (series.slice(0, i + 1).filter(({ mark }) => mark !== 'ring').length + 3) % 4)
@@ -81,15 +89,18 @@ export function logLogPlot({ title, subtitle = '', x, y, series }: PlotOptions):
     mark(String(LEFT + 16), String(py - 4), i)
     text(LEFT + 28, py, fit ? `${name}: exponent ${fit.exponent.toFixed(3)}` : name, 'name')
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="${escaped(title).replaceAll('"', '&quot;')}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" \
+role="img" aria-label="${escaped(title).replaceAll('"', '&quot;')}">
 <style>
-svg { font: 13px system-ui, sans-serif; --back: #ffffff; --ink: #1f2328; --soft: #59636e; --grid: #c8ced4; --fine: #eceff2 }
+svg { font: 13px system-ui, sans-serif; --back: #ffffff; --ink: #1f2328; \
+--soft: #59636e; --grid: #c8ced4; --fine: #eceff2 }
 .s0 { --c: #0b62c4 } .s1 { --c: #b4470b } .s2 { --c: #1a7f37 } .s3 { --c: #8250df }
 @media (prefers-color-scheme: dark) {
   svg { --back: #0d1117; --ink: #f0f6fc; --soft: #9198a1; --grid: #3d444d; --fine: #1d232b }
   .s0 { --c: #58a6ff } .s1 { --c: #f0883e } .s2 { --c: #3fb950 } .s3 { --c: #bc8cff }
 }
-.back { fill: var(--back) } text { fill: var(--ink) } .title { font-size: 16px; font-weight: 600 } .tick, .label { fill: var(--soft) }
+.back { fill: var(--back) } text { fill: var(--ink) } .title { font-size: 16px; font-weight: 600 } \
+.tick, .label { fill: var(--soft) }
 .grid { stroke: var(--grid) } .fine { stroke: var(--fine) }
 .dot { fill: var(--c) } .fit { stroke: var(--c); stroke-width: 1.5; stroke-dasharray: 6 4 }
 .join, .ring { fill: none; stroke: var(--c); stroke-width: 1.5 }

@@ -1,13 +1,35 @@
 /**
- * Scores of all missing links of a layer by each link predictor, as an update in training makes them; beside it, in turns, the same formulas written
- * plainly on dense matrices in PyTorch, whose scores hebb's are held to first. Then how the time grows with the neurons and with the density, by
- * each route, and whether the automatic choice takes the faster one.
+ * Scores of all missing links of a layer by each link predictor, as an update in training makes them; beside it, in
+ * turns, the same formulas written plainly on dense matrices in PyTorch, whose scores hebb's are held to first. Then
+ * how the time grows with the neurons and with the density, by each route, and whether the automatic choice takes the
+ * faster one.
  */
 import { availableParallelism } from 'node:os'
-import { Device, erdosRenyi, type LinkPredictor, type PlainCsr, type PredictionRoute, Program, predictLinks, SparseMatrix, Tensor } from '../lib/index.js'
+import {
+  Device,
+  erdosRenyi,
+  type LinkPredictor,
+  type PlainCsr,
+  type PredictionRoute,
+  Program,
+  predictLinks,
+  SparseMatrix,
+  Tensor,
+} from '../lib/index.js'
 import { linkPredictors } from '../lib/tensor.js'
 import { fitPower } from './growth.js'
-import { type BenchOptions, type Figure, median, milliseconds, progress, Quiet, type Report, type Row, rowOf, type Series } from './measure.js'
+import {
+  type BenchOptions,
+  type Figure,
+  median,
+  milliseconds,
+  progress,
+  Quiet,
+  type Report,
+  type Row,
+  rowOf,
+  type Series,
+} from './measure.js'
 import { logLogPlot, type PlotSeries } from './plot.js'
 import { type About, NOT_INSTALLED, PythonProcess, pythonWithTorch, TUNED_BLAS } from './python.js'
 
@@ -61,7 +83,11 @@ const percent = (density: number) => `${Number((100 * density).toFixed(4))}%`
 const layerName = ({ rows, cols, density }: Shape) => `${cols}x${rows}, ${percent(density)}`
 
 function layerOf({ rows, cols, density }: Shape): PlainCsr {
-  return { rows, cols, ...erdosRenyi().generate({ rows, cols, links: Math.round(density * rows * cols), seed: 1, layer: 0 }) }
+  return {
+    rows,
+    cols,
+    ...erdosRenyi().generate({ rows, cols, links: Math.round(density * rows * cols), seed: 1, layer: 0 }),
+  }
 }
 
 /** hebb's scoring in training: all missing links of a layer are scored and the winners chosen, in one operation. */
@@ -82,7 +108,17 @@ class Scoring {
     this.#target = capacity
     this.#program = new Program(device, { scalars: 2 })
     const changes = { keep, newRows, newColumns, newCount }
-    this.#program.record('regrow', { links: matrix, changes, predictor, selection: 'sample', route, count: 1, update: 0, seed: 0, layer: 0 })
+    this.#program.record('regrow', {
+      links: matrix,
+      changes,
+      predictor,
+      selection: 'sample',
+      route,
+      count: 1,
+      update: 0,
+      seed: 0,
+      layer: 0,
+    })
     this.#owned = [this.#program, matrix, ...Object.values(changes)] as { dispose(): void }[]
   }
 
@@ -136,7 +172,9 @@ class PlainForm {
     const { difference, scored } = await this.#process.answer<{ difference: number; scored: number }>()
     if (scored !== score.length || !(difference <= TOLERANCE)) {
       throw new Error(
-        `Expected hebb's ${predictor} scores of a ${rows} x ${cols} layer to equal the plain form's within ${TOLERANCE}, got a relative difference of ${difference} (${score.length} and ${scored} links have a score)`,
+        `Expected hebb's ${predictor} scores of a ${rows} x ${cols} layer to equal the plain form's within ` +
+          `${TOLERANCE}, got a relative difference of ${difference} (${score.length} and ${scored} links have a ` +
+          'score)',
       )
     }
     return difference
@@ -161,7 +199,13 @@ interface Results {
   readonly rows: Row[]
 }
 
-async function compare(options: BenchOptions, devices: readonly Device[], plain: readonly PlainForm[], quiet: Quiet, results: Results): Promise<void> {
+async function compare(
+  options: BenchOptions,
+  devices: readonly Device[],
+  plain: readonly PlainForm[],
+  quiet: Quiet,
+  results: Results,
+): Promise<void> {
   const seconds = options.quick ? 0.001 : 0.05
   for (const { predictors, ...shape } of casesOf(options)) {
     const layer = layerOf(shape)
@@ -170,16 +214,27 @@ async function compare(options: BenchOptions, devices: readonly Device[], plain:
     for (const predictor of predictors) {
       const name = `${predictor}, ${layerName(shape)}`
       progress(`predictors: ${name}`)
-      const scorings = devices.map((device) => ({ threads: device.info.threads, scoring: new Scoring(device, layer, predictor) }))
+      const scorings = devices.map((device) => ({
+        threads: device.info.threads,
+        scoring: new Scoring(device, layer, predictor),
+      }))
       try {
         const measured = new Map<string, { threads: number; measure: () => Promise<number>; samples: number[] }>()
-        const add = (label: string, threads: number, measure: () => Promise<number>) => measured.set(label, { threads, measure, samples: [] })
-        for (const { threads, scoring } of scorings) add(`hebb, threads: ${threads}`, threads, () => scoring.measure(seconds))
+        const add = (label: string, threads: number, measure: () => Promise<number>) =>
+          measured.set(label, { threads, measure, samples: [] })
+        for (const { threads, scoring } of scorings)
+          add(`hebb, threads: ${threads}`, threads, () => scoring.measure(seconds))
         const all = availableParallelism()
-        add(`hebb predictLinks, to host memory, threads: ${all}`, all, async () => (await milliseconds(() => predictLinks(layer, predictor))) / 1000)
-        const addPlain = (one: PlainForm) => add(`plain form in PyTorch, threads: ${one.threads}`, one.threads, () => one.measure(predictor, seconds))
-        // Once without counting it: buffers, the number of calls; and the plain form's scores of this very layer. A matrix library whose threads are in
-        // each other's way may take ten times as long with more of them: such a number of threads is not asked again.
+        add(
+          `hebb predictLinks, to host memory, threads: ${all}`,
+          all,
+          async () => (await milliseconds(() => predictLinks(layer, predictor))) / 1000,
+        )
+        const addPlain = (one: PlainForm) =>
+          add(`plain form in PyTorch, threads: ${one.threads}`, one.threads, () => one.measure(predictor, seconds))
+        // Once without counting it: buffers, the number of calls; and the plain form's scores of this very layer. A
+        // matrix library whose threads are in each other's way may take ten times as long with more of them: such a
+        // number of threads is not asked again.
         const checked: number[] = []
         for (const [label, { measure }] of measured) if (label.startsWith('hebb')) await measure()
         for (const one of plain) checked.push(await milliseconds(() => one.check(layer, predictor)))
@@ -190,19 +245,35 @@ async function compare(options: BenchOptions, devices: readonly Device[], plain:
         }
         for (const [label, { threads, samples }] of measured) {
           results.series.push({ name: `${name}: ${label}`, unit: 'ms', samples: samples.map((s) => 1000 * s) })
-          const about = { name: `${name}: ${label}`, operation: `${predictor}, ${label}`, ...shape, threads, item: 'missing link', items: missing }
+          const about = {
+            name: `${name}: ${label}`,
+            operation: `${predictor}, ${label}`,
+            ...shape,
+            threads,
+            item: 'missing link',
+            items: missing,
+          }
           results.rows.push(rowOf(about, samples))
         }
-        const fastest = (kind: string) => Math.min(...[...measured].filter(([label]) => label.startsWith(kind)).map(([, { samples }]) => median(samples)))
+        const fastest = (kind: string) =>
+          Math.min(
+            ...[...measured].filter(([label]) => label.startsWith(kind)).map(([, { samples }]) => median(samples)),
+          )
         const own = fastest('hebb, ')
         const goal = goals[name]
         if (goal) {
-          const text = `<= ${goal.most}: ${own <= goal.most ? 'met' : 'missed'}; the authors' implementation took ${goal.authors} on such a machine`
+          const text =
+            `<= ${goal.most}: ${own <= goal.most ? 'met' : 'missed'}; the authors' implementation took ` +
+            `${goal.authors} on such a machine`
           results.figures.push({ name: `${name}: all scores in training`, unit: 's', value: own, goal: text })
         }
         if (plain.length > 0) {
           results.figures.push({ name: `${name}: plain form / hebb`, unit: 'x', value: fastest('plain') / own })
-          results.figures.push({ name: `${name}: plain form / predictLinks`, unit: 'x', value: fastest('plain') / fastest('hebb predictLinks') })
+          results.figures.push({
+            name: `${name}: plain form / predictLinks`,
+            unit: 'x',
+            value: fastest('plain') / fastest('hebb predictLinks'),
+          })
         }
       } finally {
         for (const { scoring } of scorings) scoring.dispose()
@@ -236,7 +307,11 @@ async function sweep(
     const links = layer.columnIndices.length
     for (const { predictor, points } of curves) {
       progress(`predictors: growth with ${what}, ${predictor}, ${layerName(shape)}`)
-      const scorings = ROUTES.map((route) => ({ route, scoring: new Scoring(device, layer, predictor, route), samples: [] as number[] }))
+      const scorings = ROUTES.map((route) => ({
+        route,
+        scoring: new Scoring(device, layer, predictor, route),
+        samples: [] as number[],
+      }))
       try {
         for (let round = -1; round < options.rounds; ++round) {
           if (round >= 0) await quiet.settle()
@@ -256,19 +331,31 @@ async function sweep(
       for (const { route, samples } of scorings) {
         const operation = `${predictor}, growth with ${what}, ${route}`
         const items = shape.rows * shape.cols - links
-        results.rows.push(rowOf({ name: `${operation}, ${layerName(shape)}`, operation, ...shape, threads, item: 'missing link', items }, samples))
+        results.rows.push(
+          rowOf(
+            { name: `${operation}, ${layerName(shape)}`, operation, ...shape, threads, item: 'missing link', items },
+            samples,
+          ),
+        )
       }
     }
   }
   return curves
 }
 
-const curveOf = (points: readonly Point[], route: PredictionRoute) => points.map((p): [number, number] => [p.at, median(p.seconds[route] as number[])])
+const curveOf = (points: readonly Point[], route: PredictionRoute) =>
+  points.map((p): [number, number] => [p.at, median(p.seconds[route] as number[])])
 
 /** Lines of the two routes, and rings around what the automatic choice took. */
 function plotted(curves: readonly { predictor: LinkPredictor; points: readonly Point[] }[]): PlotSeries[] {
   return curves.flatMap(({ predictor, points }) =>
-    ROUTES.map((route): PlotSeries => ({ name: `${predictor}, ${route}`, points: curveOf(points, route), mark: route === 'auto' ? 'ring' : 'line' })),
+    ROUTES.map(
+      (route): PlotSeries => ({
+        name: `${predictor}, ${route}`,
+        points: curveOf(points, route),
+        mark: route === 'auto' ? 'ring' : 'line',
+      }),
+    ),
   )
 }
 
@@ -313,26 +400,45 @@ export async function predictors(options: BenchOptions): Promise<Report> {
     for (const { what, curves } of said) {
       for (const { predictor, points } of curves) {
         for (const route of ROUTES) {
-          results.figures.push({ name: `${predictor}, ${route}: exponent of time with ${what}`, unit: '', value: fitPower(curveOf(points, route)).exponent })
+          results.figures.push({
+            name: `${predictor}, ${route}: exponent of time with ${what}`,
+            unit: '',
+            value: fitPower(curveOf(points, route)).exponent,
+          })
         }
         const lost = points.map(({ seconds }) => {
-          const [sparse, dense, auto] = ROUTES.map((route) => median(seconds[route] as number[])) as [number, number, number]
+          const [sparse, dense, auto] = ROUTES.map((route) => median(seconds[route] as number[])) as [
+            number,
+            number,
+            number,
+          ]
           return auto / Math.min(sparse, dense)
         })
-        results.figures.push({ name: `${predictor}: automatic route / faster route, worst over ${what}`, unit: 'x', value: Math.max(...lost) })
+        results.figures.push({
+          name: `${predictor}: automatic route / faster route, worst over ${what}`,
+          unit: 'x',
+          value: Math.max(...lost),
+        })
       }
     }
 
     notes.push(
-      `a time is that of scoring all missing links and choosing ${100 * GROWN}% as many as there are links by them, as an update does; links anywhere, none removed`,
-      'predictLinks runs at once on a device of its own, with all threads that the process may use, and lists every score for JavaScript',
+      `a time is that of scoring all missing links and choosing ${100 * GROWN}% as many as there are links by ` +
+        'them, as an update does; links anywhere, none removed',
+      'predictLinks runs at once on a device of its own, with all threads that the process may use, and lists ' +
+        'every score for JavaScript',
     )
     if (about) {
       notes.push(
-        `PyTorch ${about.torch}, BLAS: ${about.blas}; the faster of its thread counts counts, and one that takes over ${SLOW} times as long is left out`,
+        `PyTorch ${about.torch}, BLAS: ${about.blas}; the faster of its thread counts counts, and one that ` +
+          `takes over ${SLOW} times as long is left out`,
       )
-      notes.push(`hebb's scores are the plain form's, relative difference at most ${worst.toExponential(1)} in a ${CHECKED.rows} x ${CHECKED.cols} layer`)
-      if (!TUNED_BLAS.test(about.blas)) notes.push('the ratio is not a fair one: this PyTorch has no tuned BLAS. apt install libopenblas0-pthread')
+      notes.push(
+        `hebb's scores are the plain form's, relative difference at most ${worst.toExponential(1)} in a ` +
+          `${CHECKED.rows} x ${CHECKED.cols} layer`,
+      )
+      if (!TUNED_BLAS.test(about.blas))
+        notes.push('the ratio is not a fair one: this PyTorch has no tuned BLAS. apt install libopenblas0-pthread')
     } else if (!python) {
       notes.push(NOT_INSTALLED)
     }
@@ -342,8 +448,18 @@ export async function predictors(options: BenchOptions): Promise<Report> {
     return {
       ...results,
       files: {
-        'predictors-size.svg': plot('Scoring all missing links, by neurons', `${percent(SIZES_DENSITY)} of the links`, 'neurons a side', bySize),
-        'predictors-density.svg': plot('Scoring all missing links, by density', `${fixed} x ${fixed}`, 'links, % of the possible', byDensity),
+        'predictors-size.svg': plot(
+          'Scoring all missing links, by neurons',
+          `${percent(SIZES_DENSITY)} of the links`,
+          'neurons a side',
+          bySize,
+        ),
+        'predictors-density.svg': plot(
+          'Scoring all missing links, by density',
+          `${fixed} x ${fixed}`,
+          'links, % of the possible',
+          byDensity,
+        ),
       },
       details: { size: summary(bySize), density: summary(byDensity) },
       notes: [...notes, ...quiet.notes],

@@ -5,7 +5,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 export const NOT_INSTALLED = 'PyTorch: not installed (apt install python3-torch)'
-/** Matrix libraries that are tuned for the processor. Without one PyTorch runs the reference BLAS, and a ratio to it says little about hebb. */
+/**
+ * Matrix libraries that are tuned for the processor. Without one PyTorch runs the reference BLAS, and a ratio to it
+ * says little about hebb.
+ */
 export const TUNED_BLAS = /openblas|mkl|blis|atlas|accelerate|armpl|nvpl/i
 
 /** A Python that can import torch: HEBB_PYTHON, or the first that is found. */
@@ -20,14 +23,24 @@ export interface About {
   readonly blas: string
 }
 
-/** A script of peers/ in a process of its own, which sleeps between requests. Its own loops and its matrix library count their threads apart. */
+/**
+ * A script of peers/ in a process of its own, which sleeps between requests. Its own loops and its matrix library count
+ * their threads apart.
+ */
 export class PythonProcess {
   readonly #process: ChildProcess
   readonly #lines: AsyncIterator<string>
 
   constructor(python: string, script: string, blasThreads: number) {
     const n = String(blasThreads)
-    const env = { ...process.env, OMP_NUM_THREADS: n, OPENBLAS_NUM_THREADS: n, MKL_NUM_THREADS: n, BLIS_NUM_THREADS: n, PYTHONDONTWRITEBYTECODE: '1' }
+    const env = {
+      ...process.env,
+      OMP_NUM_THREADS: n,
+      OPENBLAS_NUM_THREADS: n,
+      MKL_NUM_THREADS: n,
+      BLIS_NUM_THREADS: n,
+      PYTHONDONTWRITEBYTECODE: '1',
+    }
     const path = fileURLToPath(new URL(`peers/${script}`, import.meta.url))
     const child = spawn(python, [path], { stdio: ['pipe', 'pipe', 'inherit'], env })
     child.on('error', () => {}) // and where it does not start or ends, its answer is missing

@@ -1,6 +1,7 @@
 /**
- * Prints a table of finished training runs: `tsx bench/report.ts bench/results/training [report.html]`. Each file there is the log of a run, as
- * `hebb train --json` prints it and `hebb compare` keeps it; with a second argument, an HTML report is written, too.
+ * Prints a table of finished training runs: `tsx bench/report.ts bench/results/training [report.html]`. Each file there
+ * is the log of a run, as `hebb train --json` prints it and `hebb compare` keeps it; with a second argument, an HTML
+ * report is written, too.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** How late a timer of 5 ms is while the paper's MNIST run trains, updates its topology and is evaluated: what a server that trains would feel. */
+/**
+ * How late a timer of 5 ms is while the paper's MNIST run trains, updates its topology and is evaluated: what a server
+ * that trains would feel.
+ */
 import { setTimeout } from 'node:timers/promises'
 import { mnist } from '../lib/data/index.js'
 import { type BenchOptions, firstOf, progress, Quiet, type Report } from './measure.js'
@@ -22,7 +25,8 @@ async function lateness(run: () => Promise<void>): Promise<number[]> {
   return late.sort((a, b) => a - b)
 }
 
-const quantile = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
+const quantile = (sorted: readonly number[], share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
 
 export async function responsiveness(options: BenchOptions): Promise<Report> {
   const { rounds, threads, quick } = options
@@ -52,6 +56,10 @@ export async function responsiveness(options: BenchOptions): Promise<Report> {
       { name: `timer of ${INTERVAL} ms late while idle, 99th percentile`, unit: 'ms', samples: idle },
     ],
     figures: [{ name: 'worst 99th percentile of a round', unit: 'ms', value: Math.max(...most), goal: '<= 20' }],
-    notes: [`from the trainer's making to its disposal, ${EPOCHS} epochs with updates and evaluations a round, ${threads} threads`, ...quiet.notes],
+    notes: [
+      `from the trainer's making to its disposal, ${EPOCHS} epochs with updates and evaluations a round, ` +
+        `${threads} threads`,
+      ...quiet.notes,
+    ],
   }
 }

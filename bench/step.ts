@@ -1,6 +1,6 @@
 /**
- * A training step and an epoch of the paper's MNIST network at 1% of the links, through the public API; beside it, in turns, the same network in
- * PyTorch with masks.
+ * A training step and an epoch of the paper's MNIST network at 1% of the links, through the public API; beside it, in
+ * turns, the same network in PyTorch with masks.
  */
 import { availableParallelism } from 'node:os'
 import { mnist } from '../lib/data/index.js'
@@ -47,7 +47,16 @@ class MaskedPeer {
 
   async prepare(data: Dataset, threads: number): Promise<this> {
     const { samples, scale, shift } = data
-    this.#process.send({ widths: WIDTHS, density: DENSITY, batch: BATCH, learningRate: LEARNING_RATE, samples, scale, shift, threads })
+    this.#process.send({
+      widths: WIDTHS,
+      density: DENSITY,
+      batch: BATCH,
+      learningRate: LEARNING_RATE,
+      samples,
+      scale,
+      shift,
+      threads,
+    })
     this.#process.sendBytes(data.x as Uint8Array)
     this.#process.sendBytes(Uint8Array.from(data.labels as Int32Array))
     this.#about = await this.#process.answer()
@@ -66,14 +75,19 @@ class MaskedPeer {
   }
 }
 
-/** Peers of one thread, of all, and with all in BLAS alone, as its products gain from a second thread more often than the rest does. */
+/**
+ * Peers of one thread, of all, and with all in BLAS alone, as its products gain from a second thread more often than
+ * the rest does.
+ */
 async function startPeers(data: Dataset): Promise<MaskedPeer[]> {
   const python = pythonWithTorch()
   if (!python) throw new Error(NOT_INSTALLED)
   const all = availableParallelism()
   const peers: MaskedPeer[] = []
   try {
-    for (const [threads, blasThreads] of all > 1 ? [[1, 1] as const, [1, all] as const, [all, all] as const] : [[1, 1] as const]) {
+    for (const [threads, blasThreads] of all > 1
+      ? [[1, 1] as const, [1, all] as const, [all, all] as const]
+      : [[1, 1] as const]) {
       // The reference BLAS has one thread.
       if (threads < blasThreads && peers[0] && !TUNED_BLAS.test(peers[0].about.blas)) continue
       const peer = new MaskedPeer(python, threads, blasThreads)
@@ -90,7 +104,9 @@ async function startPeers(data: Dataset): Promise<MaskedPeer[]> {
 export async function step(options: BenchOptions): Promise<Report> {
   const { rounds, threads, quick } = options
   const data = await trainingImages(quick)
-  const notes = [`${WIDTHS.join('-')}, density ${DENSITY}, batch ${BATCH}; a step includes gathering its batch, in both`]
+  const notes = [
+    `${WIDTHS.join('-')}, density ${DENSITY}, batch ${BATCH}; a step includes gathering its batch, in both`,
+  ]
   const peers = await startPeers(data).catch((error: Error) => {
     notes.push(error.message)
     return []
@@ -127,9 +143,15 @@ export async function step(options: BenchOptions): Promise<Report> {
   const tuned = fastest && TUNED_BLAS.test(fastest.about.blas)
   if (fastest) {
     const { torch, blas, gflops } = fastest.about
-    notes.push(`PyTorch ${torch}, BLAS: ${blas}, ${gflops.toFixed(1)} GFLOP/s in a hidden layer's dense product; the fastest of its thread counts counts`)
+    notes.push(
+      `PyTorch ${torch}, BLAS: ${blas}, ${gflops.toFixed(1)} GFLOP/s in a hidden layer's dense product; the ` +
+        'fastest of its thread counts counts',
+    )
     if (!tuned)
-      notes.push('the ratio is not a fair one: this PyTorch has no tuned BLAS and spends its step in the reference one. apt install libopenblas0-pthread')
+      notes.push(
+        'the ratio is not a fair one: this PyTorch has no tuned BLAS and spends its step in the reference one. ' +
+          'apt install libopenblas0-pthread',
+      )
   }
   return {
     series: [
@@ -139,7 +161,13 @@ export async function step(options: BenchOptions): Promise<Report> {
       ...peers.map(({ name, samples }) => ({ name, unit: 'ms', samples })),
     ],
     figures: fastest
-      ? [{ name: `a step in PyTorch / in hebb${tuned ? '' : ' (UNFAIR: reference BLAS)'}`, unit: 'x', value: median(fastest.samples) / median(stepMs) }]
+      ? [
+          {
+            name: `a step in PyTorch / in hebb${tuned ? '' : ' (UNFAIR: reference BLAS)'}`,
+            unit: 'x',
+            value: median(fastest.samples) / median(stepMs),
+          },
+        ]
       : [],
     notes: [...notes, ...quiet.notes],
     ...(fastest && { versions: { torch: fastest.about.torch, blas: fastest.about.blas } }),

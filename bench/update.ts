@@ -1,6 +1,7 @@
 /**
- * One topology update of a 1568 x 1568 layer at 1% by CHTs, CH2-L3n: as a whole, by its parts, and the scores alone. The layer is in training: an
- * epoch lies between two updates, so weights and topology are what a run really has, hubs included.
+ * One topology update of a 1568 x 1568 layer at 1% by CHTs, CH2-L3n: as a whole, by its parts, and the scores alone.
+ * The layer is in training: an epoch lies between two updates, so weights and topology are what a run really has, hubs
+ * included.
  */
 import { brf, mlp, predictLinks, type SparseParameter, sgd, staticSparse, swi, Tensor, Trainer } from '../lib/index.js'
 import { Program } from '../lib/program.js'
@@ -110,7 +111,8 @@ export async function update(options: BenchOptions): Promise<Report> {
       for (const part of PARTS) parts[part].push(await milliseconds(() => single[part].replay(1)))
     }
     const after = await parameter.matrix.read()
-    if (after.columnIndices.length !== links) throw new Error(`Expected an update to keep ${links} links, got ${after.columnIndices.length}`)
+    if (after.columnIndices.length !== links)
+      throw new Error(`Expected an update to keep ${links} links, got ${after.columnIndices.length}`)
     ++round
   }
   const { rows, cols } = (trainer.model.sparse[1] as SparseParameter).matrix
@@ -119,11 +121,16 @@ export async function update(options: BenchOptions): Promise<Report> {
       { name: `whole update, ${threads} threads`, unit: 'ms', samples: whole },
       ...PARTS.map((part) => ({ name: `  ${part}`, unit: 'ms', samples: parts[part] })),
       { name: '  (calling the device, in each part)', unit: 'ms', samples: calls },
-      { name: `predictLinks: all ${scored.toLocaleString('en-US')} scores, to host memory`, unit: 'ms', samples: scores },
+      {
+        name: `predictLinks: all ${scored.toLocaleString('en-US')} scores, to host memory`,
+        unit: 'ms',
+        samples: scores,
+      },
     ],
     figures: [],
     notes: [
-      `${rows} x ${cols}, ${links.toLocaleString('en-US')} links, ${100 * REMOVED}% replaced, CH2-L3n, an epoch of training between updates`,
+      `${rows} x ${cols}, ${links.toLocaleString('en-US')} links, ${100 * REMOVED}% replaced, CH2-L3n, an epoch ` +
+        'of training between updates',
       'predictLinks runs at once on a device of its own, with all threads that the process may use',
       ...quiet.notes,
     ],

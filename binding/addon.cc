@@ -15,7 +15,8 @@ struct Addon::Completion {
 Addon::Addon(Napi::Env env) {
   settler_ = Settler::New(env, "hebb", 0, 1);
   settler_.Unref(env);
-  // Registered after the settler, hence run before its own clean-up: no job settles a promise of an environment that is gone.
+  // Registered after the settler, hence run before its own clean-up: no job settles a promise of an environment that is
+  // gone.
   env.AddCleanupHook([](Addon* addon) { addon->closeDevices(); }, this);
 }
 
@@ -28,7 +29,8 @@ void Addon::closeDevices() {
   devices_.clear();
 }
 
-Napi::Value Addon::promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result) {
+Napi::Value Addon::promise(const std::shared_ptr<Device>& device, std::function<Status()> run,
+                           std::function<Napi::Value(Napi::Env)> result) {
   const Napi::Env env = errorClass.Env();
   auto* completion = new Completion{Napi::Promise::Deferred::New(env), std::move(run), std::move(result), {}};
   const Napi::Value promise = completion->deferred.Promise();
@@ -48,7 +50,8 @@ void Addon::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Completion* r
   Napi::HandleScope scope(env);
   if (--addon.pending_ == 0) addon.settler_.Unref(env);
   try {
-    if (completion->status.ok()) completion->deferred.Resolve(completion->result ? completion->result(env) : env.Undefined());
+    if (completion->status.ok())
+      completion->deferred.Resolve(completion->result ? completion->result(env) : env.Undefined());
     else completion->deferred.Reject(errorOf(env, completion->status).Value());
   } catch (const Napi::Error& error) {
     completion->deferred.Reject(error.Value());
@@ -65,9 +68,11 @@ Status Addon::immediate(std::shared_ptr<Device>* out) {
 }
 
 Napi::Error errorOf(Napi::Env env, const Status& status) {
-  static constexpr const char* names[] = {"OK", "INVALID_ARGUMENT", "OUT_OF_MEMORY", "ABORTED", "NON_FINITE", "DISPOSED", "DEVICE_UNAVAILABLE", "UNSUPPORTED", "INTERNAL"};
+  static constexpr const char* names[] = {"OK",       "INVALID_ARGUMENT",   "OUT_OF_MEMORY", "ABORTED", "NON_FINITE",
+                                          "DISPOSED", "DEVICE_UNAVAILABLE", "UNSUPPORTED",   "INTERNAL"};
   const Napi::FunctionReference& errorClass = Addon::of(env).errorClass;
-  const Napi::Object error = errorClass.New({Napi::String::New(env, names[static_cast<int>(status.code())]), Napi::String::New(env, status.message())});
+  const Napi::Object error = errorClass.New(
+      {Napi::String::New(env, names[static_cast<int>(status.code())]), Napi::String::New(env, status.message())});
   return Napi::Error(env, error);
 }
 
@@ -90,17 +95,20 @@ double numberOf(Napi::Value value, const char* what, double least, double most) 
 
 int64_t integerOf(Napi::Value value, const char* what, int64_t least, int64_t most) {
   const double number = numberOf(value, what, static_cast<double>(least), static_cast<double>(most));
-  if (number != std::floor(number)) fail(value.Env(), std::string("Expected ") + what + " to be an integer, got " + std::to_string(number));
+  if (number != std::floor(number))
+    fail(value.Env(), std::string("Expected ") + what + " to be an integer, got " + std::to_string(number));
   return static_cast<int64_t>(number);
 }
 
 Napi::Int32Array int32ArrayOf(Napi::Value value, const char* what) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) fail(value.Env(), std::string("Expected ") + what + " to be an Int32Array");
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+    fail(value.Env(), std::string("Expected ") + what + " to be an Int32Array");
   return value.As<Napi::Int32Array>();
 }
 
 Napi::Float32Array float32ArrayOf(Napi::Value value, const char* what) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) fail(value.Env(), std::string("Expected ") + what + " to be a Float32Array");
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    fail(value.Env(), std::string("Expected ") + what + " to be a Float32Array");
   return value.As<Napi::Float32Array>();
 }
 
@@ -112,7 +120,11 @@ Bytes bytesOf(Napi::TypedArray array) {
 
 namespace {
 
-constexpr std::pair<const char*, ElementType> kElementTypes[] = {{"float32", ElementType::float32}, {"float64", ElementType::float64}, {"int32", ElementType::int32}, {"uint8", ElementType::uint8}, {"uint64", ElementType::uint64}};
+constexpr std::pair<const char*, ElementType> kElementTypes[] = {{"float32", ElementType::float32},
+                                                                 {"float64", ElementType::float64},
+                                                                 {"int32", ElementType::int32},
+                                                                 {"uint8", ElementType::uint8},
+                                                                 {"uint64", ElementType::uint64}};
 
 }  // namespace
 
@@ -151,5 +163,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
 }  // namespace
 }  // namespace hebb::binding
 
-static Napi::Object hebbInitialize(Napi::Env env, Napi::Object exports) { return hebb::binding::initialize(env, exports); }
+static Napi::Object hebbInitialize(Napi::Env env, Napi::Object exports) {
+  return hebb::binding::initialize(env, exports);
+}
 NODE_API_MODULE(hebb, hebbInitialize)

@@ -1,4 +1,5 @@
-// What the binding's files share: the state of one Node environment, errors, promises, and the JavaScript handles of native objects.
+// What the binding's files share: the state of one Node environment, errors, promises, and the JavaScript handles of
+// native objects.
 // The binding converts and checks; it decides nothing.
 #pragma once
 
@@ -23,9 +24,10 @@ class Addon {
   ~Addon();
   static Addon& of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
 
-  /// A promise for a job on the device's thread. `run` must not touch JavaScript; `result` makes the value, on the JavaScript thread. What both
-  /// hold is released on the JavaScript thread.
-  Napi::Value promise(const std::shared_ptr<Device>& device, std::function<Status()> run, std::function<Napi::Value(Napi::Env)> result = nullptr);
+  /// A promise for a job on the device's thread. `run` must not touch JavaScript; `result` makes the value, on the
+  /// JavaScript thread. What both hold is released on the JavaScript thread.
+  Napi::Value promise(const std::shared_ptr<Device>& device, std::function<Status()> run,
+                      std::function<Napi::Value(Napi::Env)> result = nullptr);
 
   /// A CPU device for the functions that answer at once. Never used by a job.
   Status immediate(std::shared_ptr<Device>* out);
@@ -55,7 +57,9 @@ void check(Napi::Env env, const Status& status);
 // Arguments, checked. `what` names them in messages.
 double numberOf(Napi::Value value, const char* what, double least, double most);
 int64_t integerOf(Napi::Value value, const char* what, int64_t least, int64_t most = 9007199254740991);
-inline int32_t int32Of(Napi::Value value, const char* what, int32_t least) { return static_cast<int32_t>(integerOf(value, what, least, 2147483647)); }
+inline int32_t int32Of(Napi::Value value, const char* what, int32_t least) {
+  return static_cast<int32_t>(integerOf(value, what, least, 2147483647));
+}
 Napi::Int32Array int32ArrayOf(Napi::Value value, const char* what);
 Napi::Float32Array float32ArrayOf(Napi::Value value, const char* what);
 /// The bytes of a typed array, over an ArrayBuffer or a SharedArrayBuffer; none when it is detached.
@@ -84,7 +88,8 @@ enum class ElementType { float32, float64, int32, uint8, uint64 };
 const char* nameOf(ElementType type);
 ElementType elementTypeOf(Napi::Value value);
 
-/// Native memory that a JavaScript handle keeps alive, told to V8, which otherwise sees a few bytes and is in no hurry to collect it.
+/// Native memory that a JavaScript handle keeps alive, told to V8, which otherwise sees a few bytes and is in no hurry
+/// to collect it.
 class ExternalMemory {
  public:
   void hold(Napi::BasicEnv env, size_t bytes) {
@@ -105,7 +110,8 @@ template <class Native>
 class Handle {
  public:
   const std::shared_ptr<Native>& get(Napi::Env env, const char* what) const {
-    if (!native_) check(env, {Code::disposed, std::string("Expected a ") + what + " that is in use, got one that was disposed"});
+    if (!native_)
+      check(env, {Code::disposed, std::string("Expected a ") + what + " that is in use, got one that was disposed"});
     return native_;
   }
   bool disposed() const { return !native_; }
@@ -189,12 +195,14 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle>, public Handle<Prog
 /// The handle behind a JavaScript value, or an error that names what was expected.
 template <class H>
 H* unwrap(Napi::Value value, const Napi::FunctionReference& constructor, const char* what) {
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor.Value())) fail(value.Env(), std::string("Expected a ") + what);
+  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor.Value()))
+    fail(value.Env(), std::string("Expected a ") + what);
   return H::Unwrap(value.As<Napi::Object>());
 }
 
 /// { buffer, features, capacity } as activations of the device; checks the buffer's size and adds it to `uses`.
-Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device, std::vector<std::shared_ptr<Buffer>>* uses);
+Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device,
+                          std::vector<std::shared_ptr<Buffer>>* uses);
 
 /// x [samples][features] of a Uint8Array or a Float32Array, as it lies in JavaScript's memory.
 FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);

@@ -34,7 +34,8 @@ size_t rangeOf(Napi::Value value, Napi::Value offset, size_t bytes, size_t* at) 
   const size_t length = value.As<Napi::TypedArray>().ByteLength();
   *at = offset.IsUndefined() ? 0 : static_cast<size_t>(integerOf(offset, "offset", 0));
   if (*at > bytes || length > bytes - *at) {
-    fail(value.Env(), "Expected " + std::to_string(length) + " bytes at " + std::to_string(*at) + " to lie inside a buffer of " + std::to_string(bytes));
+    fail(value.Env(), "Expected " + std::to_string(length) + " bytes at " + std::to_string(*at) +
+                          " to lie inside a buffer of " + std::to_string(bytes));
   }
   return length;
 }
@@ -54,10 +55,12 @@ Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
         staging->resize(length);
         return buffer->device()->backend().read(staging->data(), buffer->data<uint8_t>() + at, length);
       },
-      [staging, keep = std::make_shared<Napi::Reference<Napi::TypedArray>>(Napi::Reference<Napi::TypedArray>::New(info[0].As<Napi::TypedArray>(), 1))](Napi::Env) -> Napi::Value {
+      [staging, keep = std::make_shared<Napi::Reference<Napi::TypedArray>>(Napi::Reference<Napi::TypedArray>::New(
+                    info[0].As<Napi::TypedArray>(), 1))](Napi::Env) -> Napi::Value {
         const Napi::TypedArray array = keep->Value();
         const Bytes to = bytesOf(array);
-        if (to.length == staging->size() && to.length) std::memcpy(to.data, staging->data(), to.length);  // none when detached meanwhile
+        // None when detached meanwhile.
+        if (to.length == staging->size() && to.length) std::memcpy(to.data, staging->data(), to.length);
         return array;
       });
 }
@@ -70,18 +73,23 @@ Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
   const size_t length = rangeOf(info[0], info[1], buffer->bytes(), &at);
   const Bytes from = bytesOf(info[0].As<Napi::TypedArray>());
   auto staging = std::make_shared<std::vector<uint8_t>>(from.data, from.data + length);
-  return Addon::of(env).promise(
-      buffer->device(), [=] { return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length); });
+  return Addon::of(env).promise(buffer->device(), [=] {
+    return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length);
+  });
 }
 
 // copy(from): the bytes of another buffer of the device, to the beginning of this one.
 Napi::Value BufferHandle::copy(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Buffer> to = get(env, "buffer");
-  const std::shared_ptr<Buffer> from = unwrap<BufferHandle>(info[0], Addon::of(env).bufferClass, "buffer")->get(env, "buffer");
+  const std::shared_ptr<Buffer> from =
+      unwrap<BufferHandle>(info[0], Addon::of(env).bufferClass, "buffer")->get(env, "buffer");
   if (from->device() != to->device()) fail(env, "Expected a tensor on the same device");
-  if (from == to || from->bytes() > to->bytes()) fail(env, "Expected another tensor of at most " + std::to_string(to->bytes()) + " bytes, got one of " + std::to_string(from->bytes()));
-  return Addon::of(env).promise(to->device(), [=] { return to->device()->backend().copy(to->data(), from->data(), from->bytes()); });
+  if (from == to || from->bytes() > to->bytes())
+    fail(env, "Expected another tensor of at most " + std::to_string(to->bytes()) + " bytes, got one of " +
+                  std::to_string(from->bytes()));
+  return Addon::of(env).promise(to->device(),
+                                [=] { return to->device()->backend().copy(to->data(), from->data(), from->bytes()); });
 }
 
 Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
@@ -91,11 +99,12 @@ Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function MatrixHandle::define(Napi::Env env) {
-  return DefineClass(env, "SparseMatrix", {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
-                                              InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::bsw>("bsw"),
-                                              InstanceMethod<&MatrixHandle::bsf>("bsf"), InstanceMethod<&MatrixHandle::csti>("csti"),
-                                              InstanceMethod<&MatrixHandle::predictLinks>("predictLinks"),
-                                              InstanceMethod<&MatrixHandle::dispose>("dispose")});
+  return DefineClass(
+      env, "SparseMatrix",
+      {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
+       InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::bsw>("bsw"),
+       InstanceMethod<&MatrixHandle::bsf>("bsf"), InstanceMethod<&MatrixHandle::csti>("csti"),
+       InstanceMethod<&MatrixHandle::predictLinks>("predictLinks"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
 }
 
 MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -141,7 +150,10 @@ Napi::Value MatrixHandle::brf(const Napi::CallbackInfo& info) {
   const auto seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
   const int32_t layer = int32Of(info[4], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) { return bipartiteReceptiveField(matrix->csr().rows, matrix->csr().cols, links, options, seed, layer, out, &matrix->device()->backend().stop); });
+    return matrix->fill([&](HostCsr* out) {
+      return bipartiteReceptiveField(matrix->csr().rows, matrix->csr().cols, links, options, seed, layer, out,
+                                     &matrix->device()->backend().stop);
+    });
   });
 }
 
@@ -152,8 +164,11 @@ Napi::Value MatrixHandle::erdosRenyi(const Napi::CallbackInfo& info) {
   const int64_t links = integerOf(info[0], "links", 0);
   const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
   const int32_t layer = int32Of(info[2], "layer", 0);
-  return Addon::of(env).promise(
-      matrix->device(), [=] { return matrix->fill([&](HostCsr* out) { return hebb::erdosRenyi(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out); }); });
+  return Addon::of(env).promise(matrix->device(), [=] {
+    return matrix->fill([&](HostCsr* out) {
+      return hebb::erdosRenyi(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out);
+    });
+  });
 }
 
 // bsw(links, beta, seed, layer): replaces the links.
@@ -165,7 +180,10 @@ Napi::Value MatrixHandle::bsw(const Napi::CallbackInfo& info) {
   const auto seed = static_cast<uint64_t>(integerOf(info[2], "seed", 0));
   const int32_t layer = int32Of(info[3], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) { return bipartiteSmallWorld(matrix->csr().rows, matrix->csr().cols, links, beta, seed, layer, out, &matrix->device()->backend().stop); });
+    return matrix->fill([&](HostCsr* out) {
+      return bipartiteSmallWorld(matrix->csr().rows, matrix->csr().cols, links, beta, seed, layer, out,
+                                 &matrix->device()->backend().stop);
+    });
   });
 }
 
@@ -177,11 +195,15 @@ Napi::Value MatrixHandle::bsf(const Napi::CallbackInfo& info) {
   const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
   const int32_t layer = int32Of(info[2], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) { return bipartiteScaleFree(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out, &matrix->device()->backend().stop); });
+    return matrix->fill([&](HostCsr* out) {
+      return bipartiteScaleFree(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out,
+                                &matrix->device()->backend().stop);
+    });
   });
 }
 
-// csti(correlations, x, features, links, seed, layer): replaces the links. x is copied at once, unless a call that waits has copied it.
+// csti(correlations, x, features, links, seed, layer): replaces the links. x is copied at once, unless a call that
+// waits has copied it.
 Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
@@ -196,7 +218,8 @@ Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
     return matrix->fill([&](HostCsr* out) -> Status {
       const Csr& csr = matrix->csr();
       std::shared_ptr<const std::vector<FeaturePair>> pairs;
-      HEBB_RETURN_IF_ERROR(correlations->strongest(data, pairsOf(csr.rows, csr.cols, links, data.features), &pairs, &matrix->device()->backend().stop));
+      HEBB_RETURN_IF_ERROR(correlations->strongest(data, pairsOf(csr.rows, csr.cols, links, data.features), &pairs,
+                                                   &matrix->device()->backend().stop));
       return correlatedSparse(csr.rows, csr.cols, links, data.features, *pairs, seed, layer, out);
     });
   });

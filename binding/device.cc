@@ -5,12 +5,15 @@
 namespace hebb::binding {
 
 Napi::Function DeviceHandle::define(Napi::Env env) {
-  return DefineClass(env, "Device",
-                     {InstanceAccessor<&DeviceHandle::info>("info"), InstanceMethod<&DeviceHandle::memory>("memory"),
-                      InstanceMethod<&DeviceHandle::allocate>("allocate"), InstanceMethod<&DeviceHandle::activationBytes>("activationBytes"),
-                      InstanceMethod<&DeviceHandle::sparse>("sparse"), InstanceMethod<&DeviceHandle::program>("program"),
-                      InstanceMethod<&DeviceHandle::readActivations>("readActivations"), InstanceMethod<&DeviceHandle::writeActivations>("writeActivations"),
-                      InstanceMethod<&DeviceHandle::dispose>("dispose")});
+  return DefineClass(
+      env, "Device",
+      {InstanceAccessor<&DeviceHandle::info>("info"), InstanceMethod<&DeviceHandle::memory>("memory"),
+       InstanceMethod<&DeviceHandle::allocate>("allocate"),
+       InstanceMethod<&DeviceHandle::activationBytes>("activationBytes"),
+       InstanceMethod<&DeviceHandle::sparse>("sparse"), InstanceMethod<&DeviceHandle::program>("program"),
+       InstanceMethod<&DeviceHandle::readActivations>("readActivations"),
+       InstanceMethod<&DeviceHandle::writeActivations>("writeActivations"),
+       InstanceMethod<&DeviceHandle::dispose>("dispose")});
 }
 
 // new Device(kind, { threads, simd, denseFrom }), or { index, blas } of a GPU
@@ -26,7 +29,8 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     CpuOptions options;
     options.threads = int32Of(given.Get("threads"), "threads", 0);
     if (const Napi::Value simd = given.Get("simd"); simd.IsString()) options.simd = simd.As<Napi::String>().Utf8Value();
-    if (const Napi::Value from = given.Get("denseFrom"); from.IsNumber()) options.denseFrom = from.As<Napi::Number>().DoubleValue();
+    if (const Napi::Value from = given.Get("denseFrom"); from.IsNumber())
+      options.denseFrom = from.As<Napi::Number>().DoubleValue();
     check(env, Device::openCpu(options, &native_));
   }
   Addon::of(env).watch(native_);
@@ -63,7 +67,8 @@ Napi::Value DeviceHandle::allocate(const Napi::CallbackInfo& info) {
   const int64_t bytes = integerOf(info[1], "bytes", 0);
   const bool filled = info[2].IsTypedArray();
   const Bytes data = filled ? bytesOf(info[2].As<Napi::TypedArray>()) : Bytes{nullptr, 0};
-  if (filled && static_cast<int64_t>(data.length) != bytes) fail(env, "Expected " + std::to_string(bytes) + " bytes, got an array of " + std::to_string(data.length));
+  if (filled && static_cast<int64_t>(data.length) != bytes)
+    fail(env, "Expected " + std::to_string(bytes) + " bytes, got an array of " + std::to_string(data.length));
   std::shared_ptr<Buffer> buffer;
   check(env, device->allocate(static_cast<size_t>(bytes), &buffer));
   if (filled) check(env, device->backend().write(buffer->data(), data.data, data.length));
@@ -81,17 +86,20 @@ Napi::Value DeviceHandle::activationBytes(const Napi::CallbackInfo& info) {
 // sparse(rows, cols, capacity, rowOffsets, columnIndices)
 Napi::Value DeviceHandle::sparse(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const Napi::Int32Array offsets = int32ArrayOf(info[3], "rowOffsets"), indices = int32ArrayOf(info[4], "columnIndices");
+  const Napi::Int32Array offsets = int32ArrayOf(info[3], "rowOffsets"),
+                         indices = int32ArrayOf(info[4], "columnIndices");
   std::shared_ptr<SparseMatrix> matrix;
-  check(env, SparseMatrix::create(get(env, "device"), int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), int32Of(info[2], "capacity", 0), offsets.Data(),
-                                  offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
+  check(env, SparseMatrix::create(get(env, "device"), int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
+                                  int32Of(info[2], "capacity", 0), offsets.Data(), offsets.ElementLength(),
+                                  indices.Data(), indices.ElementLength(), &matrix));
   return MatrixHandle::wrap(env, std::move(matrix));
 }
 
 // program(scalars, batch)
 Napi::Value DeviceHandle::program(const Napi::CallbackInfo& info) {
   std::shared_ptr<Program> program;
-  check(info.Env(), Program::create(get(info.Env(), "device"), int32Of(info[0], "scalars", 1), int32Of(info[1], "batch", 1), &program));
+  check(info.Env(), Program::create(get(info.Env(), "device"), int32Of(info[0], "scalars", 1),
+                                    int32Of(info[1], "batch", 1), &program));
   return ProgramHandle::wrap(info.Env(), std::move(program));
 }
 
@@ -103,8 +111,10 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
   const Activations activations = activationsOf(info[0], "activations", device, &uses);
   const Napi::Float32Array out = float32ArrayOf(info[1], "out");
   const int32_t columns = int32Of(info[2], "columns", 0);
-  if (columns > activations.capacity || static_cast<int64_t>(out.ElementLength()) < int64_t{columns} * activations.features) {
-    fail(env, "Expected room for " + std::to_string(columns) + " columns of " + std::to_string(activations.features) + " features");
+  if (columns > activations.capacity ||
+      static_cast<int64_t>(out.ElementLength()) < int64_t{columns} * activations.features) {
+    fail(env, "Expected room for " + std::to_string(columns) + " columns of " + std::to_string(activations.features) +
+                  " features");
   }
   auto staging = std::make_shared<std::vector<float>>();
   return Addon::of(env).promise(
@@ -113,9 +123,11 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
         staging->resize(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
         return device->backend().readActivations(staging->data(), activations, columns);
       },
-      [staging, keep = std::make_shared<Napi::Reference<Napi::Float32Array>>(Napi::Reference<Napi::Float32Array>::New(out, 1))](Napi::Env) -> Napi::Value {
+      [staging, keep = std::make_shared<Napi::Reference<Napi::Float32Array>>(
+                    Napi::Reference<Napi::Float32Array>::New(out, 1))](Napi::Env) -> Napi::Value {
         Napi::Float32Array array = keep->Value();
-        if (array.ElementLength() >= staging->size()) std::copy(staging->begin(), staging->end(), array.Data());  // 0 when detached meanwhile
+        // 0 when detached meanwhile.
+        if (array.ElementLength() >= staging->size()) std::copy(staging->begin(), staging->end(), array.Data());
         return array;
       });
 }
@@ -128,12 +140,16 @@ Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
   const Activations activations = activationsOf(info[0], "activations", device, &uses);
   const Napi::Float32Array data = float32ArrayOf(info[1], "data");
   const int32_t columns = int32Of(info[2], "columns", 0);
-  if (columns > activations.capacity || static_cast<int64_t>(data.ElementLength()) < int64_t{columns} * activations.features) {
-    fail(env, "Expected " + std::to_string(columns) + " columns of " + std::to_string(activations.features) + " features, got " + std::to_string(data.ElementLength()) + " numbers");
+  if (columns > activations.capacity ||
+      static_cast<int64_t>(data.ElementLength()) < int64_t{columns} * activations.features) {
+    fail(env, "Expected " + std::to_string(columns) + " columns of " + std::to_string(activations.features) +
+                  " features, got " + std::to_string(data.ElementLength()) + " numbers");
   }
-  auto staging = std::make_shared<std::vector<float>>(data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
-  return Addon::of(env).promise(
-      device, [=, uses = std::move(uses)] { return device->backend().writeActivations(activations, staging->data(), columns); });
+  auto staging = std::make_shared<std::vector<float>>(
+      data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
+  return Addon::of(env).promise(device, [=, uses = std::move(uses)] {
+    return device->backend().writeActivations(activations, staging->data(), columns);
+  });
 }
 
 // dispose(): stops what runs and ends the device's thread. Its buffers go when their own handles do.

@@ -1,4 +1,5 @@
-// What the addon offers beside devices and their objects: functions that answer at once, initial networks, and descriptions.
+// What the addon offers beside devices and their objects: functions that answer at once, initial networks, and
+// descriptions.
 #include "addon.h"
 #include "hebb/describe.h"
 #include "hebb/topology.h"
@@ -10,20 +11,25 @@ FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
   FeatureSamples data;
   data.features = int32Of(features, "features", 1);
   const auto type = x.IsTypedArray() ? x.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
-  if (type != napi_uint8_array && type != napi_float32_array) fail(env, "Expected x to be a Uint8Array or a Float32Array");
+  if (type != napi_uint8_array && type != napi_float32_array)
+    fail(env, "Expected x to be a Uint8Array or a Float32Array");
   data.bytes = type == napi_uint8_array;
   const Bytes bytes = bytesOf(x.As<Napi::TypedArray>());
   const auto size = static_cast<int64_t>(bytes.length) / (data.bytes ? 1 : 4);
   data.x = bytes.data;
   data.samples = size / data.features;
-  if (size == 0 || size % data.features != 0) fail(env, "Expected x to hold samples of " + std::to_string(data.features) + " features, got " + std::to_string(size) + " elements");
+  if (size == 0 || size % data.features != 0)
+    fail(env, "Expected x to hold samples of " + std::to_string(data.features) + " features, got " +
+                  std::to_string(size) + " elements");
   return data;
 }
 
 constexpr napi_type_tag kCorrelationsTag = {0x6A7E0C5B1D3F4E21, 0x9B0D2C4E8F6A1735};
 
 std::shared_ptr<FeatureCorrelations> correlationsOf(Napi::Value value) {
-  if (!value.IsExternal() || !value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag)) fail(value.Env(), "Expected correlations made by featureCorrelations()");
+  if (!value.IsExternal() ||
+      !value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag))
+    fail(value.Env(), "Expected correlations made by featureCorrelations()");
   return *value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().Data();
 }
 
@@ -59,12 +65,15 @@ Napi::Value predictLinks(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::shared_ptr<Device> device;
   check(env, Addon::of(env).immediate(&device));
-  const Napi::Int32Array offsets = int32ArrayOf(info[2], "rowOffsets"), indices = int32ArrayOf(info[3], "columnIndices");
+  const Napi::Int32Array offsets = int32ArrayOf(info[2], "rowOffsets"),
+                         indices = int32ArrayOf(info[3], "columnIndices");
   std::shared_ptr<SparseMatrix> matrix;
-  check(env, SparseMatrix::create(device, int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), static_cast<int32_t>(indices.ElementLength()), offsets.Data(),
+  check(env, SparseMatrix::create(device, int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
+                                  static_cast<int32_t>(indices.ElementLength()), offsets.Data(),
                                   offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
   LinkScores scores;
-  check(env, device->run(PredictLinks{matrix->csr(), predictorOf(info[4], "the link predictor"), &scores, routeOf(info[5], "the route")}));
+  check(env, device->run(PredictLinks{matrix->csr(), predictorOf(info[4], "the link predictor"), &scores,
+                                      routeOf(info[5], "the route")}));
   return resultOf(env, scores);
 }
 
@@ -94,39 +103,46 @@ Napi::Value brf(const Napi::CallbackInfo& info) {
   BrfOptions options;
   options.randomness = info[3].ToNumber().DoubleValue();
   options.uniformDegrees = info[4].ToBoolean();
-  check(info.Env(), bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0), options,
-                                            static_cast<uint64_t>(integerOf(info[5], "seed", 0)), int32Of(info[6], "layer", 0), &csr));
+  check(info.Env(), bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
+                                            integerOf(info[2], "links", 0), options,
+                                            static_cast<uint64_t>(integerOf(info[5], "seed", 0)),
+                                            int32Of(info[6], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // erdosRenyi(rows, cols, links, seed, layer)
 Napi::Value erdosRenyiNetwork(const Napi::CallbackInfo& info) {
   HostCsr csr;
-  check(info.Env(), erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                               static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
+  check(info.Env(),
+        erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                   static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // bsw(rows, cols, links, beta, seed, layer)
 Napi::Value bsw(const Napi::CallbackInfo& info) {
   HostCsr csr;
-  check(info.Env(), bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0), info[3].ToNumber().DoubleValue(),
-                                        static_cast<uint64_t>(integerOf(info[4], "seed", 0)), int32Of(info[5], "layer", 0), &csr));
+  check(info.Env(),
+        bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                            info[3].ToNumber().DoubleValue(), static_cast<uint64_t>(integerOf(info[4], "seed", 0)),
+                            int32Of(info[5], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // bsf(rows, cols, links, seed, layer)
 Napi::Value bsf(const Napi::CallbackInfo& info) {
   HostCsr csr;
-  check(info.Env(), bipartiteScaleFree(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                                       static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
+  check(info.Env(),
+        bipartiteScaleFree(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                           static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // featureCorrelations(): an object for csti() and strongestPairs(), which keeps what they find in one data set.
 Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
   using Shared = std::shared_ptr<FeatureCorrelations>;
-  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<FeatureCorrelations>()), [](Napi::BasicEnv, Shared* shared) { delete shared; });
+  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<FeatureCorrelations>()),
+                                              [](Napi::BasicEnv, Shared* shared) { delete shared; });
   external.TypeTag(&kCorrelationsTag);
   return external;
 }
@@ -134,7 +150,8 @@ Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
 // csti(correlations, x, features, rows, cols, links, seed, layer)
 Napi::Value csti(const Napi::CallbackInfo& info) {
   const FeatureSamples data = featureSamplesOf(info[1], info[2]);
-  const int32_t rows = int32Of(info[3], "rows", 1), cols = int32Of(info[4], "cols", 1), layer = int32Of(info[7], "layer", 0);
+  const int32_t rows = int32Of(info[3], "rows", 1), cols = int32Of(info[4], "cols", 1),
+                layer = int32Of(info[7], "layer", 0);
   const int64_t links = integerOf(info[5], "links", 0);
   const auto seed = static_cast<uint64_t>(integerOf(info[6], "seed", 0));
   std::shared_ptr<const std::vector<FeaturePair>> pairs;
@@ -165,7 +182,8 @@ Napi::Value strongestFeaturePairs(const Napi::CallbackInfo& info) {
 
 Napi::Value resultOf(Napi::Env env, const std::vector<LayerDescription>& layers) {
   const auto degrees = [&](const DegreeCounts& counts) {
-    auto degree = Napi::Int32Array::New(env, counts.degrees.size()), neurons = Napi::Int32Array::New(env, counts.neurons.size());
+    auto degree = Napi::Int32Array::New(env, counts.degrees.size()),
+         neurons = Napi::Int32Array::New(env, counts.neurons.size());
     std::copy(counts.degrees.begin(), counts.degrees.end(), degree.Data());
     std::copy(counts.neurons.begin(), counts.neurons.end(), neurons.Data());
     Napi::Object result = Napi::Object::New(env);
@@ -196,8 +214,8 @@ Napi::Value resultOf(Napi::Env env, const std::vector<LayerDescription>& layers)
 }
 
 /// The links of matrices on a device, in host memory. On the device's thread, or on an immediate device's.
-Status describe(const std::vector<std::shared_ptr<SparseMatrix>>& matrices, const std::vector<bool>& follows, const DescribeOptions& options,
-                std::vector<LayerDescription>* out, const std::atomic<bool>* stop) {
+Status describe(const std::vector<std::shared_ptr<SparseMatrix>>& matrices, const std::vector<bool>& follows,
+                const DescribeOptions& options, std::vector<LayerDescription>* out, const std::atomic<bool>* stop) {
   std::vector<DescribedLayer> layers(matrices.size());
   for (size_t l = 0; l < matrices.size(); ++l) {
     HEBB_RETURN_IF_ERROR(matrices[l]->read(&layers[l].links));
@@ -209,7 +227,8 @@ Status describe(const std::vector<std::shared_ptr<SparseMatrix>>& matrices, cons
 }
 
 std::vector<bool> followsOf(Napi::Value value, uint32_t count) {
-  if (!value.IsArray() || value.As<Napi::Array>().Length() != count) fail(value.Env(), "Expected follows to be a list, one entry a layer");
+  if (!value.IsArray() || value.As<Napi::Array>().Length() != count)
+    fail(value.Env(), "Expected follows to be a list, one entry a layer");
   std::vector<bool> follows;
   for (uint32_t l = 0; l < count; ++l) follows.push_back(value.As<Napi::Array>().Get(l).ToBoolean());
   return follows;
@@ -222,7 +241,8 @@ Napi::Value describeMatrices(const Napi::CallbackInfo& info) {
   const auto list = info[0].As<Napi::Array>();
   std::vector<std::shared_ptr<SparseMatrix>> matrices;
   for (uint32_t l = 0; l < list.Length(); ++l) {
-    matrices.push_back(unwrap<MatrixHandle>(list.Get(l), Addon::of(env).matrixClass, "sparse matrix")->get(env, "sparse matrix"));
+    matrices.push_back(
+        unwrap<MatrixHandle>(list.Get(l), Addon::of(env).matrixClass, "sparse matrix")->get(env, "sparse matrix"));
     if (matrices.back()->device() != matrices.front()->device()) fail(env, "Expected sparse matrices on one device");
   }
   const std::vector<bool> follows = followsOf(info[1], list.Length());
@@ -235,7 +255,9 @@ Napi::Value describeMatrices(const Napi::CallbackInfo& info) {
       device,
       [=]() -> Status {
         const Status status = describe(matrices, follows, options, layers.get(), &device->backend().stop);
-        return !status.ok() && device->closing() ? Status{Code::disposed, "the device was disposed while the topology was described"} : status;
+        return !status.ok() && device->closing()
+                   ? Status{Code::disposed, "the device was disposed while the topology was described"}
+                   : status;
       },
       [=](Napi::Env env) { return resultOf(env, *layers); });
 }
@@ -250,9 +272,12 @@ Napi::Value describeLinks(const Napi::CallbackInfo& info) {
   std::vector<std::shared_ptr<SparseMatrix>> matrices(list.Length());
   for (uint32_t l = 0; l < list.Length(); ++l) {
     const Napi::Object layer = list.Get(l).ToObject();
-    const Napi::Int32Array offsets = int32ArrayOf(layer.Get("rowOffsets"), "rowOffsets"), indices = int32ArrayOf(layer.Get("columnIndices"), "columnIndices");
-    check(env, SparseMatrix::create(device, int32Of(layer.Get("rows"), "rows", 1), int32Of(layer.Get("cols"), "cols", 1), static_cast<int32_t>(indices.ElementLength()),
-                                    offsets.Data(), offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrices[l]));
+    const Napi::Int32Array offsets = int32ArrayOf(layer.Get("rowOffsets"), "rowOffsets"),
+                           indices = int32ArrayOf(layer.Get("columnIndices"), "columnIndices");
+    check(env,
+          SparseMatrix::create(device, int32Of(layer.Get("rows"), "rows", 1), int32Of(layer.Get("cols"), "cols", 1),
+                               static_cast<int32_t>(indices.ElementLength()), offsets.Data(), offsets.ElementLength(),
+                               indices.Data(), indices.ElementLength(), &matrices[l]));
   }
   DescribeOptions options;
   options.exactUpTo = integerOf(info[2], "exactUpTo", 0);
@@ -291,14 +316,18 @@ Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
 Napi::Value MatrixHandle::predictLinks(const Napi::CallbackInfo& info) {
   const std::shared_ptr<SparseMatrix> matrix = get(info.Env(), "sparse matrix");
   auto scores = std::make_shared<LinkScores>();
-  const PredictLinks op{matrix->csr(), predictorOf(info[0], "the link predictor"), scores.get(), routeOf(info[1], "the route")};
-  return Addon::of(info.Env()).promise(
-      matrix->device(), [=] { return matrix->device()->run(op); }, [=](Napi::Env env) -> Napi::Value { return resultOf(env, *scores); });
+  const PredictLinks op{matrix->csr(), predictorOf(info[0], "the link predictor"), scores.get(),
+                        routeOf(info[1], "the route")};
+  return Addon::of(info.Env())
+      .promise(
+          matrix->device(), [=] { return matrix->device()->run(op); },
+          [=](Napi::Env env) -> Napi::Value { return resultOf(env, *scores); });
 }
 
 void defineFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("predictLinks", Napi::Function::New<predictLinks>(env, "predictLinks"));
-  exports.Set("sampleWithoutReplacement", Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));
+  exports.Set("sampleWithoutReplacement",
+              Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));
   exports.Set("brf", Napi::Function::New<brf>(env, "brf"));
   exports.Set("erdosRenyi", Napi::Function::New<erdosRenyiNetwork>(env, "erdosRenyi"));
   exports.Set("bsw", Napi::Function::New<bsw>(env, "bsw"));

@@ -5,17 +5,21 @@
 
 namespace hebb::binding {
 
-Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device, std::vector<std::shared_ptr<Buffer>>* uses) {
+Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device,
+                          std::vector<std::shared_ptr<Buffer>>* uses) {
   const Napi::Env env = value.Env();
-  if (!value.IsObject() || value.As<Napi::Object>().InstanceOf(Addon::of(env).bufferClass.Value())) fail(env, std::string("Expected ") + what + " to be activations");
+  if (!value.IsObject() || value.As<Napi::Object>().InstanceOf(Addon::of(env).bufferClass.Value()))
+    fail(env, std::string("Expected ") + what + " to be activations");
   const Napi::Object object = value.As<Napi::Object>();
   Activations a;
   a.features = int32Of(object.Get("features"), "features", 1);
   a.capacity = int32Of(object.Get("capacity"), "capacity", 1);
   a.panel = device->backend().panel(a.capacity);
-  const auto& buffer = unwrap<BufferHandle>(object.Get("buffer"), Addon::of(env).bufferClass, "buffer")->get(env, "buffer");
+  const auto& buffer =
+      unwrap<BufferHandle>(object.Get("buffer"), Addon::of(env).bufferClass, "buffer")->get(env, "buffer");
   if (buffer->device() != device) fail(env, std::string("Expected ") + what + " to be on the program's device");
-  if (static_cast<int64_t>(buffer->bytes()) < int64_t{a.panels()} * a.panel * a.features * 4) fail(env, std::string("Expected ") + what + " to have a buffer large enough for its shape");
+  if (static_cast<int64_t>(buffer->bytes()) < int64_t{a.panels()} * a.panel * a.features * 4)
+    fail(env, std::string("Expected ") + what + " to have a buffer large enough for its shape");
   a.data = buffer->data<float>();
   uses->push_back(buffer);
   return a;
@@ -31,7 +35,9 @@ LinkPredictor predictorOf(Napi::Value value, const char* what) {
 }
 
 PredictionRoute routeOf(Napi::Value value, const char* what) {
-  return choiceOf<PredictionRoute>(value, what, {{"auto", PredictionRoute::automatic}, {"sparse", PredictionRoute::sparse}, {"dense", PredictionRoute::dense}});
+  return choiceOf<PredictionRoute>(
+      value, what,
+      {{"auto", PredictionRoute::automatic}, {"sparse", PredictionRoute::sparse}, {"dense", PredictionRoute::dense}});
 }
 
 namespace {
@@ -61,8 +67,10 @@ class Args {
     return !value.IsUndefined() && !value.IsNull();
   }
   Csr matrix(const char* name) {
-    const auto& matrix = unwrap<MatrixHandle>(object_.Get(name), Addon::of(env()).matrixClass, "sparse matrix")->get(env(), "sparse matrix");
-    if (matrix->device() != program_.device()) fail(env(), std::string("Expected ") + name + " to be on the program's device");
+    const auto& matrix = unwrap<MatrixHandle>(object_.Get(name), Addon::of(env()).matrixClass, "sparse matrix")
+                             ->get(env(), "sparse matrix");
+    if (matrix->device() != program_.device())
+      fail(env(), std::string("Expected ") + name + " to be on the program's device");
     uses.insert(uses.end(), matrix->buffers().begin(), matrix->buffers().end());
     return matrix->csr();
   }
@@ -90,7 +98,8 @@ class Args {
   Activations activations(const char* name) {
     Activations a = activationsOf(object_.Get(name), name, program_.device(), &uses);
     if (a.capacity < program_.batch()) {
-      fail(env(), std::string("Expected ") + name + " to have room for the program's batch of " + std::to_string(program_.batch()) + " columns, got " + std::to_string(a.capacity));
+      fail(env(), std::string("Expected ") + name + " to have room for the program's batch of " +
+                      std::to_string(program_.batch()) + " columns, got " + std::to_string(a.capacity));
     }
     a.columns = program_.columns();
     return a;
@@ -98,11 +107,14 @@ class Args {
   Activations optionalActivations(const char* name) { return has(name) ? activations(name) : Activations{}; }
   const double* scalar(const char* name) {
     const int32_t index = integer(name, 0);
-    if (index >= program_.scalarCount()) fail(env(), std::string("Expected ") + name + " to be one of the program's scalars");
+    if (index >= program_.scalarCount())
+      fail(env(), std::string("Expected ") + name + " to be one of the program's scalars");
     return program_.scalar(index);
   }
   const double* optionalScalar(const char* name) { return has(name) ? scalar(name) : nullptr; }
-  double number(const char* name, double otherwise) { return has(name) ? numberOf(object_.Get(name), name, -1e300, 1e300) : otherwise; }
+  double number(const char* name, double otherwise) {
+    return has(name) ? numberOf(object_.Get(name), name, -1e300, 1e300) : otherwise;
+  }
   int32_t integer(const char* name, int32_t least) { return int32Of(object_.Get(name), name, least); }
   uint64_t seed() { return static_cast<uint64_t>(integerOf(object_.Get("seed"), "seed", 0)); }
   bool flag(const char* name) { return object_.Get(name).ToBoolean(); }
@@ -113,11 +125,14 @@ class Args {
   LinkPredictor predictor() { return predictorOf(object_.Get("predictor"), "predictor"); }
   PredictionRoute route() { return routeOf(object_.Get("route"), "route"); }
   Activation activation() {
-    return has("activation") ? choice<Activation>("activation", {{"none", Activation::none}, {"relu", Activation::relu}}) : Activation::none;
+    return has("activation")
+               ? choice<Activation>("activation", {{"none", Activation::none}, {"relu", Activation::relu}})
+               : Activation::none;
   }
   LinkChanges changes(const Csr& links) {
     Args inner(program_, objectOf("changes"));
-    LinkChanges c{inner.array<uint8_t>("keep", links.capacity), inner.array<int32_t>("newRows", links.capacity), inner.array<int32_t>("newColumns", links.capacity), inner.array<int32_t>("newCount", 1)};
+    LinkChanges c{inner.array<uint8_t>("keep", links.capacity), inner.array<int32_t>("newRows", links.capacity),
+                  inner.array<int32_t>("newColumns", links.capacity), inner.array<int32_t>("newCount", 1)};
     uses.insert(uses.end(), inner.uses.begin(), inner.uses.end());
     return c;
   }
@@ -142,8 +157,11 @@ class Args {
   /// Of images with planes of so many pixels.
   Augmentation augmentation(int32_t plane) {
     Args inner(program_, objectOf("augmentation"));
-    Augmentation a{inner.integer("height", 1), inner.integer("width", 1), inner.integer("padding", 0), inner.flag("flip"), inner.seed()};
-    if (int64_t{a.height} * a.width != plane) fail(env(), "Expected images of " + std::to_string(plane) + " pixels, got " + std::to_string(a.height) + " x " + std::to_string(a.width));
+    Augmentation a{inner.integer("height", 1), inner.integer("width", 1), inner.integer("padding", 0),
+                   inner.flag("flip"), inner.seed()};
+    if (int64_t{a.height} * a.width != plane)
+      fail(env(), "Expected images of " + std::to_string(plane) + " pixels, got " + std::to_string(a.height) + " x " +
+                      std::to_string(a.width));
     if (a.padding > 65535) fail(env(), "Expected padding to be at most 65535, got " + std::to_string(a.padding));
     return a;
   }
@@ -158,11 +176,17 @@ class Args {
  private:
   template <class T>
   T* element(Napi::Value value, const char* name, int64_t count) {
-    const BufferHandle* handle = unwrap<BufferHandle>(value, Addon::of(env()).bufferClass, (std::string("tensor for ") + name).c_str());
+    const BufferHandle* handle =
+        unwrap<BufferHandle>(value, Addon::of(env()).bufferClass, (std::string("tensor for ") + name).c_str());
     const auto& buffer = handle->get(env(), "tensor");
-    if (handle->type() != kElementType<T>) fail(env(), std::string("Expected ") + name + " to be a tensor of " + nameOf(kElementType<T>) + ", got one of " + nameOf(handle->type()));
-    if (buffer->device() != program_.device()) fail(env(), std::string("Expected ") + name + " to be on the program's device");
-    if (static_cast<int64_t>(buffer->bytes() / sizeof(T)) < count) fail(env(), std::string("Expected ") + name + " to hold at least " + std::to_string(count) + " elements, got " + std::to_string(buffer->bytes() / sizeof(T)));
+    if (handle->type() != kElementType<T>)
+      fail(env(), std::string("Expected ") + name + " to be a tensor of " + nameOf(kElementType<T>) + ", got one of " +
+                      nameOf(handle->type()));
+    if (buffer->device() != program_.device())
+      fail(env(), std::string("Expected ") + name + " to be on the program's device");
+    if (static_cast<int64_t>(buffer->bytes() / sizeof(T)) < count)
+      fail(env(), std::string("Expected ") + name + " to hold at least " + std::to_string(count) + " elements, got " +
+                      std::to_string(buffer->bytes() / sizeof(T)));
     uses.push_back(buffer);
     return buffer->data<T>();
   }
@@ -171,7 +195,8 @@ class Args {
   Napi::Object object_;
 };
 
-const std::initializer_list<std::pair<const char*, DenseProduct>> kDenseProducts = {{"auto", DenseProduct::automatic}, {"fma", DenseProduct::fma}, {"tensorCores", DenseProduct::tensorCores}};
+const std::initializer_list<std::pair<const char*, DenseProduct>> kDenseProducts = {
+    {"auto", DenseProduct::automatic}, {"fma", DenseProduct::fma}, {"tensorCores", DenseProduct::tensorCores}};
 
 StepState* streamOf(Args& a) { return a.program().state(); }
 
@@ -179,11 +204,14 @@ using Maker = Operation (*)(Args&);
 
 const std::map<std::string, Maker>& makers() {
   static const std::map<std::string, Maker> all = {
-      {"permute", [](Args& a) -> Operation {
+      {"permute",
+       [](Args& a) -> Operation {
          const int32_t count = a.integer("count", 1);
-         return Permute{a.array<int32_t>("indices", count), count, a.seed(), a.optionalScalar("epoch"), a.flag("identity")};
+         return Permute{a.array<int32_t>("indices", count), count, a.seed(), a.optionalScalar("epoch"),
+                        a.flag("identity")};
        }},
-      {"gather", [](Args& a) -> Operation {
+      {"gather",
+       [](Args& a) -> Operation {
          Gather op;
          op.output = a.activations("output");
          op.samples = a.integer("samples", 1);
@@ -197,19 +225,28 @@ const std::map<std::string, Maker>& makers() {
          op.indices = a.array<int32_t>("indices", op.count);
          op.state = streamOf(a);
          if (a.has("channels")) op.channels = a.integer("channels", 1);
-         if (op.output.features % op.channels != 0) fail(a.env(), "Expected features of " + std::to_string(op.channels) + " channels, got " + std::to_string(op.output.features));
+         if (op.output.features % op.channels != 0)
+           fail(a.env(), "Expected features of " + std::to_string(op.channels) + " channels, got " +
+                             std::to_string(op.output.features));
          op.scales = a.optionalArray<float>("scales", op.channels);
          op.shifts = a.optionalArray<float>("shifts", op.channels);
          if (!op.scales != !op.shifts) fail(a.env(), "Expected scales and shifts, or none of them");
          if (a.has("augmentation")) op.augmentation = a.augmentation(op.output.features / op.channels);
          return op;
        }},
-      {"gatherLabels", [](Args& a) -> Operation {
+      {"gatherLabels",
+       [](Args& a) -> Operation {
          const int32_t count = a.integer("count", 1);
          const int32_t samples = a.integer("samples", 1);
-         return GatherLabels{a.array<int32_t>("labels", samples), samples, a.array<int32_t>("indices", count), count, streamOf(a), a.array<int32_t>("targets", a.program().batch())};
+         return GatherLabels{a.array<int32_t>("labels", samples),
+                             samples,
+                             a.array<int32_t>("indices", count),
+                             count,
+                             streamOf(a),
+                             a.array<int32_t>("targets", a.program().batch())};
        }},
-      {"spmm", [](Args& a) -> Operation {
+      {"spmm",
+       [](Args& a) -> Operation {
          Spmm op;
          op.weights = a.matrix("weights");
          op.values = a.array<float>("values", op.weights.capacity);
@@ -219,7 +256,8 @@ const std::map<std::string, Maker>& makers() {
          op.activation = a.activation();
          return op;
        }},
-      {"spmmTransposed", [](Args& a) -> Operation {
+      {"spmmTransposed",
+       [](Args& a) -> Operation {
          SpmmTransposed op;
          op.weights = a.matrix("weights");
          op.values = a.array<float>("values", op.weights.capacity);
@@ -230,7 +268,8 @@ const std::map<std::string, Maker>& makers() {
          op.accumulate = a.flag("accumulate");
          return op;
        }},
-      {"sddmm", [](Args& a) -> Operation {
+      {"sddmm",
+       [](Args& a) -> Operation {
          Sddmm op;
          op.pattern = a.matrix("pattern");
          op.outputGradient = a.activations("outputGradient");
@@ -241,7 +280,8 @@ const std::map<std::string, Maker>& makers() {
          op.accumulateBias = a.has("accumulateBias") ? a.flag("accumulateBias") : op.accumulate;
          return op;
        }},
-      {"linear", [](Args& a) -> Operation {
+      {"linear",
+       [](Args& a) -> Operation {
          Linear op;
          op.input = a.activations("input");
          op.output = a.activations("output");
@@ -251,7 +291,8 @@ const std::map<std::string, Maker>& makers() {
          if (a.has("product")) op.product = a.choice<DenseProduct>("product", kDenseProducts);
          return op;
        }},
-      {"linearTransposed", [](Args& a) -> Operation {
+      {"linearTransposed",
+       [](Args& a) -> Operation {
          LinearTransposed op;
          op.outputGradient = a.activations("outputGradient");
          op.inputGradient = a.activations("inputGradient");
@@ -262,7 +303,8 @@ const std::map<std::string, Maker>& makers() {
          if (a.has("product")) op.product = a.choice<DenseProduct>("product", kDenseProducts);
          return op;
        }},
-      {"linearGradient", [](Args& a) -> Operation {
+      {"linearGradient",
+       [](Args& a) -> Operation {
          LinearGradient op;
          op.outputGradient = a.activations("outputGradient");
          op.input = a.activations("input");
@@ -274,10 +316,13 @@ const std::map<std::string, Maker>& makers() {
          return op;
        }},
       {"relu", [](Args& a) -> Operation { return Relu{a.activations("input"), a.activations("output")}; }},
-      {"reluGradient", [](Args& a) -> Operation {
-         return ReluGradient{a.activations("output"), a.activations("outputGradient"), a.activations("inputGradient"), a.flag("accumulate")};
+      {"reluGradient",
+       [](Args& a) -> Operation {
+         return ReluGradient{a.activations("output"), a.activations("outputGradient"), a.activations("inputGradient"),
+                             a.flag("accumulate")};
        }},
-      {"softmaxCrossEntropy", [](Args& a) -> Operation {
+      {"softmaxCrossEntropy",
+       [](Args& a) -> Operation {
          SoftmaxCrossEntropy op;
          op.logits = a.activations("logits");
          op.targets = a.array<int32_t>("targets", op.logits.capacity);
@@ -286,7 +331,8 @@ const std::map<std::string, Maker>& makers() {
          op.step = a.program().step();
          return op;
        }},
-      {"meanSquaredError", [](Args& a) -> Operation {
+      {"meanSquaredError",
+       [](Args& a) -> Operation {
          MeanSquaredError op;
          op.output = a.activations("output");
          op.target = a.activations("target");
@@ -296,7 +342,8 @@ const std::map<std::string, Maker>& makers() {
          op.step = a.program().step();
          return op;
        }},
-      {"sgd", [](Args& a) -> Operation {
+      {"sgd",
+       [](Args& a) -> Operation {
          Sgd op;
          const Csr links = a.has("pattern") ? a.matrix("pattern") : Csr{};
          op.capacity = links.rows ? links.capacity : a.integer("count", 1);
@@ -305,7 +352,8 @@ const std::map<std::string, Maker>& makers() {
          op.gradient = a.array<float>("gradient", op.capacity);
          return op;
        }},
-      {"adam", [](Args& a) -> Operation {
+      {"adam",
+       [](Args& a) -> Operation {
          Adam op;
          const Csr links = a.has("pattern") ? a.matrix("pattern") : Csr{};
          op.capacity = links.rows ? links.capacity : a.integer("count", 1);
@@ -322,15 +370,20 @@ const std::map<std::string, Maker>& makers() {
          op.weightDecay = a.number("weightDecay", op.weightDecay);
          op.decoupled = a.flag("decoupled");
          for (const double beta : {op.beta1, op.beta2}) {
-           if (!(beta >= 0 && beta < 1)) fail(a.env(), "Expected beta1 and beta2 to be at least 0 and below 1, got " + std::to_string(beta));
+           if (!(beta >= 0 && beta < 1))
+             fail(a.env(), "Expected beta1 and beta2 to be at least 0 and below 1, got " + std::to_string(beta));
          }
-         if (!(static_cast<float>(op.epsilon) > 0)) fail(a.env(), "Expected epsilon to be above 0, got " + std::to_string(op.epsilon));
+         if (!(static_cast<float>(op.epsilon) > 0))
+           fail(a.env(), "Expected epsilon to be above 0, got " + std::to_string(op.epsilon));
          return op;
        }},
-      {"importance", [](Args& a) -> Operation {
+      {"importance",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          Importance op{links, a.array<float>("values", links.capacity), a.array<uint8_t>("keep", links.capacity),
-                       a.choice<ImportanceRule>("rule", {{"magnitude", ImportanceRule::magnitude}, {"relative", ImportanceRule::relative}, {"magnitude+gradient", ImportanceRule::gradient}}),
+                       a.choice<ImportanceRule>("rule", {{"magnitude", ImportanceRule::magnitude},
+                                                         {"relative", ImportanceRule::relative},
+                                                         {"magnitude+gradient", ImportanceRule::gradient}}),
                        a.array<float>("scores", links.capacity)};
          if (op.rule == ImportanceRule::gradient) {
            op.gradient = a.array<float>("gradient", links.capacity);
@@ -339,7 +392,8 @@ const std::map<std::string, Maker>& makers() {
          }
          return op;
        }},
-      {"keepLinks", [](Args& a) -> Operation {
+      {"keepLinks",
+       [](Args& a) -> Operation {
          KeepLinks op;
          op.links = a.matrix("links");
          op.scores = a.array<float>("scores", op.links.capacity);
@@ -352,7 +406,8 @@ const std::map<std::string, Maker>& makers() {
          op.layer = a.integer("layer", 0);
          return op;
        }},
-      {"percolate", [](Args& a) -> Operation {
+      {"percolate",
+       [](Args& a) -> Operation {
          Percolate op;
          const Napi::Array layers = a.listOf("layers"), relations = a.listOf("relations");
          for (uint32_t i = 0; i < layers.Length(); ++i) {
@@ -363,20 +418,24 @@ const std::map<std::string, Maker>& makers() {
          }
          for (uint32_t i = 0; i < relations.Length(); ++i) {
            Args relation(a.program(), relations.Get(i).As<Napi::Object>());
-           const LayerRelation r{relation.integer("first", 0), relation.integer("second", 0),
-                                 relation.choice<LayerRelation::Kind>("kind", {{"consecutive", LayerRelation::Kind::consecutive}, {"joint", LayerRelation::Kind::joint}})};
+           const LayerRelation r{
+               relation.integer("first", 0), relation.integer("second", 0),
+               relation.choice<LayerRelation::Kind>(
+                   "kind", {{"consecutive", LayerRelation::Kind::consecutive}, {"joint", LayerRelation::Kind::joint}})};
            const auto count = static_cast<int32_t>(op.layers.size());
            if (r.first >= count || r.second >= count) fail(a.env(), "Expected relations between the layers given");
            op.relations.push_back(r);
          }
          return op;
        }},
-      {"regrow", [](Args& a) -> Operation {
+      {"regrow",
+       [](Args& a) -> Operation {
          Regrow op;
          op.links = a.matrix("links");
          op.changes = a.changes(op.links);
          op.predictor = a.predictor();
-         op.selection = a.choice<Selection>("selection", {{"sample", Selection::sample}, {"largest", Selection::largest}});
+         op.selection =
+             a.choice<Selection>("selection", {{"sample", Selection::sample}, {"largest", Selection::largest}});
          if (a.has("route")) op.route = a.route();
          op.count = a.scalar("count");
          op.update = a.scalar("update");
@@ -384,7 +443,8 @@ const std::map<std::string, Maker>& makers() {
          op.layer = a.integer("layer", 0);
          return op;
        }},
-      {"regrowByGradient", [](Args& a) -> Operation {
+      {"regrowByGradient",
+       [](Args& a) -> Operation {
          RegrowByGradient op;
          op.links = a.matrix("links");
          op.changes = a.changes(op.links);
@@ -396,44 +456,54 @@ const std::map<std::string, Maker>& makers() {
          op.layer = a.integer("layer", 0);
          return op;
        }},
-      {"openPool", [](Args& a) -> Operation {
+      {"openPool",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return OpenPool{links, a.array<float>("values", links.capacity), a.pool()};
        }},
-      {"chooseFromPool", [](Args& a) -> Operation {
+      {"chooseFromPool",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return ChooseFromPool{links, a.changes(links), a.pool()};
        }},
-      {"restoreWeights", [](Args& a) -> Operation {
+      {"restoreWeights",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return RestoreWeights{links, a.array<float>("values", links.capacity), a.pool()};
        }},
-      {"beginUpdate", [](Args& a) -> Operation {
+      {"beginUpdate",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return BeginUpdate{links, a.changes(links)};
        }},
-      {"rebuild", [](Args& a) -> Operation {
+      {"rebuild",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return Rebuild{links, a.changes(links), a.arrays<float>("arrays", links.capacity)};
        }},
-      {"uniteLinks", [](Args& a) -> Operation {
+      {"uniteLinks",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          const int64_t capacity = a.integer("capacity", 1);
          return UniteLinks{links, a.array<uint64_t>("ever", capacity), a.array<int64_t>("count", 1), capacity};
        }},
-      {"returnedLinks", [](Args& a) -> Operation {
+      {"returnedLinks",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return ReturnedLinks{links, a.changes(links), a.array<int32_t>("counts", 2)};
        }},
-      {"activeNeurons", [](Args& a) -> Operation {
+      {"activeNeurons",
+       [](Args& a) -> Operation {
          const Csr links = a.matrix("links");
          return ActiveNeurons{links, a.array<int32_t>("counts", 3)};
        }},
-      {"initializeNormal", [](Args& a) -> Operation {
+      {"initializeNormal",
+       [](Args& a) -> Operation {
          InitializeNormal op;
          if (a.has("pattern")) op.pattern = a.matrix("pattern");
          else op.pattern.rows = a.integer("rows", 1), op.pattern.cols = a.integer("cols", 1);
-         op.values = a.array<float>("values", a.has("pattern") ? op.pattern.capacity : int64_t{op.pattern.rows} * op.pattern.cols);
+         op.values = a.array<float>(
+             "values", a.has("pattern") ? op.pattern.capacity : int64_t{op.pattern.rows} * op.pattern.cols);
          op.deviation = a.number("deviation", 1);
          op.seed = a.seed();
          op.layer = a.integer("layer", 0);

@@ -3,12 +3,14 @@
 namespace hebb::binding {
 
 Napi::Function ProgramHandle::define(Napi::Env env) {
-  return DefineClass(env, "Program",
-                     {InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::setScalars>("setScalars"),
-                      InstanceMethod<&ProgramHandle::rewind>("rewind"), InstanceMethod<&ProgramHandle::setStep>("setStep"),
-                      InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
-                      InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"), InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
-                      InstanceMethod<&ProgramHandle::dispose>("dispose")});
+  return DefineClass(
+      env, "Program",
+      {InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::setScalars>("setScalars"),
+       InstanceMethod<&ProgramHandle::rewind>("rewind"), InstanceMethod<&ProgramHandle::setStep>("setStep"),
+       InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
+       InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
+       InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
+       InstanceMethod<&ProgramHandle::dispose>("dispose")});
 }
 
 ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -30,10 +32,13 @@ Napi::Value ProgramHandle::record(const Napi::CallbackInfo& info) {
 Napi::Value ProgramHandle::setScalars(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Program> program = get(env, "program");
-  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) fail(env, "Expected the scalars to be a Float64Array");
+  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    fail(env, "Expected the scalars to be a Float64Array");
   const auto array = info[0].As<Napi::Float64Array>();
-  return Addon::of(env).promise(
-      program->device(), [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] { return program->setScalars(table); });
+  return Addon::of(env).promise(program->device(),
+                                [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] {
+                                  return program->setScalars(table);
+                                });
 }
 
 // rewind(samples, columns, next)
@@ -56,7 +61,9 @@ Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
 Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Program> program = get(info.Env(), "program");
   const int64_t steps = integerOf(info[0], "steps", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=, ticket = program->ask()] { return program->replay(steps, ticket); });
+  return Addon::of(info.Env()).promise(program->device(), [=, ticket = program->ask()] {
+    return program->replay(steps, ticket);
+  });
 }
 
 // abort(): the replays asked for so far end; one that runs ends before or after its step.

@@ -1,8 +1,9 @@
-// The most strongly correlated pairs of features. The pairs are cut into tiles of kTile x kTile features; a thread takes a tile, reads the samples in chunks,
-// lays its features' columns of a chunk side by side, and multiplies and adds pair by pair, 2 x 4 of them in registers at a time. So the data are
-// read once for each row of tiles: one pass over them would need a sum for every pair at once, which is the matrix of correlations. Bytes are
-// multiplied as 16-bit and summed as 32-bit integers (one pmaddwd for 8 products), exactly, hence compiled for the least of the processors:
-// the same bits everywhere. Roofline: samples * features^2 / 2 multiply-adds.
+// The most strongly correlated pairs of features. The pairs are cut into tiles of kTile x kTile features; a thread
+// takes a tile, reads the samples in chunks, lays its features' columns of a chunk side by side, and multiplies and
+// adds pair by pair, 2 x 4 of them in registers at a time. So the data are read once for each row of tiles: one pass
+// over them would need a sum for every pair at once, which is the matrix of correlations. Bytes are multiplied as
+// 16-bit and summed as 32-bit integers (one pmaddwd for 8 products), exactly, hence compiled for the least of the
+// processors: the same bits everywhere. Roofline: samples * features^2 / 2 multiply-adds.
 #include "hebb/correlation.h"
 
 #include <algorithm>
@@ -15,8 +16,9 @@ namespace hebb {
 namespace {
 
 constexpr int32_t kTile = 128;
-constexpr int64_t kChunk = 1024;       // samples; sums of products of bytes over so many fit in 32 bits
-constexpr int64_t kStride = kChunk + 16;  // of a column: not a power of two, which a cache would put into the same few lines
+constexpr int64_t kChunk = 1024;  // samples; sums of products of bytes over so many fit in 32 bits
+// Of a column: not a power of two, which a cache would put into the same few lines.
+constexpr int64_t kStride = kChunk + 16;
 
 struct Stronger {
   bool operator()(const FeaturePair& a, const FeaturePair& b) const {
@@ -52,7 +54,8 @@ struct OfBytes {
   using Element = int16_t;
   using Sum = int64_t;
 
-  explicit OfBytes(const FeatureSamples& data) : data(data), sums(static_cast<size_t>(data.features), 0), deviations(static_cast<size_t>(data.features)) {}
+  explicit OfBytes(const FeatureSamples& data)
+      : data(data), sums(static_cast<size_t>(data.features), 0), deviations(static_cast<size_t>(data.features)) {}
 
   /// Of the features [begin, end).
   void prepare(int32_t begin, int32_t end) {
@@ -70,7 +73,9 @@ struct OfBytes {
     }
   }
 
-  int16_t element(int64_t sample, int32_t feature) const { return static_cast<const uint8_t*>(data.x)[sample * data.features + feature]; }
+  int16_t element(int64_t sample, int32_t feature) const {
+    return static_cast<const uint8_t*>(data.x)[sample * data.features + feature];
+  }
 
   /// Adds the products of two columns with four to `out`.
   static void multiply(const int16_t* a, const int16_t* b, int64_t count, int64_t* out, int64_t stride) {
@@ -92,7 +97,9 @@ struct OfBytes {
   double correlation(int64_t product, int32_t a, int32_t b) const {
     const double scale = deviations[static_cast<size_t>(a)] * deviations[static_cast<size_t>(b)];
     if (scale == 0) return 0;
-    return static_cast<double>(static_cast<__int128>(data.samples) * product - static_cast<__int128>(sums[static_cast<size_t>(a)]) * sums[static_cast<size_t>(b)]) / scale;
+    return static_cast<double>(static_cast<__int128>(data.samples) * product -
+                               static_cast<__int128>(sums[static_cast<size_t>(a)]) * sums[static_cast<size_t>(b)]) /
+           scale;
   }
 
   const FeatureSamples& data;
@@ -107,18 +114,23 @@ struct OfFloats {
   typedef float Four __attribute__((vector_size(16)));
   typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
 
-  explicit OfFloats(const FeatureSamples& data) : data(data), means(static_cast<size_t>(data.features), 0), scales(static_cast<size_t>(data.features)) {}
+  explicit OfFloats(const FeatureSamples& data)
+      : data(data), means(static_cast<size_t>(data.features), 0), scales(static_cast<size_t>(data.features)) {}
 
   void prepare(int32_t begin, int32_t end) {
     const auto eachSample = [&](const auto& visit) {
       for (int64_t s = 0; s < data.samples; ++s) {
-        for (int32_t f = begin; f < end; ++f) visit(f, static_cast<double>(static_cast<const float*>(data.x)[s * data.features + f]));
+        for (int32_t f = begin; f < end; ++f)
+          visit(f, static_cast<double>(static_cast<const float*>(data.x)[s * data.features + f]));
       }
     };
     eachSample([&](int32_t f, double x) { means[static_cast<size_t>(f)] += x; });
     for (int32_t f = begin; f < end; ++f) means[static_cast<size_t>(f)] /= static_cast<double>(data.samples);
     std::vector<double> squares(static_cast<size_t>(end - begin), 0);
-    eachSample([&](int32_t f, double x) { squares[static_cast<size_t>(f - begin)] += (x - means[static_cast<size_t>(f)]) * (x - means[static_cast<size_t>(f)]); });
+    eachSample([&](int32_t f, double x) {
+      squares[static_cast<size_t>(f - begin)] +=
+          (x - means[static_cast<size_t>(f)]) * (x - means[static_cast<size_t>(f)]);
+    });
     for (int32_t f = begin; f < end; ++f) {
       const double square = squares[static_cast<size_t>(f - begin)];
       scales[static_cast<size_t>(f)] = square > 0 ? std::sqrt(static_cast<double>(data.samples) / square) : 0;
@@ -131,7 +143,9 @@ struct OfFloats {
   }
 
   static void multiply(const float* a, const float* b, int64_t count, double* out, int64_t stride) {
-    const auto at = [](const float* column, int64_t i) { return (Four)*reinterpret_cast<const FourInMemory*>(column + i); };
+    const auto at = [](const float* column, int64_t i) {
+      return (Four) * reinterpret_cast<const FourInMemory*>(column + i);
+    };
     Four s[8] = {};
     for (int64_t i = 0; i < count; i += 4) {  // columns end with zeros
       const Four a0 = at(a, i), a1 = at(a + kStride, i);
@@ -141,7 +155,8 @@ struct OfFloats {
         s[4 + j] += a1 * bj;
       }
     }
-    for (int64_t i = 0; i < 8; ++i) out[i / 4 * stride + i % 4] += static_cast<double>(s[i][0] + s[i][1]) + static_cast<double>(s[i][2] + s[i][3]);
+    for (int64_t i = 0; i < 8; ++i)
+      out[i / 4 * stride + i % 4] += static_cast<double>(s[i][0] + s[i][1]) + static_cast<double>(s[i][2] + s[i][3]);
   }
 
   double correlation(double product, int32_t, int32_t) const { return product / static_cast<double>(data.samples); }
@@ -173,7 +188,8 @@ Status search(const FeatureSamples& data, int64_t count, std::vector<FeaturePair
     int64_t row = 0;
     for (; number >= tiles - row; ++row) number -= tiles - row;
     const int64_t column = row + number;
-    const int32_t firstA = begin(row), firstB = begin(column), countA = begin(row + 1) - firstA, countB = begin(column + 1) - firstB;
+    const int32_t firstA = begin(row), firstB = begin(column), countA = begin(row + 1) - firstA,
+                  countB = begin(column + 1) - firstB;
     Workspace& w = workspaces[static_cast<size_t>(rank)];
     // Sides are rounded up to whole blocks; what is beyond the features is never read.
     w.a.resize(static_cast<size_t>((kTile + 4) * kStride));
@@ -204,7 +220,8 @@ Status search(const FeatureSamples& data, int64_t count, std::vector<FeaturePair
     }
     for (int32_t i = 0; i < countA; ++i) {
       for (int32_t j = row == column ? i + 1 : 0; j < countB; ++j) {
-        const double r = std::clamp(features.correlation(w.sums[static_cast<size_t>(i * kSide + j)], firstA + i, firstB + j), -1.0, 1.0);
+        const double r = std::clamp(
+            features.correlation(w.sums[static_cast<size_t>(i * kSide + j)], firstA + i, firstB + j), -1.0, 1.0);
         if (r != 0) w.best.offer({firstA + i, firstB + j, r}, count);
       }
     }
@@ -219,8 +236,11 @@ Status search(const FeatureSamples& data, int64_t count, std::vector<FeaturePair
 
 }  // namespace
 
-Status strongestPairs(const FeatureSamples& data, int64_t count, std::vector<FeaturePair>* out, const std::atomic<bool>* stop) {
-  if (data.samples < 1 || data.features < 1) return {Code::invalidArgument, "Expected samples with features, got " + std::to_string(data.samples) + " x " + std::to_string(data.features)};
+Status strongestPairs(const FeatureSamples& data, int64_t count, std::vector<FeaturePair>* out,
+                      const std::atomic<bool>* stop) {
+  if (data.samples < 1 || data.features < 1)
+    return {Code::invalidArgument, "Expected samples with features, got " + std::to_string(data.samples) + " x " +
+                                       std::to_string(data.features)};
   out->clear();
   if (count < 1) return {};
   return data.bytes ? search<OfBytes>(data, count, out, stop) : search<OfFloats>(data, count, out, stop);
@@ -231,13 +251,16 @@ std::shared_ptr<const std::vector<uint8_t>> FeatureCorrelations::hold(const Feat
   std::shared_ptr<const std::vector<uint8_t>> held = held_.lock();
   if (!held) {
     const auto* bytes = static_cast<const uint8_t*>(data.x);
-    held = std::make_shared<const std::vector<uint8_t>>(bytes, bytes + data.samples * data.features * (data.bytes ? 1 : 4));
+    held = std::make_shared<const std::vector<uint8_t>>(bytes,
+                                                        bytes + data.samples * data.features * (data.bytes ? 1 : 4));
     held_ = held;
   }
   return held;
 }
 
-Status FeatureCorrelations::strongest(const FeatureSamples& data, int64_t count, std::shared_ptr<const std::vector<FeaturePair>>* out, const std::atomic<bool>* stop) {
+Status FeatureCorrelations::strongest(const FeatureSamples& data, int64_t count,
+                                      std::shared_ptr<const std::vector<FeaturePair>>* out,
+                                      const std::atomic<bool>* stop) {
   {
     const std::lock_guard lock(mutex_);
     *out = pairs_;

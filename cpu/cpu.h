@@ -19,8 +19,9 @@ struct Level {
 /// Levels of this build, the best first. The last one runs everywhere.
 const std::vector<Level>& levels();
 
-/// Columns of a panel at most: much longer rows fall into few cache sets and collapse the kernels' speed, and a panel of 4096 features is still no more than
-/// a core's second cache. Against 128, products of 4096 x 4096 gain a tenth (forward) to a half (sddmm); of 1568 x 1568, as much is lost as won.
+/// Columns of a panel at most: much longer rows fall into few cache sets and collapse the kernels' speed, and a panel
+/// of 4096 features is still no more than a core's second cache. Against 128, products of 4096 x 4096 gain a tenth
+/// (forward) to a half (sddmm); of 1568 x 1568, as much is lost as won.
 inline constexpr int32_t kWidestPanel = 64;
 
 /// Processors that this process may run on.
@@ -52,7 +53,9 @@ class Cpu final : public Backend {
 };
 
 /// Whether the layer's forward product multiplies dense tiles now.
-inline bool isDense(const Cpu& cpu, const Csr& w) { return w.tiles.masks && w.rowOffsets[w.rows] >= cpu.denseFrom() * w.rows * w.cols; }
+inline bool isDense(const Cpu& cpu, const Csr& w) {
+  return w.tiles.masks && w.rowOffsets[w.rows] >= cpu.denseFrom() * w.rows * w.cols;
+}
 
 inline Cpu& cpuOf(Backend& backend) { return static_cast<Cpu&>(backend); }
 
@@ -84,7 +87,9 @@ inline int32_t liveColumns(const Activations& a, int32_t p) {
   return live <= 0 ? 0 : (live + 15) / 16 * 16;
 }
 
-inline float* panelData(const Activations& a, int32_t p) { return a.data + static_cast<int64_t>(p) * a.features * a.panel; }
+inline float* panelData(const Activations& a, int32_t p) {
+  return a.data + static_cast<int64_t>(p) * a.features * a.panel;
+}
 
 // Operations that are the same at every level.
 Status advance(Backend&, const Advance&);

@@ -1,6 +1,7 @@
-// Clustering counts, for each neuron, the paths of two links to others of its side (exact), or draws paths of three links and looks whether their
-// ends are linked (sampled). Path lengths are those of breadth-first searches from each active neuron, 64 at a time, or from a sample of them. Percolation follows
-// a list of neurons that lost their last link on a side. Roofline: links passed, each a random access to memory.
+// Clustering counts, for each neuron, the paths of two links to others of its side (exact), or draws paths of three
+// links and looks whether their ends are linked (sampled). Path lengths are those of breadth-first searches from each
+// active neuron, 64 at a time, or from a sample of them. Percolation follows a list of neurons that lost their last
+// link on a side. Roofline: links passed, each a random access to memory.
 #include "hebb/describe.h"
 
 #include <algorithm>
@@ -13,9 +14,10 @@
 namespace hebb {
 namespace {
 
-constexpr int64_t kPaths = 200'000;    // of three links, for a sampled clustering: its standard error is then at most 0.0011
+// Of three links, for a sampled clustering: its standard error is then at most 0.0011.
+constexpr int64_t kPaths = 200'000;
 constexpr int64_t kFewestSources = 16;  // of sampled path lengths
-constexpr int64_t kShared = 16;        // searches that are done in the steps of one, when all neurons are sources
+constexpr int64_t kShared = 16;         // searches that are done in the steps of one, when all neurons are sources
 // What draws are for: the third word of their counters.
 constexpr uint32_t kSources = 1, kThreePaths = 2;
 
@@ -37,7 +39,8 @@ Views viewsOf(const DescribedLayer& layer) {
   Offsets next(offsets.begin(), offsets.end() - 1);
   v.byColumn.columnIndices.resize(layer.links.columnIndices.size());
   for (int32_t r = 0; r < layer.rows; ++r) {
-    for (int32_t k = layer.links.rowOffsets[static_cast<size_t>(r)]; k < layer.links.rowOffsets[static_cast<size_t>(r) + 1]; ++k) {
+    for (int32_t k = layer.links.rowOffsets[static_cast<size_t>(r)];
+         k < layer.links.rowOffsets[static_cast<size_t>(r) + 1]; ++k) {
       const auto c = static_cast<size_t>(layer.links.columnIndices[static_cast<size_t>(k)]);
       v.byColumn.columnIndices[static_cast<size_t>(next[c]++)] = r;
     }
@@ -45,12 +48,16 @@ Views viewsOf(const DescribedLayer& layer) {
   return v;
 }
 
-int32_t degreeOf(const HostCsr& links, int32_t neuron) { return links.rowOffsets[static_cast<size_t>(neuron) + 1] - links.rowOffsets[static_cast<size_t>(neuron)]; }
+int32_t degreeOf(const HostCsr& links, int32_t neuron) {
+  return links.rowOffsets[static_cast<size_t>(neuron) + 1] - links.rowOffsets[static_cast<size_t>(neuron)];
+}
 
 /// Calls visit(other) for the neurons that `neuron` is linked to.
 template <class Visit>
 void eachPartner(const HostCsr& links, int32_t neuron, const Visit& visit) {
-  for (int32_t k = links.rowOffsets[static_cast<size_t>(neuron)]; k < links.rowOffsets[static_cast<size_t>(neuron) + 1]; ++k) visit(links.columnIndices[static_cast<size_t>(k)]);
+  for (int32_t k = links.rowOffsets[static_cast<size_t>(neuron)]; k < links.rowOffsets[static_cast<size_t>(neuron) + 1];
+       ++k)
+    visit(links.columnIndices[static_cast<size_t>(k)]);
 }
 
 DegreeCounts degreesOf(const HostCsr& links) {
@@ -76,14 +83,16 @@ double squareSum(const HostCsr& links, int32_t neurons) {
   return sum;
 }
 
-Estimate clusteringOf(const Views& v, const DescribeOptions& options, uint32_t purpose, cpu::Team& team, const std::atomic<bool>* stop) {
+Estimate clusteringOf(const Views& v, const DescribeOptions& options, uint32_t purpose, cpu::Team& team,
+                      const std::atomic<bool>* stop) {
   const HostCsr &byRow = *v.byRow, &byColumn = v.byColumn;
   // Paths of three links by their middle one, summed up.
   std::vector<double> paths(byRow.columnIndices.size() + 1, 0);
   for (int32_t r = 0; r < v.rows; ++r) {
     for (int32_t k = byRow.rowOffsets[static_cast<size_t>(r)]; k < byRow.rowOffsets[static_cast<size_t>(r) + 1]; ++k) {
       const int32_t c = byRow.columnIndices[static_cast<size_t>(k)];
-      paths[static_cast<size_t>(k) + 1] = paths[static_cast<size_t>(k)] + (degreeOf(byRow, r) - 1.0) * (degreeOf(byColumn, c) - 1.0);
+      paths[static_cast<size_t>(k) + 1] =
+          paths[static_cast<size_t>(k)] + (degreeOf(byRow, r) - 1.0) * (degreeOf(byColumn, c) - 1.0);
     }
   }
   const double total = paths.back();
@@ -126,10 +135,14 @@ Estimate clusteringOf(const Views& v, const DescribeOptions& options, uint32_t p
   int64_t closed = 0;
   for (int64_t i = 0; i < kPaths; ++i) {
     if (stop && *stop) break;
-    const Philox p = philox(options.seed, static_cast<uint32_t>(i), 0, kThreePaths, purpose), q = philox(options.seed, static_cast<uint32_t>(i), 1, kThreePaths, purpose);
+    const Philox p = philox(options.seed, static_cast<uint32_t>(i), 0, kThreePaths, purpose),
+                 q = philox(options.seed, static_cast<uint32_t>(i), 1, kThreePaths, purpose);
     const double at = unitInterval(p.word[0], p.word[1]) * total;
-    const auto k = static_cast<int32_t>(std::min<int64_t>(std::upper_bound(paths.begin() + 1, paths.end(), at) - paths.begin() - 1, static_cast<int64_t>(paths.size()) - 2));
-    const auto row = static_cast<int32_t>(std::upper_bound(byRow.rowOffsets.begin(), byRow.rowOffsets.end(), k) - byRow.rowOffsets.begin() - 1);
+    const auto k =
+        static_cast<int32_t>(std::min<int64_t>(std::upper_bound(paths.begin() + 1, paths.end(), at) - paths.begin() - 1,
+                                               static_cast<int64_t>(paths.size()) - 2));
+    const auto row = static_cast<int32_t>(std::upper_bound(byRow.rowOffsets.begin(), byRow.rowOffsets.end(), k) -
+                                          byRow.rowOffsets.begin() - 1);
     const int32_t column = byRow.columnIndices[static_cast<size_t>(k)];
     // One of the other partners of each end of the middle link.
     const auto another = [](const HostCsr& links, int32_t neuron, int32_t known, double u) {
@@ -148,7 +161,8 @@ Estimate clusteringOf(const Views& v, const DescribeOptions& options, uint32_t p
   return {share, std::sqrt(std::max(share * (1 - share), 1.0 / kPaths) / kPaths)};
 }
 
-void measurePaths(const Views& v, const DescribeOptions& options, uint32_t purpose, cpu::Team& team, const std::atomic<bool>* stop, LayerDescription* out) {
+void measurePaths(const Views& v, const DescribeOptions& options, uint32_t purpose, cpu::Team& team,
+                  const std::atomic<bool>* stop, LayerDescription* out) {
   const HostCsr &byRow = *v.byRow, &byColumn = v.byColumn;
   // Neurons are numbered rows first.
   std::vector<int64_t> sources;
@@ -179,7 +193,8 @@ void measurePaths(const Views& v, const DescribeOptions& options, uint32_t purpo
     std::vector<int64_t> now, then;           // neurons with a bit in front, and in next
   };
   std::vector<Search> searches(static_cast<size_t>(team.size()));
-  std::vector<double> lengths(sources.size(), 0), partners(sources.size(), 0);  // sums over the neurons that a source reaches
+  // Sums over the neurons that a source reaches.
+  std::vector<double> lengths(sources.size(), 0), partners(sources.size(), 0);
   const int64_t width = count < active ? 8 : 64, batches = (count + width - 1) / width;
   team.parallel(batches, [&](int64_t batch, int rank) {
     if (stop && *stop) return;
@@ -204,13 +219,14 @@ void measurePaths(const Views& v, const DescribeOptions& options, uint32_t purpo
         const int64_t others = isRow ? v.rows : 0;
         const uint64_t bits = s.front[static_cast<size_t>(neuron)];
         s.front[static_cast<size_t>(neuron)] = 0;
-        eachPartner(isRow ? byRow : byColumn, static_cast<int32_t>(isRow ? neuron : neuron - v.rows), [&](int32_t partner) {
-          const auto at = static_cast<size_t>(others + partner);
-          const uint64_t added = bits & ~s.seen[at];
-          if (added == 0) return;
-          if (s.next[at] == 0) s.then.push_back(others + partner);
-          s.next[at] |= added;
-        });
+        eachPartner(isRow ? byRow : byColumn, static_cast<int32_t>(isRow ? neuron : neuron - v.rows),
+                    [&](int32_t partner) {
+                      const auto at = static_cast<size_t>(others + partner);
+                      const uint64_t added = bits & ~s.seen[at];
+                      if (added == 0) return;
+                      if (s.next[at] == 0) s.then.push_back(others + partner);
+                      s.next[at] |= added;
+                    });
       }
       int64_t reached[64] = {};
       for (int64_t neuron : s.then) {
@@ -238,18 +254,20 @@ void measurePaths(const Views& v, const DescribeOptions& options, uint32_t purpo
   if (count == active) return;
   // Of a ratio of two sums over a sample of the sources, which are drawn without replacement.
   double squares = 0;
-  for (size_t i = 0; i < sources.size(); ++i) squares += (lengths[i] - mean * partners[i]) * (lengths[i] - mean * partners[i]);
+  for (size_t i = 0; i < sources.size(); ++i)
+    squares += (lengths[i] - mean * partners[i]) * (lengths[i] - mean * partners[i]);
   const double n = static_cast<double>(count);
   out->pathLength.error = std::sqrt(squares / (n - 1) * n * (1 - n / static_cast<double>(active))) / pairs;
 }
 
 /// Removes neurons that have no links on one side, until none is left.
-void percolate(const std::vector<DescribedLayer>& layers, const std::vector<Views>& views, std::vector<LayerDescription>* out) {
+void percolate(const std::vector<DescribedLayer>& layers, const std::vector<Views>& views,
+               std::vector<LayerDescription>* out) {
   // A level of neurons lies between two layers, or before the first or after the last of a chain.
   struct Level {
     int32_t before = -1, after = -1;  // layers
     std::vector<uint8_t> alive;
-    std::vector<int32_t> in, out;     // links to neurons that are alive
+    std::vector<int32_t> in, out;  // links to neurons that are alive
   };
   std::vector<Level> levels;
   std::vector<size_t> inputs(layers.size()), outputs(layers.size());
@@ -271,7 +289,8 @@ void percolate(const std::vector<DescribedLayer>& layers, const std::vector<View
   const auto judge = [&](size_t at, int32_t neuron) {
     Level& level = levels[at];
     const auto n = static_cast<size_t>(neuron);
-    if (!level.alive[n] || !((level.before >= 0 && level.in[n] == 0) || (level.after >= 0 && level.out[n] == 0))) return;
+    if (!level.alive[n] || !((level.before >= 0 && level.in[n] == 0) || (level.after >= 0 && level.out[n] == 0)))
+      return;
     level.alive[n] = 0;
     gone.emplace_back(at, neuron);
   };
@@ -303,17 +322,21 @@ void percolate(const std::vector<DescribedLayer>& layers, const std::vector<View
     d.percolatedInputs = static_cast<int32_t>(std::count(from.begin(), from.end(), 1));
     d.percolatedOutputs = static_cast<int32_t>(std::count(to.begin(), to.end(), 1));
     for (int32_t r = 0; r < layers[l].rows; ++r) {
-      if (to[static_cast<size_t>(r)]) eachPartner(layers[l].links, r, [&](int32_t c) { d.percolatedLinks += from[static_cast<size_t>(c)]; });
+      if (to[static_cast<size_t>(r)])
+        eachPartner(layers[l].links, r, [&](int32_t c) { d.percolatedLinks += from[static_cast<size_t>(c)]; });
     }
   }
 }
 
 }  // namespace
 
-Status describeTopology(const std::vector<DescribedLayer>& layers, const DescribeOptions& options, std::vector<LayerDescription>* out, const std::atomic<bool>* stop) {
+Status describeTopology(const std::vector<DescribedLayer>& layers, const DescribeOptions& options,
+                        std::vector<LayerDescription>* out, const std::atomic<bool>* stop) {
   for (size_t l = 0; l < layers.size(); ++l) {
     if (layers[l].follows && (l == 0 || layers[l].cols != layers[l - 1].rows)) {
-      return {Code::invalidArgument, "Expected layer " + std::to_string(l) + " to have as many inputs as the one before has outputs, got " + std::to_string(layers[l].cols)};
+      return {Code::invalidArgument, "Expected layer " + std::to_string(l) +
+                                         " to have as many inputs as the one before has outputs, got " +
+                                         std::to_string(layers[l].cols)};
     }
   }
   out->assign(layers.size(), {});

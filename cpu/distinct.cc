@@ -25,7 +25,9 @@ void distinctRanks(int64_t count, int64_t range, uint64_t seed, uint32_t step, u
   // Draw, sort, drop repeats, draw again for the ones dropped: by symmetry every set stays equally likely.
   uint64_t draw = 0;
   for (int64_t size = 0; size < wanted;) {
-    for (int64_t n = size; n < wanted; ++n, ++draw) set[n] = scaled(philox(seed, static_cast<uint32_t>(draw), static_cast<uint32_t>(draw >> 32), step, purpose), range);
+    for (int64_t n = size; n < wanted; ++n, ++draw)
+      set[n] =
+          scaled(philox(seed, static_cast<uint32_t>(draw), static_cast<uint32_t>(draw >> 32), step, purpose), range);
     std::sort(set + size, set + wanted);
     std::inplace_merge(set, set + size, set + wanted);
     size = std::unique(set, set + wanted) - set;

@@ -1,5 +1,5 @@
-// Picks a batch: samples are rows in the data set and columns in an activation, so this is a transposition. Bytes are transposed sixteen by
-// sixteen in registers and converted on the way out.
+// Picks a batch: samples are rows in the data set and columns in an activation, so this is a transposition. Bytes are
+// transposed sixteen by sixteen in registers and converted on the way out.
 #include "hebb/gather.h"
 
 #include "cpu.h"
@@ -14,7 +14,8 @@ HEBB_INLINE void transposeBytes(Bytes16 (&rows)[16]) {
     Bytes16 next[16];
     for (int i = 0; i < 8; ++i) {
       next[2 * i] = HEBB_SHUFFLE(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      next[2 * i + 1] = HEBB_SHUFFLE(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+      next[2 * i + 1] =
+          HEBB_SHUFFLE(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     }
     for (int i = 0; i < 16; ++i) rows[i] = next[i];
   }
@@ -29,11 +30,14 @@ HEBB_INLINE Vec bytesToFloats(const uint8_t* bytes) {
 
 /// Features [first, first + count) of an image after its cut.
 template <class Number>
-HEBB_INLINE void cutFeatures(const Number* image, const Augmentation& a, const Cut& cut, int32_t first, int32_t count, Number* to) {
+HEBB_INLINE void cutFeatures(const Number* image, const Augmentation& a, const Cut& cut, int32_t first, int32_t count,
+                             Number* to) {
   int32_t x = first % a.width, y = first / a.width % a.height;
   const Number* plane = image + int64_t{first / (a.width * a.height)} * a.width * a.height;
   // The row that is read, none where it is the frame's.
-  const auto rowAt = [&] { return y + cut.down >= 0 && y + cut.down < a.height ? plane + int64_t{y + cut.down} * a.width : nullptr; };
+  const auto rowAt = [&] {
+    return y + cut.down >= 0 && y + cut.down < a.height ? plane + int64_t{y + cut.down} * a.width : nullptr;
+  };
   const Number* row = rowAt();
   for (int32_t i = 0; i < count; ++i) {
     const int32_t column = (cut.flip ? a.width - 1 - x : x) + cut.right;
@@ -52,7 +56,8 @@ HEBB_INLINE void cutFeatures(const Number* image, const Augmentation& a, const C
 Status checkIndices(const int32_t* indices, const StepState& state, int64_t samples) {
   for (int64_t i = state.offset; i < state.offset + state.columns; ++i) {
     if (indices[i] >= 0 && indices[i] < samples) continue;
-    return {Code::invalidArgument, "Expected indices in [0, " + std::to_string(samples) + "), got " + std::to_string(indices[i]) + " at " + std::to_string(i)};
+    return {Code::invalidArgument, "Expected indices in [0, " + std::to_string(samples) + "), got " +
+                                       std::to_string(indices[i]) + " at " + std::to_string(i)};
   }
   return {};
 }
@@ -71,7 +76,8 @@ Status gather(Backend& backend, const Gather& op) {
   const bool cuts = augmentation.height > 0;
   const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, int64_t{blocks} * groups, 8));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    const int32_t first = static_cast<int32_t>(blocks * chunk / chunks), last = static_cast<int32_t>(blocks * (chunk + 1) / chunks);
+    const int32_t first = static_cast<int32_t>(blocks * chunk / chunks),
+                  last = static_cast<int32_t>(blocks * (chunk + 1) / chunks);
     for (int32_t group = 0; group < groups; ++group) {
       const int32_t column = group * 16, valid = std::min(16, state.columns - column);
       float* data = panelData(out, column / out.panel) + column % out.panel;
@@ -95,7 +101,8 @@ Status gather(Backend& backend, const Gather& op) {
             alignas(16) uint8_t bytes[16];
             *reinterpret_cast<Bytes16InMemory*>(bytes) = rows[f];
             float* to = data + static_cast<int64_t>(f0 + f) * out.panel;
-            const Vec a = op.scales ? splat(op.scales[(f0 + f) / plane]) : scale, b = op.scales ? splat(op.shifts[(f0 + f) / plane]) : shift;
+            const Vec a = op.scales ? splat(op.scales[(f0 + f) / plane]) : scale,
+                      b = op.scales ? splat(op.shifts[(f0 + f) / plane]) : shift;
             for (int c = 0; c < 16; c += W) store(to + c, mulAdd(bytesToFloats(bytes + c), a, b));
             for (int c = valid; c < 16; ++c) to[c] = 0;
           }
@@ -103,7 +110,9 @@ Status gather(Backend& backend, const Gather& op) {
           float values[16][16];
           for (int s = 0; s < valid; ++s) {
             if (!cuts) {
-              for (int i = 0; i < count; ++i) values[s][i] = op.bytes ? static_cast<float>(op.bytes[sample[s] + f0 + i]) : op.floats[sample[s] + f0 + i];
+              for (int i = 0; i < count; ++i)
+                values[s][i] =
+                    op.bytes ? static_cast<float>(op.bytes[sample[s] + f0 + i]) : op.floats[sample[s] + f0 + i];
             } else if (op.bytes) {
               uint8_t image[16];
               cutFeatures(op.bytes + sample[s], augmentation, cut[s], f0, count, image);
@@ -114,7 +123,8 @@ Status gather(Backend& backend, const Gather& op) {
           }
           for (int f = f0; f < f0 + count; ++f) {
             float* to = data + static_cast<int64_t>(f) * out.panel;
-            const Vec a = op.scales ? splat(op.scales[f / plane]) : scale, b = op.scales ? splat(op.shifts[f / plane]) : shift;
+            const Vec a = op.scales ? splat(op.scales[f / plane]) : scale,
+                      b = op.scales ? splat(op.shifts[f / plane]) : shift;
             for (int s = 0; s < valid; ++s) to[s] = mulAdd(splat(values[s][f - f0]), a, b)[0];
             for (int c = valid; c < 16; ++c) to[c] = 0;
           }

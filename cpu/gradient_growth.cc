@@ -1,9 +1,10 @@
-// Chooses new links by the dense gradient dY X^T, in tiles of 4 rows x 64 columns that exist for as long as they are looked at. A strip of 64 columns of X is
-// turned to [column of the batch][64], and each row of dY then takes one multiply-add for every lane and column of the batch, in the order of these: the
-// sums are those of CUDA, bit for bit, where multiply and add are fused. Existing links are known by a word of 64 bits for each row.
+// Chooses new links by the dense gradient dY X^T, in tiles of 4 rows x 64 columns that exist for as long as they are
+// looked at. A strip of 64 columns of X is turned to [column of the batch][64], and each row of dY then takes one
+// multiply-add for every lane and column of the batch, in the order of these: the sums are those of CUDA, bit for bit,
+// where multiply and add are fused. Existing links are known by a word of 64 bits for each row.
 //
-// Roofline, M x N, batch B: M N B multiply-adds, and M N comparisons. Scratch: for each thread 256 B bytes of X and 8 bytes for each of its rows, beside the
-// candidates (growth.h).
+// Roofline, M x N, batch B: M N B multiply-adds, and M N comparisons. Scratch: for each thread 256 B bytes of X and 8
+// bytes for each of its rows, beside the candidates (growth.h).
 #include "hebb/gradient_growth.h"
 
 #include <limits>
@@ -18,12 +19,15 @@ class GradientScorer {
   static constexpr int32_t kStrip = 64;
 
   GradientScorer(Cpu& cpu, const RegrowByGradient& op)
-      : cpu_(cpu), op_(op), columns_(op.input.columns ? *op.input.columns : op.input.capacity), turned_(cpu), taken_(cpu) {}
+      : cpu_(cpu), op_(op), columns_(op.input.columns ? *op.input.columns : op.input.capacity), turned_(cpu),
+        taken_(cpu) {}
 
   Status prepare() {
     const int64_t strips = (op_.links.cols + kStrip - 1) / kStrip;
     // Few strips of many rows are cut again, so that all threads have work.
-    parts_ = std::max<int64_t>(1, std::min<int64_t>(op_.links.rows / 256, chunksFor(cpu_, int64_t{op_.links.rows} * op_.links.cols, 65536) / strips));
+    parts_ = std::max<int64_t>(
+        1, std::min<int64_t>(op_.links.rows / 256,
+                             chunksFor(cpu_, int64_t{op_.links.rows} * op_.links.cols, 65536) / strips));
     rowsOfPart_ = (op_.links.rows + parts_ - 1) / parts_;
     chunks_ = strips * parts_;
     HEBB_RETURN_IF_ERROR(turned_.allocate(int64_t{columns_} * kStrip * cpu_.team.size()));
@@ -32,12 +36,15 @@ class GradientScorer {
 
   int64_t chunks() const { return chunks_; }
 
-  /// Calls body(row, first column, gradients' magnitudes, n) for a chunk, rows ascending, n at most 64; existing links read 0, and so does what follows up to
+  /// Calls body(row, first column, gradients' magnitudes, n) for a chunk, rows ascending, n at most 64; existing links
+  /// read 0, and so does what follows up to
   /// 64. A magnitude that is not finite is noted.
   template <class Body>
   void chunk(int64_t chunk, int rank, const Body& body) {
-    const int32_t firstColumn = static_cast<int32_t>(chunk / parts_ * kStrip), n = std::min(kStrip, op_.links.cols - firstColumn);
-    const int32_t first = static_cast<int32_t>(chunk % parts_ * rowsOfPart_), last = static_cast<int32_t>(std::min<int64_t>(op_.links.rows, first + rowsOfPart_));
+    const int32_t firstColumn = static_cast<int32_t>(chunk / parts_ * kStrip),
+                  n = std::min(kStrip, op_.links.cols - firstColumn);
+    const int32_t first = static_cast<int32_t>(chunk % parts_ * rowsOfPart_),
+                  last = static_cast<int32_t>(std::min<int64_t>(op_.links.rows, first + rowsOfPart_));
     float* turned = turned_.data() + int64_t{columns_} * kStrip * rank;
     uint64_t* taken = taken_.data() + rowsOfPart_ * rank - first;
     turn(firstColumn, n, turned);
@@ -64,8 +71,10 @@ class GradientScorer {
   Status failure() const {
     if (bad_ == UINT64_MAX) return {};
     const uint64_t cols = static_cast<uint64_t>(op_.links.cols);
-    return {Code::nonFinite, "Expected finite gradients, got NaN or infinity for the link from neuron " + std::to_string(bad_ % cols) + " to neuron " + std::to_string(bad_ / cols) +
-                                 " of layer " + std::to_string(op_.layer) + ". Lower the learning rate or look at the data."};
+    return {Code::nonFinite, "Expected finite gradients, got NaN or infinity for the link from neuron " +
+                                 std::to_string(bad_ % cols) + " to neuron " + std::to_string(bad_ / cols) +
+                                 " of layer " + std::to_string(op_.layer) +
+                                 ". Lower the learning rate or look at the data."};
   }
 
  private:
@@ -76,7 +85,8 @@ class GradientScorer {
     for (int32_t lane = 0; lane < kStrip; ++lane) {
       for (int32_t p = 0, c = 0; c < columns_; ++p) {
         const float* from = panelData(x, p) + int64_t{firstColumn + lane} * x.panel;
-        for (int32_t b = 0, live = std::min(x.panel, columns_ - c); b < live; ++b, ++c) turned[int64_t{c} * kStrip + lane] = lane < n ? from[b] : 0;
+        for (int32_t b = 0, live = std::min(x.panel, columns_ - c); b < live; ++b, ++c)
+          turned[int64_t{c} * kStrip + lane] = lane < n ? from[b] : 0;
       }
     }
   }
@@ -86,7 +96,8 @@ class GradientScorer {
   void eachKept(int32_t firstColumn, int32_t n, int32_t first, int32_t last, const Visit& visit) const {
     const Csr& w = op_.links;
     for (int32_t lane = 0; lane < n; ++lane) {
-      const int32_t *begin = w.rowIndices + w.columnOffsets[firstColumn + lane], *end = w.rowIndices + w.columnOffsets[firstColumn + lane + 1];
+      const int32_t *begin = w.rowIndices + w.columnOffsets[firstColumn + lane],
+                    *end = w.rowIndices + w.columnOffsets[firstColumn + lane + 1];
       for (const int32_t* k = first ? std::lower_bound(begin, end, first) : begin; k < end && *k < last; ++k) {
         if (op_.changes.keep[k - w.rowIndices]) visit(*k, lane);
       }
@@ -125,7 +136,8 @@ class GradientScorer {
   void note(int32_t row, int32_t firstColumn, const float* magnitudes, int32_t n) {
     for (int32_t lane = 0; lane < n; ++lane) {
       if (magnitudes[lane] <= std::numeric_limits<float>::max()) continue;
-      const uint64_t cell = static_cast<uint64_t>(row) * static_cast<uint64_t>(op_.links.cols) + static_cast<uint64_t>(firstColumn + lane);
+      const uint64_t cell = static_cast<uint64_t>(row) * static_cast<uint64_t>(op_.links.cols) +
+                            static_cast<uint64_t>(firstColumn + lane);
       for (uint64_t seen = bad_; cell < seen && !bad_.compare_exchange_weak(seen, cell);) {
       }
       return;
@@ -161,7 +173,9 @@ Status race(Cpu& cpu, const RegrowByGradient& op, int64_t wanted, const Draw& dr
 }  // namespace
 
 Status regrowByGradient(Backend& backend, const RegrowByGradient& op) {
-  return grow(backend, op, true, [&](const Topology&, int64_t wanted, const Draw& draw, Chosen& chosen) { return race(cpuOf(backend), op, wanted, draw, chosen); });
+  return grow(backend, op, true, [&](const Topology&, int64_t wanted, const Draw& draw, Chosen& chosen) {
+    return race(cpuOf(backend), op, wanted, draw, chosen);
+  });
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

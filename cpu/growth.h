@@ -1,9 +1,10 @@
-// What growing by scores and by gradients share: the kept topology, the best candidates that threads have seen, and how new links are written. As ranks are
-// tied to places, neither the number of threads nor their speed changes the choice.
+// What growing by scores and by gradients share: the kept topology, the best candidates that threads have seen, and how
+// new links are written. As ranks are tied to places, neither the number of threads nor their speed changes the choice.
 //
-// Once there is a floor that a candidate must reach, nearly all are refused by one comparison. Where the choice is sampled it takes the first word of Philox
-// too: -log(1 - v) >= v, so a key of log2(score) - log2(E) can only reach the floor if v <= score 2^-floor. Logarithms and the tie word are for the others. A
-// histogram of ranks raises the floor as candidates are seen.
+// Once there is a floor that a candidate must reach, nearly all are refused by one comparison. Where the choice is
+// sampled it takes the first word of Philox too: -log(1 - v) >= v, so a key of log2(score) - log2(E) can only reach the
+// floor if v <= score 2^-floor. Logarithms and the tie word are for the others. A histogram of ranks raises the floor
+// as candidates are seen.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,8 @@ inline bool better(const Candidate& a, const Candidate& b) {
 /// The best candidates that one thread has seen.
 class Best {
  public:
-  Best(const Draw& draw, bool soft, Candidate* memory, int64_t wanted, int64_t room) : draw_(draw), soft_(soft), at_(memory), wanted_(wanted), room_(room) {}
+  Best(const Draw& draw, bool soft, Candidate* memory, int64_t wanted, int64_t room)
+      : draw_(draw), soft_(soft), at_(memory), wanted_(wanted), room_(room) {}
 
   /// Ranks below it cannot win.
   uint64_t floor() const { return floor_; }
@@ -36,11 +38,13 @@ class Best {
     if (floor <= floor_) return;
     floor_ = floor;
     key_ = floatOfOrdered(static_cast<uint32_t>(floor >> 32));
-    // For half the first word, which fits into a signed lane. The margin covers the rounding of v and of three logarithms many times.
+    // For half the first word, which fits into a signed lane. The margin covers the rounding of v and of three
+    // logarithms many times.
     scale_ = key_ < 64 ? static_cast<float>(1.001 * 0x1p31) * std::exp2(-key_) : std::numeric_limits<float>::infinity();
   }
 
-  /// Takes `n` scores of row `row`; columnsAt(j) are the columns of the scores from j on. Scores go on with zeros to the end of a vector.
+  /// Takes `n` scores of row `row`; columnsAt(j) are the columns of the scores from j on. Scores go on with zeros to
+  /// the end of a vector.
   template <class Columns>
   HEBB_INLINE void offer(int32_t row, int64_t n, const float* scores, const Columns& columnsAt) {
     const PhiloxRow philox(draw_.seed, static_cast<uint32_t>(row), draw_.step, draw_.purpose);
@@ -126,19 +130,24 @@ struct KeptTopology {
   Scratch<int32_t> rowOffsets, columnIndices, columnOffsets, rowIndices;
   int64_t links = 0;
 
-  explicit KeptTopology(Backend& backend) : rowOffsets(backend), columnIndices(backend), columnOffsets(backend), rowIndices(backend) {}
+  explicit KeptTopology(Backend& backend)
+      : rowOffsets(backend), columnIndices(backend), columnOffsets(backend), rowIndices(backend) {}
 
   Status build(Cpu& cpu, const Csr& w, const uint8_t* keep) {
     HEBB_RETURN_IF_ERROR(rowOffsets.allocate(int64_t{w.rows} + 1));
     HEBB_RETURN_IF_ERROR(columnOffsets.allocate(int64_t{w.cols} + 1));
     // A view in two passes: chunks count what they keep, then copy it.
-    const auto view = [&](int32_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* slots, Scratch<int32_t>& keptOffsets, Scratch<int32_t>& keptIndices) -> Status {
+    const auto view = [&](int32_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* slots,
+                          Scratch<int32_t>& keptOffsets, Scratch<int32_t>& keptIndices) -> Status {
       const int64_t chunks = chunksFor(cpu, offsets[nodes], 16384);
       std::vector<int32_t> before(static_cast<size_t>(chunks) + 1, 0);
       const auto stays = [&](int32_t k) { return keep[slots ? slots[k] : k]; };
       cpu.team.parallel(chunks, [&](int64_t chunk, int) {
         int32_t n = 0;
-        for (int32_t k = offsets[firstRow(offsets, nodes, chunk, chunks)], end = offsets[firstRow(offsets, nodes, chunk + 1, chunks)]; k < end; ++k) n += stays(k);
+        for (int32_t k = offsets[firstRow(offsets, nodes, chunk, chunks)],
+                     end = offsets[firstRow(offsets, nodes, chunk + 1, chunks)];
+             k < end; ++k)
+          n += stays(k);
         before[static_cast<size_t>(chunk) + 1] = n;
       });
       for (size_t c = 1; c < before.size(); ++c) before[c] += before[c - 1];
@@ -147,7 +156,8 @@ struct KeptTopology {
       cpu.team.parallel(chunks, [&](int64_t chunk, int) {
         int32_t n = before[static_cast<size_t>(chunk)];
         const int32_t end = before[static_cast<size_t>(chunk) + 1];
-        for (int32_t r = firstRow(offsets, nodes, chunk, chunks), last = firstRow(offsets, nodes, chunk + 1, chunks); r < last; ++r) {
+        for (int32_t r = firstRow(offsets, nodes, chunk, chunks), last = firstRow(offsets, nodes, chunk + 1, chunks);
+             r < last; ++r) {
           keptOffsets[r] = n;
           // Written whether it stays or not, and overwritten then, but not into the next chunk's place.
           for (int32_t k = offsets[r]; k < offsets[r + 1] && n < end; ++k) {
@@ -171,7 +181,8 @@ struct Chosen {
   explicit Chosen(Backend& backend) : offsets(backend), columns(backend) {}
 };
 
-/// The race of the missing links that have a score: each thread keeps the best ones it has seen, at most twice as many as are wanted.
+/// The race of the missing links that have a score: each thread keeps the best ones it has seen, at most twice as many
+/// as are wanted.
 class Contest {
  public:
   explicit Contest(Cpu& cpu) : cpu_(cpu), memory_(cpu) {}
@@ -192,7 +203,8 @@ class Contest {
       Best& mine = best_[static_cast<size_t>(rank)];
       mine.raise(floor_.load(std::memory_order_relaxed));
       body(chunk, rank, mine);
-      for (uint64_t seen = floor_.load(std::memory_order_relaxed); mine.floor() > seen && !floor_.compare_exchange_weak(seen, mine.floor());) {
+      for (uint64_t seen = floor_.load(std::memory_order_relaxed);
+           mine.floor() > seen && !floor_.compare_exchange_weak(seen, mine.floor());) {
       }
     });
   }
@@ -217,7 +229,8 @@ class Contest {
     offsets[0] = 0;
     const int64_t chunks = chunksFor(cpu_, size, 4096);
     cpu_.team.parallel(chunks, [&](int64_t chunk, int) {
-      for (int32_t r = firstRow(offsets, rows, chunk, chunks), last = firstRow(offsets, rows, chunk + 1, chunks); r < last; ++r) {
+      for (int32_t r = firstRow(offsets, rows, chunk, chunks), last = firstRow(offsets, rows, chunk + 1, chunks);
+           r < last; ++r) {
         std::sort(chosen.columns.data() + offsets[r], chosen.columns.data() + offsets[r + 1]);
       }
     });
@@ -232,8 +245,10 @@ class Contest {
   std::atomic<uint64_t> floor_{0};  // the highest of the threads' floors
 };
 
-/// Writes the chosen links, and between them the `fill` free cells of the given ranks (ascending); free cells are numbered row by row.
-inline void writeNew(Cpu& cpu, const Topology& kept, const Chosen& chosen, const int64_t* ranks, int64_t fill, const LinkChanges& changes) {
+/// Writes the chosen links, and between them the `fill` free cells of the given ranks (ascending); free cells are
+/// numbered row by row.
+inline void writeNew(Cpu& cpu, const Topology& kept, const Chosen& chosen, const int64_t* ranks, int64_t fill,
+                     const LinkChanges& changes) {
   const int64_t chunks = chunksFor(cpu, chosen.size + fill, 4096);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     const int64_t firstOf = kept.rows * chunk / chunks, last = kept.rows * (chunk + 1) / chunks;
@@ -268,8 +283,9 @@ inline void writeNew(Cpu& cpu, const Topology& kept, const Chosen& chosen, const
   });
 }
 
-/// The outline of growing: `race`(kept topology, links wanted, draw, chosen) chooses among the missing links with a score, unless scoreless; what is then
-/// wanted still is drawn uniformly among the others. Op: Regrow or RegrowByGradient.
+/// The outline of growing: `race`(kept topology, links wanted, draw, chosen) chooses among the missing links with a
+/// score, unless scoreless; what is then wanted still is drawn uniformly among the others. Op: Regrow or
+/// RegrowByGradient.
 template <class Op, class Race>
 Status grow(Backend& backend, const Op& op, bool scored, const Race& race) {
   Cpu& cpu = cpuOf(backend);
@@ -278,16 +294,23 @@ Status grow(Backend& backend, const Op& op, bool scored, const Race& race) {
   HEBB_RETURN_IF_ERROR(kept.build(cpu, w, op.changes.keep));
   const int64_t target = static_cast<int64_t>(*op.count), wanted = target - kept.links;
   if (target > w.capacity || target > int64_t{w.rows} * w.cols) {
-    return {Code::invalidArgument, "Expected at most " + std::to_string(std::min(int64_t{w.capacity}, int64_t{w.rows} * w.cols)) + " links in layer " +
-                                       std::to_string(op.layer) + ", got " + std::to_string(target)};
+    return {Code::invalidArgument,
+            "Expected at most " + std::to_string(std::min(int64_t{w.capacity}, int64_t{w.rows} * w.cols)) +
+                " links in layer " + std::to_string(op.layer) + ", got " + std::to_string(target)};
   }
   *op.changes.newCount = 0;
   if (wanted <= 0) return {};
   const uint32_t update = static_cast<uint32_t>(*op.update), layer = static_cast<uint32_t>(op.layer);
-  const Topology links{w.rows, w.cols, kept.rowOffsets.data(), kept.columnIndices.data(), kept.columnOffsets.data(), kept.rowIndices.data()};
+  const Topology links{w.rows,
+                       w.cols,
+                       kept.rowOffsets.data(),
+                       kept.columnIndices.data(),
+                       kept.columnOffsets.data(),
+                       kept.rowIndices.data()};
   Chosen chosen(backend);
   HEBB_RETURN_IF_ERROR(chosen.offsets.allocate(int64_t{w.rows} + 1));
-  if (scored) HEBB_RETURN_IF_ERROR(race(links, wanted, Draw{op.seed, update, purposeWord(Purpose::regrow, layer)}, chosen));
+  if (scored)
+    HEBB_RETURN_IF_ERROR(race(links, wanted, Draw{op.seed, update, purposeWord(Purpose::regrow, layer)}, chosen));
   const int64_t fill = wanted - chosen.size, free = int64_t{w.rows} * w.cols - kept.links - chosen.size;
   Scratch<int64_t> ranks(backend);
   HEBB_RETURN_IF_ERROR(ranks.allocate(fill));

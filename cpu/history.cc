@@ -8,7 +8,9 @@ namespace hebb::cpu {
 
 Status uniteLinks(Backend&, const UniteLinks& op) {
   const Csr& w = op.links;
-  const auto member = [&](int32_t row, int32_t k) { return static_cast<uint64_t>(row) * static_cast<uint64_t>(w.cols) + static_cast<uint32_t>(w.columnIndices[k]); };
+  const auto member = [&](int32_t row, int32_t k) {
+    return static_cast<uint64_t>(row) * static_cast<uint64_t>(w.cols) + static_cast<uint32_t>(w.columnIndices[k]);
+  };
   // First count the union, then merge from the back, in place.
   const int64_t old = *op.count;
   int64_t fresh = 0, i = 0;
@@ -20,7 +22,8 @@ Status uniteLinks(Backend&, const UniteLinks& op) {
     }
   }
   if (old + fresh > op.capacity) {
-    return {Code::invalidArgument, "Expected room for " + std::to_string(old + fresh) + " links in the history, got " + std::to_string(op.capacity)};
+    return {Code::invalidArgument, "Expected room for " + std::to_string(old + fresh) + " links in the history, got " +
+                                       std::to_string(op.capacity)};
   }
   *op.count = old + fresh;
   int64_t out = old + fresh - 1;
@@ -43,7 +46,8 @@ Status returnedLinks(Backend&, const ReturnedLinks& op) {
   int32_t returned = 0;
   for (int32_t n = 0; n < fresh; ++n) {
     const int32_t row = op.changes.newRows[n], column = op.changes.newColumns[n];
-    const int32_t *begin = w.columnIndices + w.rowOffsets[row], *end = w.columnIndices + w.rowOffsets[row + 1], *place = std::lower_bound(begin, end, column);
+    const int32_t *begin = w.columnIndices + w.rowOffsets[row], *end = w.columnIndices + w.rowOffsets[row + 1],
+                  *place = std::lower_bound(begin, end, column);
     returned += place < end && *place == column && !op.changes.keep[w.cscSlots[place - w.columnIndices]];
   }
   op.counts[0] = returned;

@@ -16,7 +16,9 @@ Status importance(Backend& backend, const Importance& op) {
     HEBB_RETURN_IF_ERROR(rowSums.allocate(w.rows));
     const int64_t chunks = chunksFor(cpu, w.rowOffsets[w.rows], 16384);
     cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-      for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks), end = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks); r < end; ++r) {
+      for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks),
+                   end = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
+           r < end; ++r) {
         float sum = 0;
         for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
           if (op.keep[w.cscSlots[k]]) sum += std::fabs(op.values[w.cscSlots[k]]);
@@ -27,7 +29,9 @@ Status importance(Backend& backend, const Importance& op) {
   }
   const int64_t chunks = chunksFor(cpu, w.columnOffsets[w.cols], 16384);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks), last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks); c < last; ++c) {
+    for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks),
+                 last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks);
+         c < last; ++c) {
       const int32_t begin = w.columnOffsets[c], end = w.columnOffsets[c + 1];
       float columnSum = 0;
       for (int32_t k = begin; relative && k < end; ++k) {

@@ -32,7 +32,8 @@ Status regrowByGradient(Backend&, const RegrowByGradient&);
 /// Vectors of the batch that a product keeps in registers at once.
 inline constexpr int kWidest = W == 16 ? 8 : 4;
 
-/// Calls body(std::integral_constant<int, NV>, column) over blocks of NV vectors that cover `columns` (a multiple of 16).
+/// Calls body(std::integral_constant<int, NV>, column) over blocks of NV vectors that cover `columns` (a multiple of
+/// 16).
 template <class Body>
 HEBB_INLINE void eachBlock(int32_t columns, const Body& body) {
   int32_t c = 0;
@@ -44,10 +45,12 @@ HEBB_INLINE void eachBlock(int32_t columns, const Body& body) {
   for (; columns - c >= W; c += W) body(std::integral_constant<int, 1>{}, c);
 }
 
-/// Links that a product over rows of a far batch looks ahead. Reading their indices stays inside the 64 bytes that every buffer has to spare.
+/// Links that a product over rows of a far batch looks ahead. Reading their indices stays inside the 64 bytes that
+/// every buffer has to spare.
 inline constexpr int kAhead = 12;
 
-/// Whether a panel of the batch is larger than what a core keeps near: its rows then come from a shared cache or from memory.
+/// Whether a panel of the batch is larger than what a core keeps near: its rows then come from a shared cache or from
+/// memory.
 HEBB_INLINE bool isFar(const Activations& x) { return int64_t{x.features} * x.panel * 4 > (int64_t{3} << 19); }
 
 /// Asks for a row of NV vectors.
@@ -57,11 +60,15 @@ HEBB_INLINE void prefetchRow(const float* row) {
 }
 
 /// A NaN passes through, so that it is seen where it counts.
-HEBB_INLINE Vec activate(Vec v, Activation activation) { return activation == Activation::relu ? (v < Vec{} ? Vec{} : v) : v; }
+HEBB_INLINE Vec activate(Vec v, Activation activation) {
+  return activation == Activation::relu ? (v < Vec{} ? Vec{} : v) : v;
+}
 
-/// Epilogue of the products that go backward: times the activation's derivative at x, written or added to row `row` of dx.
+/// Epilogue of the products that go backward: times the activation's derivative at x, written or added to row `row` of
+/// dx.
 template <int NV>
-HEBB_INLINE void storeGradient(float* dx, const float* x, int32_t row, int64_t panel, const Vec (&sum)[NV], Activation activation, bool accumulate) {
+HEBB_INLINE void storeGradient(float* dx, const float* x, int32_t row, int64_t panel, const Vec (&sum)[NV],
+                               Activation activation, bool accumulate) {
   float* out = dx + row * panel;
   for (int i = 0; i < NV; ++i) {
     Vec g = sum[i];
@@ -71,8 +78,8 @@ HEBB_INLINE void storeGradient(float* dx, const float* x, int32_t row, int64_t p
   }
 }
 
-/// One step of SGD on the parameters [begin, end), `gradient` that of the first: the one place of this arithmetic, so that fusing it into a product
-/// changes no bits.
+/// One step of SGD on the parameters [begin, end), `gradient` that of the first: the one place of this arithmetic, so
+/// that fusing it into a product changes no bits.
 HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient, int64_t begin, int64_t end) {
   const Vec decay = splat(rule.weightDecay), momentum = splat(rule.momentum), step = splat(-rate);
   const auto advance = [&](Vec g, Vec& value, Vec& velocity) {
@@ -99,8 +106,8 @@ HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient
   }
 }
 
-/// Writes or adds `count` (at most 4) gradients at place `at`. Where there is room before `end`, all four lanes are written: what follows in this
-/// chunk overwrites the spare ones.
+/// Writes or adds `count` (at most 4) gradients at place `at`. Where there is room before `end`, all four lanes are
+/// written: what follows in this chunk overwrites the spare ones.
 HEBB_INLINE void emitGradient(float* gradient, int64_t at, int64_t end, Vec4 g, int count, bool accumulate) {
   if (count == 4 || (!accumulate && at + 4 <= end)) {
     store4(gradient + at, accumulate ? load4(gradient + at) + g : g);

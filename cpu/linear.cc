@@ -1,7 +1,8 @@
-// A dense layer by outer products in registers: R rows times NV vectors, of the batch or, for the weights' gradient, of a row of weights. It is a network's
-// last layer, and what sparse layers are compared with. Weights are read and written along their rows: W^T takes them in packed strips, and
-// the gradient takes X transposed, so that whole vectors of a row come out and the optimizer's step can be taken on them at once.
-// Bound by the multiply-adds, one a weight and column; with the step, by reading and writing weights and velocities.
+// A dense layer by outer products in registers: R rows times NV vectors, of the batch or, for the weights' gradient, of
+// a row of weights. It is a network's last layer, and what sparse layers are compared with. Weights are read and
+// written along their rows: W^T takes them in packed strips, and the gradient takes X transposed, so that whole vectors
+// of a row come out and the optimizer's step can be taken on them at once. Bound by the multiply-adds, one a weight and
+// column; with the step, by reading and writing weights and velocities.
 #include "hebb/linear.h"
 
 #include "cpu.h"
@@ -12,9 +13,11 @@ namespace {
 
 constexpr int kRows = 5;  // rows of the result held in registers: 5 x 2 accumulators, and 10 divides by it
 
-/// sum[r] += the sum over b < n of coefficients[r * rowStride + b * stride] * in[b]. The sums are in registers here, wherever the caller's are.
+/// sum[r] += the sum over b < n of coefficients[r * rowStride + b * stride] * in[b]. The sums are in registers here,
+/// wherever the caller's are.
 template <int R, int NV>
-HEBB_INLINE void addOuterProducts(const float* coefficients, int64_t rowStride, int64_t stride, int32_t n, const float* in, int64_t panel, Vec (&sum)[R][NV]) {
+HEBB_INLINE void addOuterProducts(const float* coefficients, int64_t rowStride, int64_t stride, int32_t n,
+                                  const float* in, int64_t panel, Vec (&sum)[R][NV]) {
   Vec mine[R][NV];
   for (int r = 0; r < R; ++r) {
     for (int i = 0; i < NV; ++i) mine[r][i] = sum[r][i];
@@ -32,7 +35,8 @@ HEBB_INLINE void addOuterProducts(const float* coefficients, int64_t rowStride, 
   }
 }
 
-/// Calls body(R, NV, row, column), the first two as constants, over `rows` rows, R of them at once, and `columns` (a multiple of W), NV vectors at once.
+/// Calls body(R, NV, row, column), the first two as constants, over `rows` rows, R of them at once, and `columns` (a
+/// multiple of W), NV vectors at once.
 template <int R, class Body>
 HEBB_INLINE void eachTile(int32_t rows, int32_t columns, const Body& body) {
   using One = std::integral_constant<int, 1>;
@@ -50,22 +54,25 @@ HEBB_INLINE void eachTile(int32_t rows, int32_t columns, const Body& body) {
 /// Rows [begin, end) of panel p of Y.
 void forward(const Linear& op, int32_t p, int32_t begin, int32_t end) {
   const int32_t n = op.input.features;
-  eachTile<kRows>(end - begin, liveColumns(op.output, p), [&](auto several, auto vectors, int32_t offset, int32_t column) {
-    constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
-    const int32_t row = begin + offset;
-    Vec sum[R][NV] = {};
-    addOuterProducts<R, NV>(op.weights + static_cast<int64_t>(row) * n, n, 1, n, panelData(op.input, p) + column, op.input.panel, sum);
-    for (int r = 0; r < R; ++r) {
-      const Vec bias = splat(op.bias ? op.bias[row + r] : 0.f);
-      float* out = panelData(op.output, p) + static_cast<int64_t>(row + r) * op.output.panel + column;
-      for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[r][i] + bias, op.activation));
-    }
-  });
+  eachTile<kRows>(end - begin, liveColumns(op.output, p),
+                  [&](auto several, auto vectors, int32_t offset, int32_t column) {
+                    constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
+                    const int32_t row = begin + offset;
+                    Vec sum[R][NV] = {};
+                    addOuterProducts<R, NV>(op.weights + static_cast<int64_t>(row) * n, n, 1, n,
+                                            panelData(op.input, p) + column, op.input.panel, sum);
+                    for (int r = 0; r < R; ++r) {
+                      const Vec bias = splat(op.bias ? op.bias[row + r] : 0.f);
+                      float* out = panelData(op.output, p) + static_cast<int64_t>(row + r) * op.output.panel + column;
+                      for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[r][i] + bias, op.activation));
+                    }
+                  });
 }
 
 constexpr int32_t kStrip = 32;  // two cache lines of each row of weights
 
-/// Rows [begin, begin + kStrip) of panel p of dX. Rows of weights are packed kDepth at a time; between these the sums wait in memory.
+/// Rows [begin, begin + kStrip) of panel p of dX. Rows of weights are packed kDepth at a time; between these the sums
+/// wait in memory.
 void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
   constexpr int32_t kDepth = 128;
   const int32_t m = op.outputGradient.features, n = op.inputGradient.features, rows = std::min(kStrip, n - begin);
@@ -80,23 +87,27 @@ void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
         for (int32_t i = 0; i < rows; i += 16) __builtin_prefetch(row + int64_t{kDepth} * n + i);
       }
     }
-    eachTile<W == 16 ? 8 : 4>(rows, liveColumns(op.inputGradient, p), [&](auto several, auto vectors, int32_t row, int32_t column) {
-      constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
-      float* const wait = waiting + row * op.inputGradient.panel + column;
-      Vec sum[R][NV];
-      for (int r = 0; r < R; ++r) {
-        for (int i = 0; i < NV; ++i) sum[r][i] = first > 0 ? load(wait + r * op.inputGradient.panel + i * W) : Vec{};
-      }
-      addOuterProducts<R, NV>(packed + row, 1, kStrip, count, panelData(op.outputGradient, p) + first * panel + column, panel, sum);
-      const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
-      for (int r = 0; r < R; ++r) {
-        if (first + count == m) {
-          storeGradient<NV>(panelData(op.inputGradient, p) + column, x, begin + row + r, op.inputGradient.panel, sum[r], op.activation, op.accumulate);
-        } else {
-          for (int i = 0; i < NV; ++i) store(wait + r * op.inputGradient.panel + i * W, sum[r][i]);
-        }
-      }
-    });
+    eachTile<W == 16 ? 8 : 4>(
+        rows, liveColumns(op.inputGradient, p), [&](auto several, auto vectors, int32_t row, int32_t column) {
+          constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
+          float* const wait = waiting + row * op.inputGradient.panel + column;
+          Vec sum[R][NV];
+          for (int r = 0; r < R; ++r) {
+            for (int i = 0; i < NV; ++i)
+              sum[r][i] = first > 0 ? load(wait + r * op.inputGradient.panel + i * W) : Vec{};
+          }
+          addOuterProducts<R, NV>(packed + row, 1, kStrip, count,
+                                  panelData(op.outputGradient, p) + first * panel + column, panel, sum);
+          const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
+          for (int r = 0; r < R; ++r) {
+            if (first + count == m) {
+              storeGradient<NV>(panelData(op.inputGradient, p) + column, x, begin + row + r, op.inputGradient.panel,
+                                sum[r], op.activation, op.accumulate);
+            } else {
+              for (int i = 0; i < NV; ++i) store(wait + r * op.inputGradient.panel + i * W, sum[r][i]);
+            }
+          }
+        });
   }
 }
 
@@ -120,7 +131,8 @@ struct Gradient {
         const int32_t row = firstRow + offset;
         for (int r = 0; r < R; ++r) askForStep<NV>(static_cast<int64_t>(row + R + r) * x.features + begin + feature);
         Vec sum[R][NV] = {};
-        addOuterProducts<R, NV>(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel, dy.panel, 1, columns, transposed + feature, kFeatures, sum);
+        addOuterProducts<R, NV>(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel, dy.panel, 1, columns,
+                                transposed + feature, kFeatures, sum);
         for (int r = 0; r < R; ++r) {
           const int64_t at = static_cast<int64_t>(row + r) * x.features + begin + feature;
           emit<NV>(sum[r], at, std::min(NV * W, features - feature), op.accumulate || p > 0, p + 1 == panels);
@@ -129,7 +141,8 @@ struct Gradient {
     }
   }
 
-  /// Asks for what the optimizer will pass over in the next rows: memory holds it, and rows are too far apart to be followed.
+  /// Asks for what the optimizer will pass over in the next rows: memory holds it, and rows are too far apart to be
+  /// followed.
   template <int NV>
   HEBB_INLINE void askForStep(int64_t at) const {
     if (!op.fusedValues.values) return;
@@ -139,12 +152,14 @@ struct Gradient {
     }
   }
 
-  /// `count` gradients of weights from place `at` on: written, added, or, where the optimizer's step takes them, not even written unless panels add up to them.
+  /// `count` gradients of weights from place `at` on: written, added, or, where the optimizer's step takes them, not
+  /// even written unless panels add up to them.
   template <int NV>
   HEBB_INLINE void emit(const Vec (&sum)[NV], int64_t at, int32_t count, bool add, bool last) const {
     const bool step = last && op.fusedValues.values;
     if (!step && count == NV * W) {
-      for (int i = 0; i < NV; ++i) store(op.gradient + at + i * W, add ? load(op.gradient + at + i * W) + sum[i] : sum[i]);
+      for (int i = 0; i < NV; ++i)
+        store(op.gradient + at + i * W, add ? load(op.gradient + at + i * W) + sum[i] : sum[i]);
       return;
     }
     float lanes[NV * W];
@@ -184,11 +199,13 @@ void biasGradient(const LinearGradient& op, int32_t first, int32_t last) {
     if (p > 0 && liveColumns(dy, p) == 0) break;
     for (int32_t row = first; row < last; ++row) {
       Vec sum{};
-      for (int32_t c = 0; c < liveColumns(dy, p); c += W) sum += load(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel + c);
+      for (int32_t c = 0; c < liveColumns(dy, p); c += W)
+        sum += load(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel + c);
       emitGradient(op.biasGradient, row, 0, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, op.accumulateBias || p > 0);
     }
   }
-  if (op.fusedBias.values) sgdRange(op.fusedBias, static_cast<float>(*op.fusedBias.learningRate), op.biasGradient + first, first, last);
+  if (op.fusedBias.values)
+    sgdRange(op.fusedBias, static_cast<float>(*op.fusedBias.learningRate), op.biasGradient + first, first, last);
 }
 
 }  // namespace
@@ -199,7 +216,9 @@ Status linear(Backend& backend, const Linear& op) {
   const int64_t work = int64_t{op.output.features} * op.input.features * (liveColumns(op.output, 0) / 16);
   const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, work, 6000));
   cpu.team.parallel(chunks * op.output.panels(), [&](int64_t chunk, int) {
-    const auto rowOf = [&](int64_t part) { return std::min<int32_t>(op.output.features, static_cast<int32_t>(blocks * part / chunks) * kRows); };
+    const auto rowOf = [&](int64_t part) {
+      return std::min<int32_t>(op.output.features, static_cast<int32_t>(blocks * part / chunks) * kRows);
+    };
     forward(op, static_cast<int32_t>(chunk / chunks), rowOf(chunk % chunks), rowOf(chunk % chunks + 1));
   });
   return {};
@@ -208,7 +227,8 @@ Status linear(Backend& backend, const Linear& op) {
 Status linearTransposed(Backend& backend, const LinearTransposed& op) {
   Cpu& cpu = cpuOf(backend);
   const int32_t strips = (op.inputGradient.features + kStrip - 1) / kStrip;
-  const int64_t work = int64_t{op.outputGradient.features} * op.inputGradient.features * (liveColumns(op.inputGradient, 0) / 16);
+  const int64_t work =
+      int64_t{op.outputGradient.features} * op.inputGradient.features * (liveColumns(op.inputGradient, 0) / 16);
   const int64_t chunks = std::min<int64_t>(strips, chunksFor(cpu, work, 6000));
   cpu.team.parallel(chunks * op.inputGradient.panels(), [&](int64_t chunk, int) {
     const int64_t part = chunk % chunks;
@@ -220,9 +240,11 @@ Status linearTransposed(Backend& backend, const LinearTransposed& op) {
 }
 
 Status linearGradient(Backend& backend, const LinearGradient& op) {
-  constexpr int32_t kRowsAtOnce = 320;  // few enough to divide among threads, many enough that transposing X costs little
+  // Few enough to divide among threads, many enough that transposing X costs little.
+  constexpr int32_t kRowsAtOnce = 320;
   Cpu& cpu = cpuOf(backend);
-  const int32_t m = op.outputGradient.features, blocks = (op.input.features + Gradient::kFeatures - 1) / Gradient::kFeatures;
+  const int32_t m = op.outputGradient.features,
+                blocks = (op.input.features + Gradient::kFeatures - 1) / Gradient::kFeatures;
   const int32_t parts = (m + kRowsAtOnce - 1) / kRowsAtOnce;
   const Gradient gradient{op, op.fusedValues.values ? static_cast<float>(*op.fusedValues.learningRate) : 0};
   cpu.team.parallel(int64_t{blocks} * parts, [&](int64_t chunk, int) {

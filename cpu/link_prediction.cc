@@ -58,7 +58,8 @@ Status predictLinks(Backend& backend, const PredictLinks& op) {
           if (last - first < 32 * n) {
             line.resize(static_cast<size_t>(w.cols));
             for (int64_t j = 0; j < n; ++j) line[static_cast<size_t>(columns[j])] = scores[j];
-            for (int32_t column = first; column <= last; ++column) part.push(static_cast<int32_t>(i), column, std::exchange(line[static_cast<size_t>(column)], 0.f));
+            for (int32_t column = first; column <= last; ++column)
+              part.push(static_cast<int32_t>(i), column, std::exchange(line[static_cast<size_t>(column)], 0.f));
             return;
           }
           found.clear();

@@ -1,4 +1,5 @@
-// Losses. A lane is a column (a sample), so no sum crosses lanes; sums over columns are taken in the order of the columns.
+// Losses. A lane is a column (a sample), so no sum crosses lanes; sums over columns are taken in the order of the
+// columns.
 #include "hebb/loss.h"
 
 #include <cmath>
@@ -9,10 +10,12 @@
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
-/// e^x for x <= 0 (softmax subtracts the maximum first); relative error 2e-7. Below -87 the result is 0 for training's purposes.
+/// e^x for x <= 0 (softmax subtracts the maximum first); relative error 2e-7. Below -87 the result is 0 for training's
+/// purposes.
 HEBB_INLINE Vec exponential(Vec x) {
   const Vec y = x * splat(1.44269504f);
-  const Vec shifted = (y < splat(-126.f) ? splat(-126.f) : y) + splat(12582912.f);  // rounds to an integer in the low bits
+  // The addition rounds to an integer in the low bits.
+  const Vec shifted = (y < splat(-126.f) ? splat(-126.f) : y) + splat(12582912.f);
   const Vec whole = shifted - splat(12582912.f);
   const Vec f = mulAdd(x, splat(1.44269504f), splat(0.f) - whole);
   Vec p = splat(0.0001534579787403345f);
@@ -30,7 +33,9 @@ HEBB_INLINE Vec exponential(Vec x) {
 /// In training, a loss that is not finite ends the step, before it spoils the weights.
 Status addTotals(LossTotals* totals, double loss, double correct, int32_t columns, const int64_t* step, bool training) {
   if (!std::isfinite(loss)) {
-    if (training) return {Code::nonFinite, "Expected a finite loss, got " + std::to_string(loss) + " in step " + std::to_string(*step)};
+    if (training)
+      return {Code::nonFinite,
+              "Expected a finite loss, got " + std::to_string(loss) + " in step " + std::to_string(*step)};
     if (totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*step);
   }
   totals->loss += loss;
@@ -49,7 +54,8 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   cpu.partials.assign(static_cast<size_t>(blocks) * 2, 0.0);
   for (int32_t c = 0; c < columns; ++c) {
     if (op.targets[c] >= 0 && op.targets[c] < z.features) continue;
-    return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(z.features) + "), got " + std::to_string(op.targets[c]) + " in column " + std::to_string(c)};
+    return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(z.features) + "), got " +
+                                       std::to_string(op.targets[c]) + " in column " + std::to_string(c)};
   }
   const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, int64_t{blocks} * z.features, 512));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
@@ -87,7 +93,8 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
       for (int i = 0; i < valid; ++i) out[static_cast<int64_t>(op.targets[column + i]) * z.panel + i] -= scale[i];
       // Padding up to the next multiple of 16 has no gradient.
       for (int32_t c = column + W; b == blocks - 1 && c < (columns + 15) / 16 * 16; c += W) {
-        for (int32_t k = 0; k < z.features; ++k) store(panelData(op.gradient, p) + static_cast<int64_t>(k) * z.panel + c % z.panel, Vec{});
+        for (int32_t k = 0; k < z.features; ++k)
+          store(panelData(op.gradient, p) + static_cast<int64_t>(k) * z.panel + c % z.panel, Vec{});
       }
     }
   });
@@ -115,7 +122,8 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
         const float out = panelData(y, p)[at];
         const float difference = c < columns ? out - panelData(op.target, p)[at] : 0.f;
         sum += static_cast<double>(difference) * difference;
-        if (op.gradient.data) panelData(op.gradient, p)[at] = op.activation == Activation::relu && !(out > 0) ? 0.f : scale * difference;
+        if (op.gradient.data)
+          panelData(op.gradient, p)[at] = op.activation == Activation::relu && !(out > 0) ? 0.f : scale * difference;
       }
       cpu.partials[static_cast<size_t>(f)] = sum;
     }

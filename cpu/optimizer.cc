@@ -24,14 +24,16 @@ namespace {
 void adamRange(const Adam& op, const AdamFactors& factors, float rate, int64_t begin, int64_t end) {
   int64_t at = begin;
   for (; at + W <= end; at += W) {
-    Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at), steps = load(op.steps + at);
+    Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at),
+        steps = load(op.steps + at);
     adamStep(factors, rate, load(op.gradient + at), value, first, second, steps);
     store(op.values + at, value);
     store(op.firstMoment + at, first);
     store(op.secondMoment + at, second);
     store(op.steps + at, steps);
   }
-  for (; at < end; ++at) adamStep(factors, rate, op.gradient[at], op.values[at], op.firstMoment[at], op.secondMoment[at], op.steps[at]);
+  for (; at < end; ++at)
+    adamStep(factors, rate, op.gradient[at], op.values[at], op.firstMoment[at], op.secondMoment[at], op.steps[at]);
 }
 
 }  // namespace
@@ -42,7 +44,9 @@ Status adam(Backend& backend, const Adam& op) {
   const float rate = static_cast<float>(*op.learningRate);
   const AdamFactors factors(op);
   const int64_t chunks = chunksFor(cpu, count, 4096);
-  cpu.team.parallel(chunks, [&](int64_t chunk, int) { adamRange(op, factors, rate, count * chunk / chunks, count * (chunk + 1) / chunks); });
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    adamRange(op, factors, rate, count * chunk / chunks, count * (chunk + 1) / chunks);
+  });
   return {};
 }
 

@@ -22,7 +22,8 @@ bool columnIsEmpty(const Layer& layer, int32_t column) {
 }
 
 void clearRow(const Layer& layer, int32_t row) {
-  for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k) layer.keep[layer.links.cscSlots[k]] = 0;
+  for (int32_t k = layer.links.rowOffsets[row]; k < layer.links.rowOffsets[row + 1]; ++k)
+    layer.keep[layer.links.cscSlots[k]] = 0;
 }
 
 void clearColumn(const Layer& layer, int32_t column) {

@@ -16,7 +16,8 @@ void eachOfEither(const Csr& a, const Csr& b, int32_t first, int32_t last, const
     int32_t i = a.rowOffsets[r], j = b.rowOffsets[r];
     const int32_t aEnd = a.rowOffsets[r + 1], bEnd = b.rowOffsets[r + 1];
     while (i < aEnd || j < bEnd) {
-      const int32_t column = i < aEnd ? a.columnIndices[i] : INT32_MAX, other = j < bEnd ? b.columnIndices[j] : INT32_MAX;
+      const int32_t column = i < aEnd ? a.columnIndices[i] : INT32_MAX,
+                    other = j < bEnd ? b.columnIndices[j] : INT32_MAX;
       body(r, column <= other ? i : -1, other <= column ? j : -1);
       i += column <= other;
       j += other <= column;
@@ -28,10 +29,14 @@ void eachOfEither(const Csr& a, const Csr& b, int32_t first, int32_t last, const
 template <class Body>
 void eachChunk(Cpu& cpu, const Pool& pool, int64_t chunks, const Body& body) {
   const Csr& w = pool.links;
-  cpu.team.parallel(chunks, [&](int64_t chunk, int) { body(chunk, firstRow(w.rowOffsets, w.rows, chunk, chunks), firstRow(w.rowOffsets, w.rows, chunk + 1, chunks)); });
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    body(chunk, firstRow(w.rowOffsets, w.rows, chunk, chunks), firstRow(w.rowOffsets, w.rows, chunk + 1, chunks));
+  });
 }
 
-int64_t chunksOf(const Cpu& cpu, const Pool& pool) { return chunksFor(cpu, pool.links.rowOffsets[pool.links.rows], 8192); }
+int64_t chunksOf(const Cpu& cpu, const Pool& pool) {
+  return chunksFor(cpu, pool.links.rowOffsets[pool.links.rows], 8192);
+}
 
 }  // namespace
 
@@ -52,7 +57,8 @@ Status chooseFromPool(Backend& backend, const ChooseFromPool& op) {
   const Csr &w = op.links, &all = op.pool.links;
   const auto chosen = [&](int32_t p) { return p >= 0 && op.pool.keep[all.cscSlots[p]]; };
   const int64_t chunks = chunksOf(cpu, op.pool);
-  std::vector<std::pair<int64_t, int64_t>> counts(static_cast<size_t>(chunks));  // of a chunk: links that are chosen, and missing ones of them
+  // Of a chunk: links that are chosen, and missing ones of them.
+  std::vector<std::pair<int64_t, int64_t>> counts(static_cast<size_t>(chunks));
   eachChunk(cpu, op.pool, chunks, [&](int64_t chunk, int32_t first, int32_t last) {
     int64_t links = 0, fresh = 0;
     eachOfEither(w, all, first, last, [&](int32_t, int32_t k, int32_t p) {
@@ -66,7 +72,9 @@ Status chooseFromPool(Backend& backend, const ChooseFromPool& op) {
     links += ofChunk;
     fresh += std::exchange(start, fresh);
   }
-  if (links > w.capacity) return {Code::invalidArgument, "Expected at most " + std::to_string(w.capacity) + " links, got " + std::to_string(links)};
+  if (links > w.capacity)
+    return {Code::invalidArgument,
+            "Expected at most " + std::to_string(w.capacity) + " links, got " + std::to_string(links)};
   eachChunk(cpu, op.pool, chunks, [&](int64_t chunk, int32_t first, int32_t last) {
     int64_t at = counts[static_cast<size_t>(chunk)].second;
     eachOfEither(w, all, first, last, [&](int32_t row, int32_t k, int32_t p) {

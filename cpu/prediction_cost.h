@@ -1,6 +1,7 @@
-// What each route of link prediction is expected to take, so that the faster one can be chosen: row_scorer.h is the sparse route, tile_scorer.h the dense
-// one. The steps of both are counted on the topology at hand, O(links + neurons), and weighed by measured times; bench/cpp/routes.cc prints what
-// this expects beside what it measures, and where the choice was wrong.
+// What each route of link prediction is expected to take, so that the faster one can be chosen: row_scorer.h is the
+// sparse route, tile_scorer.h the dense one. The steps of both are counted on the topology at hand, O(links + neurons),
+// and weighed by measured times; bench/cpp/routes.cc prints what this expects beside what it measures, and where the
+// choice was wrong.
 #pragma once
 
 #include <algorithm>
@@ -24,8 +25,9 @@ struct RouteSeconds {
   double sparse, dense;
 };
 
-/// `lanes`: of the vectors in use, in floats. The times of a step, in ns, are a fit to 67 layers of 256 to 2048 neurons a side and 0.1% to 50% density
-/// (processor time of one thread with AVX-512; half of what is measured lies within 25% of it); narrower vectors take their lanes into account only.
+/// `lanes`: of the vectors in use, in floats. The times of a step, in ns, are a fit to 67 layers of 256 to 2048 neurons
+/// a side and 0.1% to 50% density (processor time of one thread with AVX-512; half of what is measured lies within 25%
+/// of it); narrower vectors take their lanes into account only.
 inline RouteSeconds expectedSeconds(const Topology& t, LinkPredictor predictor, int lanes) {
   const bool byPaths = isByPaths(predictor);
   const double rows = t.rows, cols = t.cols, links = t.rowOffsets[t.rows];
@@ -34,10 +36,12 @@ inline RouteSeconds expectedSeconds(const Topology& t, LinkPredictor predictor, 
   double walked = 0;   // by paths: one addition each
   double masked = 0;   // by paths, dense: additions of a vector where bits are set
   // Calls body(degree, steps of length two) for the neurons of a side.
-  const auto each = [](int32_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* otherOffsets, const auto& body) {
+  const auto each = [](int32_t nodes, const int32_t* offsets, const int32_t* indices, const int32_t* otherOffsets,
+                       const auto& body) {
     for (int32_t n = 0; n < nodes; ++n) {
       double steps = 0;
-      for (int32_t a = offsets[n]; a < offsets[n + 1]; ++a) steps += otherOffsets[indices[a] + 1] - otherOffsets[indices[a]];
+      for (int32_t a = offsets[n]; a < offsets[n + 1]; ++a)
+        steps += otherOffsets[indices[a] + 1] - otherOffsets[indices[a]];
       body(static_cast<double>(offsets[n + 1] - offsets[n]), steps);
     }
   };
@@ -57,7 +61,9 @@ inline RouteSeconds expectedSeconds(const Topology& t, LinkPredictor predictor, 
   const double pairs = (rows * rows + cols * cols + rows * cols / 2) / lanes;
   const double loads = (byPaths ? links * (rows + 3 * cols) / 2 : links * (rows + cols) * 3 / 2) / lanes;
   const double nodes = links + rows + cols;
-  if (byPaths) return {1e-9 * (17 * nodes + 14 * counted + 2 * added + 0.34 * walked), 1e-9 * (4.7 * loads + 0.42 * masked + 18 * pairs)};
+  if (byPaths)
+    return {1e-9 * (17 * nodes + 14 * counted + 2 * added + 0.34 * walked),
+            1e-9 * (4.7 * loads + 0.42 * masked + 18 * pairs)};
   return {1e-9 * (32 * nodes + 1.8 * added), 1e-9 * (1.2 * loads + 17 * pairs)};
 }
 

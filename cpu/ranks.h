@@ -16,7 +16,8 @@ struct Draw {
 };
 
 /// Keys and random words of W elements at (rows[i], columns[i]). With `soft`, keys of zero scores are -infinity.
-HEBB_INLINE void keysOf(Vec score, UintVec rows, UintVec columns, const Draw& draw, bool soft, float temperature, Vec& key, UintVec& random, UintVec& tie) {
+HEBB_INLINE void keysOf(Vec score, UintVec rows, UintVec columns, const Draw& draw, bool soft, float temperature,
+                        Vec& key, UintVec& random, UintVec& tie) {
   philoxLanes(draw.seed, rows, columns, draw.step, draw.purpose, random, tie);
   if (!soft) {
     key = score;
@@ -26,7 +27,8 @@ HEBB_INLINE void keysOf(Vec score, UintVec rows, UintVec columns, const Draw& dr
   key = score > Vec{} ? sampled : splat(-std::numeric_limits<float>::infinity());
 }
 
-/// The ranks of W elements: the upper and the lower words. Soft choices put zero scores into a class of their own, below all others.
+/// The ranks of W elements: the upper and the lower words. Soft choices put zero scores into a class of their own,
+/// below all others.
 HEBB_INLINE void ranksOf(Vec key, UintVec random, UintVec tie, bool soft, uint32_t (&upper)[W], uint32_t (&lower)[W]) {
   const IntVec bits = (IntVec)key;
   UintVec ordered = (UintVec)(bits ^ ((bits >> 31) | INT32_MIN));
@@ -35,7 +37,8 @@ HEBB_INLINE void ranksOf(Vec key, UintVec random, UintVec tie, bool soft, uint32
   __builtin_memcpy(lower, &tie, sizeof lower);
 }
 
-/// The smallest rank among the `count` largest of n, count >= 1. Histograms of the upper bits find the few that it must be among.
+/// The smallest rank among the `count` largest of n, count >= 1. Histograms of the upper bits find the few that it must
+/// be among.
 inline Status thresholdOf(Cpu& cpu, const uint64_t* ranks, int64_t n, int64_t count, uint64_t* threshold) {
   constexpr int64_t kBins = 4096;
   constexpr int kShift = 52;

@@ -26,13 +26,16 @@ void markTiles(Cpu& cpu, const Csr& w) {
   const int32_t tiles = Tiles::count(w.rows);
   const int64_t chunks = chunksFor(cpu, w.cols, 64);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    const int32_t first = static_cast<int32_t>(w.cols * chunk / chunks), last = static_cast<int32_t>(w.cols * (chunk + 1) / chunks);
-    for (int32_t t = 0; t < tiles; ++t) std::fill(w.tiles.masks + int64_t{t} * w.cols + first, w.tiles.masks + int64_t{t} * w.cols + last, uint16_t{0});
+    const int32_t first = static_cast<int32_t>(w.cols * chunk / chunks),
+                  last = static_cast<int32_t>(w.cols * (chunk + 1) / chunks);
+    for (int32_t t = 0; t < tiles; ++t)
+      std::fill(w.tiles.masks + int64_t{t} * w.cols + first, w.tiles.masks + int64_t{t} * w.cols + last, uint16_t{0});
     for (int32_t c = first; c < last; ++c) {
       int32_t part = 0;
       for (int32_t k = w.columnOffsets[c]; k < w.columnOffsets[c + 1]; ++k) {
         const int32_t row = w.rowIndices[k], tile = row / Tiles::kRows;
-        for (; part < Tiles::kParts && Tiles::firstTile(w.rows, part) <= tile; ++part) w.tiles.slots[int64_t{part} * w.cols + c] = k;
+        for (; part < Tiles::kParts && Tiles::firstTile(w.rows, part) <= tile; ++part)
+          w.tiles.slots[int64_t{part} * w.cols + c] = k;
         w.tiles.masks[int64_t{tile} * w.cols + c] |= static_cast<uint16_t>(1u << row % Tiles::kRows);
       }
       for (; part < Tiles::kParts; ++part) w.tiles.slots[int64_t{part} * w.cols + c] = w.columnOffsets[c + 1];
@@ -44,7 +47,9 @@ void transposeBy(Cpu& cpu, const Csr& w, const Cursors& cursors) {
   const auto eachLink = [&](const auto& body) {
     cpu.team.parallel(cursors.parts, [&](int64_t part, int) {
       int32_t* next = cursors.next.data() + part * w.cols;
-      for (int32_t r = firstRow(w.rowOffsets, w.rows, part, cursors.parts), last = firstRow(w.rowOffsets, w.rows, part + 1, cursors.parts); r < last; ++r) {
+      for (int32_t r = firstRow(w.rowOffsets, w.rows, part, cursors.parts),
+                   last = firstRow(w.rowOffsets, w.rows, part + 1, cursors.parts);
+           r < last; ++r) {
         for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) body(next[w.columnIndices[k]], r, k);
       }
     });
@@ -92,7 +97,8 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   const int64_t chunks = chunksFor(cpu, w.rowOffsets[w.rows] + added, 8192);
   std::vector<Start> starts(static_cast<size_t>(chunks) + 1);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    const int32_t first = firstRow(w.rowOffsets, w.rows, chunk, chunks), last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
+    const int32_t first = firstRow(w.rowOffsets, w.rows, chunk, chunks),
+                  last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
     const auto freshBefore = [&](int32_t row) { return std::lower_bound(newRows, newRows + added, row) - newRows; };
     int64_t links = freshBefore(last) - freshBefore(first);
     for (int32_t k = w.rowOffsets[first]; k < w.rowOffsets[last]; ++k) links += keep[w.cscSlots[k]];
@@ -102,9 +108,11 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   for (Start& start : starts) n += std::exchange(start.link, n);
   starts.back() = {w.rows, added, n};
   if (n > w.capacity) {
-    return {Code::invalidArgument, "Expected at most " + std::to_string(w.capacity) + " links, got " + std::to_string(n)};
+    return {Code::invalidArgument,
+            "Expected at most " + std::to_string(w.capacity) + " links, got " + std::to_string(n)};
   }
-  Scratch<int32_t> offsets(backend), columns(backend), sources(backend);  // sources: the places in the arrays, by the new rows
+  // `sources`: the places in the arrays, by the new rows.
+  Scratch<int32_t> offsets(backend), columns(backend), sources(backend);
   Scratch<float> moved(backend);
   Cursors cursors(backend);
   HEBB_RETURN_IF_ERROR(offsets.allocate(int64_t{w.rows} + 1));
@@ -147,7 +155,8 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   transposeBy(cpu, w, cursors);
   for (float* array : op.arrays) {
     cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-      for (int64_t i = n * chunk / chunks; i < n * (chunk + 1) / chunks; ++i) moved[w.cscSlots[i]] = sources[i] < 0 ? 0.f : array[sources[i]];
+      for (int64_t i = n * chunk / chunks; i < n * (chunk + 1) / chunks; ++i)
+        moved[w.cscSlots[i]] = sources[i] < 0 ? 0.f : array[sources[i]];
     });
     std::memcpy(array, moved.data(), static_cast<size_t>(n) * sizeof(float));
   }

@@ -1,6 +1,6 @@
-// Chooses new links. Scores come row by row or tile by tile, and only candidates that can still win are held: each thread keeps the best ones it has
-// seen, at most twice as many as are wanted. No array of rows x cols exists, and as ranks are tied to places, neither the
-// number of threads nor their speed changes the choice.
+// Chooses new links. Scores come row by row or tile by tile, and only candidates that can still win are held: each
+// thread keeps the best ones it has seen, at most twice as many as are wanted. No array of rows x cols exists, and as
+// ranks are tied to places, neither the number of threads nor their speed changes the choice.
 #include "hebb/regrow.h"
 
 #include "growth.h"
@@ -45,9 +45,10 @@ Status race(Cpu& cpu, const Topology& links, const Regrow& op, int64_t wanted, c
 }  // namespace
 
 Status regrow(Backend& backend, const Regrow& op) {
-  return grow(backend, op, op.predictor != LinkPredictor::none, [&](const Topology& kept, int64_t wanted, const Draw& draw, Chosen& chosen) {
-    return race(cpuOf(backend), kept, op, wanted, draw, chosen);
-  });
+  return grow(backend, op, op.predictor != LinkPredictor::none,
+              [&](const Topology& kept, int64_t wanted, const Draw& draw, Chosen& chosen) {
+                return race(cpuOf(backend), kept, op, wanted, draw, chosen);
+              });
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

@@ -24,7 +24,8 @@ void eachVector(Cpu& cpu, const Activations& a, const Body& body) {
 }  // namespace
 
 Status relu(Backend& backend, const Relu& op) {
-  eachVector(cpuOf(backend), op.output, [&](int64_t i) { store(op.output.data + i, activate(load(op.input.data + i), Activation::relu)); });
+  eachVector(cpuOf(backend), op.output,
+             [&](int64_t i) { store(op.output.data + i, activate(load(op.input.data + i), Activation::relu)); });
   return {};
 }
 

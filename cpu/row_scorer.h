@@ -5,24 +5,29 @@
 //
 // and by paths, CH2-L3p and CH3-L3p:
 //
-//   score(i,j) = sum over l of A[i,l] r(VV[j,l], d[l])  *  (sum over k of A[k,l] A[k,j] r(UU[i,k], d[k])),  r = the square root of c
+//   score(i,j) = sum over l of A[i,l] r(VV[j,l], d[l])  *  (sum over k of A[k,l] A[k,j] r(UU[i,k], d[k])),
+//   r = the square root of c
 //
-// UU and VV count common neighbours of two outputs and of two inputs. A score by nodes is the sum over the links that exist, k ascending, then l
-// ascending; one by paths the sum over l ascending of products, rounded, whose second factor is the sum over k ascending. k = i and l = j change scores
-// of links that exist alone. The order is part of the contract, as every backend must make the same bits of it.
+// UU and VV count common neighbours of two outputs and of two inputs. A score by nodes is the sum over the links that
+// exist, k ascending, then l ascending; one by paths the sum over l ascending of products, rounded, whose second factor
+// is the sum over k ascending. k = i and l = j change scores of links that exist alone. The order is part of the
+// contract, as every backend must make the same bits of it.
 //
-// This is the way for layers that are very sparse or huge; tile_scorer.h is the other one, and prediction_cost.h tells which is expected to be faster. Each
-// term is added where it belongs in an array of one row's scores, and the columns that were touched are listed, so a row costs its paths and not its
-// columns. The second sum's coefficients are the same for all rows; they are kept when they fit into kCoefficientBytes and else made again. All memory else
-// is O(links + neurons).
+// This is the way for layers that are very sparse or huge; tile_scorer.h is the other one, and prediction_cost.h tells
+// which is expected to be faster. Each term is added where it belongs in an array of one row's scores, and the columns
+// that were touched are listed, so a row costs its paths and not its columns. The second sum's coefficients are the
+// same for all rows; they are kept when they fit into kCoefficientBytes and else made again. All memory else is
+// O(links + neurons).
 //
-// By paths the inner sum of one l is made in an array of its own, by one addition for each path; then l's coefficients lead to the places that it has
-// filled, which are multiplied, added to the row's scores and emptied. No path is ever stored.
+// By paths the inner sum of one l is made in an array of its own, by one addition for each path; then l's coefficients
+// lead to the places that it has filled, which are multiplied, added to the row's scores and emptied. No path is ever
+// stored.
 //
-// What it costs, for the first update of 1568 x 1568 at 1%, 30% removed (17,243 links kept): 0.39 M steps of counting common neighbours, 0.74 M adds
-// for the first sum and 0.72 M for the second, 0.13 M candidates with a Philox word each, about 7,400 (1 + ln(130 / 7.4)) = 29,000 keys. One core
-// with AVX-512 needs 4.6 ms for all of regrow, 3.1 ns an add with all else in it. Everything is in the second cache: what limits are the ends of the
-// first sum's short lists, which the processor cannot foresee, and adds that wait for the scores which the list before has stored.
+// What it costs, for the first update of 1568 x 1568 at 1%, 30% removed (17,243 links kept): 0.39 M steps of counting
+// common neighbours, 0.74 M adds for the first sum and 0.72 M for the second, 0.13 M candidates with a Philox word
+// each, about 7,400 (1 + ln(130 / 7.4)) = 29,000 keys. One core with AVX-512 needs 4.6 ms for all of regrow, 3.1 ns an
+// add with all else in it. Everything is in the second cache: what limits are the ends of the first sum's short lists,
+// which the processor cannot foresee, and adds that wait for the scores which the list before has stored.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +39,8 @@
 
 namespace hebb::cpu::HEBB_LEVEL {
 
-/// Bytes that coefficients between pairs of neurons may take: the only thing in link prediction that is not O(links + neurons).
+/// Bytes that coefficients between pairs of neurons may take: the only thing in link prediction that is not O(links +
+/// neurons).
 inline constexpr int64_t kCoefficientBytes = int64_t{256} << 20;
 
 /// c(s, d) for s > 0.
@@ -44,15 +50,19 @@ inline float coefficientOf(int32_t common, int32_t degree, bool withInternal) {
 }
 
 /// The square root of c(s, d) for s > 0: a factor of a path.
-inline float pathFactorOf(int32_t common, int32_t degree, bool withInternal) { return std::sqrt(coefficientOf(common, degree, withInternal)); }
+inline float pathFactorOf(int32_t common, int32_t degree, bool withInternal) {
+  return std::sqrt(coefficientOf(common, degree, withInternal));
+}
 
-/// Integers that were seen, visited in ascending order: a bitmap with two levels of summaries, so that a huge range costs little.
+/// Integers that were seen, visited in ascending order: a bitmap with two levels of summaries, so that a huge range
+/// costs little.
 class SeenSet {
  public:
   static int64_t words(int64_t range) { return (range + 63) / 64; }
   static int64_t memory(int64_t range) { return words(range) + words(words(range)) + words(words(words(range))); }
   SeenSet(uint64_t* memory, int64_t range)
-      : bits_(memory), summary_(bits_ + words(range)), top_(summary_ + words(words(range))), tops_(words(words(words(range)))) {}
+      : bits_(memory), summary_(bits_ + words(range)), top_(summary_ + words(words(range))),
+        tops_(words(words(words(range)))) {}
   void insert(int32_t i) {
     bits_[i >> 6] |= uint64_t{1} << (i & 63);
     summary_[i >> 12] |= uint64_t{1} << (i >> 6 & 63);
@@ -66,7 +76,8 @@ class SeenSet {
         const int64_t s = t * 64 + __builtin_ctzll(summaries);
         for (uint64_t blocks = summary_[s]; blocks; blocks &= blocks - 1) {
           const int64_t word = s * 64 + __builtin_ctzll(blocks);
-          for (uint64_t set = bits_[word]; set; set &= set - 1) body(static_cast<int32_t>(word * 64 + __builtin_ctzll(set)));
+          for (uint64_t set = bits_[word]; set; set &= set - 1)
+            body(static_cast<int32_t>(word * 64 + __builtin_ctzll(set)));
           bits_[word] = 0;
         }
         summary_[s] = 0;
@@ -83,8 +94,8 @@ class SeenSet {
 class RowScorer {
  public:
   RowScorer(Cpu& cpu, const Topology& topology, LinkPredictor predictor)
-      : cpu_(cpu), t_(topology), withInternal_(isCh2(predictor)), byPaths_(isByPaths(predictor)), counts_(cpu), nodes_(cpu), seen_(cpu), scores_(cpu), sums_(cpu),
-        columns_(cpu), listed_(cpu), places_(cpu), entries_(cpu) {}
+      : cpu_(cpu), t_(topology), withInternal_(isCh2(predictor)), byPaths_(isByPaths(predictor)), counts_(cpu),
+        nodes_(cpu), seen_(cpu), scores_(cpu), sums_(cpu), columns_(cpu), listed_(cpu), places_(cpu), entries_(cpu) {}
 
   /// Makes room, and the coefficients if they fit. Ends early when the device is to stop.
   Status prepare() {
@@ -109,7 +120,8 @@ class RowScorer {
     };
     eachColumn([&](int32_t l, int) {
       int64_t bound = 0;
-      for (int32_t k = t_.columnOffsets[l]; k < t_.columnOffsets[l + 1]; ++k) bound += t_.rowDegree(t_.rowIndices[k]) - 1;
+      for (int32_t k = t_.columnOffsets[l]; k < t_.columnOffsets[l + 1]; ++k)
+        bound += t_.rowDegree(t_.rowIndices[k]) - 1;
       places_[l] = {0, std::min<int64_t>(bound, t_.cols)};
     });
     int64_t total = 0;
@@ -129,8 +141,8 @@ class RowScorer {
     return {};
   }
 
-  /// Calls body(columns, scores, n) with the columns that a path of length three leads to, each once and in no order, and their scores: 0 for links that exist.
-  /// The lists go on with up to W - 1 places of score 0.
+  /// Calls body(columns, scores, n) with the columns that a path of length three leads to, each once and in no order,
+  /// and their scores: 0 for links that exist. The lists go on with up to W - 1 places of score 0.
   template <class Body>
   void row(int32_t i, int rank, const Body& body) {
     float* scores = scores_.data() + stride_ * rank;
@@ -268,7 +280,8 @@ class RowScorer {
     }
   }
 
-  /// Calls emit(j, c(VV[j,l], d[l])), or with its square root by paths, for all j != l with a common neighbour, in no order.
+  /// Calls emit(j, c(VV[j,l], d[l])), or with its square root by paths, for all j != l with a common neighbour, in no
+  /// order.
   template <class Emit>
   void coefficients(int32_t l, int rank, const Emit& emit) {
     int32_t* counts = counts_.data() + longest_ * rank;
@@ -286,7 +299,8 @@ class RowScorer {
     counts[l] = 0;
     const int32_t d = t_.columnDegree(l);
     for (int64_t m = 0; m < n; ++m) {
-      const float c = byPaths_ ? pathFactorOf(counts[nodes[m]], d, withInternal_) : coefficientOf(counts[nodes[m]], d, withInternal_);
+      const float c = byPaths_ ? pathFactorOf(counts[nodes[m]], d, withInternal_)
+                               : coefficientOf(counts[nodes[m]], d, withInternal_);
       counts[nodes[m]] = 0;
       emit(nodes[m], c);
     }

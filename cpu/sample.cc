@@ -17,7 +17,8 @@ bool valid(float score) { return score >= 0 && !std::isinf(score); }
 /// Ranks elements W at a time.
 class Ranking {
  public:
-  Ranking(const Draw& draw, bool soft, float temperature, uint64_t* ranks) : draw_(draw), soft_(soft), temperature_(temperature), ranks_(ranks) {}
+  Ranking(const Draw& draw, bool soft, float temperature, uint64_t* ranks)
+      : draw_(draw), soft_(soft), temperature_(temperature), ranks_(ranks) {}
   /// ranks[i] = rank of `score` at (row, column), at the latest after finish().
   void push(int64_t i, uint32_t row, uint32_t column, float score) {
     to_[n_] = i;
@@ -67,7 +68,9 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   const int64_t chunks = chunksFor(cpu, links, 4096) * 4;
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     Ranking ranking(draw, op.temperature != nullptr, temperature, ranks.data());
-    for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks), last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks); c < last && !backend.stop; ++c) {
+    for (int32_t c = firstRow(w.columnOffsets, w.cols, chunk, chunks),
+                 last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks);
+         c < last && !backend.stop; ++c) {
       for (int32_t k = w.columnOffsets[c]; k < w.columnOffsets[c + 1]; ++k) {
         if (!op.keep[k]) continue;
         if (!valid(op.scores[k])) bad = k;
@@ -79,9 +82,11 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   if (backend.stop) return {Code::aborted, "stopped while choosing links to keep"};
   if (bad >= 0) {
     const int64_t k = bad;
-    const int32_t column = static_cast<int32_t>(std::upper_bound(w.columnOffsets, w.columnOffsets + w.cols + 1, k) - w.columnOffsets) - 1;
-    return {Code::nonFinite, "Expected finite weights, got a score of " + std::to_string(op.scores[k]) + " for the link from neuron " +
-                                 std::to_string(column) + " to neuron " + std::to_string(w.rowIndices[k]) + " of layer " + std::to_string(op.layer) +
+    const int32_t column =
+        static_cast<int32_t>(std::upper_bound(w.columnOffsets, w.columnOffsets + w.cols + 1, k) - w.columnOffsets) - 1;
+    return {Code::nonFinite, "Expected finite weights, got a score of " + std::to_string(op.scores[k]) +
+                                 " for the link from neuron " + std::to_string(column) + " to neuron " +
+                                 std::to_string(w.rowIndices[k]) + " of layer " + std::to_string(op.layer) +
                                  ". Lower the learning rate or look at the data."};
   }
   if (count <= 0) {
@@ -93,7 +98,8 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   std::vector<int64_t> equalOf(static_cast<size_t>(chunks));
   std::atomic<int64_t> above{0};
   const auto eachChunk = [&](const auto& body) {
-    cpu.team.parallel(chunks, [&](int64_t chunk, int) { body(chunk, links * chunk / chunks, links * (chunk + 1) / chunks); });
+    cpu.team.parallel(chunks,
+                      [&](int64_t chunk, int) { body(chunk, links * chunk / chunks, links * (chunk + 1) / chunks); });
   };
   eachChunk([&](int64_t chunk, int64_t begin, int64_t end) {
     int64_t more = 0, equal = 0;
@@ -109,7 +115,8 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   for (int64_t& equal : equalOf) left -= std::exchange(equal, std::clamp<int64_t>(left, 0, equal));
   eachChunk([&](int64_t chunk, int64_t begin, int64_t end) {
     int64_t equal = equalOf[static_cast<size_t>(chunk)];
-    for (int64_t k = begin; k < end; ++k) op.keep[k] &= ranks[k] > threshold || (ranks[k] == threshold && op.keep[k] && equal-- > 0);
+    for (int64_t k = begin; k < end; ++k)
+      op.keep[k] &= ranks[k] > threshold || (ranks[k] == threshold && op.keep[k] && equal-- > 0);
   });
   return {};
 }
@@ -120,7 +127,9 @@ Status sampleScores(Backend& backend, const SampleScores& op) {
   op.indices->clear();
   Ranking ranking({op.seed, 0, purposeWord(Purpose::sample, 0)}, true, op.temperature, ranks.data());
   for (int64_t i = 0; i < op.n; ++i) {
-    if (!valid(op.scores[i])) return {Code::nonFinite, "Expected scores to be finite and not negative, got " + std::to_string(op.scores[i]) + " at " + std::to_string(i)};
+    if (!valid(op.scores[i]))
+      return {Code::nonFinite, "Expected scores to be finite and not negative, got " + std::to_string(op.scores[i]) +
+                                   " at " + std::to_string(i)};
     ranking.push(i, static_cast<uint32_t>(i >> 32), static_cast<uint32_t>(i), op.scores[i]);
   }
   ranking.finish();

@@ -1,8 +1,10 @@
-// The weights' gradient on the links alone: a dot over the batch for each link. A row of X stays in registers or L1; four links are reduced together, so
-// the sum over lanes costs three operations a link. Where the engine says so, the same pass over the rows of dY also gives dX = W^T dY (a link's row of
-// dY serves both, and the vectors of the widest level have the registers for it), and the optimizer's step follows block by block, while the block's
-// gradients are in L1.
-// Bound by fetching one row of dY a link; with dX, by the multiply-adds: two a link and column, beside those of the sums over lanes.
+// The weights' gradient on the links alone: a dot over the batch for each link. A row of X stays in registers or L1;
+// four links are reduced together, so the sum over lanes costs three operations a link. Where the engine says so, the
+// same pass over the rows of dY also gives dX = W^T dY (a link's row of dY serves both, and the vectors of the widest
+// level have the registers for it), and the optimizer's step follows block by block, while the block's gradients are in
+// L1.
+// Bound by fetching one row of dY a link; with dX, by the multiply-adds: two a link and column, beside those of the
+// sums over lanes.
 #include "hebb/sddmm.h"
 
 #include <algorithm>
@@ -30,9 +32,11 @@ HEBB_INLINE Vec4 dots(const float* x, const float* dy, int64_t panel, const int3
   return sumLanes(part[0], part[1], part[2], part[3]);
 }
 
-/// The same of N links, whose rows are also added, with the links' weights, to the sums of spmmTransposed, in its order.
+/// The same of N links, whose rows are also added, with the links' weights, to the sums of spmmTransposed, in its
+/// order.
 template <int N, int NV>
-HEBB_INLINE Vec4 dotsAndSums(const Vec (&x)[NV], const float* dy, int64_t panel, const int32_t* rows, const float* values, Vec (&even)[NV], Vec (&odd)[NV]) {
+HEBB_INLINE Vec4 dotsAndSums(const Vec (&x)[NV], const float* dy, int64_t panel, const int32_t* rows,
+                             const float* values, Vec (&even)[NV], Vec (&odd)[NV]) {
   Vec part[4] = {};
   for (int j = 0; j < N; ++j) {
     const float* p = dy + rows[j] * panel;
@@ -66,7 +70,8 @@ struct Columns {
     }
   }
 
-  /// Asks for what the optimizer will pass over in the next block: where memory holds it, its stream begins anew with every block.
+  /// Asks for what the optimizer will pass over in the next block: where memory holds it, its stream begins anew with
+  /// every block.
   HEBB_INLINE void askForStep(int32_t k) const {
     if (!op.fusedValues.values) return;
     __builtin_prefetch(op.fusedValues.values + k + kBlock, 1);
@@ -114,11 +119,13 @@ struct Columns {
       for (; k + 4 <= end; k += 4) {
         ask<Far>(dy, k);
         askForStep(k);
-        emitGradient(gradient, k - begin, room, dotsAndSums<4>(x, dy, panel, indices + k, values + k, even, odd), 4, add);
+        emitGradient(gradient, k - begin, room, dotsAndSums<4>(x, dy, panel, indices + k, values + k, even, odd), 4,
+                     add);
       }
       const auto rest = [&](auto count) {
         constexpr int N = decltype(count)::value;
-        emitGradient(gradient, k - begin, room, dotsAndSums<N>(x, dy, panel, indices + k, values + k, even, odd), N, add);
+        emitGradient(gradient, k - begin, room, dotsAndSums<N>(x, dy, panel, indices + k, values + k, even, odd), N,
+                     add);
       };
       switch (end - k) {
         case 1: rest(std::integral_constant<int, 1>{}); break;
@@ -135,12 +142,17 @@ struct Columns {
   void compute(int32_t first, int32_t last, bool withProduct) const {
     if constexpr (W == 16) {
       if (withProduct && vectors > 0) {
-        return vectors == 1 ? gradientsAndProduct<1, Far>(first, last) : vectors == 2 ? gradientsAndProduct<2, Far>(first, last)
-             : vectors == 3 ? gradientsAndProduct<3, Far>(first, last) : gradientsAndProduct<4, Far>(first, last);
+        return vectors == 1   ? gradientsAndProduct<1, Far>(first, last)
+               : vectors == 2 ? gradientsAndProduct<2, Far>(first, last)
+               : vectors == 3 ? gradientsAndProduct<3, Far>(first, last)
+                              : gradientsAndProduct<4, Far>(first, last);
       }
     }
-    return vectors == 1 ? gradients<1, Far>(first, last) : vectors == 2 ? gradients<2, Far>(first, last) : vectors == 4 ? gradients<4, Far>(first, last)
-         : vectors == 8 ? gradients<8, Far>(first, last) : gradients<0, Far>(first, last);
+    return vectors == 1   ? gradients<1, Far>(first, last)
+           : vectors == 2 ? gradients<2, Far>(first, last)
+           : vectors == 4 ? gradients<4, Far>(first, last)
+           : vectors == 8 ? gradients<8, Far>(first, last)
+                          : gradients<0, Far>(first, last);
   }
 };
 
@@ -165,7 +177,8 @@ Status sddmm(Backend& backend, const Sddmm& op) {
   const Csr& w = op.pattern;
   int32_t panels = op.input.panels();
   while (panels > 1 && liveColumns(op.input, panels - 1) == 0) --panels;
-  // Beyond four vectors, and below 32 registers, one pass for both would keep its sums in memory. Columns of dX that are not live stay what they are.
+  // Beyond four vectors, and below 32 registers, one pass for both would keep its sums in memory. Columns of dX that
+  // are not live stay what they are.
   const bool product = op.fusedTransposed.values != nullptr, together = product && W == 16 && op.input.panel <= 4 * W;
   if (product && !together) HEBB_RETURN_IF_ERROR(spmmTransposed(backend, op.fusedTransposed));
   const int64_t work = (w.columnOffsets[w.cols] + 4 * int64_t{w.cols}) * panels * (liveColumns(op.input, 0) / 16 + 1);
@@ -173,7 +186,8 @@ Status sddmm(Backend& backend, const Sddmm& op) {
   const bool far = isFar(op.outputGradient);
   const float rate = op.fusedValues.values ? static_cast<float>(*op.fusedValues.learningRate) : 0;
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    const int32_t first = firstRow(w.columnOffsets, w.cols, chunk, chunks), last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks);
+    const int32_t first = firstRow(w.columnOffsets, w.cols, chunk, chunks),
+                  last = firstRow(w.columnOffsets, w.cols, chunk + 1, chunks);
     // Gradients that nobody else reads need not go through memory, unless panels add up to them.
     const bool passing = op.fusedValues.values && panels == 1;
     alignas(64) float passed[kBlock];
@@ -182,17 +196,25 @@ Status sddmm(Backend& backend, const Sddmm& op) {
         for (end = begin + 1; end < last && w.columnOffsets[end + 1] - w.columnOffsets[begin] <= kBlock;) ++end;
         const int32_t from = w.columnOffsets[begin], to = w.columnOffsets[end];
         const bool near = passing && to - from <= kBlock;
-        const Columns columns{op, p, liveColumns(op.input, p) / W, near ? passed : op.gradient + from, from,
-                              near ? kBlock : w.columnOffsets[last] - from, op.accumulate || p > 0};
+        const Columns columns{op,
+                              p,
+                              liveColumns(op.input, p) / W,
+                              near ? passed : op.gradient + from,
+                              from,
+                              near ? kBlock : w.columnOffsets[last] - from,
+                              op.accumulate || p > 0};
         if (far) columns.compute<true>(begin, end, together);
         else columns.compute<false>(begin, end, together);
         if (p + 1 == panels && op.fusedValues.values) sgdRange(op.fusedValues, rate, columns.gradient, from, to);
       }
     }
     if (!op.biasGradient) return;
-    const int32_t firstBias = static_cast<int32_t>(w.rows * chunk / chunks), lastBias = static_cast<int32_t>(w.rows * (chunk + 1) / chunks);
+    const int32_t firstBias = static_cast<int32_t>(w.rows * chunk / chunks),
+                  lastBias = static_cast<int32_t>(w.rows * (chunk + 1) / chunks);
     for (int32_t p = 0; p < panels; ++p) biasGradients(op, p, firstBias, lastBias, liveColumns(op.input, p) / W);
-    if (op.fusedBias.values) sgdRange(op.fusedBias, static_cast<float>(*op.fusedBias.learningRate), op.biasGradient + firstBias, firstBias, lastBias);
+    if (op.fusedBias.values)
+      sgdRange(op.fusedBias, static_cast<float>(*op.fusedBias.learningRate), op.biasGradient + firstBias, firstBias,
+               lastBias);
   });
   return {};
 }

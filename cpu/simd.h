@@ -79,7 +79,8 @@ HEBB_INLINE Vec squareRoot(Vec v) {
 #endif
 }
 
-/// Adds x to sum, 32 lanes, where the bits of `word` are set. On AVX-512 the bits become a mask by a test of vectors: that takes half the time of moving them.
+/// Adds x to sum, 32 lanes, where the bits of `word` are set. On AVX-512 the bits become a mask by a test of vectors:
+/// that takes half the time of moving them.
 HEBB_INLINE void addWhere(uint32_t word, Vec x, Vec* sum) {
   IntVec lane;
   for (int i = 0; i < W; ++i) lane[i] = 1 << i;
@@ -87,7 +88,8 @@ HEBB_INLINE void addWhere(uint32_t word, Vec x, Vec* sum) {
   for (int v = 0; v < 32 / W; ++v) {
     const IntVec mine = lane << v * W;
 #if defined(__AVX512F__)
-    sum[v] = (Vec)_mm512_mask_add_ps((__m512)sum[v], _mm512_test_epi32_mask((__m512i)bits, (__m512i)mine), (__m512)sum[v], (__m512)x);
+    sum[v] = (Vec)_mm512_mask_add_ps((__m512)sum[v], _mm512_test_epi32_mask((__m512i)bits, (__m512i)mine),
+                                     (__m512)sum[v], (__m512)x);
 #else
     sum[v] += (Vec)((IntVec)x & ((bits & mine) == mine));
 #endif
@@ -101,7 +103,8 @@ HEBB_INLINE V shuffleOf(V a, V b) {
 }
 #endif
 
-/// The sums of four vectors' lanes, as four floats. Every sum is taken in the same order, so it does not depend on a vector's place.
+/// The sums of four vectors' lanes, as four floats. Every sum is taken in the same order, so it does not depend on a
+/// vector's place.
 HEBB_INLINE Vec4 sumLanes(Vec a, Vec b, Vec c, Vec d) {
 #if defined(__AVX512F__)
   const Vec ab = HEBB_SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29) +
@@ -115,7 +118,8 @@ HEBB_INLINE Vec4 sumLanes(Vec a, Vec b, Vec c, Vec d) {
 #elif defined(__AVX2__)
   const Vec ab = HEBB_SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + HEBB_SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
   const Vec cd = HEBB_SHUFFLE(c, d, 0, 8, 1, 9, 4, 12, 5, 13) + HEBB_SHUFFLE(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
-  const __m256 s = (__m256)(HEBB_SHUFFLE(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) + HEBB_SHUFFLE(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15));
+  const __m256 s =
+      (__m256)(HEBB_SHUFFLE(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) + HEBB_SHUFFLE(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15));
   return (Vec4)_mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
 #else
   const Vec ab = HEBB_SHUFFLE(a, b, 0, 4, 1, 5) + HEBB_SHUFFLE(a, b, 2, 6, 3, 7);
@@ -139,7 +143,8 @@ HEBB_INLINE uint32_t lanesOf(IntVec mask) {
 #endif
 }
 
-/// Stores the lanes that `lanes` names one after the other, and returns their number. What follows them, up to a whole vector, is overwritten.
+/// Stores the lanes that `lanes` names one after the other, and returns their number. What follows them, up to a whole
+/// vector, is overwritten.
 HEBB_INLINE int pack(UintVec v, uint32_t lanes, uint32_t* out) {
 #if defined(__AVX512F__)
   _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(lanes), (__m512i)v));
@@ -149,7 +154,8 @@ HEBB_INLINE int pack(UintVec v, uint32_t lanes, uint32_t* out) {
   return __builtin_popcount(lanes);
 }
 
-/// The other way: the lanes of 16 floats that `lanes` names become the floats at `from`, one after the other, the others 0. Returns their number.
+/// The other way: the lanes of 16 floats that `lanes` names become the floats at `from`, one after the other, the
+/// others 0. Returns their number.
 HEBB_INLINE int expand16(const float* from, uint32_t lanes, float* out) {
 #if defined(__AVX512F__)
   _mm512_storeu_ps(out, _mm512_maskz_expandloadu_ps(static_cast<__mmask16>(lanes), from));
@@ -164,7 +170,8 @@ HEBB_INLINE int expand16(const float* from, uint32_t lanes, float* out) {
 /// The 64-bit products of the lower halves of 64-bit lanes with m.
 HEBB_INLINE LongVec multiplyEven(LongVec a, uint32_t m) {
 #if defined(__AVX512F__)
-  return (LongVec)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, _mm512_set1_epi64(m));  // not the form without a mask: GCC 12 warns inside its header
+  // Not the form without a mask: GCC 12 warns inside its header.
+  return (LongVec)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, _mm512_set1_epi64(m));
 #else
   return (LongVec)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(m));
 #endif
@@ -192,7 +199,8 @@ HEBB_INLINE void multiplyWide(UintVec a, uint32_t m, UintVec& high, UintVec& low
 }
 
 /// philox() for W columns at once: counters (row, columns[i], step, purpose). Gives the first two words.
-HEBB_INLINE void philoxLanes(uint64_t seed, UintVec c0, UintVec c1, uint32_t step, uint32_t purpose, UintVec& word0, UintVec& word1) {
+HEBB_INLINE void philoxLanes(uint64_t seed, UintVec c0, UintVec c1, uint32_t step, uint32_t purpose, UintVec& word0,
+                             UintVec& word1) {
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
   UintVec c2 = step - UintVec{}, c3 = purpose - UintVec{};
   for (int round = 0; round < kPhiloxRounds; ++round) {
@@ -241,7 +249,8 @@ class PhiloxRow {
     const auto high = [](uint32_t a, uint32_t b) { return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32); };
     // Round 1 has the column in its second word alone; rounds 2 and 3 spread it over the others.
     first_ = high(step, kPhiloxMultiplier1) ^ key0_[0];
-    const uint32_t n1 = step * kPhiloxMultiplier1, n2 = high(row, kPhiloxMultiplier0) ^ purpose ^ key1_[0], n3 = row * kPhiloxMultiplier0;
+    const uint32_t n1 = step * kPhiloxMultiplier1, n2 = high(row, kPhiloxMultiplier0) ^ purpose ^ key1_[0],
+                   n3 = row * kPhiloxMultiplier0;
     const uint32_t m0 = high(n2, kPhiloxMultiplier1) ^ n1 ^ key0_[1];
     second_ = n3 ^ key1_[1];
     third_ = n2 * kPhiloxMultiplier1 ^ key0_[2];
@@ -256,15 +265,16 @@ class PhiloxRow {
     return (UintVec)(even | odd << 32);
 #else
     return wordOf(
-        columns, [](UintVec a, uint32_t m) { return Product{a, m}; }, [](const Product& p) { return p.high; }, [](const Product& p) { return p.low; },
-        [](uint32_t x) { return x - UintVec{}; });
+        columns, [](UintVec a, uint32_t m) { return Product{a, m}; }, [](const Product& p) { return p.high; },
+        [](const Product& p) { return p.low; }, [](uint32_t x) { return x - UintVec{}; });
 #endif
   }
 
  private:
   /// The rounds, on whatever holds a word in each lane: product(a, m), its high and low word, and all lanes the same.
   template <class Words, class Times, class High, class Low, class Splat>
-  HEBB_INLINE Words wordOf(Words columns, const Times& product, const High& high, const Low& low, const Splat& all) const {
+  HEBB_INLINE Words wordOf(Words columns, const Times& product, const High& high, const Low& low,
+                           const Splat& all) const {
     const auto a = product(columns ^ all(first_), kPhiloxMultiplier0);
     const auto b = product(high(a) ^ all(second_), kPhiloxMultiplier1);
     Words c0 = high(b) ^ all(third_), c1 = low(b), c2 = low(a) ^ all(fourth_), c3 = all(fifth_);
@@ -281,7 +291,8 @@ class PhiloxRow {
   // A word in the lower half of each 64-bit lane; the multiplication does not read what is in the upper one.
   HEBB_INLINE LongVec halfOf(LongVec columns) const {
     return wordOf(
-        columns, multiplyEven, [](LongVec p) { return p >> 32; }, [](LongVec p) { return p; }, [](uint32_t x) { return (LongVec)(x - UintVec{}); });
+        columns, multiplyEven, [](LongVec p) { return p >> 32; }, [](LongVec p) { return p; },
+        [](uint32_t x) { return (LongVec)(x - UintVec{}); });
   }
 #else
   struct Product {

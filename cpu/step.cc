@@ -29,7 +29,8 @@ Status permute(Backend& backend, const Permute& op) {
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     for (int64_t i = op.count * chunk / chunks; i < op.count * (chunk + 1) / chunks; ++i) {
       const uint64_t x = static_cast<uint64_t>(i);
-      op.indices[i] = static_cast<int32_t>(op.identity ? x : permuted(x, static_cast<uint64_t>(op.count), half, op.seed, epoch));
+      op.indices[i] =
+          static_cast<int32_t>(op.identity ? x : permuted(x, static_cast<uint64_t>(op.count), half, op.seed, epoch));
     }
   });
   return {};

@@ -36,7 +36,8 @@ constexpr int kWorkerSpin = 50, kCallerSpin = 30;
 
 // A helper that keeps the caller waiting for this long was put aside by the system.
 constexpr auto kStall = std::chrono::microseconds(500);
-// How long a way of running is tried before it is judged, and how many such times pass before the other one is tried again.
+// How long a way of running is tried before it is judged, and how many such times pass before the other one is tried
+// again.
 constexpr auto kWindow = std::chrono::milliseconds(10);
 constexpr int kPatience = 16;
 // One stall may be an interrupt or a short visitor. That many windows in a row with stalls are a neighbour who stays.
@@ -106,7 +107,8 @@ bool Team::runTogether(int64_t first, int64_t chunks, const void* context, Call 
   chunks_ = chunks;
   done_.store(first, std::memory_order_relaxed);
   const auto share = [&](int rank) { return static_cast<uint64_t>(first + (chunks - first) * rank / size_); };
-  for (int rank = 0; rank < size_; ++rank) ranges_[rank].next.store(share(rank) << 32 | share(rank + 1), std::memory_order_release);
+  for (int rank = 0; rank < size_; ++rank)
+    ranges_[rank].next.store(share(rank) << 32 | share(rank + 1), std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
 
@@ -138,7 +140,9 @@ void Team::work(int rank) {
     for (uint64_t word = next.load(std::memory_order_acquire);;) {
       const uint64_t chunk = word >> 32, end = word & 0xFFFFFFFFu;
       if (chunk >= end) break;
-      if (!next.compare_exchange_weak(word, word + (uint64_t{1} << 32), std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!next.compare_exchange_weak(word, word + (uint64_t{1} << 32), std::memory_order_acq_rel,
+                                      std::memory_order_acquire))
+        continue;
       // Taken: the loop cannot end before this chunk does, so its description stays.
       try {
         call_(context_, static_cast<int64_t>(chunk), rank);

@@ -1,7 +1,8 @@
-// The threads of one CPU device. A parallel loop is cut into chunks; each thread takes its own range first and then helps the others, so a
-// thread that the system has put aside delays the loop by one chunk at most. Threads wait by spinning briefly and then sleep: beside
-// another busy process they give the processor away. When helpers are put aside in the middle of chunks, again and again, the caller tries to
-// go on alone for a while and keeps to what turns out faster. What a chunk computes must not depend on who runs it.
+// The threads of one CPU device. A parallel loop is cut into chunks; each thread takes its own range first and then
+// helps the others, so a thread that the system has put aside delays the loop by one chunk at most. Threads wait by
+// spinning briefly and then sleep: beside another busy process they give the processor away. When helpers are put aside
+// in the middle of chunks, again and again, the caller tries to go on alone for a while and keeps to what turns out
+// faster. What a chunk computes must not depend on who runs it.
 #pragma once
 
 #include <atomic>
@@ -23,8 +24,8 @@ class Team {
 
   int size() const { return size_; }
 
-  /// Runs body(chunk, rank) for every chunk in [0, chunks), rank in [0, size()). Called by one thread at a time. An exception thrown by a body is
-  /// thrown again here, after the loop has ended.
+  /// Runs body(chunk, rank) for every chunk in [0, chunks), rank in [0, size()). Called by one thread at a time. An
+  /// exception thrown by a body is thrown again here, after the loop has ended.
   template <class Body>
   void parallel(int64_t chunks, const Body& body) {
     if (chunks <= 0) return;
@@ -32,7 +33,8 @@ class Team {
       for (int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk, 0);
       return;
     }
-    run(chunks, &body, [](const void* context, int64_t chunk, int rank) { (*static_cast<const Body*>(context))(chunk, rank); });
+    run(chunks, &body,
+        [](const void* context, int64_t chunk, int rank) { (*static_cast<const Body*>(context))(chunk, rank); });
   }
 
  private:

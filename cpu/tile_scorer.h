@@ -1,17 +1,18 @@
-// Scores of all missing links of a layer (row_scorer.h says which) in tiles of 64 x 64, for layers whose links are many enough that nearly all
-// scores are positive. With C(a, b) = c(common neighbours, degree of a) a tile is two sparse-times-dense products on vectors of 64 neurons:
+// Scores of all missing links of a layer (row_scorer.h says which) in tiles of 64 x 64, for layers whose links are many
+// enough that nearly all scores are positive. With C(a, b) = c(common neighbours, degree of a) a tile is two
+// sparse-times-dense products on vectors of 64 neurons:
 //
 //   tile(i, j) = sum over k in column j of C(k, i)  +  sum over l in row i of C(l, j)
 //
-// and so are the counts of common neighbours. k = i and l = j, which the definition leaves out, add to links that exist alone, whose scores are
-// cleared; nodes without a common neighbour add zeros, which change no bits: the scores are those of row_scorer.h, bit for bit. What it costs does
-// not depend on how degrees are spread:
+// and so are the counts of common neighbours. k = i and l = j, which the definition leaves out, add to links that exist
+// alone, whose scores are cleared; nodes without a common neighbour add zeros, which change no bits: the scores are
+// those of row_scorer.h, bit for bit. What it costs does not depend on how degrees are spread:
 //   links (rows + cols) 3/2 additions + (rows^2 + cols^2) / 2 divisions + rows cols keys
-// in lanes of a vector. By paths a row of a tile is, for each l in row i, the product of R(l, j) = the square root of C(l, j) with a sum over all k in
-// column l, of R(k, i) in the lanes where a bitmap says that k has a link:
+// in lanes of a vector. By paths a row of a tile is, for each l in row i, the product of R(l, j) = the square root of
+// C(l, j) with a sum over all k in column l, of R(k, i) in the lanes where a bitmap says that k has a link:
 //   rows cols degree^2 additions
-// in lanes of a vector, whatever the lanes hold. The coefficients of the smaller side are kept, min(rows, cols)^2 floats, which must fit into kDenseRouteBytes;
-// those of the other side are made 64 neurons at a time.
+// in lanes of a vector, whatever the lanes hold. The coefficients of the smaller side are kept, min(rows, cols)^2
+// floats, which must fit into kDenseRouteBytes; those of the other side are made 64 neurons at a time.
 #pragma once
 
 #include "row_scorer.h"
@@ -23,8 +24,8 @@ class TileScorer {
   static constexpr int32_t kTile = 64;
 
   TileScorer(Cpu& cpu, const Topology& topology, LinkPredictor predictor)
-      : cpu_(cpu), t_(topology), withInternal_(isCh2(predictor)), byPaths_(isByPaths(predictor)), byRows_(topology.rows >= topology.cols), kept_(cpu), made_(cpu), flags_(cpu),
-        tiles_(cpu), bits_(cpu) {}
+      : cpu_(cpu), t_(topology), withInternal_(isCh2(predictor)), byPaths_(isByPaths(predictor)),
+        byRows_(topology.rows >= topology.cols), kept_(cpu), made_(cpu), flags_(cpu), tiles_(cpu), bits_(cpu) {}
 
   /// Whether it keeps within memory, and counts within their lanes.
   static bool fits(const Topology& t) {
@@ -46,7 +47,9 @@ class TileScorer {
     HEBB_RETURN_IF_ERROR(bits_.allocate(groups * group * t_.rows));
     const int64_t chunks = chunksFor(cpu_, t_.rowOffsets[t_.rows], 65536);
     cpu_.team.parallel(chunks, [&](int64_t chunk, int) {
-      for (int32_t k = firstRow(t_.rowOffsets, t_.rows, chunk, chunks), last = firstRow(t_.rowOffsets, t_.rows, chunk + 1, chunks); k < last; ++k) {
+      for (int32_t k = firstRow(t_.rowOffsets, t_.rows, chunk, chunks),
+                   last = firstRow(t_.rowOffsets, t_.rows, chunk + 1, chunks);
+           k < last; ++k) {
         for (int32_t a = t_.rowOffsets[k]; a < t_.rowOffsets[k + 1]; ++a) {
           const int32_t j = t_.columnIndices[a], tile = j / kTile;
           bits_[(tile / group * t_.rows + k) * group + tile % group] |= uint64_t{1} << j % kTile;
@@ -59,15 +62,16 @@ class TileScorer {
   /// The parts that all tiles fall into: strips of 64 rows, or of 64 columns if these are more.
   int64_t strips() const { return tilesOf(std::max(t_.rows, t_.cols)); }
 
-  /// Calls body(row, first column, scores, n) for a strip, in blocks of up to 64 columns, the columns of a row ascending; existing links read 0.
-  /// The scores go on with zeros up to 64.
+  /// Calls body(row, first column, scores, n) for a strip, in blocks of up to 64 columns, the columns of a row
+  /// ascending; existing links read 0. The scores go on with zeros up to 64.
   template <class Body>
   void strip(int64_t strip, int rank, const Body& body) {
     const int64_t smaller = std::min(t_.rows, t_.cols), larger = std::max(t_.rows, t_.cols);
     float* made = made_.data() + tileSize(larger) * rank;
     coefficients(byRows_, strip, rank, made);
     if (byPaths_ && byRows_) {
-      for (int64_t tile = 0; tile < tilesOf(smaller) && !cpu_.stop; tile += kGroup) scorePaths<kGroup>(strip, tile, made, kept_.data(), rank, body);
+      for (int64_t tile = 0; tile < tilesOf(smaller) && !cpu_.stop; tile += kGroup)
+        scorePaths<kGroup>(strip, tile, made, kept_.data(), rank, body);
       return;
     }
     for (int64_t tile = 0; tile < tilesOf(smaller) && !cpu_.stop; ++tile) {
@@ -89,8 +93,8 @@ class TileScorer {
   static int64_t tileSize(int64_t neurons) { return tilesOf(neurons) * kTile * kTile; }
   static int64_t tilesOf(int64_t neurons) { return (neurons + kTile - 1) / kTile; }
 
-  /// out[a][lane] = C(a, first neuron of the tile + lane) for all neurons a of a side: rows, or columns. By paths it is R; that of rows is out[lane][a],
-  /// with rows padded to whole tiles.
+  /// out[a][lane] = C(a, first neuron of the tile + lane) for all neurons a of a side: rows, or columns. By paths it is
+  /// R; that of rows is out[lane][a], with rows padded to whole tiles.
   void coefficients(bool ofRows, int64_t tile, int rank, float* out) {
     const int32_t nodes = ofRows ? t_.rows : t_.cols;
     const int32_t* offsets = ofRows ? t_.rowOffsets : t_.columnOffsets;
@@ -100,7 +104,8 @@ class TileScorer {
     float* block = tiles_.data() + 2 * kTile * kTile * rank;
     uint16_t* flags = flags_.data() + int64_t{std::max(t_.rows, t_.cols)} * kTile * rank;
     for (int32_t lane = 0; lane < lanes; ++lane) {
-      for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a) flags[int64_t{indices[a]} * kTile + lane] = 1;
+      for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a)
+        flags[int64_t{indices[a]} * kTile + lane] = 1;
     }
     const Vec one = splat(1.f), internal = splat(withInternal_ ? 1.f : 0.f);
     for (int32_t node = 0; node < nodes; ++node) {
@@ -121,21 +126,27 @@ class TileScorer {
           store(at + (2 * v + h) * W, byPaths_ ? squareRoot(c) : c);
         }
       }
-      if (turned && (node % kTile == kTile - 1 || node == nodes - 1)) turn(block, out + node / kTile * kTile, tilesOf(nodes) * kTile);
+      if (turned && (node % kTile == kTile - 1 || node == nodes - 1))
+        turn(block, out + node / kTile * kTile, tilesOf(nodes) * kTile);
     }
     for (int32_t lane = 0; lane < lanes; ++lane) {
-      for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a) flags[int64_t{indices[a]} * kTile + lane] = 0;
+      for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a)
+        flags[int64_t{indices[a]} * kTile + lane] = 0;
     }
   }
 
   template <class Body>
-  void score(int64_t rowTile, int64_t columnTile, const float* ofRows, const float* ofColumns, int rank, const Body& body) {
+  void score(int64_t rowTile, int64_t columnTile, const float* ofRows, const float* ofColumns, int rank,
+             const Body& body) {
     float *turned = tiles_.data() + 2 * kTile * kTile * rank, *scores = turned + kTile * kTile;
     const int32_t firstRow = static_cast<int32_t>(rowTile * kTile), rows = std::min(kTile, t_.rows - firstRow);
-    const int32_t firstColumn = static_cast<int32_t>(columnTile * kTile), columns = std::min(kTile, t_.cols - firstColumn);
+    const int32_t firstColumn = static_cast<int32_t>(columnTile * kTile),
+                  columns = std::min(kTile, t_.cols - firstColumn);
     for (int32_t lane = 0; lane < kTile; ++lane) {
       Vec sum[NV] = {};
-      if (lane < columns) add(sum, t_.columnOffsets[firstColumn + lane], t_.columnOffsets[firstColumn + lane + 1], t_.columnOffsets[firstColumn + columns], t_.rowIndices, ofRows);
+      if (lane < columns)
+        add(sum, t_.columnOffsets[firstColumn + lane], t_.columnOffsets[firstColumn + lane + 1],
+            t_.columnOffsets[firstColumn + columns], t_.rowIndices, ofRows);
       for (int v = 0; v < NV; ++v) store(turned + lane * kTile + v * W, sum[v]);
     }
     turn(turned, scores, kTile);
@@ -152,7 +163,8 @@ class TileScorer {
   }
 
   /// Adds the coefficients of some neurons; meanwhile those of the neurons that come next, up to `last`, are fetched.
-  static HEBB_INLINE void add(Vec (&sum)[NV], int32_t begin, int32_t end, int32_t last, const int32_t* indices, const float* coefficients) {
+  static HEBB_INLINE void add(Vec (&sum)[NV], int32_t begin, int32_t end, int32_t last, const int32_t* indices,
+                              const float* coefficients) {
     for (int32_t a = begin; a < end; ++a) {
       const float* ahead = coefficients + int64_t{indices[std::min(a + kAhead, last - 1)]} * kTile;
       for (int line = 0; line < kTile; line += 16) __builtin_prefetch(ahead + line);
@@ -161,14 +173,17 @@ class TileScorer {
     }
   }
 
-  /// Rows of a tile of rows and the columns of G tiles. `ofRows` is the row tile's, `ofColumns` that of all column tiles.
+  /// Rows of a tile of rows and the columns of G tiles. `ofRows` is the row tile's, `ofColumns` that of all column
+  /// tiles.
   template <int G, class Body>
-  void scorePaths(int64_t rowTile, int64_t columnTile, const float* ofRows, const float* ofColumns, int rank, const Body& body) {
+  void scorePaths(int64_t rowTile, int64_t columnTile, const float* ofRows, const float* ofColumns, int rank,
+                  const Body& body) {
     const int32_t firstRow = static_cast<int32_t>(rowTile * kTile), rows = std::min(kTile, t_.rows - firstRow);
     const uint64_t* bits = bits_.data() + columnTile * t_.rows;
     float* at = tiles_.data() + 2 * kTile * kTile * rank;
     const float* from[G];
-    for (int g = 0; g < G; ++g) from[g] = ofColumns + std::min(columnTile + g, tilesOf(t_.cols) - 1) * tileSize(t_.cols);
+    for (int g = 0; g < G; ++g)
+      from[g] = ofColumns + std::min(columnTile + g, tilesOf(t_.cols) - 1) * tileSize(t_.cols);
     for (int32_t lane = 0; lane < rows; ++lane) {
       const float* factors = ofRows + lane * tilesOf(t_.rows) * kTile;
       const int32_t row = firstRow + lane, begin = t_.rowOffsets[row], end = t_.rowOffsets[row + 1];
@@ -187,11 +202,13 @@ class TileScorer {
         }
         for (int g = 0; g < G; ++g) {
           const float* coefficients = from[g] + int64_t{l} * kTile;
-          for (int v = 0; v < NV; ++v) store(at + (g * NV + v) * W, load(at + (g * NV + v) * W) + load(coefficients + v * W) * sum[g * NV + v]);
+          for (int v = 0; v < NV; ++v)
+            store(at + (g * NV + v) * W, load(at + (g * NV + v) * W) + load(coefficients + v * W) * sum[g * NV + v]);
         }
       }
       for (int g = 0; g < G && (columnTile + g) * kTile < t_.cols; ++g) {
-        const int32_t firstColumn = static_cast<int32_t>((columnTile + g) * kTile), columns = std::min(kTile, t_.cols - firstColumn);
+        const int32_t firstColumn = static_cast<int32_t>((columnTile + g) * kTile),
+                      columns = std::min(kTile, t_.cols - firstColumn);
         clearLinks(at + g * kTile, begin, end, firstColumn, columns);
         body(row, firstColumn, at + g * kTile, columns);
       }
@@ -200,7 +217,8 @@ class TileScorer {
 
   /// Scores of a row's links are 0.
   void clearLinks(float* at, int32_t begin, int32_t end, int32_t firstColumn, int32_t columns) const {
-    for (const int32_t* c = std::lower_bound(t_.columnIndices + begin, t_.columnIndices + end, firstColumn); c < t_.columnIndices + end && *c < firstColumn + columns; ++c) {
+    for (const int32_t* c = std::lower_bound(t_.columnIndices + begin, t_.columnIndices + end, firstColumn);
+         c < t_.columnIndices + end && *c < firstColumn + columns; ++c) {
       at[*c - firstColumn] = 0;
     }
   }
@@ -225,18 +243,20 @@ class TileScorer {
   Cpu& cpu_;
   const Topology t_;
   const bool withInternal_, byPaths_, byRows_;  // byRows_: strips are of rows, and the columns' coefficients are kept
-  Scratch<float> kept_;      // [tiles][min(rows, cols)][64]
-  Scratch<float> made_;      // [threads][max(rows, cols)][64]
-  Scratch<uint16_t> flags_;  // [threads][max(rows, cols)][64], zero between uses
-  Scratch<float> tiles_;     // [threads][2][64][64]
-  Scratch<uint64_t> bits_;   // by paths, bits of the links: [groups of column tiles][rows][group]
+  Scratch<float> kept_;                         // [tiles][min(rows, cols)][64]
+  Scratch<float> made_;                         // [threads][max(rows, cols)][64]
+  Scratch<uint16_t> flags_;                     // [threads][max(rows, cols)][64], zero between uses
+  Scratch<float> tiles_;                        // [threads][2][64][64]
+  Scratch<uint64_t> bits_;                      // by paths, bits of the links: [groups of column tiles][rows][group]
 };
 
 /// Which route an operation takes: the one that it asks for, or the one that is expected to be faster.
 inline Status chooseRoute(const Topology& links, LinkPredictor predictor, PredictionRoute route, bool* dense) {
   if (route == PredictionRoute::dense && !TileScorer::fits(links)) {
-    return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " + std::to_string(kDenseRouteBytes >> 20) + " MiB for the dense route, got " + std::to_string(links.rows) + " x " +
-                                   std::to_string(links.cols) + ": take 'sparse' or 'auto'"};
+    return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " +
+                                   std::to_string(kDenseRouteBytes >> 20) + " MiB for the dense route, got " +
+                                   std::to_string(links.rows) + " x " + std::to_string(links.cols) +
+                                   ": take 'sparse' or 'auto'"};
   }
   *dense = route == PredictionRoute::dense;
   if (route == PredictionRoute::automatic && TileScorer::fits(links)) {

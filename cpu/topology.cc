@@ -15,9 +15,13 @@ namespace {
 constexpr int64_t kLinksPerThread = 20000;
 
 Status checkShape(int32_t rows, int32_t cols, int64_t links) {
-  if (rows < 1 || cols < 1) return {Code::invalidArgument, "Expected at least one neuron on each side, got " + std::to_string(rows) + " x " + std::to_string(cols)};
+  if (rows < 1 || cols < 1)
+    return {Code::invalidArgument,
+            "Expected at least one neuron on each side, got " + std::to_string(rows) + " x " + std::to_string(cols)};
   if (links < 0 || links > int64_t{rows} * cols || links > INT32_MAX) {
-    return {Code::invalidArgument, "Expected between 0 and " + std::to_string(std::min<int64_t>(int64_t{rows} * cols, INT32_MAX)) + " links, got " + std::to_string(links)};
+    return {Code::invalidArgument, "Expected between 0 and " +
+                                       std::to_string(std::min<int64_t>(int64_t{rows} * cols, INT32_MAX)) +
+                                       " links, got " + std::to_string(links)};
   }
   return {};
 }
@@ -33,13 +37,18 @@ struct Stream {
 };
 
 /// A number of [0, range), range > 0.
-int64_t below(double uniform, int64_t range) { return std::min(range - 1, static_cast<int64_t>(uniform * static_cast<double>(range))); }
+int64_t below(double uniform, int64_t range) {
+  return std::min(range - 1, static_cast<int64_t>(uniform * static_cast<double>(range)));
+}
 
-/// How many links each of `neurons` draws: equal up to rounding, or one each and the rest thrown at random, none above `most`.
-std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, bool uniform, uint64_t seed, uint32_t purpose) {
+/// How many links each of `neurons` draws: equal up to rounding, or one each and the rest thrown at random, none above
+/// `most`.
+std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, bool uniform, uint64_t seed,
+                               uint32_t purpose) {
   std::vector<int64_t> degrees(static_cast<size_t>(neurons), 0);
   if (!uniform || links <= neurons) {
-    for (int32_t i = 0; i < neurons; ++i) degrees[static_cast<size_t>(i)] = links * (i + 1) / neurons - links * i / neurons;
+    for (int32_t i = 0; i < neurons; ++i)
+      degrees[static_cast<size_t>(i)] = links * (i + 1) / neurons - links * i / neurons;
     return degrees;
   }
   std::fill(degrees.begin(), degrees.end(), 1);
@@ -62,30 +71,36 @@ std::vector<int64_t> degreesOf(int32_t neurons, int32_t most, int64_t links, boo
   return degrees;
 }
 
-/// Draws distinct places on a ring of `size` around `centre`, p(j) proportional to (1 + distance)^-exponent. Rings of up to kFewPlaces are drawn by
-/// rejection and, for what that does not find, a race of all other places, as they always were; larger ones by a race whose far
-/// runners start only when they can still win. The law is the same.
+/// Draws distinct places on a ring of `size` around `centre`, p(j) proportional to (1 + distance)^-exponent. Rings of
+/// up to kFewPlaces are drawn by rejection and, for what that does not find, a race of all other places, as they always
+/// were; larger ones by a race whose far runners start only when they can still win. The law is the same.
 class RingDraw {
  public:
   static constexpr int32_t kFewPlaces = 8192;
 
   RingDraw(int32_t size, double exponent) : size_(size), exponent_(exponent) {
     if (size > kFewPlaces) {
-      // tail_[o]: weights of all places at least o steps away, two places a step, each at most o^-exponent. From the far end, for precision.
+      // tail_[o]: weights of all places at least o steps away, two places a step, each at most o^-exponent. From the
+      // far end, for precision.
       tail_.resize(static_cast<size_t>(size / 2) + 2);
-      for (int32_t o = size / 2; o > 0; --o) tail_[static_cast<size_t>(o)] = tail_[static_cast<size_t>(o) + 1] + 2 * std::pow(static_cast<double>(o), -exponent_);
+      for (int32_t o = size / 2; o > 0; --o)
+        tail_[static_cast<size_t>(o)] =
+            tail_[static_cast<size_t>(o) + 1] + 2 * std::pow(static_cast<double>(o), -exponent_);
       return;
     }
     for (int32_t d = 0; d <= size / 2; ++d) bound_.push_back(std::pow(1.0 + d, -exponent_));
-    // Whole-step bounds of the weights: a place at real distance d has weight at most (1 + floor(d))^-exponent. Two places a step.
+    // Whole-step bounds of the weights: a place at real distance d has weight at most (1 + floor(d))^-exponent. Two
+    // places a step.
     if (exponent_ > 0) {
       cumulative_.resize(static_cast<size_t>(size / 2) + 1);
       double sum = 0;
-      for (size_t m = 0; m < cumulative_.size(); ++m) cumulative_[m] = sum += 2 * std::pow(1.0 + static_cast<double>(m), -exponent_);
+      for (size_t m = 0; m < cumulative_.size(); ++m)
+        cumulative_[m] = sum += 2 * std::pow(1.0 + static_cast<double>(m), -exponent_);
     }
   }
 
-  /// `count` places, ascending, into `places`. Expected O(count); falls back to one pass over the ring for what rejection does not find.
+  /// `count` places, ascending, into `places`. Expected O(count); falls back to one pass over the ring for what
+  /// rejection does not find.
   void draw(double centre, int64_t count, Stream& stream, std::vector<int32_t>& places) const {
     places.clear();
     if (count >= size_) {
@@ -123,18 +138,21 @@ class RingDraw {
   int32_t propose(double centre, Stream& stream) const {
     if (exponent_ <= 0) return std::min(size_ - 1, static_cast<int32_t>(stream.next() * size_));
     const double u = stream.next() * cumulative_.back();
-    const auto step = static_cast<int64_t>(std::upper_bound(cumulative_.begin(), cumulative_.end(), u) - cumulative_.begin());
+    const auto step =
+        static_cast<int64_t>(std::upper_bound(cumulative_.begin(), cumulative_.end(), u) - cumulative_.begin());
     const int64_t m = std::min<int64_t>(step, static_cast<int64_t>(cumulative_.size()) - 1);
-    const bool right = u - (m ? cumulative_[static_cast<size_t>(m) - 1] : 0) < (cumulative_[static_cast<size_t>(m)] - (m ? cumulative_[static_cast<size_t>(m) - 1] : 0)) / 2;
+    const bool right = u - (m ? cumulative_[static_cast<size_t>(m) - 1] : 0) <
+                       (cumulative_[static_cast<size_t>(m)] - (m ? cumulative_[static_cast<size_t>(m) - 1] : 0)) / 2;
     const double whole = std::floor(centre), fraction = centre - whole;
     // Right of the centre (its own place included when it is whole) and left of it, m whole steps away.
     const int64_t offset = right ? (fraction > 0 ? m + 1 : m) : (fraction > 0 ? -m : -m - 1);
     const int64_t j = ((static_cast<int64_t>(whole) + offset) % size_ + size_) % size_;
     const double along = right ? static_cast<double>(offset) - fraction : fraction - static_cast<double>(offset);
     const double d = distance(centre, static_cast<int32_t>(j));
-    if (along > d + 1e-9 || 2 * along > size_) return -1;                     // reached from the other side
-    if (2 * along == size_ && !right) return -1;                              // the opposite place is reached from both: count it once
-    return stream.next() < std::pow((1.0 + static_cast<double>(m)) / (1.0 + d), exponent_) ? static_cast<int32_t>(j) : -1;
+    if (along > d + 1e-9 || 2 * along > size_) return -1;  // reached from the other side
+    if (2 * along == size_ && !right) return -1;           // the opposite place is reached from both: count it once
+    return stream.next() < std::pow((1.0 + static_cast<double>(m)) / (1.0 + d), exponent_) ? static_cast<int32_t>(j)
+                                                                                           : -1;
   }
 
   /// Completes `places` by an exponential race among the others: equal in law to drawing on, for any weights.
@@ -165,13 +183,16 @@ class RingDraw {
     std::sort(places.begin(), places.end());
   }
 
-  /// A race in O(count) expected time: a place of weight w arrives after an exponential time of rate w, and the first `count` are chosen. Places near
-  /// the centre run one by one. All others together are one Poisson process at the rate of a bound of their weights: an event picks a place by
-  /// its bound and counts with probability weight / bound, so that a place's first event that counts is its arrival. It stops at the last
-  /// arrival wanted. Times are in units of the far places' largest bound; those of the near ones as logarithms.
+  /// A race in O(count) expected time: a place of weight w arrives after an exponential time of rate w, and the first
+  /// `count` are chosen. Places near the centre run one by one. All others together are one Poisson process at the rate
+  /// of a bound of their weights: an event picks a place by its bound and counts with probability weight / bound, so
+  /// that a place's first event that counts is its arrival. It stops at the last arrival wanted. Times are in units of
+  /// the far places' largest bound; those of the near ones as logarithms.
   void lazyRace(double centre, int64_t count, Stream& stream, std::vector<int32_t>& places) const {
     const double whole = std::floor(centre);
-    const auto at = [&](int64_t offset) { return static_cast<int32_t>(((static_cast<int64_t>(whole) + offset) % size_ + size_) % size_); };
+    const auto at = [&](int64_t offset) {
+      return static_cast<int32_t>(((static_cast<int64_t>(whole) + offset) % size_ + size_) % size_);
+    };
     const int64_t near = std::min<int64_t>(2 * count + 16, (size_ - 1) / 2), half = size_ / 2;
     const double unit = exponent_ * std::log1p(static_cast<double>(near));
     std::vector<std::pair<double, int32_t>> arrivals;  // log of time, place
@@ -190,7 +211,8 @@ class RingDraw {
       if (!(std::log(time) < arrivals.front().first)) break;
       // The step whose share of the tail a uniform number falls into, and a side.
       const double u = stream.next() * tail;
-      const auto after = std::upper_bound(tail_.begin() + near + 1, tail_.begin() + half + 1, u, [](double x, double t) { return t <= x; });
+      const auto after = std::upper_bound(tail_.begin() + near + 1, tail_.begin() + half + 1, u,
+                                          [](double x, double t) { return t <= x; });
       const int64_t o = after - tail_.begin() - 1;
       const bool right = stream.next() < 0.5;
       if (right && 2 * o == size_) continue;  // the opposite place is the left side's
@@ -214,10 +236,12 @@ class RingDraw {
 constexpr uint32_t kWhether = 1, kElsewhere = 2, kOrder = 3;
 
 /// Links by their cells (row * cols + col), ascending, and `more` anywhere else, all sets alike.
-void withLinksElsewhere(const std::vector<int64_t>& cells, int64_t more, int32_t rows, int32_t cols, uint64_t seed, uint32_t purpose, HostCsr* out) {
+void withLinksElsewhere(const std::vector<int64_t>& cells, int64_t more, int32_t rows, int32_t cols, uint64_t seed,
+                        uint32_t purpose, HostCsr* out) {
   // Ranks among the cells without a link.
   std::vector<int64_t> ranks(static_cast<size_t>(more));
-  cpu::distinctRanks(more, int64_t{rows} * cols - static_cast<int64_t>(cells.size()), seed, kElsewhere, purpose, ranks.data());
+  cpu::distinctRanks(more, int64_t{rows} * cols - static_cast<int64_t>(cells.size()), seed, kElsewhere, purpose,
+                     ranks.data());
   out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
   out->columnIndices.clear();
   out->columnIndices.reserve(cells.size() + ranks.size());
@@ -231,12 +255,15 @@ void withLinksElsewhere(const std::vector<int64_t>& cells, int64_t more, int32_t
     add(rank + static_cast<int64_t>(passed));
   }
   for (; passed < cells.size(); ++passed) add(cells[passed]);
-  for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+  for (int32_t r = 0; r < rows; ++r)
+    out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
 }
 
 /// One side of a network that grows: its neurons in the order of their arrival.
 struct GrowingSide {
-  GrowingSide(int32_t size, uint32_t side, uint64_t seed, uint32_t purpose) : neurons(static_cast<size_t>(size)), degrees(static_cast<size_t>(size), 0), chosenBy(static_cast<size_t>(size), -1) {
+  GrowingSide(int32_t size, uint32_t side, uint64_t seed, uint32_t purpose)
+      : neurons(static_cast<size_t>(size)), degrees(static_cast<size_t>(size), 0),
+        chosenBy(static_cast<size_t>(size), -1) {
     for (int32_t i = 0; i < size; ++i) {
       const Philox p = philox(seed, static_cast<uint32_t>(i), side, kOrder, purpose);
       const auto j = static_cast<size_t>(below(unitInterval(p.word[0], p.word[1]), i + 1));
@@ -250,8 +277,8 @@ struct GrowingSide {
     ++degrees[static_cast<size_t>(place)];
   }
 
-  /// Chooses `count` places among those that have arrived, without replacement, with probability proportional to their degree; ones without a link
-  /// only when no others are left.
+  /// Chooses `count` places among those that have arrived, without replacement, with probability proportional to their
+  /// degree; ones without a link only when no others are left.
   void choose(int64_t count, int64_t newcomer, Stream& stream, std::vector<int32_t>& chosen) {
     chosen.clear();
     if (count == arrived) {
@@ -290,8 +317,8 @@ struct GrowingSide {
 
 }  // namespace
 
-Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const BrfOptions& options, uint64_t seed, int32_t layer, HostCsr* out,
-                               const std::atomic<bool>* stop) {
+Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const BrfOptions& options, uint64_t seed,
+                               int32_t layer, HostCsr* out, const std::atomic<bool>* stop) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
   if (!(options.randomness >= 0 && options.randomness <= 1)) {
     return {Code::invalidArgument, "Expected r to be between 0 and 1, got " + std::to_string(options.randomness)};
@@ -329,7 +356,8 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
   out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
   out->columnIndices.resize(indices.size());
   for (int32_t row : indices) ++out->rowOffsets[static_cast<size_t>(row) + 1];
-  for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+  for (int32_t r = 0; r < rows; ++r)
+    out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
   std::vector<int32_t> cursor(out->rowOffsets.begin(), out->rowOffsets.end() - 1);
   for (int32_t c = 0; c < cols; ++c) {
     for (int32_t k = offsets[static_cast<size_t>(c)]; k < offsets[static_cast<size_t>(c) + 1]; ++k) {
@@ -342,7 +370,8 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
 Status erdosRenyi(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
   std::vector<int64_t> cells(static_cast<size_t>(links));
-  cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(Purpose::topology, static_cast<uint32_t>(layer)), cells.data());
+  cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(Purpose::topology, static_cast<uint32_t>(layer)),
+                     cells.data());
   out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
   out->columnIndices.clear();
   out->columnIndices.reserve(cells.size());
@@ -350,12 +379,15 @@ Status erdosRenyi(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int3
     ++out->rowOffsets[static_cast<size_t>(cell / cols) + 1];
     out->columnIndices.push_back(static_cast<int32_t>(cell % cols));
   }
-  for (int32_t r = 0; r < rows; ++r) out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
+  for (int32_t r = 0; r < rows; ++r)
+    out->rowOffsets[static_cast<size_t>(r) + 1] += out->rowOffsets[static_cast<size_t>(r)];
   return {};
 }
 
-Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double beta, uint64_t seed, int32_t layer, HostCsr* out, const std::atomic<bool>* stop) {
-  if (!(beta >= 0 && beta <= 1)) return {Code::invalidArgument, "Expected beta to be between 0 and 1, got " + std::to_string(beta)};
+Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double beta, uint64_t seed, int32_t layer,
+                           HostCsr* out, const std::atomic<bool>* stop) {
+  if (!(beta >= 0 && beta <= 1))
+    return {Code::invalidArgument, "Expected beta to be between 0 and 1, got " + std::to_string(beta)};
   BrfOptions nearest;
   nearest.randomness = 0;
   HostCsr lattice;
@@ -365,7 +397,8 @@ Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double bet
   kept.reserve(static_cast<size_t>(links));
   for (int32_t row = 0; row < rows; ++row) {
     if (stop && *stop) return {Code::aborted, "stopped while drawing links"};
-    for (int32_t k = lattice.rowOffsets[static_cast<size_t>(row)]; k < lattice.rowOffsets[static_cast<size_t>(row) + 1]; ++k) {
+    for (int32_t k = lattice.rowOffsets[static_cast<size_t>(row)]; k < lattice.rowOffsets[static_cast<size_t>(row) + 1];
+         ++k) {
       const int32_t col = lattice.columnIndices[static_cast<size_t>(k)];
       const Philox p = philox(seed, static_cast<uint32_t>(row), static_cast<uint32_t>(col), kWhether, purpose);
       if (unitInterval(p.word[0], p.word[1]) >= beta) kept.push_back(int64_t{row} * cols + col);
@@ -376,7 +409,8 @@ Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double bet
   return {};
 }
 
-Status bipartiteScaleFree(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out, const std::atomic<bool>* stop) {
+Status bipartiteScaleFree(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out,
+                          const std::atomic<bool>* stop) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
   const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
   GrowingSide sides[2] = {{rows, 0, seed, purpose}, {cols, 1, seed, purpose}};
@@ -412,11 +446,14 @@ int64_t pairsOf(int32_t rows, int32_t cols, int64_t links, int32_t features) {
   return cells ? (links + cells - 1) / cells : 0;
 }
 
-Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t features, const std::vector<FeaturePair>& pairs, uint64_t seed, int32_t layer, HostCsr* out) {
+Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t features,
+                        const std::vector<FeaturePair>& pairs, uint64_t seed, int32_t layer, HostCsr* out) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
   if (features < 1 || rows % features != 0 || cols % features != 0) {
-    return {Code::invalidArgument, "Expected a layer whose sides are multiples of the data's " + std::to_string(features) + " features, got one of " + std::to_string(cols) + " -> " +
-                                       std::to_string(rows) + ". Choose hidden layers once or twice as wide as the input, or another topology for this layer."};
+    return {Code::invalidArgument,
+            "Expected a layer whose sides are multiples of the data's " + std::to_string(features) +
+                " features, got one of " + std::to_string(cols) + " -> " + std::to_string(rows) +
+                ". Choose hidden layers once or twice as wide as the input, or another topology for this layer."};
   }
   const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
   const int64_t tall = rows / features, wide = cols / features, cellsOfPair = 2 * tall * wide;
@@ -424,7 +461,8 @@ Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t featu
   cells.reserve(static_cast<size_t>(links));
   const auto cellOf = [&](const FeaturePair& pair, int64_t i) {
     const bool turned = i % 2;
-    const int64_t tile = i / 2, row = tile / wide * features + (turned ? pair.second : pair.first), col = tile % wide * features + (turned ? pair.first : pair.second);
+    const int64_t tile = i / 2, row = tile / wide * features + (turned ? pair.second : pair.first),
+                  col = tile % wide * features + (turned ? pair.first : pair.second);
     return row * cols + col;
   };
   const int64_t whole = std::min<int64_t>(links / cellsOfPair, static_cast<int64_t>(pairs.size()));

@@ -1,9 +1,12 @@
 // Dense products by cuBLAS, and the passes around them.
-//   linear, linearTransposed   all panels in one call, each a product of its own with the same weights; then the epilogue over all results
-//   linearGradient             panels are set side by side first, [features][columns] with zeros for columns that are not valid, because cuBLAS knows nothing
-//                              of a count in device memory and would else sum a panel at a time; then the result is written or added
+//   linear, linearTransposed   all panels in one call, each a product of its own with the same weights; then the
+//                              epilogue over all results
+//   linearGradient             panels are set side by side first, [features][columns] with zeros for columns that are
+//                              not valid, because cuBLAS knows nothing of a count in device memory and would else sum a
+//                              panel at a time; then the result is written or added
 //
-// Roofline of the passes, bytes: linear 8 M B, linearTransposed 8 N B to 16 N B, linearGradient 8 (M + N) B + 8 M N to 12 M N; beside 2 M N B flop.
+// Roofline of the passes, bytes: linear 8 M B, linearTransposed 8 N B to 16 N B, linearGradient 8 (M + N) B + 8 M N to
+// 12 M N; beside 2 M N B flop.
 #include "cublas.h"
 
 #include <dlfcn.h>
@@ -24,8 +27,9 @@ struct Cublas::Library {
   int (*version)(void* handle, int* version) = nullptr;
   int (*setStream)(void* handle, cudaStream_t stream) = nullptr;
   int (*setWorkspace)(void* handle, void* workspace, size_t bytes) = nullptr;
-  int (*multiply)(void* handle, int transposeA, int transposeB, int m, int n, int k, const float* alpha, const float* a, int rowStrideOfA, long long nextA,
-                  const float* b, int rowStrideOfB, long long nextB, const float* beta, float* c, int rowStrideOfC, long long nextC, int count) = nullptr;
+  int (*multiply)(void* handle, int transposeA, int transposeB, int m, int n, int k, const float* alpha, const float* a,
+                  int rowStrideOfA, long long nextA, const float* b, int rowStrideOfB, long long nextB,
+                  const float* beta, float* c, int rowStrideOfC, long long nextC, int count) = nullptr;
 
   ~Library() {
     if (handle) dlclose(handle);
@@ -35,7 +39,8 @@ struct Cublas::Library {
 
 namespace {
 
-constexpr const char* kNames[] = {"libcublas.so.13", "libcublas.so.12", "/usr/local/cuda/lib64/libcublas.so.13", "/usr/local/cuda/lib64/libcublas.so.12"};
+constexpr const char* kNames[] = {"libcublas.so.13", "libcublas.so.12", "/usr/local/cuda/lib64/libcublas.so.13",
+                                  "/usr/local/cuda/lib64/libcublas.so.12"};
 
 template <class Function>
 bool find(void* library, const char* name, Function* function, std::string* why) {
@@ -60,7 +65,8 @@ const char* nameOf(int status) {
 
 Status statusOf(int status, const std::string& operation) {
   if (status == 0) return {};
-  return {status == 3 ? Code::outOfMemory : Code::internal, "cuBLAS could not " + operation + ": " + nameOf(status) + " (" + std::to_string(status) + ")"};
+  return {status == 3 ? Code::outOfMemory : Code::internal,
+          "cuBLAS could not " + operation + ": " + nameOf(status) + " (" + std::to_string(status) + ")"};
 }
 
 }  // namespace
@@ -72,8 +78,9 @@ bool Cublas::Library::load(const char* name, std::string* why) {
     return false;
   }
   path = name;
-  return find(handle, "cublasCreate_v2", &create, why) && find(handle, "cublasDestroy_v2", &destroy, why) && find(handle, "cublasGetVersion_v2", &version, why) &&
-         find(handle, "cublasSetStream_v2", &setStream, why) && find(handle, "cublasSetWorkspace_v2", &setWorkspace, why) &&
+  return find(handle, "cublasCreate_v2", &create, why) && find(handle, "cublasDestroy_v2", &destroy, why) &&
+         find(handle, "cublasGetVersion_v2", &version, why) && find(handle, "cublasSetStream_v2", &setStream, why) &&
+         find(handle, "cublasSetWorkspace_v2", &setWorkspace, why) &&
          find(handle, "cublasSgemmStridedBatched", &multiply, why);
 }
 
@@ -101,7 +108,8 @@ Status loadCublas(std::unique_ptr<Cublas::Library>* out) {
     }
   }
   return {Code::deviceUnavailable, "Expected blas 'cublas' to find cuBLAS, got none (" + tried +
-                                       "). Install it (Debian and Ubuntu, from NVIDIA's repository: libcublas-13-0), or set LD_LIBRARY_PATH to its folder or "
+                                       "). Install it (Debian and Ubuntu, from NVIDIA's repository: libcublas-13-0), "
+                                       "or set LD_LIBRARY_PATH to its folder or "
                                        "HEBB_CUBLAS to its file, or use blas 'own'."};
 }
 
@@ -118,8 +126,10 @@ Status Cublas::open(Cuda& cuda, int architecture, std::unique_ptr<Cublas>* out) 
   HEBB_RETURN_IF_ERROR(statusOf(library.create(&cublas->handle_), "begin"));
   int version = 0;
   HEBB_RETURN_IF_ERROR(statusOf(library.version(cublas->handle_, &version), "tell its version"));
-  cublas->name_ = "cuBLAS " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
-  // The sizes that its documentation recommends. Without memory of ours it would allocate some, which nobody could count and no graph could record.
+  cublas->name_ = "cuBLAS " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+                  std::to_string(version % 100);
+  // The sizes that its documentation recommends. Without memory of ours it would allocate some, which nobody could
+  // count and no graph could record.
   cublas->workspaceBytes_ = architecture >= 90 ? 32 << 20 : 4 << 20;
   HEBB_RETURN_IF_ERROR(cuda.allocate(cublas->workspaceBytes_, &cublas->workspace_));
   *out = std::move(cublas);
@@ -131,8 +141,8 @@ Cublas::~Cublas() {
   cuda_.release(workspace_, workspaceBytes_);
 }
 
-Status Cublas::multiply(const char* operation, int32_t m, int32_t n, int32_t k, const Operand& a, const Operand& b, float* out, int64_t outRowStride, int64_t outNext,
-                        int32_t count) {
+Status Cublas::multiply(const char* operation, int32_t m, int32_t n, int32_t k, const Operand& a, const Operand& b,
+                        float* out, int64_t outRowStride, int64_t outNext, int32_t count) {
   HEBB_RETURN_IF_ERROR(cuda_.select());
   std::lock_guard lock(mutex_);
   const float one = 1, zero = 0;
@@ -140,8 +150,9 @@ Status Cublas::multiply(const char* operation, int32_t m, int32_t n, int32_t k, 
   int status = library_->setStream(handle_, cuda_.stream());
   if (status == 0) status = library_->setWorkspace(handle_, workspace_, workspaceBytes_);
   if (status == 0) {
-    status = library_->multiply(handle_, a.transposed, b.transposed, m, n, k, &one, a.data, static_cast<int>(a.rowStride), a.next, b.data,
-                                static_cast<int>(b.rowStride), b.next, &zero, out, static_cast<int>(outRowStride), outNext, count);
+    status = library_->multiply(handle_, a.transposed, b.transposed, m, n, k, &one, a.data,
+                                static_cast<int>(a.rowStride), a.next, b.data, static_cast<int>(b.rowStride), b.next,
+                                &zero, out, static_cast<int>(outRowStride), outNext, count);
   }
   return statusOf(status, std::string("queue the product of ") + operation);
 }
@@ -152,14 +163,16 @@ constexpr int kThreads = 256;
 
 /// Four columns of a row a thread.
 template <class Epilogue>
-__global__ void __launch_bounds__(kThreads) finishProduct(const float* sums, Activations y, int32_t panels, Epilogue epilogue, const Failure* failure) {
+__global__ void __launch_bounds__(kThreads)
+    finishProduct(const float* sums, Activations y, int32_t panels, Epilogue epilogue, const Failure* failure) {
   const int32_t quarters = y.panel / 4;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x);
   const int64_t line = i / quarters;
   if (line >= static_cast<int64_t>(panels) * y.features || failed(failure)) return;
   const int32_t column = static_cast<int32_t>(i % quarters) * 4;
   if (column >= liveColumns(y.columns, y.capacity, y.panel, static_cast<int32_t>(line / y.features))) return;
-  epilogue.store(y.data, line * y.panel + column, static_cast<int32_t>(line % y.features), load4(sums + line * y.panel + column));
+  epilogue.store(y.data, line * y.panel + column, static_cast<int32_t>(line % y.features),
+                 load4(sums + line * y.panel + column));
 }
 
 /// [features][columns of all panels], zeros where a column is not valid.
@@ -168,19 +181,23 @@ __global__ void __launch_bounds__(kThreads) setSideBySide(Activations x, int32_t
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x);
   const int64_t line = i / quarters;
   if (line >= static_cast<int64_t>(panels) * x.features) return;
-  const int32_t p = static_cast<int32_t>(line / x.features), feature = static_cast<int32_t>(line % x.features), column = static_cast<int32_t>(i % quarters) * 4;
+  const int32_t p = static_cast<int32_t>(line / x.features), feature = static_cast<int32_t>(line % x.features),
+                column = static_cast<int32_t>(i % quarters) * 4;
   const bool valid = column < liveColumns(x.columns, x.capacity, x.panel, p);
-  store4(to + (static_cast<int64_t>(feature) * panels + p) * x.panel + column, valid ? load4(x.data + line * x.panel + column) : make_float4(0.f, 0.f, 0.f, 0.f));
+  store4(to + (static_cast<int64_t>(feature) * panels + p) * x.panel + column,
+         valid ? load4(x.data + line * x.panel + column) : make_float4(0.f, 0.f, 0.f, 0.f));
 }
 
-__global__ void __launch_bounds__(kThreads) finishGradient(const float* sums, LinearGradient op, int64_t count, const Failure* failure) {
+__global__ void __launch_bounds__(kThreads)
+    finishGradient(const float* sums, LinearGradient op, int64_t count, const Failure* failure) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x);
   if (i >= count || failed(failure)) return;
   op.gradient[i] = op.accumulate ? op.gradient[i] + loadOnce(sums + i) : loadOnce(sums + i);
 }
 
 /// A warp a row: its lanes take every 32nd column, and are added in pairs.
-__global__ void __launch_bounds__(kThreads) sumRows(const float* rows, int64_t columns, LinearGradient op, const Failure* failure) {
+__global__ void __launch_bounds__(kThreads)
+    sumRows(const float* rows, int64_t columns, LinearGradient op, const Failure* failure) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * (kThreads / kWarp) + static_cast<int64_t>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if (row >= op.outputGradient.features || failed(failure)) return;  // whole warps
@@ -195,20 +212,23 @@ int64_t numbersOf(const Activations& x) { return static_cast<int64_t>(x.panels()
 
 /// y = epilogue(weights x), or of the weights transposed: weights are [M][N].
 template <class Epilogue>
-Status multiply(Cuda& cuda, const char* operation, const float* weights, bool transposed, const Activations& x, const Activations& y, const Epilogue& epilogue) {
+Status multiply(Cuda& cuda, const char* operation, const float* weights, bool transposed, const Activations& x,
+                const Activations& y, const Epilogue& epilogue) {
   Scratch<float> sums(cuda);
   HEBB_RETURN_IF_ERROR(sums.allocate(numbersOf(y)));
   const int32_t n = transposed ? y.features : x.features;
-  HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(operation, y.panel, y.features, x.features, {x.data, x.panel, int64_t{x.features} * x.panel, false},
-                                               {weights, n, 0, transposed}, sums.data(), y.panel, int64_t{y.features} * y.panel, y.panels()));
-  return launch(cuda, operation, finishProduct<Epilogue>, blocksFor(numbersOf(y) / 4), dim3(kThreads), 0, static_cast<const float*>(sums.data()), y, y.panels(), epilogue,
-                cuda.failure());
+  HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(
+      operation, y.panel, y.features, x.features, {x.data, x.panel, int64_t{x.features} * x.panel, false},
+      {weights, n, 0, transposed}, sums.data(), y.panel, int64_t{y.features} * y.panel, y.panels()));
+  return launch(cuda, operation, finishProduct<Epilogue>, blocksFor(numbersOf(y) / 4), dim3(kThreads), 0,
+                static_cast<const float*>(sums.data()), y, y.panels(), epilogue, cuda.failure());
 }
 
 }  // namespace
 
 Status linearByCublas(Cuda& cuda, const Linear& op) {
-  return multiply(cuda, "linear", op.weights, false, op.input, op.output, ForwardEpilogue{op.bias, op.activation == Activation::relu});
+  return multiply(cuda, "linear", op.weights, false, op.input, op.output,
+                  ForwardEpilogue{op.bias, op.activation == Activation::relu});
 }
 
 Status linearTransposedByCublas(Cuda& cuda, const LinearTransposed& op) {
@@ -225,14 +245,18 @@ Status linearGradientByCublas(Cuda& cuda, const LinearGradient& op) {
   HEBB_RETURN_IF_ERROR(rows.allocate(numbersOf(dy)));
   HEBB_RETURN_IF_ERROR(inputs.allocate(numbersOf(x)));
   HEBB_RETURN_IF_ERROR(sums.allocate(count));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, setSideBySide, blocksFor(numbersOf(dy) / 4), dim3(kThreads), 0, dy, dy.panels(), rows.data()));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, setSideBySide, blocksFor(numbersOf(x) / 4), dim3(kThreads), 0, x, x.panels(), inputs.data()));
-  HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(name, x.features, dy.features, columns, {inputs.data(), columns, 0, true}, {rows.data(), columns, 0, false},
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, name, setSideBySide, blocksFor(numbersOf(dy) / 4), dim3(kThreads), 0, dy, dy.panels(), rows.data()));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, name, setSideBySide, blocksFor(numbersOf(x) / 4), dim3(kThreads), 0, x, x.panels(), inputs.data()));
+  HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(name, x.features, dy.features, columns,
+                                               {inputs.data(), columns, 0, true}, {rows.data(), columns, 0, false},
                                                sums.data(), x.features, 0, 1));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, finishGradient, blocksFor(count), dim3(kThreads), 0, static_cast<const float*>(sums.data()), op, count, cuda.failure()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, finishGradient, blocksFor(count), dim3(kThreads), 0,
+                              static_cast<const float*>(sums.data()), op, count, cuda.failure()));
   if (!op.biasGradient) return {};
-  return launch(cuda, name, sumRows, (int64_t{dy.features} + kThreads / kWarp - 1) / (kThreads / kWarp), dim3(kThreads), 0, static_cast<const float*>(rows.data()),
-                int64_t{columns}, op, cuda.failure());
+  return launch(cuda, name, sumRows, (int64_t{dy.features} + kThreads / kWarp - 1) / (kThreads / kWarp), dim3(kThreads),
+                0, static_cast<const float*>(rows.data()), int64_t{columns}, op, cuda.failure());
 }
 
 }  // namespace hebb::cuda

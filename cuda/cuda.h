@@ -21,10 +21,11 @@ Status statusOf(cudaError_t error, const std::string& operation);
 /// Whether the GPU does nothing for this process any more after the error.
 bool isFinal(cudaError_t error);
 
-/// All that is asked of the device goes through one stream, so it happens in the order asked for. Operations return once they are queued;
-/// write, read and synchronize wait, and report what went wrong on the device since. What failed for its data (failure.h) is reported
-/// by synchronize alone, and the device works again from then on. After an error that CUDA does not recover from, every call reports that first
-/// error; other devices go on. Any thread may call.
+/// All that is asked of the device goes through one stream, so it happens in the order asked for. Operations return
+/// once they are queued;
+/// write, read and synchronize wait, and report what went wrong on the device since. What failed for its data
+/// (failure.h) is reported by synchronize alone, and the device works again from then on. After an error that CUDA does
+/// not recover from, every call reports that first error; other devices go on. Any thread may call.
 class Cuda final : public Backend {
  public:
   static Status open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInfo* info);
@@ -43,7 +44,8 @@ class Cuda final : public Backend {
 
   /// Where the calling thread's work goes: the device's stream, or the graph that this thread records.
   cudaStream_t stream() const;
-  /// CUDA keeps a current device per thread: whoever comes to this object selects its device first. Fails when the device is broken.
+  /// CUDA keeps a current device per thread: whoever comes to this object selects its device first. Fails when the
+  /// device is broken.
   Status select();
   /// A CUDA error of this device as a Status; it is remembered if the device is broken from now on.
   Status report(cudaError_t error, const std::string& operation);
@@ -53,7 +55,8 @@ class Cuda final : public Backend {
   /// [kPartials] in device memory, for the sums of the blocks of the operation that runs.
   static constexpr int32_t kPartials = 4096;
   double* partials() const { return own_->partials; }
-  /// In device memory, for sums of parts of a row: [2][kCuts][64], and [kCuts] counters that are 0 between operations (row_sums.cuh).
+  /// In device memory, for sums of parts of a row: [2][kCuts][64], and [kCuts] counters that are 0 between operations
+  /// (row_sums.cuh).
   static constexpr int32_t kCuts = 1 << 14;
   float* sums() const { return own_->sums; }
   int32_t* arrivals() const { return own_->arrivals; }

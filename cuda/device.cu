@@ -1,5 +1,6 @@
-// Opens a GPU and moves data to and from it. Activations cross as the host sees them, [columns][features]; a kernel on the device turns them
-// into panels and back, through a tile in shared memory, so that both sides are read and written along their rows. Bound by the copy over PCIe.
+// Opens a GPU and moves data to and from it. Activations cross as the host sees them, [columns][features]; a kernel on
+// the device turns them into panels and back, through a tile in shared memory, so that both sides are read and written
+// along their rows. Bound by the copy over PCIe.
 #include <new>
 #include <vector>
 
@@ -14,10 +15,10 @@ namespace cuda {
 Status statusOf(cudaError_t error, const std::string& operation) {
   if (error == cudaSuccess) return {};
   cudaGetLastError();  // the error is reported here and by nobody else
-  std::string message = "CUDA could not " + operation + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
+  std::string message =
+      "CUDA could not " + operation + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
   switch (error) {
-    case cudaErrorMemoryAllocation:
-      return {Code::outOfMemory, std::move(message)};
+    case cudaErrorMemoryAllocation: return {Code::outOfMemory, std::move(message)};
     case cudaErrorNoDevice:
     case cudaErrorInvalidDevice:
     case cudaErrorDevicesUnavailable:
@@ -32,10 +33,8 @@ Status statusOf(cudaError_t error, const std::string& operation) {
     case cudaErrorMpsServerNotReady:
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
-    case cudaErrorNotSupported:
-      return {Code::deviceUnavailable, std::move(message)};
-    default:
-      return {Code::internal, std::move(message)};
+    case cudaErrorNotSupported: return {Code::deviceUnavailable, std::move(message)};
+    default: return {Code::internal, std::move(message)};
   }
 }
 
@@ -51,10 +50,8 @@ bool isFinal(cudaError_t error) {
     case cudaErrorInvalidAddressSpace:
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
-    case cudaErrorUnknown:
-      return true;
-    default:
-      return false;
+    case cudaErrorUnknown: return true;
+    default: return false;
   }
 }
 
@@ -63,36 +60,48 @@ Status statusOf(const Failure& failure) {
   const std::string number = std::to_string(failure.got), integer = std::to_string(static_cast<int64_t>(failure.got));
   const std::string layer = std::to_string(failure.layer);
   const auto index = [&](const char* operation) {
-    return Status{Code::invalidArgument, std::string(operation) + ": Expected indices in [0, " + limit + "), got " + integer + " at " + place};
+    return Status{Code::invalidArgument,
+                  std::string(operation) + ": Expected indices in [0, " + limit + "), got " + integer + " at " + place};
   };
   const auto loss = [&](const char* operation) {
-    return Status{Code::nonFinite, std::string(operation) + ": Expected a finite loss, got " + number + " in step " + place};
+    return Status{Code::nonFinite,
+                  std::string(operation) + ": Expected a finite loss, got " + number + " in step " + place};
   };
   switch (failure.problem) {
     case Problem::none: return {};
     case Problem::gatherIndex: return index("gather");
     case Problem::gatherLabelsIndex: return index("gatherLabels");
     case Problem::target:
-      return {Code::invalidArgument, "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};
+      return {Code::invalidArgument,
+              "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};
     case Problem::crossEntropyLoss: return loss("softmaxCrossEntropy");
     case Problem::squaredErrorLoss: return loss("meanSquaredError");
     case Problem::score:
-      return {Code::nonFinite, "keepLinks: Expected finite weights, got a score of " + number + " for the link from neuron " +
-                                   std::to_string(failure.place & 0xffffffff) + " to neuron " + std::to_string(failure.place >> 32) + " of layer " + layer +
+      return {Code::nonFinite, "keepLinks: Expected finite weights, got a score of " + number +
+                                   " for the link from neuron " + std::to_string(failure.place & 0xffffffff) +
+                                   " to neuron " + std::to_string(failure.place >> 32) + " of layer " + layer +
                                    ". Lower the learning rate or look at the data."};
-    case Problem::rebuiltLinks: return {Code::invalidArgument, "rebuild: Expected at most " + limit + " links, got " + integer};
-    case Problem::pooledLinks: return {Code::invalidArgument, "chooseFromPool: Expected at most " + limit + " links, got " + integer};
+    case Problem::rebuiltLinks:
+      return {Code::invalidArgument, "rebuild: Expected at most " + limit + " links, got " + integer};
+    case Problem::pooledLinks:
+      return {Code::invalidArgument, "chooseFromPool: Expected at most " + limit + " links, got " + integer};
     case Problem::regrownLinks:
-      return {Code::invalidArgument, "regrow: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
+      return {Code::invalidArgument,
+              "regrow: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
     case Problem::gradientLinks:
-      return {Code::invalidArgument, "regrowByGradient: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
+      return {Code::invalidArgument,
+              "regrowByGradient: Expected at most " + limit + " links in layer " + layer + ", got " + integer};
     case Problem::gradient:
-      return {Code::nonFinite, "regrowByGradient: Expected finite gradients, got NaN or infinity for the link from neuron " + std::to_string(failure.place & 0xffffffff) +
-                                   " to neuron " + std::to_string(failure.place >> 32) + " of layer " + layer + ". Lower the learning rate or look at the data."};
+      return {Code::nonFinite,
+              "regrowByGradient: Expected finite gradients, got NaN or infinity for the link from neuron " +
+                  std::to_string(failure.place & 0xffffffff) + " to neuron " + std::to_string(failure.place >> 32) +
+                  " of layer " + layer + ". Lower the learning rate or look at the data."};
     case Problem::history:
-      return {Code::invalidArgument, "uniteLinks: Expected room for " + integer + " links in the history, got " + place};
+      return {Code::invalidArgument,
+              "uniteLinks: Expected room for " + integer + " links in the history, got " + place};
   }
-  return {Code::internal, "a kernel failed with problem " + std::to_string(static_cast<int32_t>(failure.problem)) + ", which has no description"};
+  return {Code::internal, "a kernel failed with problem " + std::to_string(static_cast<int32_t>(failure.problem)) +
+                              ", which has no description"};
 }
 
 namespace {
@@ -102,7 +111,9 @@ namespace {
 constexpr int kOldestArchitecture = 80;
 constexpr int kDriverNeeded = CUDART_VERSION >= 13000 ? 580 : 525;
 
-std::string versionOf(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string versionOf(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 struct Gpu {
   std::string name;
@@ -166,8 +177,9 @@ Machine lookAround() {
     machine.gpus.push_back(std::move(gpu));
   }
   if (!usable) {
-    machine.matter = "found " + names + ", and this build needs compute capability " + std::to_string(kOldestArchitecture / 10) + "." +
-                     std::to_string(kOldestArchitecture % 10) + " or newer";
+    machine.matter = "found " + names + ", and this build needs compute capability " +
+                     std::to_string(kOldestArchitecture / 10) + "." + std::to_string(kOldestArchitecture % 10) +
+                     " or newer";
     machine.remedy = "use an A100, an RTX 30 or a newer GPU";
   }
   return machine;
@@ -192,11 +204,13 @@ struct Turned {
   __device__ __forceinline__ float& inPanels(int32_t column, int32_t feature) const {
     return panels[(static_cast<int64_t>(column / panel) * features + feature) * panel + column % panel];
   }
-  __device__ __forceinline__ float& inRows(int32_t column, int32_t feature) const { return rows[static_cast<int64_t>(column) * features + feature]; }
+  __device__ __forceinline__ float& inRows(int32_t column, int32_t feature) const {
+    return rows[static_cast<int64_t>(column) * features + feature];
+  }
 };
 
 /// Every column of every panel is written: those that the host did not give become zero.
-__global__ void __launch_bounds__(kTile * kTileRows) rowsToPanels(Turned turned) {
+__global__ void __launch_bounds__(kTile* kTileRows) rowsToPanels(Turned turned) {
   HEBB_SHARED(float, tile, [kTile][kTile + 1]);  // one more: a column of the tile is spread over all banks
   const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % turned.featureTiles * kTile;
   const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / turned.featureTiles * kTile;
@@ -212,7 +226,7 @@ __global__ void __launch_bounds__(kTile * kTileRows) rowsToPanels(Turned turned)
   }
 }
 
-__global__ void __launch_bounds__(kTile * kTileRows) panelsToRows(Turned turned) {
+__global__ void __launch_bounds__(kTile* kTileRows) panelsToRows(Turned turned) {
   HEBB_SHARED(float, tile, [kTile][kTile + 1]);
   const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % turned.featureTiles * kTile;
   const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / turned.featureTiles * kTile;
@@ -243,33 +257,39 @@ Cuda::Cuda(int index) : index_(index) {}
 Status Cuda::open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   const Machine machine = lookAround();
   if (!machine.matter.empty()) {
-    return {Code::deviceUnavailable,
-            "Expected a CUDA device, got none: " + machine.matter + ". " + sentence(machine.remedy) + ", or use device 'cpu' or 'auto'."};
+    return {Code::deviceUnavailable, "Expected a CUDA device, got none: " + machine.matter + ". " +
+                                         sentence(machine.remedy) + ", or use device 'cpu' or 'auto'."};
   }
   const int count = static_cast<int>(machine.gpus.size());
   if (index < 0 || index >= count) {
-    return {Code::invalidArgument,
-            "Expected index to be between 0 and " + std::to_string(count - 1) + ", the CUDA devices of this machine, got " + std::to_string(index)};
+    return {Code::invalidArgument, "Expected index to be between 0 and " + std::to_string(count - 1) +
+                                       ", the CUDA devices of this machine, got " + std::to_string(index)};
   }
   const Gpu& gpu = machine.gpus[static_cast<size_t>(index)];
   if (!gpu.usable()) {
-    return {Code::deviceUnavailable, "Expected a GPU of compute capability 8.0 or newer, got " + gpu.name + " (" + gpu.capability() + ") at index " +
-                                         std::to_string(index) + ". Use another index, or device 'cpu' or 'auto'."};
+    return {Code::deviceUnavailable, "Expected a GPU of compute capability 8.0 or newer, got " + gpu.name + " (" +
+                                         gpu.capability() + ") at index " + std::to_string(index) +
+                                         ". Use another index, or device 'cpu' or 'auto'."};
   }
   std::unique_ptr<Cuda> cuda(new (std::nothrow) Cuda(index));
   if (!cuda) return {Code::outOfMemory, "the system could not give the memory"};
   HEBB_RETURN_IF_ERROR(cuda->select());
   // Not blocking: independent of what other libraries in the process do on the default stream.
-  HEBB_RETURN_IF_ERROR(statusOf(cudaStreamCreateWithFlags(&cuda->stream_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
-  HEBB_RETURN_IF_ERROR(statusOf(cudaStreamCreateWithFlags(&cuda->recorder_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
-  // A pool of its own, so that all memory goes back with the device. It keeps a little for the scratch memory of topology updates.
+  HEBB_RETURN_IF_ERROR(
+      statusOf(cudaStreamCreateWithFlags(&cuda->stream_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
+  HEBB_RETURN_IF_ERROR(
+      statusOf(cudaStreamCreateWithFlags(&cuda->recorder_, cudaStreamNonBlocking), "create a stream on " + gpu.name));
+  // A pool of its own, so that all memory goes back with the device. It keeps a little for the scratch memory of
+  // topology updates.
   cudaMemPoolProps properties{};
   properties.allocType = cudaMemAllocationTypePinned;
   properties.location.type = cudaMemLocationTypeDevice;
   properties.location.id = index;
-  HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolCreate(&cuda->pool_, &properties), "create a pool of memory on " + gpu.name));
+  HEBB_RETURN_IF_ERROR(
+      statusOf(cudaMemPoolCreate(&cuda->pool_, &properties), "create a pool of memory on " + gpu.name));
   uint64_t kept = 64 << 20;
-  HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolSetAttribute(cuda->pool_, cudaMemPoolAttrReleaseThreshold, &kept), "set up the pool of memory"));
+  HEBB_RETURN_IF_ERROR(statusOf(cudaMemPoolSetAttribute(cuda->pool_, cudaMemPoolAttrReleaseThreshold, &kept),
+                                "set up the pool of memory"));
   void* own = nullptr;
   HEBB_RETURN_IF_ERROR(cuda->allocateZeroed(sizeof(Own), &own));
   cuda->own_ = static_cast<Own*>(own);
@@ -284,8 +304,8 @@ Status Cuda::open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInf
   info->name = gpu.name;
   info->memoryBytes = gpu.memoryBytes;
   info->blas = cuda->cublas_ ? cuda->cublas_->name() : "own";
-  info->detail = "compute capability " + gpu.capability() + ", " + std::to_string(gpu.multiprocessors) + " multiprocessors, driver CUDA " +
-                 versionOf(machine.driver) + ", runtime CUDA " + versionOf(runtime);
+  info->detail = "compute capability " + gpu.capability() + ", " + std::to_string(gpu.multiprocessors) +
+                 " multiprocessors, driver CUDA " + versionOf(machine.driver) + ", runtime CUDA " + versionOf(runtime);
   *out = std::move(cuda);
   return {};
 }
@@ -306,7 +326,8 @@ Cuda::~Cuda() {
 
 namespace {
 
-/// The device for which this thread records. Other threads may use the device meanwhile: recording has a stream of its own.
+/// The device for which this thread records. Other threads may use the device meanwhile: recording has a stream of its
+/// own.
 thread_local const Cuda* recording = nullptr;
 
 class Graph final : public Backend::Recording {
@@ -336,11 +357,14 @@ class Graph final : public Backend::Recording {
 
 cudaStream_t Cuda::stream() const { return recording == this ? recorder_ : stream_; }
 
-// An operation that must wait cannot be recorded, nor can one that finds no memory: the caller then runs them one by one, and hears of it there.
+// An operation that must wait cannot be recorded, nor can one that finds no memory: the caller then runs them one by
+// one, and hears of it there.
 Status Cuda::record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) {
   out->reset();
   HEBB_RETURN_IF_ERROR(select());
-  if (const cudaError_t error = cudaStreamBeginCapture(recorder_, cudaStreamCaptureModeThreadLocal); error != cudaSuccess) return report(error, "record operations");
+  if (const cudaError_t error = cudaStreamBeginCapture(recorder_, cudaStreamCaptureModeThreadLocal);
+      error != cudaSuccess)
+    return report(error, "record operations");
   recording = this;
   const Status status = work();
   recording = nullptr;
@@ -372,8 +396,10 @@ Status Cuda::report(cudaError_t error, const std::string& operation) {
   std::lock_guard lock(brokenMutex_);
   if (broken_.ok()) {
     // To nvcc, an assignment is a call whose result nobody takes.
-    static_cast<void>(broken_ = Status(status.code(), status.message() + ". GPU " + std::to_string(index_) +
-                                                            " does nothing more for this process: go on in a new one, or on another device"));
+    static_cast<void>(
+        broken_ =
+            Status(status.code(), status.message() + ". GPU " + std::to_string(index_) +
+                                      " does nothing more for this process: go on in a new one, or on another device"));
   }
   return broken_;
 }
@@ -395,9 +421,10 @@ Status Cuda::allocateZeroed(size_t bytes, void** out) {
     size_t free = 0, total = 0;
     if (status.code() != Code::outOfMemory || cudaMemGetInfo(&free, &total) != cudaSuccess) return status;
     const MemoryUse use = this->memory();
-    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) + " bytes of memory: this device holds " + std::to_string(use.bytes) +
-                                   " bytes in " + std::to_string(use.buffers) + " buffers, and " + std::to_string(free) + " of the GPU's " +
-                                   std::to_string(total) + " bytes are free"};
+    return {Code::outOfMemory, "the GPU could not give " + std::to_string(bytes) +
+                                   " bytes of memory: this device holds " + std::to_string(use.bytes) + " bytes in " +
+                                   std::to_string(use.buffers) + " buffers, and " + std::to_string(free) +
+                                   " of the GPU's " + std::to_string(total) + " bytes are free"};
   }
   error = cudaMemsetAsync(memory, 0, size, stream());  // before all that will use it: nobody waits
   if (error != cudaSuccess) {
@@ -416,7 +443,8 @@ void Cuda::releaseMemory(void* memory) {
 /// Waits for a copy that was queued with this result.
 Status Cuda::finish(cudaError_t queued, const char* operation, size_t bytes) {
   const cudaError_t error = queued == cudaSuccess ? cudaStreamSynchronize(stream()) : queued;
-  return error == cudaSuccess ? Status{} : report(error, std::string(operation) + " " + std::to_string(bytes) + " bytes");
+  return error == cudaSuccess ? Status{}
+                              : report(error, std::string(operation) + " " + std::to_string(bytes) + " bytes");
 }
 
 Status Cuda::write(void* device, const void* host, size_t bytes) {
@@ -441,7 +469,8 @@ Status Cuda::writeActivations(const Activations& a, const float* host, int32_t c
   if (a.features < 1 || a.panels() < 1) return {};
   Scratch<float> rows(*this);
   HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
-  HEBB_RETURN_IF_ERROR(write(rows.data(), host, sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features)));
+  HEBB_RETURN_IF_ERROR(
+      write(rows.data(), host, sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features)));
   const Turned turned = turnedOf(a, rows.data(), columns);
   const int64_t blocks = int64_t{turned.featureTiles} * tiles(turned.padded);
   HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, blocks, dim3(kTile, kTileRows), 0, turned));
@@ -493,6 +522,8 @@ int cudaDeviceCount(std::string* detail) {
   return static_cast<int>(machine.gpus.size());
 }
 
-Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas) { return cuda::Cuda::open(index, blas, out, info); }
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas) {
+  return cuda::Cuda::open(index, blas, out, info);
+}
 
 }  // namespace hebb

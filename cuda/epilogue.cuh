@@ -1,4 +1,5 @@
-// What a product does with four columns of a row once they are summed, in the place where they are stored: the same for sparse and dense layers.
+// What a product does with four columns of a row once they are summed, in the place where they are stored: the same for
+// sparse and dense layers.
 #pragma once
 
 #include "launch.cuh"

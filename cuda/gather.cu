@@ -1,11 +1,12 @@
-// Picks a batch: samples are rows in the data set and columns in an activation, so this is a transposition, through a tile of 32 samples by 32
-// features in shared memory: both sides are read and written along their rows. The bits are those of the CPU levels that fuse multiply and add.
+// Picks a batch: samples are rows in the data set and columns in an activation, so this is a transposition, through a
+// tile of 32 samples by 32 features in shared memory: both sides are read and written along their rows. The bits are
+// those of the CPU levels that fuse multiply and add.
 //
-// Images are cut and flipped as they are read: a block draws the cuts of its samples once, and a thread knows where its feature lies in the image.
-// Variants: with and without channels and cuts.
+// Images are cut and flipped as they are read: a block draws the cuts of its samples once, and a thread knows where its
+// feature lies in the image. Variants: with and without channels and cuts.
 //
-// The indices lie in memory that anyone may write. One block looks through those of the whole batch and reports the first that is no sample; no block
-// reads a row for such an index.
+// The indices lie in memory that anyone may write. One block looks through those of the whole batch and reports the
+// first that is no sample; no block reads a row for such an index.
 //
 // Roofline: bound by memory, (1 or 4) + 4 bytes an element; the rows of a sample are read in pieces of 32 or 128 bytes.
 #include "hebb/gather.h"
@@ -19,7 +20,8 @@ constexpr int kTile = 32, kTileRows = 8;
 constexpr int kThreads = kTile * kTileRows;
 
 /// Reports the first of the batch's indices that is no sample. Called by a whole block; true when there is one.
-__device__ __forceinline__ bool reportIndices(const int32_t* indices, const StepState& state, int64_t samples, Problem problem, Failure* failure) {
+__device__ __forceinline__ bool reportIndices(const int32_t* indices, const StepState& state, int64_t samples,
+                                              Problem problem, Failure* failure) {
   HEBB_SHARED(int32_t, first, [1]);
   const int32_t thread = static_cast<int32_t>(threadIdx.y * blockDim.x + threadIdx.x);
   if (thread == 0) first[0] = state.columns;
@@ -44,7 +46,8 @@ __device__ __forceinline__ bool reportIndices(const int32_t* indices, const Step
 
 /// `Images`: channels have scales of their own, or images are cut.
 template <class Number, bool Images>
-__global__ void __launch_bounds__(kThreads) gatherSamples(Gather op, const Number* data, int32_t featureTiles, Failure* failure) {
+__global__ void __launch_bounds__(kThreads)
+    gatherSamples(Gather op, const Number* data, int32_t featureTiles, Failure* failure) {
   HEBB_SHARED(float, tile, [kTile][kTile + 1]);  // one more: a column of the tile is spread over all banks
   HEBB_SHARED(int32_t, earlier, [1]);
   HEBB_SHARED(int32_t, cuts, [3][kTile]);  // down, right, flip
@@ -94,7 +97,8 @@ __global__ void __launch_bounds__(kThreads) gatherSamples(Gather op, const Numbe
           from = row >= 0 && row < height && place >= 0 && place < width ? plane + row * width + place : -1;
         }
       }
-      if (sample >= 0 && sample < op.samples) value = fmaf(from >= 0 ? static_cast<float>(data[int64_t{sample} * out.features + from]) : 0.f, scale, shift);
+      if (sample >= 0 && sample < op.samples)
+        value = fmaf(from >= 0 ? static_cast<float>(data[int64_t{sample} * out.features + from]) : 0.f, scale, shift);
     }
     tile[i][along] = value;
   }
@@ -111,7 +115,8 @@ __global__ void __launch_bounds__(kThreads) gatherTargets(GatherLabels op, Failu
   if (failed(failure)) return;
   const StepState state = *op.state;
   if (reportIndices(op.indices, state, op.samples, Problem::gatherLabelsIndex, failure)) return;
-  for (int32_t c = static_cast<int32_t>(threadIdx.y) * kTile + static_cast<int32_t>(threadIdx.x); c < state.columns; c += kThreads) {
+  for (int32_t c = static_cast<int32_t>(threadIdx.y) * kTile + static_cast<int32_t>(threadIdx.x); c < state.columns;
+       c += kThreads) {
     op.targets[c] = op.labels[op.indices[state.offset + c]];
   }
 }
@@ -119,8 +124,10 @@ __global__ void __launch_bounds__(kThreads) gatherTargets(GatherLabels op, Failu
 template <class Number>
 Status gatherFrom(Cuda& cuda, const Gather& op, const Number* data) {
   const int32_t featureTiles = (op.output.features - 1) / kTile + 1, columnTiles = (op.output.capacity - 1) / kTile + 1;
-  const auto kernel = op.scales || op.augmentation.height > 0 ? gatherSamples<Number, true> : gatherSamples<Number, false>;
-  return launch(cuda, "gather", kernel, int64_t{featureTiles} * columnTiles, dim3(kTile, kTileRows), 0, op, data, featureTiles, cuda.failure());
+  const auto kernel =
+      op.scales || op.augmentation.height > 0 ? gatherSamples<Number, true> : gatherSamples<Number, false>;
+  return launch(cuda, "gather", kernel, int64_t{featureTiles} * columnTiles, dim3(kTile, kTileRows), 0, op, data,
+                featureTiles, cuda.failure());
 }
 
 }  // namespace

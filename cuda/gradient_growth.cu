@@ -1,9 +1,12 @@
-// Chooses new links by the dense gradient dY X^T. A block computes a tile of 64 x 64 gradients: 16 columns of the batch at a time come into shared memory
-// from both sides, a thread keeps 4 x 4 sums in registers, and what belongs to missing links enters the race (growth.cuh) from there. Sums run over the columns
-// of the batch in their order, so they are those of the CPU's levels that fuse multiply and add, bit for bit. Existing links are known by a word of 64 bits
-// for each row of the tile. Of the random words, which break ties alone, none is drawn before gradients agree in their first 22 bits.
+// Chooses new links by the dense gradient dY X^T. A block computes a tile of 64 x 64 gradients: 16 columns of the batch
+// at a time come into shared memory from both sides, a thread keeps 4 x 4 sums in registers, and what belongs to
+// missing links enters the race (growth.cuh) from there. Sums run over the columns of the batch in their order, so they
+// are those of the CPU's levels that fuse multiply and add, bit for bit. Existing links are known by a word of 64 bits
+// for each row of the tile. Of the random words, which break ties alone, none is drawn before gradients agree in their
+// first 22 bits.
 //
-// Roofline, M x N, batch B: 2 M N B flop in fp32 a pass, mostly three passes; 8 shared loads of 16 bytes for 64 multiply-adds; M N B / 64 floats twice from L2.
+// Roofline, M x N, batch B: 2 M N B flop in fp32 a pass, mostly three passes; 8 shared loads of 16 bytes for 64
+// multiply-adds; M N B / 64 floats twice from L2.
 #include "hebb/gradient_growth.h"
 
 #include "growth.cuh"
@@ -30,11 +33,13 @@ struct Race {
 using Side = float (*)[kTile];
 
 /// Brings 16 columns of the batch from `column` on for the tile's neurons into shared memory; what is not there is 0.
-__device__ __forceinline__ void fetch(const Activations& a, int32_t firstNeuron, int32_t column, int32_t columns, Side side) {
+__device__ __forceinline__ void fetch(const Activations& a, int32_t firstNeuron, int32_t column, int32_t columns,
+                                      Side side) {
   const int thread = static_cast<int>(threadIdx.x), i = thread % kTile, k = thread / kTile * 4, c = column + k;
   float4 v = make_float4(0.f, 0.f, 0.f, 0.f);
   if (firstNeuron + i < a.features && c < columns) {
-    v = load4(a.data + (int64_t{c / a.panel} * a.features + firstNeuron + i) * a.panel + c % a.panel);  // panels are padded to 16
+    // Panels are padded to 16.
+    v = load4(a.data + (int64_t{c / a.panel} * a.features + firstNeuron + i) * a.panel + c % a.panel);
     if (c + 1 >= columns) v.y = 0.f;
     if (c + 2 >= columns) v.z = 0.f;
     if (c + 3 >= columns) v.w = 0.f;
@@ -55,13 +60,15 @@ __device__ __forceinline__ void eachGradient(const Race& race, const Body& body)
   const int32_t columns = x.columns ? *x.columns : x.capacity;
   const int thread = static_cast<int>(threadIdx.x), row = thread / 16 * 4, column = thread % 16 * 4;
   for (int64_t tile = static_cast<int64_t>(blockIdx.x); tile < race.tiles; tile += static_cast<int64_t>(gridDim.x)) {
-    const int32_t firstRow = static_cast<int32_t>(tile % race.rowTiles) * kTile, firstColumn = static_cast<int32_t>(tile / race.rowTiles) * kTile;
+    const int32_t firstRow = static_cast<int32_t>(tile % race.rowTiles) * kTile,
+                  firstColumn = static_cast<int32_t>(tile / race.rowTiles) * kTile;
     if (thread < kTile) {
       uint64_t word = 0;
       if (firstRow + thread < race.kept.rows) {
         const int32_t end = race.kept.rowOffsets[firstRow + thread + 1];
         int32_t k = lowerBound(race.kept.columnIndices, race.kept.rowOffsets[firstRow + thread], end, firstColumn);
-        for (; k < end && race.kept.columnIndices[k] - firstColumn < kTile; ++k) word |= uint64_t{1} << (race.kept.columnIndices[k] - firstColumn);
+        for (; k < end && race.kept.columnIndices[k] - firstColumn < kTile; ++k)
+          word |= uint64_t{1} << (race.kept.columnIndices[k] - firstColumn);
       }
       taken[thread] = word;
     }
@@ -85,7 +92,8 @@ __device__ __forceinline__ void eachGradient(const Race& race, const Body& body)
       if (i >= race.kept.rows) return;
       const uint64_t word = taken[row + r] >> column;
       const auto one = [&](int lane, float sum) {
-        if (firstColumn + column + lane < race.kept.cols && !(word >> lane & 1)) body(i, firstColumn + column + lane, fabsf(sum));
+        if (firstColumn + column + lane < race.kept.cols && !(word >> lane & 1))
+          body(i, firstColumn + column + lane, fabsf(sum));
       };
       one(0, sums.x);
       one(1, sums.y);
@@ -132,7 +140,8 @@ __global__ void __launch_bounds__(kThreads) listGradients(Race race) {
   const Draw draw = race.candidates.drawNow();
   eachGradient(race, [&](int32_t row, int32_t column, float magnitude) {
     if (!(magnitude > 0.f) || rankOf(magnitude, UINT32_MAX) < floor) return;
-    const uint64_t rank = rankAt(magnitude, static_cast<uint32_t>(row), static_cast<uint32_t>(column), draw, false, 1.f);
+    const uint64_t rank =
+        rankAt(magnitude, static_cast<uint32_t>(row), static_cast<uint32_t>(column), draw, false, 1.f);
     if (rank >= floor) race.candidates.list(rank, row, column, race.kept.cols);
   });
 }
@@ -154,11 +163,18 @@ Status regrowByGradient(Backend& backend, const RegrowByGradient& op) {
   Scratch<Count> bad(cuda);
   HEBB_RETURN_IF_ERROR(bad.allocate(1));
   HEBB_RETURN_IF_ERROR(launch(cuda, kName, beginGradients, 1, dim3(1), 0, bad.data()));
-  const int64_t rowTiles = (op.links.rows - 1) / kTile + 1, tiles = rowTiles * ((op.links.cols - 1) / kTile + 1), blocks = tiles < kMostBlocks ? tiles : kMostBlocks;
-  const auto raceOf = [&](const Candidates& candidates) { return Race{op, growth.kept(), candidates, bad.data(), rowTiles, tiles}; };
+  const int64_t rowTiles = (op.links.rows - 1) / kTile + 1, tiles = rowTiles * ((op.links.cols - 1) / kTile + 1),
+                blocks = tiles < kMostBlocks ? tiles : kMostBlocks;
+  const auto raceOf = [&](const Candidates& candidates) {
+    return Race{op, growth.kept(), candidates, bad.data(), rowTiles, tiles};
+  };
   HEBB_RETURN_IF_ERROR(growth.race(
-      [&](const Candidates& candidates, int pass, Count* bins) { return launch(cuda, kName, countGradients, blocks, dim3(kThreads), 0, raceOf(candidates), pass, bins); },
-      [&](const Candidates& candidates) { return launch(cuda, kName, listGradients, blocks, dim3(kThreads), 0, raceOf(candidates)); }));
+      [&](const Candidates& candidates, int pass, Count* bins) {
+        return launch(cuda, kName, countGradients, blocks, dim3(kThreads), 0, raceOf(candidates), pass, bins);
+      },
+      [&](const Candidates& candidates) {
+        return launch(cuda, kName, listGradients, blocks, dim3(kThreads), 0, raceOf(candidates));
+      }));
   HEBB_RETURN_IF_ERROR(launch(cuda, kName, judge, 1, dim3(1), 0, op, bad.data(), cuda.failure()));
   return growth.finish();
 }

@@ -1,18 +1,21 @@
-// What growing by scores and by gradients share: the kept links, the search for the best candidates, the draws for what these leave, and the new links.
+// What growing by scores and by gradients share: the kept links, the search for the best candidates, the draws for what
+// these leave, and the new links.
 //
 //   begin     the kept links in both views, by prefix sums over their flags
-//   race      every missing link with a score has a rank (ranks.cuh), and the best ones win. Scores are never stored: they are computed once for each
-//             digit of the smallest rank that may win, until no more candidates are left than fit the list, and once more to list these; mostly three
-//             times. A radix select over the list finds the winners, and a sort brings them into the order of their cells.
-//   finish    what scores do not fill is drawn among the free cells as cpu/distinct.cc draws it: the first distinct numbers of one stream of
-//             Philox. All draws that may be needed are made at once: a stable sort finds the first one of each number, a prefix sum in the order of the
-//             draws counts them. When more than half of the range is to be drawn, what stays out is. The n-th free cell is searched in the links of its row,
-//             and both kinds of new links are merged.
+//   race      every missing link with a score has a rank (ranks.cuh), and the best ones win. Scores are never stored:
+//             they are computed once for each digit of the smallest rank that may win, until no more candidates are
+//             left than fit the list, and once more to list these; mostly three times. A radix select over the list
+//             finds the winners, and a sort brings them into the order of their cells.
+//   finish    what scores do not fill is drawn among the free cells as cpu/distinct.cc draws it: the first distinct
+//             numbers of one stream of Philox. All draws that may be needed are made at once: a stable sort finds the
+//             first one of each number, a prefix sum in the order of the draws counts them. When more than half of the
+//             range is to be drawn, what stays out is. The n-th free cell is searched in the links of its row, and both
+//             kinds of new links are merged.
 //
 // Nothing that the device finds steers a launch: memory is sized by capacities, kernels read counts where they lie.
 //
-// Roofline, C capacity: 100 C bytes for the kept views; for the race's list 16 (C + 65536) and a sort of it; for draws 60 C and a sort of 1.5 C pairs, only
-// as far as there are any to make.
+// Roofline, C capacity: 100 C bytes for the kept views; for the race's list 16 (C + 65536) and a sort of it; for draws
+// 60 C and a sort of 1.5 C pairs, only as far as there are any to make.
 #pragma once
 
 #include "hebb/regrow.h"
@@ -47,11 +50,11 @@ struct GrowthPlan {
 
 /// Where the race's candidates are listed.
 struct Candidates {
-  Draw draw;               // but for its step, which is the update
+  Draw draw;  // but for its step, which is the update
   const double* update;
   Threshold* floor;
-  uint64_t* ranks;         // [room]
-  uint64_t* cells;         // [room]
+  uint64_t* ranks;  // [room]
+  uint64_t* cells;  // [room]
   GrowthPlan* plan;
   int32_t room;
 
@@ -76,8 +79,8 @@ class Growth {
   Status begin();
   /// The links that stay.
   const Topology& kept() const { return kept_; }
-  /// count(candidates, pass, bins) adds a histogram of the digit `pass` of the candidates' ranks to bins, unless the floor is settled; list(candidates) lists those at the floor or
-  /// above it, in any order, unless none is wanted.
+  /// count(candidates, pass, bins) adds a histogram of the digit `pass` of the candidates' ranks to bins, unless the
+  /// floor is settled; list(candidates) lists those at the floor or above it, in any order, unless none is wanted.
   template <class CountAll, class ListAll>
   Status race(const CountAll& count, const ListAll& list) {
     Scratch<Threshold> floor(cuda_);

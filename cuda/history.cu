@@ -1,8 +1,8 @@
 // The links that were ever active, and the neurons that are.
 //
-// The history and the layer's links are both in order: a prefix sum over the links that are new gives each member of the union its place, which
-// it finds by one binary search. The union is made in a copy, as large as the history may become. Roofline, L links, H in the history: 16 L +
-// 32 H bytes; the searches stay in L2 unless the history is larger.
+// The history and the layer's links are both in order: a prefix sum over the links that are new gives each member of
+// the union its place, which it finds by one binary search. The union is made in a copy, as large as the history may
+// become. Roofline, L links, H in the history: 16 L + 32 H bytes; the searches stay in L2 unless the history is larger.
 #include "hebb/history.h"
 
 #include "launch.cuh"
@@ -15,14 +15,16 @@ namespace {
 constexpr int64_t kMost = INT32_MAX;  // places in the history
 
 __device__ __forceinline__ uint64_t memberOf(const Csr& links, int32_t k) {
-  return static_cast<uint64_t>(rowOf(links.rowOffsets, links.rows, k)) * static_cast<uint64_t>(links.cols) + static_cast<uint32_t>(links.columnIndices[k]);
+  return static_cast<uint64_t>(rowOf(links.rowOffsets, links.rows, k)) * static_cast<uint64_t>(links.cols) +
+         static_cast<uint32_t>(links.columnIndices[k]);
 }
 
 /// The first link of the layer that is not before `member`.
 __device__ __forceinline__ int32_t placeOf(const Csr& links, uint64_t member) {
   const uint64_t cols = static_cast<uint64_t>(links.cols), row = member / cols;
   if (row >= static_cast<uint64_t>(links.rows)) return links.rowOffsets[links.rows];
-  return lowerBound(links.columnIndices, links.rowOffsets[row], links.rowOffsets[row + 1], static_cast<int32_t>(member % cols));
+  return lowerBound(links.columnIndices, links.rowOffsets[row], links.rowOffsets[row + 1],
+                    static_cast<int32_t>(member % cols));
 }
 
 __global__ void __launch_bounds__(kBlock) markFresh(UniteLinks op, int32_t* fresh) {
@@ -38,7 +40,8 @@ __global__ void __launch_bounds__(kBlock) markFresh(UniteLinks op, int32_t* fres
   fresh[at] = isFresh;
 }
 
-__global__ void __launch_bounds__(kBlock) unite(UniteLinks op, const int32_t* fresh, uint64_t* united, Failure* failure) {
+__global__ void __launch_bounds__(kBlock)
+    unite(UniteLinks op, const int32_t* fresh, uint64_t* united, Failure* failure) {
   const int64_t at = element();
   const int64_t old = *op.count, all = old + fresh[op.links.capacity];
   if (all > op.capacity) {
@@ -52,7 +55,8 @@ __global__ void __launch_bounds__(kBlock) unite(UniteLinks op, const int32_t* fr
   }
 }
 
-__global__ void __launch_bounds__(kBlock) writeHistory(UniteLinks op, const int32_t* fresh, const uint64_t* united, const Failure* failure) {
+__global__ void __launch_bounds__(kBlock)
+    writeHistory(UniteLinks op, const int32_t* fresh, const uint64_t* united, const Failure* failure) {
   const int64_t at = element();
   if (failed(failure) || at >= *op.count + fresh[op.links.capacity]) return;
   op.ever[at] = united[at];
@@ -104,7 +108,9 @@ __global__ void __launch_bounds__(kBlock) countActive(Csr links, int32_t* counts
 Status uniteLinks(Backend& backend, const UniteLinks& op) {
   Cuda& cuda = cudaOf(backend);
   const char* const name = "uniteLinks";
-  if (op.capacity > kMost) return {Code::unsupported, "Expected a history of at most " + std::to_string(kMost) + " links, got " + std::to_string(op.capacity)};
+  if (op.capacity > kMost)
+    return {Code::unsupported,
+            "Expected a history of at most " + std::to_string(kMost) + " links, got " + std::to_string(op.capacity)};
   const int64_t links = op.links.capacity, most = links > op.capacity ? links : op.capacity;
   Scratch<int32_t> fresh(cuda);
   Scratch<uint64_t> united(cuda);
@@ -112,8 +118,10 @@ Status uniteLinks(Backend& backend, const UniteLinks& op) {
   HEBB_RETURN_IF_ERROR(united.allocate(op.capacity));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, markFresh, blocksFor(links), dim3(kBlock), 0, op, fresh.data()));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, fresh.data(), links));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, unite, blocksFor(most), dim3(kBlock), 0, op, fresh.data(), united.data(), cuda.failure()));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, writeHistory, blocksFor(op.capacity), dim3(kBlock), 0, op, fresh.data(), united.data(), cuda.failure()));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, name, unite, blocksFor(most), dim3(kBlock), 0, op, fresh.data(), united.data(), cuda.failure()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, writeHistory, blocksFor(op.capacity), dim3(kBlock), 0, op, fresh.data(),
+                              united.data(), cuda.failure()));
   return launch(cuda, name, countHistory, 1, dim3(1), 0, op, fresh.data(), cuda.failure());
 }
 
@@ -129,7 +137,8 @@ Status activeNeurons(Backend& backend, const ActiveNeurons& op) {
   const char* const name = "activeNeurons";
   const Csr& w = op.links;
   HEBB_RETURN_IF_ERROR(launch(cuda, name, countLinks, 1, dim3(1), 0, w, op.counts, cuda.failure()));
-  return launch(cuda, name, countActive, blocksFor(w.rows > w.cols ? w.rows : w.cols), dim3(kBlock), 0, w, op.counts, cuda.failure());
+  return launch(cuda, name, countActive, blocksFor(w.rows > w.cols ? w.rows : w.cols), dim3(kBlock), 0, w, op.counts,
+                cuda.failure());
 }
 
 }  // namespace hebb::cuda

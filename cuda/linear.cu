@@ -1,29 +1,37 @@
-// A dense layer: three products C = A B of the same kernels, which differ in how A and B lie in memory and in what is done with a sum.
+// A dense layer: three products C = A B of the same kernels, which differ in how A and B lie in memory and in what is
+// done with a sum.
 //                     C             A                 B              summed over
 //   linear            Y  [M][B]     W     [M][N]      X   [N][B]     N
 //   linearTransposed  dX [N][B]     W^T   [N][M]      dY  [M][B]     M
 //   linearGradient    dW [M][N]     dY    [M][B]      X^T [B][N]     B, and the sums of A's rows for the bias
 //
-// A block computes a tile of C and brings some places of the sum at a time into shared memory, both operands. Which variant is taken follows from M and N
-// alone (tileOf), and no sum depends on how many columns are valid, so a column's result does not depend on the batch. Within a variant the order of all
-// sums is fixed.
-//   split   64 x 64, 4 warps of 32 x 32, on tensor cores: M and N of 64 and more. Operands of 24 bits are split into two tf32 numbers of 11,
-//           x = high + low, and three products of tf32 make one: low high + high low + high high, summed in fp32. A tensor core cuts off where fp32
-//           rounds, so it sums 16 places at most and fp32 additions sum these: the error is within (places / 16 + 72) * 2^-24 * sum |a b|, of which 12 come
-//           from splitting and 60 are what cutting off could do at worst, and is tested to be within the bounds of the other variants. 32 places at a time,
-//           by cp.async into one half of shared memory while the other half is multiplied.
-//   wide    64 x 64, 256 threads of 4 x 4, in fp32 FFMA, 16 places at a time: the sum runs over all places in their order, which for linear and
-//           linearTransposed is the CPU's: the same bits as the levels that fuse multiply and add.
-//   narrow  16 x 16, 8 teams of 64 threads of 1 x 4, each with every eighth 16 places, added in the order of the teams: for a C of at most 32 rows, such as
-//           a network's last layer, which has too few tiles to fill a GPU and long sums.
-// Where the order is not the CPU's, FFMA is within (places + 2) * 2^-24 * sum |a b| of it. Numbers above 2^127 (2 - 2^-11) are infinite to a tensor core.
+// A block computes a tile of C and brings some places of the sum at a time into shared memory, both operands. Which
+// variant is taken follows from M and N alone (tileOf), and no sum depends on how many columns are valid, so a column's
+// result does not depend on the batch. Within a variant the order of all sums is fixed.
+//   split   64 x 64, 4 warps of 32 x 32, on tensor cores: M and N of 64 and more. Operands of 24 bits are split into
+//           two tf32 numbers of 11, x = high + low, and three products of tf32 make one: low high + high low + high
+//           high, summed in fp32. A tensor core cuts off where fp32 rounds, so it sums 16 places at most and fp32
+//           additions sum these: the error is within (places / 16 + 72) * 2^-24 * sum |a b|, of which 12 come from
+//           splitting and 60 are what cutting off could do at worst, and is tested to be within the bounds of the other
+//           variants. 32 places at a time, by cp.async into one half of shared memory while the other half is
+//           multiplied.
+//   wide    64 x 64, 256 threads of 4 x 4, in fp32 FFMA, 16 places at a time: the sum runs over all places in their
+//           order, which for linear and linearTransposed is the CPU's: the same bits as the levels that fuse multiply
+//           and add.
+//   narrow  16 x 16, 8 teams of 64 threads of 1 x 4, each with every eighth 16 places, added in the order of the teams:
+//           for a C of at most 32 rows, such as a network's last layer, which has too few tiles to fill a GPU and long
+//           sums.
+// Where the order is not the CPU's, FFMA is within (places + 2) * 2^-24 * sum |a b| of it. Numbers above 2^127 (2 -
+// 2^-11) are infinite to a tensor core.
 //
-// Shared memory of `split`: rows of places are 36 apart and rows of C's neighbours 72, so the lanes of a fragment (g = lane / 4, t = lane % 4) meet the banks
-// 4 g + t and 8 t + g, each lane its own. Of 32 x 32 sums and 8 places, a warp loads 16 words a lane, splits them by 48 instructions and issues 24 mma.
+// Shared memory of `split`: rows of places are 36 apart and rows of C's neighbours 72, so the lanes of a fragment (g =
+// lane / 4, t = lane % 4) meet the banks 4 g + t and 8 t + g, each lane its own. Of 32 x 32 sums and 8 places, a warp
+// loads 16 words a lane, splits them by 48 instructions and issues 24 mma.
 //
-// Roofline: 2 M N B flop; M N / 64 B + M B / 64 N operands from L2. wide: 0.5 byte of shared memory a flop, bound by FFMA (64 a cycle and multiprocessor on
-// an A100, 128 on an H100) where all tiles together fill the GPU, by latency where they do not. split: a third of the tensor cores' tf32 rate, 512 a cycle
-// on an A100 and about 600 of mma.sync's on an H100: 2.7 and 1.6 times FFMA at best.
+// Roofline: 2 M N B flop; M N / 64 B + M B / 64 N operands from L2. wide: 0.5 byte of shared memory a flop, bound by
+// FFMA (64 a cycle and multiprocessor on an A100, 128 on an H100) where all tiles together fill the GPU, by latency
+// where they do not. split: a third of the tensor cores' tf32 rate, 512 a cycle on an A100 and about 600 of mma.sync's
+// on an H100: 2.7 and 1.6 times FFMA at best.
 #include "hebb/linear.h"
 
 #include "cublas.h"
@@ -32,16 +40,17 @@
 namespace hebb::cuda {
 namespace {
 
-constexpr int kDepth = 16;        // places of the sum in shared memory at a time: no more than the padding of a batch
-constexpr int kNarrowRows = 32;   // C with at most as many rows takes the narrow variant
-constexpr int kSplitSize = 64;    // of M and N, for tensor cores
+constexpr int kDepth = 16;       // places of the sum in shared memory at a time: no more than the padding of a batch
+constexpr int kNarrowRows = 32;  // C with at most as many rows takes the narrow variant
+constexpr int kSplitSize = 64;   // of M and N, for tensor cores
 
 enum class Tile { narrow, wide, split };
 
-/// The variant for a product with a C of so many rows in a layer of M x N weights. What a caller asks for goes before; a tile of tensor cores is larger than
-/// a layer of fewer rows or columns than it has.
+/// The variant for a product with a C of so many rows in a layer of M x N weights. What a caller asks for goes before;
+/// a tile of tensor cores is larger than a layer of fewer rows or columns than it has.
 Tile tileOf(DenseProduct asked, int32_t rowsOfC, int32_t m, int32_t n) {
-  const bool split = asked == DenseProduct::automatic ? m >= kSplitSize && n >= kSplitSize : asked == DenseProduct::tensorCores;
+  const bool split =
+      asked == DenseProduct::automatic ? m >= kSplitSize && n >= kSplitSize : asked == DenseProduct::tensorCores;
   return split ? Tile::split : rowsOfC <= kNarrowRows ? Tile::narrow : Tile::wide;
 }
 
@@ -60,19 +69,23 @@ struct Shape {
   static constexpr int kRows = Rows, kColumnThreads = ColumnThreads, kTeams = Teams;
   static constexpr int kTeam = RowThreads * ColumnThreads, kThreads = kTeam * Teams;
   static constexpr int kTileRows = Rows * RowThreads, kTileColumns = 4 * ColumnThreads;
-  static_assert(kTileRows * kDepth == 4 * kTeam && kTileColumns * kDepth == 4 * kTeam, "a thread fetches four numbers of each operand");
+  static_assert(kTileRows * kDepth == 4 * kTeam && kTileColumns * kDepth == 4 * kTeam,
+                "a thread fetches four numbers of each operand");
 };
 using Wide = Shape<4, 16, 16, 1>;
 using Narrow = Shape<1, 16, 4, 8>;
 
-/// An operand whose neighbours in memory are places of the sum: element (i, k) is at i * stride + k, in panels of the batch where k is a column.
+/// An operand whose neighbours in memory are places of the sum: element (i, k) is at i * stride + k, in panels of the
+/// batch where k is a column.
 struct AlongSum {
   const float* data;
   int64_t stride, panelStride;
   int32_t panel;  // places to a panel, a multiple of kDepth
   bool vector;    // four neighbours are one access
 
-  __device__ __forceinline__ AlongSum from(int64_t i) const { return {data + i * stride, stride, panelStride, panel, vector}; }
+  __device__ __forceinline__ AlongSum from(int64_t i) const {
+    return {data + i * stride, stride, panelStride, panel, vector};
+  }
 
   template <int Tile>
   __device__ __forceinline__ float4 fetch(int thread, int32_t place, int32_t count, int32_t depth) const {
@@ -102,19 +115,26 @@ struct AlongSum {
   __device__ __forceinline__ void copy(float* tile, int thread, int32_t place, int32_t count, int32_t depth) const {
     const auto begin = [&](int i, int k, auto words) {
       constexpr int kWords = decltype(words)::value;
-      const int32_t at = place + k, left = i < count ? depth - at : 0, valid = left < 0 ? 0 : left < kWords ? left : kWords;
+      const int32_t at = place + k, left = i < count ? depth - at : 0,
+                    valid = left < 0        ? 0
+                            : left < kWords ? left
+                                            : kWords;
       const float* from = valid ? data + at / panel * panelStride + at % panel + i * stride : data;
       copyAsyncOrZero<4 * kWords>(tile + i * Split::kAlongSum + k, from, 4 * valid);
     };
     constexpr int kPieces = Split::kDepth / 4;
     if (vector) {
-      for (int p = thread; p < Split::kTile * kPieces; p += Split::kThreads) begin(p / kPieces, p % kPieces * 4, std::integral_constant<int, 4>());
+      for (int p = thread; p < Split::kTile * kPieces; p += Split::kThreads)
+        begin(p / kPieces, p % kPieces * 4, std::integral_constant<int, 4>());
     } else {
-      for (int p = thread; p < Split::kTile * Split::kDepth; p += Split::kThreads) begin(p / Split::kDepth, p % Split::kDepth, std::integral_constant<int, 1>());
+      for (int p = thread; p < Split::kTile * Split::kDepth; p += Split::kThreads)
+        begin(p / Split::kDepth, p % Split::kDepth, std::integral_constant<int, 1>());
     }
   }
   __device__ __forceinline__ static float at(const float* tile, int i, int k) { return tile[i * Split::kAlongSum + k]; }
-  __device__ __forceinline__ static float4 at4(const float* tile, int i, int k) { return load4(tile + i * Split::kAlongSum + k); }
+  __device__ __forceinline__ static float4 at4(const float* tile, int i, int k) {
+    return load4(tile + i * Split::kAlongSum + k);
+  }
 };
 
 /// An operand whose neighbours in memory are rows or columns of C: element (i, k) is at k * stride + i.
@@ -154,12 +174,16 @@ struct AlongResult {
     };
     constexpr int kPieces = Split::kTile / 4;
     if (vector) {
-      for (int p = thread; p < Split::kDepth * kPieces; p += Split::kThreads) begin(p % kPieces * 4, p / kPieces, std::integral_constant<int, 4>());
+      for (int p = thread; p < Split::kDepth * kPieces; p += Split::kThreads)
+        begin(p % kPieces * 4, p / kPieces, std::integral_constant<int, 4>());
     } else {
-      for (int p = thread; p < Split::kDepth * Split::kTile; p += Split::kThreads) begin(p % Split::kTile, p / Split::kTile, std::integral_constant<int, 1>());
+      for (int p = thread; p < Split::kDepth * Split::kTile; p += Split::kThreads)
+        begin(p % Split::kTile, p / Split::kTile, std::integral_constant<int, 1>());
     }
   }
-  __device__ __forceinline__ static float at(const float* tile, int i, int k) { return tile[k * Split::kAlongResult + i]; }
+  __device__ __forceinline__ static float at(const float* tile, int i, int k) {
+    return tile[k * Split::kAlongResult + i];
+  }
 };
 
 /// The sums that a thread holds.
@@ -183,10 +207,11 @@ __device__ __forceinline__ void multiply(Sums<Rows>& sums, const float* a, float
   }
 }
 
-/// Sums of one tile of C, from the operands that begin with it: `rows` and `columns` of it are there, and `depth` places of the sum. The first team has the
-/// result. Called by the whole block.
+/// Sums of one tile of C, from the operands that begin with it: `rows` and `columns` of it are there, and `depth`
+/// places of the sum. The first team has the result. Called by the whole block.
 template <class S, class A, class B>
-__device__ __forceinline__ void tileSums(const A& a, const B& b, int32_t rows, int32_t columns, int32_t depth, bool sumRows, Sums<S::kRows>& sums) {
+__device__ __forceinline__ void tileSums(const A& a, const B& b, int32_t rows, int32_t columns, int32_t depth,
+                                         bool sumRows, Sums<S::kRows>& sums) {
   HEBB_SHARED(float, tileA, [S::kTeams][kDepth][S::kTileRows]);
   HEBB_SHARED(float, tileB, [S::kTeams][kDepth][S::kTileColumns]);
   const int thread = static_cast<int>(threadIdx.x) % S::kTeam, team = static_cast<int>(threadIdx.x) / S::kTeam;
@@ -207,7 +232,8 @@ __device__ __forceinline__ void tileSums(const A& a, const B& b, int32_t rows, i
     nextA = a.template fetch<S::kTileRows>(thread, next, rows, depth);
     nextB = b.template fetch<S::kTileColumns>(thread, next, columns, depth);
 #pragma unroll
-    for (int k = 0; k < kDepth; ++k) multiply<S::kRows>(sums, &tileA[team][k][row], load4(&tileB[team][k][column]), sumRows);
+    for (int k = 0; k < kDepth; ++k)
+      multiply<S::kRows>(sums, &tileA[team][k][row], load4(&tileB[team][k][column]), sumRows);
     __syncthreads();
   }
   if constexpr (S::kTeams > 1) {
@@ -236,10 +262,11 @@ __device__ __forceinline__ void split(float x, uint32_t& high, uint32_t& low) {
   low = tf32Of(x - __uint_as_float(high));
 }
 
-/// The tile of C from the operands that begin with it: `rows` and `columns` of it are there, and `depth` places of the sum. rowSum: of row threadIdx.x of A,
-/// if it is asked for; in fp32, place after place. Called by the whole block.
+/// The tile of C from the operands that begin with it: `rows` and `columns` of it are there, and `depth` places of the
+/// sum. rowSum: of row threadIdx.x of A, if it is asked for; in fp32, place after place. Called by the whole block.
 template <bool WithRowSums, class A, class B>
-__device__ __forceinline__ void splitSums(const A& a, const B& b, int32_t rows, int32_t columns, int32_t depth, bool sumRows, SplitSums& sums, float& rowSum) {
+__device__ __forceinline__ void splitSums(const A& a, const B& b, int32_t rows, int32_t columns, int32_t depth,
+                                          bool sumRows, SplitSums& sums, float& rowSum) {
   HEBB_SHARED(float, tilesA, [2][Split::kWords]);
   HEBB_SHARED(float, tilesB, [2][Split::kWords]);
   constexpr int kRows = Split::kRowTiles, kColumns = Split::kColumnTiles;
@@ -316,18 +343,21 @@ __device__ __forceinline__ void splitSums(const A& a, const B& b, int32_t rows, 
   }
 }
 
-/// Calls store(row, column, four sums of neighbouring columns) for what the lane holds of the tile, after pairs of lanes have exchanged two columns.
+/// Calls store(row, column, four sums of neighbouring columns) for what the lane holds of the tile, after pairs of
+/// lanes have exchanged two columns.
 template <class Store>
 __device__ __forceinline__ void eachOfSplit(const SplitSums& sums, const Store& store) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, t = lane % 4;
   const bool odd = t % 2;
-  const int row = thread / kWarp / 2 * Split::kWarpTile + lane / 4 + (odd ? 8 : 0), column = thread / kWarp % 2 * Split::kWarpTile + t / 2 * 4;
+  const int row = thread / kWarp / 2 * Split::kWarpTile + lane / 4 + (odd ? 8 : 0),
+            column = thread / kWarp % 2 * Split::kWarpTile + t / 2 * 4;
 #pragma unroll
   for (int m = 0; m < Split::kRowTiles; ++m) {
 #pragma unroll
     for (int n = 0; n < Split::kColumnTiles; ++n) {
       const float4 v = sums.of[m][n];
-      const float x = __shfl_xor_sync(kWholeWarp, odd ? v.x : v.z, 1), y = __shfl_xor_sync(kWholeWarp, odd ? v.y : v.w, 1);
+      const float x = __shfl_xor_sync(kWholeWarp, odd ? v.x : v.z, 1),
+                  y = __shfl_xor_sync(kWholeWarp, odd ? v.y : v.w, 1);
       store(row + 16 * m, column + 8 * n, odd ? make_float4(x, y, v.z, v.w) : make_float4(v.x, v.y, x, y));
     }
   }
@@ -338,8 +368,8 @@ __device__ __forceinline__ void eachOfSplit(const SplitSums& sums, const Store& 
 /// A product whose columns are those of a batch.
 template <class Weights, class Epilogue>
 struct BatchProduct {
-  Weights weights;     // A
-  Activations x, y;    // B and C
+  Weights weights;   // A
+  Activations x, y;  // B and C
   Epilogue epilogue;
   const Failure* failure;
   int32_t rowBlocks, columnBlocks;  // columnBlocks: over one panel
@@ -354,7 +384,8 @@ __device__ __forceinline__ Place placeOf(const Product& product, int tileRows, i
   const int32_t block = static_cast<int32_t>(blockIdx.x), columnBlock = block / product.rowBlocks;
   const int32_t panel = columnBlock / product.columnBlocks, first = columnBlock % product.columnBlocks * tileColumns;
   const Activations& y = product.y;
-  return {block % product.rowBlocks * tileRows, panel, first, liveColumns(y.columns, y.capacity, y.panel, panel) - first};
+  return {block % product.rowBlocks * tileRows, panel, first,
+          liveColumns(y.columns, y.capacity, y.panel, panel) - first};
 }
 
 template <class S, class Weights, class Epilogue>
@@ -383,11 +414,13 @@ __global__ void __launch_bounds__(Split::kThreads, 3) multiplyBatchSplit(BatchPr
   const AlongResult batch{x.data + int64_t{place.panel} * x.features * x.panel + place.firstColumn, x.panel, true};
   SplitSums sums;
   float none;
-  splitSums<false>(product.weights.from(place.firstRow), batch, y.features - place.firstRow, place.live, x.features, false, sums, none);
+  splitSums<false>(product.weights.from(place.firstRow), batch, y.features - place.firstRow, place.live, x.features,
+                   false, sums, none);
   eachOfSplit(sums, [&](int32_t r, int32_t c, float4 sum) {
     const int32_t row = place.firstRow + r;
     if (row >= y.features || c >= place.live) return;
-    product.epilogue.store(y.data, (int64_t{place.panel} * y.features + row) * y.panel + place.firstColumn + c, row, sum);
+    product.epilogue.store(y.data, (int64_t{place.panel} * y.features + row) * y.panel + place.firstColumn + c, row,
+                           sum);
   });
 }
 
@@ -397,9 +430,13 @@ struct GradientProduct {
   int32_t rowBlocks;
   const Failure* failure;
 
-  __device__ __forceinline__ static AlongSum operand(const Activations& x) { return {x.data, x.panel, int64_t{x.features} * x.panel, x.panel, true}; }
+  __device__ __forceinline__ static AlongSum operand(const Activations& x) {
+    return {x.data, x.panel, int64_t{x.features} * x.panel, x.panel, true};
+  }
   /// Columns of the batch to sum over. Those behind the valid ones hold a gradient of zero.
-  __device__ __forceinline__ int32_t depth() const { return ((op.input.columns ? *op.input.columns : op.input.capacity) + 15) / 16 * 16; }
+  __device__ __forceinline__ int32_t depth() const {
+    return ((op.input.columns ? *op.input.columns : op.input.capacity) + 15) / 16 * 16;
+  }
   __device__ __forceinline__ void store(int32_t row, int32_t column, float4 sum) const {
     const auto emit = [&](int32_t c, float g) {
       if (c >= op.input.features) return;
@@ -411,7 +448,9 @@ struct GradientProduct {
     emit(column + 2, sum.z);
     emit(column + 3, sum.w);
   }
-  __device__ __forceinline__ void storeBias(int32_t row, float sum) const { op.biasGradient[row] = op.accumulateBias ? op.biasGradient[row] + sum : sum; }
+  __device__ __forceinline__ void storeBias(int32_t row, float sum) const {
+    op.biasGradient[row] = op.accumulateBias ? op.biasGradient[row] + sum : sum;
+  }
 };
 
 template <class S>
@@ -419,14 +458,16 @@ __global__ void __launch_bounds__(S::kThreads) multiplyGradient(GradientProduct 
   if (failed(product.failure)) return;
   const Activations &dy = product.op.outputGradient, &x = product.op.input;
   const int32_t block = static_cast<int32_t>(blockIdx.x);
-  const int32_t firstRow = block % product.rowBlocks * S::kTileRows, firstColumn = block / product.rowBlocks * S::kTileColumns;
+  const int32_t firstRow = block % product.rowBlocks * S::kTileRows,
+                firstColumn = block / product.rowBlocks * S::kTileColumns;
   const bool withBias = product.op.biasGradient && firstColumn == 0;
   Sums<S::kRows> sums;
-  tileSums<S>(product.operand(dy).from(firstRow), product.operand(x).from(firstColumn), dy.features - firstRow, x.features - firstColumn, product.depth(), withBias,
-              sums);
+  tileSums<S>(product.operand(dy).from(firstRow), product.operand(x).from(firstColumn), dy.features - firstRow,
+              x.features - firstColumn, product.depth(), withBias, sums);
   const int thread = static_cast<int>(threadIdx.x);
   if (thread >= S::kTeam) return;
-  const int32_t row = firstRow + thread / S::kColumnThreads * S::kRows, column = firstColumn + thread % S::kColumnThreads * 4;
+  const int32_t row = firstRow + thread / S::kColumnThreads * S::kRows,
+                column = firstColumn + thread % S::kColumnThreads * 4;
 #pragma unroll
   for (int r = 0; r < S::kRows; ++r) {
     if (row + r >= dy.features) return;
@@ -439,12 +480,13 @@ __global__ void __launch_bounds__(Split::kThreads, 3) multiplyGradientSplit(Grad
   if (failed(product.failure)) return;
   const Activations &dy = product.op.outputGradient, &x = product.op.input;
   const int32_t block = static_cast<int32_t>(blockIdx.x);
-  const int32_t firstRow = block % product.rowBlocks * Split::kTile, firstColumn = block / product.rowBlocks * Split::kTile;
+  const int32_t firstRow = block % product.rowBlocks * Split::kTile,
+                firstColumn = block / product.rowBlocks * Split::kTile;
   const bool withBias = product.op.biasGradient && firstColumn == 0;
   SplitSums sums;
   float rowSum;
-  splitSums<true>(product.operand(dy).from(firstRow), product.operand(x).from(firstColumn), dy.features - firstRow, x.features - firstColumn, product.depth(), withBias,
-            sums, rowSum);
+  splitSums<true>(product.operand(dy).from(firstRow), product.operand(x).from(firstColumn), dy.features - firstRow,
+                  x.features - firstColumn, product.depth(), withBias, sums, rowSum);
   eachOfSplit(sums, [&](int32_t r, int32_t c, float4 sum) {
     if (firstRow + r < dy.features) product.store(firstRow + r, firstColumn + c, sum);
   });
@@ -452,22 +494,29 @@ __global__ void __launch_bounds__(Split::kThreads, 3) multiplyGradientSplit(Grad
   if (withBias && threadIdx.x < Split::kTile && row < dy.features) product.storeBias(row, rowSum);
 }
 
-/// Whether a product goes to cuBLAS: where the device was opened with it, those that would go to tensor cores, unless the caller asks for a variant.
-bool byCublas(const Cuda& cuda, DenseProduct asked, Tile tile) { return cuda.cublas() && asked == DenseProduct::automatic && tile == Tile::split; }
+/// Whether a product goes to cuBLAS: where the device was opened with it, those that would go to tensor cores, unless
+/// the caller asks for a variant.
+bool byCublas(const Cuda& cuda, DenseProduct asked, Tile tile) {
+  return cuda.cublas() && asked == DenseProduct::automatic && tile == Tile::split;
+}
 
 int32_t blocksOf(int32_t count, int32_t tile) { return (count - 1) / tile + 1; }
 
 template <class Weights, class Epilogue>
-Status multiply(Cuda& cuda, const char* operation, Tile tile, const Weights& weights, const Activations& x, const Activations& y, const Epilogue& epilogue) {
+Status multiply(Cuda& cuda, const char* operation, Tile tile, const Weights& weights, const Activations& x,
+                const Activations& y, const Epilogue& epilogue) {
   BatchProduct<Weights, Epilogue> product{weights, x, y, epilogue, cuda.failure(), 0, 0};
   const auto run = [&](auto kernel, int tileRows, int tileColumns, int threads) {
     product.rowBlocks = blocksOf(y.features, tileRows);
     product.columnBlocks = blocksOf(y.panel, tileColumns);
-    return launch(cuda, operation, kernel, int64_t{product.rowBlocks} * product.columnBlocks * y.panels(), dim3(static_cast<unsigned>(threads)), 0, product);
+    return launch(cuda, operation, kernel, int64_t{product.rowBlocks} * product.columnBlocks * y.panels(),
+                  dim3(static_cast<unsigned>(threads)), 0, product);
   };
   switch (tile) {
-    case Tile::narrow: return run(multiplyBatch<Narrow, Weights, Epilogue>, Narrow::kTileRows, Narrow::kTileColumns, Narrow::kThreads);
-    case Tile::wide: return run(multiplyBatch<Wide, Weights, Epilogue>, Wide::kTileRows, Wide::kTileColumns, Wide::kThreads);
+    case Tile::narrow:
+      return run(multiplyBatch<Narrow, Weights, Epilogue>, Narrow::kTileRows, Narrow::kTileColumns, Narrow::kThreads);
+    case Tile::wide:
+      return run(multiplyBatch<Wide, Weights, Epilogue>, Wide::kTileRows, Wide::kTileColumns, Wide::kThreads);
     default: return run(multiplyBatchSplit<Weights, Epilogue>, Split::kTile, Split::kTile, Split::kThreads);
   }
 }
@@ -502,8 +551,8 @@ Status gradientOf(Cuda& cuda, const LinearGradient& op) {
   if (byCublas(cuda, op.product, tile)) return linearGradientByCublas(cuda, op);
   const auto run = [&](auto kernel, int tileRows, int tileColumns, int threads) {
     const int32_t rowBlocks = blocksOf(m, tileRows);
-    return launch(cuda, "linearGradient", kernel, int64_t{rowBlocks} * blocksOf(n, tileColumns), dim3(static_cast<unsigned>(threads)), 0,
-                  GradientProduct{op, rowBlocks, cuda.failure()});
+    return launch(cuda, "linearGradient", kernel, int64_t{rowBlocks} * blocksOf(n, tileColumns),
+                  dim3(static_cast<unsigned>(threads)), 0, GradientProduct{op, rowBlocks, cuda.failure()});
   };
   switch (tile) {
     case Tile::narrow: return run(multiplyGradient<Narrow>, Narrow::kTileRows, Narrow::kTileColumns, Narrow::kThreads);
@@ -518,7 +567,8 @@ Status gradientOf(Cuda& cuda, const LinearGradient& op) {
 Status linearGradient(Backend& backend, const LinearGradient& op) {
   const int64_t rows = op.outputGradient.features;
   HEBB_RETURN_IF_ERROR(gradientOf(cudaOf(backend), op));
-  if (op.fusedValues.values) HEBB_RETURN_IF_ERROR(sgd(backend, {op.fusedValues, op.gradient, rows * op.input.features}));
+  if (op.fusedValues.values)
+    HEBB_RETURN_IF_ERROR(sgd(backend, {op.fusedValues, op.gradient, rows * op.input.features}));
   return op.fusedBias.values ? sgd(backend, {op.fusedBias, op.biasGradient, rows}) : Status{};
 }
 

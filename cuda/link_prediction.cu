@@ -1,5 +1,6 @@
-// All missing links with a score, for inspection: they are scored once to count them and once more to write them (row_scorer.cuh, path_scorer.cuh, tile_scorer.cuh: what it
-// costs); the host, where the answer goes, puts them in order. This one waits, as its answer's size is only known on the device.
+// All missing links with a score, for inspection: they are scored once to count them and once more to write them
+// (row_scorer.cuh, path_scorer.cuh, tile_scorer.cuh: what it costs); the host, where the answer goes, puts them in
+// order. This one waits, as its answer's size is only known on the device.
 #include "hebb/link_prediction.h"
 
 #include <algorithm>
@@ -33,13 +34,16 @@ __global__ void __launch_bounds__(scoring::kThreads, Scores::kResident) predict(
   HEBB_SHARED_DYNAMIC(unsigned char, shared);
   scores.each(shared, [&](int32_t row, int32_t column, float score) {
     const Total at = atomicAdd(list.count, Total{1});
-    if (at < list.room) list.found[at] = {static_cast<uint64_t>(row) * static_cast<uint64_t>(scores.links.cols) + static_cast<uint64_t>(column), score};
+    if (at < list.room)
+      list.found[at] = {
+          static_cast<uint64_t>(row) * static_cast<uint64_t>(scores.links.cols) + static_cast<uint64_t>(column), score};
   });
 }
 
 template <class Scores>
 Status predictAll(Cuda& cuda, const Scores& scores, int64_t blocks, const List& list) {
-  return launch(cuda, kName, predict<Scores>, blocks < kBlocks ? blocks : kBlocks, dim3(scoring::kThreads), Scores::kSharedBytes, scores, list);
+  return launch(cuda, kName, predict<Scores>, blocks < kBlocks ? blocks : kBlocks, dim3(scoring::kThreads),
+                Scores::kSharedBytes, scores, list);
 }
 
 }  // namespace
@@ -55,7 +59,9 @@ Status predictLinks(Backend& backend, const PredictLinks& op) {
   TileScorer tiles(cuda, kName, links, op.predictor);
   if (byTiles) HEBB_RETURN_IF_ERROR(tiles.prepare(w.capacity));
   const auto run = [&](const List& list) {
-    if (byTiles) return tiles.eachPanel(nullptr, [&](const TileScores& scores, int64_t blocks) { return predictAll(cuda, scores, blocks, list); });
+    if (byTiles)
+      return tiles.eachPanel(
+          nullptr, [&](const TileScores& scores, int64_t blocks) { return predictAll(cuda, scores, blocks, list); });
     if (isByPaths(op.predictor)) return predictAll(cuda, RowScores<true>{links, isCh2(op.predictor)}, w.rows, list);
     return predictAll(cuda, RowScores<false>{links, isCh2(op.predictor)}, w.rows, list);
   };

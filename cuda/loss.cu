@@ -1,15 +1,17 @@
-// Losses: a block sums its part of the batch in double precision, a second kernel of one block adds the parts and looks at the result. Where one
-// block holds the whole batch it does both. The order of summation depends on the shapes alone.
+// Losses: a block sums its part of the batch in double precision, a second kernel of one block adds the parts and looks
+// at the result. Where one block holds the whole batch it does both. The order of summation depends on the shapes
+// alone.
 //
-// softmaxCrossEntropy: a thread is a column, and up to 32 classes are its own (variant 1, the CPU's order of summation: its gradients have the CPU's
-// bits at the levels that fuse multiply and add). With more classes eight threads share a column, each with every eighth class, and combine what
-// they have through shared memory (variant 8: the sum in the denominator differs by up to classes / 8 * 2^-24 of it). Three passes over the
-// logits: the largest, the sum, the gradient; after the first they come from L1 or L2.
-// meanSquaredError: four columns a thread, blocks over the panels.
-// Loss sums differ from the CPU's by the order of summation in double precision and by one unit in the last place of each logarithm: about 1e-15
-// of the sum of the terms' magnitudes.
+// softmaxCrossEntropy: a thread is a column, and up to 32 classes are its own (variant 1, the CPU's order of summation:
+// its gradients have the CPU's bits at the levels that fuse multiply and add). With more classes eight threads share a
+// column, each with every eighth class, and combine what they have through shared memory (variant 8: the sum in the
+// denominator differs by up to classes / 8 * 2^-24 of it). Three passes over the logits: the largest, the sum, the
+// gradient; after the first they come from L1 or L2. meanSquaredError: four columns a thread, blocks over the panels.
+// Loss sums differ from the CPU's by the order of summation in double precision and by one unit in the last place of
+// each logarithm: about 1e-15 of the sum of the terms' magnitudes.
 //
-// Roofline: bound by memory, 8 bytes a logit (squared error: 12 an output) from memory, and for small batches by the latency of the launches.
+// Roofline: bound by memory, 8 bytes a logit (squared error: 12 an output) from memory, and for small batches by the
+// latency of the launches.
 #include "hebb/loss.h"
 
 #include "hebb/logarithm.h"
@@ -19,10 +21,10 @@ namespace hebb::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kResident = 4;      // blocks that a multiprocessor holds at once, so that ptxas has registers enough
-constexpr int kFewClasses = 32;   // up to here a thread has a column to itself
-constexpr int kShared = 8;        // threads that share a column with more classes
-constexpr int kFinishers = 256;   // threads that add the parts
+constexpr int kResident = 4;     // blocks that a multiprocessor holds at once, so that ptxas has registers enough
+constexpr int kFewClasses = 32;  // up to here a thread has a column to itself
+constexpr int kShared = 8;       // threads that share a column with more classes
+constexpr int kFinishers = 256;  // threads that add the parts
 
 /// What a block found in its columns.
 struct Part {
@@ -70,13 +72,15 @@ struct Totals {
   int32_t capacity;
   const int32_t* targets;  // null: no classes
   int32_t classes;
-  double divisor;          // of the loss
+  double divisor;  // of the loss
   bool training;
-  Problem problem;         // what it is when the loss of training is not finite
+  Problem problem;  // what it is when the loss of training is not finite
   Failure* failure;
 };
 
-__device__ __forceinline__ int32_t validColumns(const int32_t* columns, int32_t capacity) { return columns ? *columns : capacity; }
+__device__ __forceinline__ int32_t validColumns(const int32_t* columns, int32_t capacity) {
+  return columns ? *columns : capacity;
+}
 
 /// In training, a loss that is not finite ends the step, before it spoils the weights. Called by one thread.
 __device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
@@ -141,7 +145,8 @@ __device__ __forceinline__ float exponential(float x) {
   return y < -126.f ? 0.f : p * LaneTraits<float>::fromBits((static_cast<int32_t>(whole) + 127) << 23);
 }
 
-/// The columns of a block, kThreads / Sharing of them at a time, until none is left. Thread: column in the low part, share of the classes above it.
+/// The columns of a block, kThreads / Sharing of them at a time, until none is left. Thread: column in the low part,
+/// share of the classes above it.
 template <int Sharing>
 __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCrossEntropy op, Totals to, Part* parts) {
   constexpr int kColumns = kThreads / Sharing;
@@ -154,12 +159,14 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
   const float scale = 1.f / static_cast<float>(columns);
   const int lane = static_cast<int>(threadIdx.x) % kColumns, share = static_cast<int>(threadIdx.x) / kColumns;
   Part part;
-  for (int32_t first = static_cast<int32_t>(blockIdx.x) * kColumns; first < padded; first += static_cast<int32_t>(gridDim.x) * kColumns) {
+  for (int32_t first = static_cast<int32_t>(blockIdx.x) * kColumns; first < padded;
+       first += static_cast<int32_t>(gridDim.x) * kColumns) {
     const int32_t column = first + lane;
     const bool valid = column < columns;
     const int64_t start = int64_t{column / z.panel} * z.features * z.panel + column % z.panel;
     const float* in = z.data + start;
-    // The gradient may take the logits' place, so what is read of other threads' classes is read here. A target that is no class becomes -1.
+    // The gradient may take the logits' place, so what is read of other threads' classes is read here. A target that is
+    // no class becomes -1.
     int32_t target = -1;
     float top = 0.f, hit = 0.f;
     int32_t best = 0;
@@ -233,8 +240,10 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
   const float scale = 2.f / (static_cast<float>(columns) * static_cast<float>(y.features));
   const bool rectified = op.activation == Activation::relu;
   Part part;
-  for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters; i += int64_t{gridDim.x} * kThreads) {
-    const int32_t column = static_cast<int32_t>(i / (int64_t{y.features} * quarter)) * y.panel + static_cast<int32_t>(i % quarter) * 4;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters;
+       i += int64_t{gridDim.x} * kThreads) {
+    const int32_t column =
+        static_cast<int32_t>(i / (int64_t{y.features} * quarter)) * y.panel + static_cast<int32_t>(i % quarter) * 4;
     if (column >= (columns + 15) / 16 * 16) continue;
     const float4 output = load4(y.data + i * 4), target = load4(op.target.data + i * 4);
     float4 difference = each4([](float a, float b) { return a - b; }, output, target);
@@ -247,14 +256,16 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
     part.loss += static_cast<double>(difference.z) * difference.z;
     part.loss += static_cast<double>(difference.w) * difference.w;
     if (op.gradient.data) {
-      store4(op.gradient.data + i * 4, each4([=](float a, float d) { return rectified && !(a > 0.f) ? 0.f : scale * d; }, output, difference));
+      store4(op.gradient.data + i * 4,
+             each4([=](float a, float d) { return rectified && !(a > 0.f) ? 0.f : scale * d; }, output, difference));
     }
   }
   emit<kThreads>(to, part, parts);
 }
 
 template <class Op>
-Status sumLoss(Cuda& cuda, const char* operation, void (*kernel)(Op, Totals, Part*), int64_t blocks, const Op& op, const Totals& to) {
+Status sumLoss(Cuda& cuda, const char* operation, void (*kernel)(Op, Totals, Part*), int64_t blocks, const Op& op,
+               const Totals& to) {
   Part* parts = reinterpret_cast<Part*>(cuda.partials());
   const int32_t count = blocks < kParts ? static_cast<int32_t>(blocks) : kParts;
   HEBB_RETURN_IF_ERROR(launch(cuda, operation, kernel, count, dim3(kThreads), 0, op, to, parts));
@@ -266,16 +277,35 @@ Status sumLoss(Cuda& cuda, const char* operation, void (*kernel)(Op, Totals, Par
 Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& z = op.logits;
-  const Totals to{op.totals, op.step, z.columns, z.capacity, op.targets, z.features, 1, op.gradient.data != nullptr, Problem::crossEntropyLoss, cuda.failure()};
+  const Totals to{op.totals,
+                  op.step,
+                  z.columns,
+                  z.capacity,
+                  op.targets,
+                  z.features,
+                  1,
+                  op.gradient.data != nullptr,
+                  Problem::crossEntropyLoss,
+                  cuda.failure()};
   const bool few = z.features <= kFewClasses;
   const int32_t columns = few ? kThreads : kThreads / kShared;
-  return sumLoss(cuda, "softmaxCrossEntropy", few ? crossEntropy<1> : crossEntropy<kShared>, (z.capacity - 1) / columns + 1, op, to);
+  return sumLoss(cuda, "softmaxCrossEntropy", few ? crossEntropy<1> : crossEntropy<kShared>,
+                 (z.capacity - 1) / columns + 1, op, to);
 }
 
 Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& y = op.output;
-  const Totals to{op.totals, op.step, y.columns, y.capacity, nullptr, 0, static_cast<double>(y.features), op.gradient.data != nullptr, Problem::squaredErrorLoss, cuda.failure()};
+  const Totals to{op.totals,
+                  op.step,
+                  y.columns,
+                  y.capacity,
+                  nullptr,
+                  0,
+                  static_cast<double>(y.features),
+                  op.gradient.data != nullptr,
+                  Problem::squaredErrorLoss,
+                  cuda.failure()};
   const int64_t quarters = int64_t{y.panels()} * y.features * (y.panel / 4);
   return sumLoss(cuda, "meanSquaredError", squaredError, (quarters + 4 * kThreads - 1) / (4 * kThreads), op, to);
 }

@@ -1,5 +1,5 @@
-// Optimizers that were not fused into a product. Four parameters a thread. Bound by memory: SGD moves 12 bytes a parameter, 20 with momentum, Adam 36.
-// The number of a sparse layer's parameters is read on the device.
+// Optimizers that were not fused into a product. Four parameters a thread. Bound by memory: SGD moves 12 bytes a
+// parameter, 20 with momentum, Adam 36. The number of a sparse layer's parameters is read on the device.
 #include "hebb/optimizer.h"
 
 #include "hebb/adam.h"
@@ -31,7 +31,8 @@ __global__ void __launch_bounds__(kThreads) stepAdam(Adam op, AdamFactors factor
   const float rate = static_cast<float>(*op.learningRate);
   if (i + 4 <= count) {
     const float4 gradient = load4(op.gradient + i);
-    float4 value = load4(op.values + i), first = load4(op.firstMoment + i), second = load4(op.secondMoment + i), steps = load4(op.steps + i);
+    float4 value = load4(op.values + i), first = load4(op.firstMoment + i), second = load4(op.secondMoment + i),
+           steps = load4(op.steps + i);
     adamStep(factors, rate, gradient.x, value.x, first.x, second.x, steps.x);
     adamStep(factors, rate, gradient.y, value.y, first.y, second.y, steps.y);
     adamStep(factors, rate, gradient.z, value.z, first.z, second.z, steps.z);
@@ -41,7 +42,8 @@ __global__ void __launch_bounds__(kThreads) stepAdam(Adam op, AdamFactors factor
     store4(op.secondMoment + i, second);
     store4(op.steps + i, steps);
   } else {
-    for (int64_t k = i; k < count; ++k) adamStep(factors, rate, op.gradient[k], op.values[k], op.firstMoment[k], op.secondMoment[k], op.steps[k]);
+    for (int64_t k = i; k < count; ++k)
+      adamStep(factors, rate, op.gradient[k], op.values[k], op.firstMoment[k], op.secondMoment[k], op.steps[k]);
   }
 }
 
@@ -49,7 +51,8 @@ __global__ void __launch_bounds__(kThreads) stepAdam(Adam op, AdamFactors factor
 
 Status sgd(Backend& backend, const Sgd& op) {
   Cuda& cuda = cudaOf(backend);
-  return launch(cuda, "sgd", stepSgd, (op.capacity + 4 * kThreads - 1) / (4 * kThreads), dim3(kThreads), 0, op, cuda.failure());
+  return launch(cuda, "sgd", stepSgd, (op.capacity + 4 * kThreads - 1) / (4 * kThreads), dim3(kThreads), 0, op,
+                cuda.failure());
 }
 
 Status adam(Backend& backend, const Adam& op) {

@@ -1,18 +1,21 @@
-// Scores of all missing links of a layer, row by row, by CH2-L3p or CH3-L3p (hebb/link_prediction.h): the sums of cpu/row_scorer.h in its order,
-// for one l of the row after the other a sum over k ascending, times l's factor, so that the bits are the CPU's.
+// Scores of all missing links of a layer, row by row, by CH2-L3p or CH3-L3p (hebb/link_prediction.h): the sums of
+// cpu/row_scorer.h in its order, for one l of the row after the other a sum over k ascending, times l's factor, so that
+// the bits are the CPU's.
 //
-// A block takes a row i and keeps, in shared memory, a count, a sum and a score for every column, and a factor for every output k that shares an input
-// with i; by place where the range of neurons is no larger than the table, else hashed. A row that overflows the columns is scored in parts, ranges of
-// columns of half the size; where the outputs overflow, they are counted again for each l, range by range. Nothing is O(rows x cols), nor O(cols)
-// per block, and no part depends on which thread comes first:
+// A block takes a row i and keeps, in shared memory, a count, a sum and a score for every column, and a factor for
+// every output k that shares an input with i; by place where the range of neurons is no larger than the table, else
+// hashed. A row that overflows the columns is scored in parts, ranges of columns of half the size; where the outputs
+// overflow, they are counted again for each l, range by range. Nothing is O(rows x cols), nor O(cols) per block, and no
+// part depends on which thread comes first:
 //   1. common neighbours of i and every output k, counted by integer atomics, become factors
-//   2. for one l of the row after the other: one k of its column after the other, ascending, adds its factor to the sums of its links, a thread a link,
-//      with a barrier between two k; then every place that was reached adds its sum times l's factor to its score, and is emptied
+//   2. for one l of the row after the other: one k of its column after the other, ascending, adds its factor to the
+//      sums of its links, a thread a link, with a barrier between two k; then every place that was reached adds its sum
+//      times l's factor to its score, and is emptied
 //   3. links of i are cleared
 //
-// What it costs: rows degree^2 steps with a barrier each, and an addition in shared memory for each path. The links of the next k are fetched while
-// those of this one are added, so a step waits for the second-level cache once; five blocks a multiprocessor hide some of it. For 1568 x 1568 at 1% that
-// is 0.39 M steps and 6 M additions.
+// What it costs: rows degree^2 steps with a barrier each, and an addition in shared memory for each path. The links of
+// the next k are fetched while those of this one are added, so a step waits for the second-level cache once; five
+// blocks a multiprocessor hide some of it. For 1568 x 1568 at 1% that is 0.39 M steps and 6 M additions.
 // Roofline: links from L2, 4 bytes a path; additions at 32 a cycle and multiprocessor.
 #pragma once
 
@@ -37,7 +40,8 @@ struct Step {
   float factor;
 };
 
-inline constexpr size_t kSharedBytes = (3 * kColumns + kNodes) * sizeof(int32_t) + kThreads * sizeof(Step) + 2 * sizeof(int32_t);
+inline constexpr size_t kSharedBytes =
+    (3 * kColumns + kNodes) * sizeof(int32_t) + kThreads * sizeof(Step) + 2 * sizeof(int32_t);
 
 /// Where the neurons of a range are.
 struct Places {
@@ -47,7 +51,8 @@ struct Places {
   int32_t* full;  // [1] entries of a hashed table; above 3/4 of its size: overflow
 
   __device__ __forceinline__ int32_t hashOf(int32_t node) const {
-    return static_cast<int32_t>(static_cast<uint64_t>(static_cast<uint32_t>(node) * 0x9E3779B1u) * static_cast<uint32_t>(size) >> 32);
+    return static_cast<int32_t>(
+        static_cast<uint64_t>(static_cast<uint32_t>(node) * 0x9E3779B1u) * static_cast<uint32_t>(size) >> 32);
   }
   __device__ __forceinline__ int32_t most() const { return size / 4 * 3; }
   __device__ __forceinline__ bool overflowed() const { return keys && *full > most(); }
@@ -75,7 +80,8 @@ struct Places {
 };
 
 /// The places of a range, cleared by the block; `keys` are used if it is larger than `direct`.
-__device__ __forceinline__ Places placesOf(const Range& range, int32_t* keys, int32_t direct, int32_t hashed, int32_t* full) {
+__device__ __forceinline__ Places placesOf(const Range& range, int32_t* keys, int32_t direct, int32_t hashed,
+                                           int32_t* full) {
   const bool fits = range.end - range.begin <= direct;
   const Places places{range, fits ? nullptr : keys, fits ? range.end - range.begin : hashed, full};
   if (places.keys) {
@@ -87,13 +93,13 @@ __device__ __forceinline__ Places placesOf(const Range& range, int32_t* keys, in
 
 /// What a block keeps.
 struct Tables {
-  float* scores;         // [kColumns]
-  float* sums;           // [kColumns], zero between two l
-  int32_t* counts;       // [kColumns], zero between two l
-  int32_t* columnKeys;   // [kHashedColumns]: the fourth quarter, as the others are shorter then
-  int32_t* nodeWords;    // [kNodes] counts, then factors
-  int32_t* nodeKeys;     // [kHashedNodes]: the second half
-  Step* steps;           // [kThreads]
+  float* scores;        // [kColumns]
+  float* sums;          // [kColumns], zero between two l
+  int32_t* counts;      // [kColumns], zero between two l
+  int32_t* columnKeys;  // [kHashedColumns]: the fourth quarter, as the others are shorter then
+  int32_t* nodeWords;   // [kNodes] counts, then factors
+  int32_t* nodeKeys;    // [kHashedNodes]: the second half
+  Step* steps;          // [kThreads]
   int32_t *fullColumns, *fullNodes;
 
   __device__ __forceinline__ float factorAt(int32_t place) const { return __int_as_float(nodeWords[place]); }
@@ -116,10 +122,14 @@ __device__ __forceinline__ Tables tablesOf(unsigned char* shared, bool hashed) {
 }
 
 /// A factor of a path: the square root of c(s, d), s > 0.
-__device__ __forceinline__ float factorOf(int32_t common, int32_t degree, bool withInternal) { return __fsqrt_rn(scoring::coefficientOf(common, degree, withInternal)); }
+__device__ __forceinline__ float factorOf(int32_t common, int32_t degree, bool withInternal) {
+  return __fsqrt_rn(scoring::coefficientOf(common, degree, withInternal));
+}
 
-/// The factors of the rows k of the range that share a neighbour with row i. The table overflowed where the places say so.
-__device__ __forceinline__ Places findFactors(const Topology& t, int32_t i, bool withInternal, const Tables& tables, const Range& range) {
+/// The factors of the rows k of the range that share a neighbour with row i. The table overflowed where the places say
+/// so.
+__device__ __forceinline__ Places findFactors(const Topology& t, int32_t i, bool withInternal, const Tables& tables,
+                                              const Range& range) {
   const int thread = static_cast<int>(threadIdx.x), group = thread / kGroup, within = thread % kGroup;
   __syncthreads();
   const Places nodes = placesOf(range, tables.nodeKeys, kNodes, kHashedNodes, tables.fullNodes);
@@ -147,7 +157,8 @@ __device__ __forceinline__ Places findFactors(const Topology& t, int32_t i, bool
 }
 
 /// Adds the factors of the rows k in column l and in the range of `nodes` to their links' sums, k ascending.
-__device__ __forceinline__ void addSums(const Topology& t, int32_t l, const Tables& tables, const Places& nodes, const Places& columns) {
+__device__ __forceinline__ void addSums(const Topology& t, int32_t l, const Tables& tables, const Places& nodes,
+                                        const Places& columns) {
   const int thread = static_cast<int>(threadIdx.x);
   for (int32_t base = t.columnOffsets[l], end = t.columnOffsets[l + 1]; base < end; base += kThreads) {
     const int32_t count = end - base < kThreads ? end - base : kThreads;
@@ -159,13 +170,16 @@ __device__ __forceinline__ void addSums(const Topology& t, int32_t l, const Tabl
     __syncthreads();
     tables.steps[thread] = mine;
     __syncthreads();
-    const auto linkOf = [&](const Step& step) { return step.begin + thread < step.end ? t.columnIndices[step.begin + thread] : -1; };
+    const auto linkOf = [&](const Step& step) {
+      return step.begin + thread < step.end ? t.columnIndices[step.begin + thread] : -1;
+    };
     Step step = tables.steps[0];
     int32_t first = linkOf(step);
     for (int32_t s = 0; s < count; ++s) {
       const Step next = tables.steps[s + 1 < count ? s + 1 : s];
       const int32_t ahead = linkOf(next);
-      for (int32_t c = step.begin + thread, j = first; c < step.end; c += kThreads, j = c < step.end ? t.columnIndices[c] : -1) {
+      for (int32_t c = step.begin + thread, j = first; c < step.end;
+           c += kThreads, j = c < step.end ? t.columnIndices[c] : -1) {
         const int32_t place = columns.range.has(j) ? columns.enter(j) : -1;
         if (place < 0) continue;
         ++tables.counts[place];
@@ -179,7 +193,8 @@ __device__ __forceinline__ void addSums(const Topology& t, int32_t l, const Tabl
 }
 
 /// The scores of row i in the range of columns, in the tables. The places say whether it has too many.
-__device__ __forceinline__ Places scorePart(const Topology& t, int32_t i, bool withInternal, const Tables& tables, const Range& range) {
+__device__ __forceinline__ Places scorePart(const Topology& t, int32_t i, bool withInternal, const Tables& tables,
+                                            const Range& range) {
   const int thread = static_cast<int>(threadIdx.x);
   const Places columns = placesOf(range, tables.columnKeys, kColumns, kHashedColumns, tables.fullColumns);
   for (int at = thread; at < columns.size; at += kThreads) {
@@ -193,7 +208,8 @@ __device__ __forceinline__ Places scorePart(const Topology& t, int32_t i, bool w
     const int32_t l = t.columnIndices[a];
     for (int32_t begin = 0; begin < t.rows;) {
       const Range wanted{begin, t.rows - begin < width ? t.rows : begin + width};
-      if (nodes.range.begin != wanted.begin || nodes.range.end != wanted.end) nodes = findFactors(t, i, withInternal, tables, wanted);
+      if (nodes.range.begin != wanted.begin || nodes.range.end != wanted.end)
+        nodes = findFactors(t, i, withInternal, tables, wanted);
       if (nodes.overflowed()) {
         width = scoring::halfOf(wanted.end - wanted.begin);
         continue;
@@ -222,14 +238,16 @@ __device__ __forceinline__ Places scorePart(const Topology& t, int32_t i, bool w
 
 }  // namespace path_scoring
 
-/// Calls body(column, score) for every missing link of row i with a score; each once, in no order, by any thread. Called by a whole block of
-/// scoring::kThreads; `shared` has path_scoring::kSharedBytes.
+/// Calls body(column, score) for every missing link of row i with a score; each once, in no order, by any thread.
+/// Called by a whole block of scoring::kThreads; `shared` has path_scoring::kSharedBytes.
 template <class Body>
-__device__ __forceinline__ void scoreRowByPaths(const Topology& t, int32_t i, bool withInternal, unsigned char* shared, const Body& body) {
+__device__ __forceinline__ void scoreRowByPaths(const Topology& t, int32_t i, bool withInternal, unsigned char* shared,
+                                                const Body& body) {
   if (t.rowOffsets[i] == t.rowOffsets[i + 1]) return;
   for (int32_t begin = 0, width = t.cols; begin < t.cols;) {
     const path_scoring::Range range{begin, t.cols - begin < width ? t.cols : begin + width};
-    const path_scoring::Tables tables = path_scoring::tablesOf(shared, range.end - range.begin > path_scoring::kColumns);
+    const path_scoring::Tables tables =
+        path_scoring::tablesOf(shared, range.end - range.begin > path_scoring::kColumns);
     __syncthreads();
     const path_scoring::Places columns = path_scoring::scorePart(t, i, withInternal, tables, range);
     if (columns.overflowed()) {
@@ -251,8 +269,8 @@ struct RowScores {
   Topology links;
   bool withInternal;
 
-  /// Calls body(row, column, score) for every missing link with a score; each once, in no order, by any thread. Called by all blocks of
-  /// scoring::kThreads; `shared` has kSharedBytes.
+  /// Calls body(row, column, score) for every missing link with a score; each once, in no order, by any thread. Called
+  /// by all blocks of scoring::kThreads; `shared` has kSharedBytes.
   template <class Body>
   __device__ __forceinline__ void each(unsigned char* shared, const Body& body) const {
     for (int64_t row = static_cast<int64_t>(blockIdx.x); row < links.rows; row += static_cast<int64_t>(gridDim.x)) {

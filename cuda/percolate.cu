@@ -1,5 +1,5 @@
-// Percolation: one launch for each relation backward, then one for each forward. That is all it takes: a neuron looks at its own links alone, and
-// a pass over the relations carries a cut to the end of the network. A warp per neuron.
+// Percolation: one launch for each relation backward, then one for each forward. That is all it takes: a neuron looks
+// at its own links alone, and a pass over the relations carries a cut to the end of the network. A warp per neuron.
 //
 // Roofline, two layers of L links: 4 L bytes of flags, and 8 L of slots where a row is looked at or cleared.
 #include "hebb/percolate.h"
@@ -29,7 +29,8 @@ __device__ __forceinline__ bool isEmpty(const Side& side, int32_t node, int lane
 }
 
 __device__ __forceinline__ void clear(const Side& side, int32_t node, int lane) {
-  for (int32_t at = side.offsets[node] + lane; at < side.offsets[node + 1]; at += kWarp) side.keep[side.slots ? side.slots[at] : at] = 0;
+  for (int32_t at = side.offsets[node] + lane; at < side.offsets[node + 1]; at += kWarp)
+    side.keep[side.slots ? side.slots[at] : at] = 0;
 }
 
 /// Neurons without a link in `from` lose those in `to`; and the other way round, if `both`.
@@ -53,7 +54,8 @@ Status pass(Cuda& cuda, const Percolate& op, const LayerRelation& relation, bool
   const Side of = outputs(first), other = joint ? outputs(second) : inputs(second);
   const bool turned = backward && !joint;
   const int32_t nodes = first.links.rows;
-  return launch(cuda, "percolate", cut, (nodes - 1) / kWarps + 1, dim3(kThreads), 0, turned ? other : of, turned ? of : other, joint, nodes, cuda.failure());
+  return launch(cuda, "percolate", cut, (nodes - 1) / kWarps + 1, dim3(kThreads), 0, turned ? other : of,
+                turned ? of : other, joint, nodes, cuda.failure());
 }
 
 }  // namespace

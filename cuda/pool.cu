@@ -1,7 +1,8 @@
 // Pruned links that may return with the weights they had.
 //
-// A thread has a link of the layer or of the pool and looks for it in the other by binary search in its row; a prefix sum over the pool gives new links
-// their places. Roofline, L links, P in the pool: 16 L + 9 P bytes; the searches stay in L2.
+// A thread has a link of the layer or of the pool and looks for it in the other by binary search in its row; a prefix
+// sum over the pool gives new links their places. Roofline, L links, P in the pool: 16 L + 9 P bytes; the searches stay
+// in L2.
 #include "hebb/pool.h"
 
 #include "launch.cuh"
@@ -13,7 +14,8 @@ namespace {
 
 /// The place of (row, column) among the links, or -1.
 __device__ __forceinline__ int32_t placeOf(const Csr& links, int32_t row, int32_t column) {
-  const int32_t end = links.rowOffsets[row + 1], place = lowerBound(links.columnIndices, links.rowOffsets[row], end, column);
+  const int32_t end = links.rowOffsets[row + 1],
+                place = lowerBound(links.columnIndices, links.rowOffsets[row], end, column);
   return place < end && links.columnIndices[place] == column ? place : -1;
 }
 
@@ -50,11 +52,13 @@ __global__ void __launch_bounds__(kBlock) markChosen(ChooseFromPool op, int32_t*
   fresh[at] = isFresh;
 }
 
-__global__ void __launch_bounds__(kBlock) writeChanges(ChooseFromPool op, const int32_t* chosen, const int32_t* fresh, Failure* failure) {
+__global__ void __launch_bounds__(kBlock)
+    writeChanges(ChooseFromPool op, const int32_t* chosen, const int32_t* fresh, Failure* failure) {
   const int64_t at = element();
   const Csr &w = op.links, &all = op.pool.links;
   if (chosen[all.capacity] > w.capacity) {
-    if (at == 0 && !failed(failure)) *failure = {Problem::pooledLinks, w.capacity, 0, static_cast<double>(chosen[all.capacity])};
+    if (at == 0 && !failed(failure))
+      *failure = {Problem::pooledLinks, w.capacity, 0, static_cast<double>(chosen[all.capacity])};
     return;
   }
   if (failed(failure)) return;
@@ -83,7 +87,8 @@ __global__ void __launch_bounds__(kBlock) copyFromPool(RestoreWeights op, const 
 Status openPool(Backend& backend, const OpenPool& op) {
   Cuda& cuda = cudaOf(backend);
   const char* const name = "openPool";
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, keepPool, blocksFor(op.pool.links.capacity), dim3(kBlock), 0, op.pool, cuda.failure()));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, name, keepPool, blocksFor(op.pool.links.capacity), dim3(kBlock), 0, op.pool, cuda.failure()));
   return launch(cuda, name, copyToPool, blocksFor(op.links.capacity), dim3(kBlock), 0, op, cuda.failure());
 }
 
@@ -94,15 +99,18 @@ Status chooseFromPool(Backend& backend, const ChooseFromPool& op) {
   Scratch<int32_t> chosen(cuda), fresh(cuda);
   HEBB_RETURN_IF_ERROR(chosen.allocate(all + 1));
   HEBB_RETURN_IF_ERROR(fresh.allocate(all + 1));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, markChosen, blocksFor(all), dim3(kBlock), 0, op, chosen.data(), fresh.data()));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, name, markChosen, blocksFor(all), dim3(kBlock), 0, op, chosen.data(), fresh.data()));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, chosen.data(), all));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, fresh.data(), all));
-  return launch(cuda, name, writeChanges, blocksFor(all > links ? all : links), dim3(kBlock), 0, op, chosen.data(), fresh.data(), cuda.failure());
+  return launch(cuda, name, writeChanges, blocksFor(all > links ? all : links), dim3(kBlock), 0, op, chosen.data(),
+                fresh.data(), cuda.failure());
 }
 
 Status restoreWeights(Backend& backend, const RestoreWeights& op) {
   Cuda& cuda = cudaOf(backend);
-  return launch(cuda, "restoreWeights", copyFromPool, blocksFor(op.links.capacity), dim3(kBlock), 0, op, cuda.failure());
+  return launch(cuda, "restoreWeights", copyFromPool, blocksFor(op.links.capacity), dim3(kBlock), 0, op,
+                cuda.failure());
 }
 
 }  // namespace hebb::cuda

@@ -1,5 +1,5 @@
-// Radix select: six passes over the ranks find, digit by digit of 11 bits, the smallest among the best ones. What one pass finds stays in device
-// memory, where the next one reads it; passes that have nothing left to do return at once.
+// Radix select: six passes over the ranks find, digit by digit of 11 bits, the smallest among the best ones. What one
+// pass finds stays in device memory, where the next one reads it; passes that have nothing left to do return at once.
 //
 // Roofline: 8 bytes a rank and pass. Counting is bound by the atomics in shared memory where most ranks share a digit.
 #include "ranks.cuh"
@@ -17,14 +17,16 @@ __global__ void begin(Threshold* threshold, const int32_t* wanted) {
   *threshold = {n > 0 ? 0 : UINT64_MAX, n, n, n == 0};
 }
 
-__global__ void __launch_bounds__(kThreads) countRanks(const uint64_t* ranks, int64_t capacity, const int32_t* count, const Threshold* threshold, int pass, Count* all) {
+__global__ void __launch_bounds__(kThreads) countRanks(const uint64_t* ranks, int64_t capacity, const int32_t* count,
+                                                       const Threshold* threshold, int pass, Count* all) {
   HEBB_SHARED(int32_t, bins, [kDigits]);
   if (threshold->settled) return;
   const Threshold known = *threshold;
   clearBins(bins);
   __syncthreads();
   const int64_t n = *count < capacity ? *count : capacity, stride = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x); i < n; i += stride) countRank(known, pass, ranks[i], bins);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x); i < n; i += stride)
+    countRank(known, pass, ranks[i], bins);
   __syncthreads();
   addBins(bins, all);
 }
@@ -77,13 +79,15 @@ Status pickDigit(Cuda& cuda, const char* operation, Threshold* threshold, int pa
   return launch(cuda, operation, pick, 1, dim3(kThreads), 0, threshold, pass, bins, room);
 }
 
-Status thresholdOf(Cuda& cuda, const char* operation, const uint64_t* ranks, int64_t capacity, const int32_t* count, const int32_t* wanted, Threshold* threshold) {
+Status thresholdOf(Cuda& cuda, const char* operation, const uint64_t* ranks, int64_t capacity, const int32_t* count,
+                   const int32_t* wanted, Threshold* threshold) {
   Scratch<Count> bins(cuda);
   HEBB_RETURN_IF_ERROR(bins.allocate(kDigits));
   HEBB_RETURN_IF_ERROR(beginThreshold(cuda, operation, threshold, wanted));
   const int64_t all = (capacity - 1) / kThreads + 1, blocks = all < kBlocks ? all : kBlocks;
   for (int pass = 0; pass < kPasses; ++pass) {
-    HEBB_RETURN_IF_ERROR(launch(cuda, operation, countRanks, blocks, dim3(kThreads), 0, ranks, capacity, count, threshold, pass, bins.data()));
+    HEBB_RETURN_IF_ERROR(launch(cuda, operation, countRanks, blocks, dim3(kThreads), 0, ranks, capacity, count,
+                                threshold, pass, bins.data()));
     HEBB_RETURN_IF_ERROR(pickDigit(cuda, operation, threshold, pass, bins.data(), 0));
   }
   return {};

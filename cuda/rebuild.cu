@@ -1,15 +1,17 @@
 // Transposes a layer's links, and brings a layer to a new topology.
 //
-// Transpose: the links' columns are sorted with their places by row (sort.h: stable, so the rows of a column ascend), and the columns' offsets are
-// searched in the sorted keys. No count of links steers a launch, and no column is too long. Roofline, L links, C bytes of digits of a column
-// number: 32 L bytes from memory a digit and 24 L besides.
+// Transpose: the links' columns are sorted with their places by row (sort.h: stable, so the rows of a column ascend),
+// and the columns' offsets are searched in the sorted keys. No count of links steers a launch, and no column is too
+// long. Roofline, L links, C bytes of digits of a column number: 32 L bytes from memory a digit and 24 L besides.
 //
-// Rebuild: old and new links are both in order, so a link's new place is the number of those that stay before it plus the number of new ones
-// before it: two prefix sums and a binary search for each link, no bitmap of rows x cols for any size of layer. Arrays move through a copy, since a
-// place is written that another thread may still read. Roofline: 40 L bytes, and 16 L for each array.
+// Rebuild: old and new links are both in order, so a link's new place is the number of those that stay before it plus
+// the number of new ones before it: two prefix sums and a binary search for each link, no bitmap of rows x cols for any
+// size of layer. Arrays move through a copy, since a place is written that another thread may still read. Roofline: 40
+// L bytes, and 16 L for each array.
 //
-// What is written by several kernels is not written at all when an operation before failed (failure.h); transposing again what has not changed
-// changes nothing, and a matrix that is made while a replay fails must get its columns, so transposing does not ask.
+// What is written by several kernels is not written at all when an operation before failed (failure.h); transposing
+// again what has not changed changes nothing, and a matrix that is made while a replay fails must get its columns, so
+// transposing does not ask.
 #include "hebb/rebuild.h"
 
 #include "launch.cuh"
@@ -43,8 +45,10 @@ int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 Status transposeLinks(Cuda& cuda, const char* operation, const Csr& links) {
   Scratch<uint64_t> keys(cuda);
   HEBB_RETURN_IF_ERROR(keys.allocate(links.capacity));
-  HEBB_RETURN_IF_ERROR(launch(cuda, operation, columnKeys, blocksFor(links.capacity), dim3(kBlock), 0, links, keys.data()));
-  HEBB_RETURN_IF_ERROR(sortKeys(cuda, operation, keys.data(), nullptr, links.capacity, links.rowOffsets + links.rows, 32, bitsOf(links.cols)));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, operation, columnKeys, blocksFor(links.capacity), dim3(kBlock), 0, links, keys.data()));
+  HEBB_RETURN_IF_ERROR(sortKeys(cuda, operation, keys.data(), nullptr, links.capacity, links.rowOffsets + links.rows,
+                                32, bitsOf(links.cols)));
   const int64_t elements = larger(links.capacity, int64_t{links.cols} + 1);
   return launch(cuda, operation, writeColumns, blocksFor(elements), dim3(kBlock), 0, links, keys.data());
 }
@@ -58,12 +62,14 @@ __global__ void __launch_bounds__(kBlock) keepAll(LinkChanges changes, int32_t c
 
 /// The new topology, in the making.
 struct Next {
-  int32_t* stays;   // [capacity + 1] old links: whether it stays; then how many before it do
-  int32_t* fresh;   // [capacity + 1] new links: whether the layer has none there; then how many before it are
-  int32_t* offsets; // [rows + 1]
-  int32_t* columns; // [capacity]
-  int32_t* sources; // [capacity] old place in the arrays, or -1
-  __device__ int32_t count(const Csr& links, const LinkChanges& changes) const { return stays[links.rowOffsets[links.rows]] + fresh[*changes.newCount]; }
+  int32_t* stays;    // [capacity + 1] old links: whether it stays; then how many before it do
+  int32_t* fresh;    // [capacity + 1] new links: whether the layer has none there; then how many before it are
+  int32_t* offsets;  // [rows + 1]
+  int32_t* columns;  // [capacity]
+  int32_t* sources;  // [capacity] old place in the arrays, or -1
+  __device__ int32_t count(const Csr& links, const LinkChanges& changes) const {
+    return stays[links.rowOffsets[links.rows]] + fresh[*changes.newCount];
+  }
 };
 
 /// A link that was removed and chosen again is an old one that stays.
@@ -110,22 +116,26 @@ __global__ void __launch_bounds__(kBlock) placeLinks(Csr links, LinkChanges chan
   }
   if (k < added && next.fresh[k + 1] > next.fresh[k]) {
     const int32_t row = changes.newRows[k], column = changes.newColumns[k];
-    const int32_t to = next.fresh[k] + next.stays[lowerBound(links.columnIndices, links.rowOffsets[row], links.rowOffsets[row + 1], column)];
+    const int32_t to =
+        next.fresh[k] +
+        next.stays[lowerBound(links.columnIndices, links.rowOffsets[row], links.rowOffsets[row + 1], column)];
     next.columns[to] = column;
     next.sources[to] = -1;
   }
 }
 
 /// Links by row come from their old place in the array and go to their new one.
-__global__ void __launch_bounds__(kBlock) moveValues(const float* array, float* moved, const int32_t* sources, const int32_t* cscSlots, const int32_t* count,
-                                                     const Failure* failure) {
+__global__ void __launch_bounds__(kBlock)
+    moveValues(const float* array, float* moved, const int32_t* sources, const int32_t* cscSlots, const int32_t* count,
+               const Failure* failure) {
   const int64_t at = element();
   if (failed(failure) || at >= *count) return;
   const int32_t from = sources[at];
   moved[cscSlots[at]] = from < 0 ? 0.f : array[from];
 }
 
-__global__ void __launch_bounds__(kBlock) writeValues(float* array, const float* moved, const int32_t* count, const Failure* failure) {
+__global__ void __launch_bounds__(kBlock)
+    writeValues(float* array, const float* moved, const int32_t* count, const Failure* failure) {
   const int64_t at = element();
   if (failed(failure) || at >= *count) return;
   array[at] = moved[at];
@@ -140,11 +150,14 @@ __global__ void __launch_bounds__(kBlock) writeLinks(Csr links, Next next, const
 
 }  // namespace
 
-Status transpose(Backend& backend, const Transpose& op) { return transposeLinks(cudaOf(backend), "transpose", op.links); }
+Status transpose(Backend& backend, const Transpose& op) {
+  return transposeLinks(cudaOf(backend), "transpose", op.links);
+}
 
 Status beginUpdate(Backend& backend, const BeginUpdate& op) {
   Cuda& cuda = cudaOf(backend);
-  return launch(cuda, "beginUpdate", keepAll, blocksFor(op.links.capacity), dim3(kBlock), 0, op.changes, op.links.capacity, cuda.failure());
+  return launch(cuda, "beginUpdate", keepAll, blocksFor(op.links.capacity), dim3(kBlock), 0, op.changes,
+                op.links.capacity, cuda.failure());
 }
 
 Status rebuild(Backend& backend, const Rebuild& op) {
@@ -160,17 +173,21 @@ Status rebuild(Backend& backend, const Rebuild& op) {
   HEBB_RETURN_IF_ERROR(sources.allocate(links.capacity));
   HEBB_RETURN_IF_ERROR(moved.allocate(links.capacity));
   const Next next{stays.data(), fresh.data(), offsets.data(), columns.data(), sources.data()};
-  const int64_t blocks = blocksFor(links.capacity), blocksWithRows = blocksFor(larger(links.capacity, int64_t{links.rows} + 1));
+  const int64_t blocks = blocksFor(links.capacity),
+                blocksWithRows = blocksFor(larger(links.capacity, int64_t{links.rows} + 1));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, markLinks, blocks, dim3(kBlock), 0, links, op.changes, next));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, next.stays, links.capacity));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, next.fresh, links.capacity));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, placeLinks, blocksWithRows, dim3(kBlock), 0, links, op.changes, next, cuda.failure()));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda, name, placeLinks, blocksWithRows, dim3(kBlock), 0, links, op.changes, next, cuda.failure()));
   const int32_t* const count = next.offsets + links.rows;
   HEBB_RETURN_IF_ERROR(launch(cuda, name, writeLinks, blocksWithRows, dim3(kBlock), 0, links, next, cuda.failure()));
   HEBB_RETURN_IF_ERROR(transposeLinks(cuda, name, links));
   for (float* array : op.arrays) {
-    HEBB_RETURN_IF_ERROR(launch(cuda, name, moveValues, blocks, dim3(kBlock), 0, array, moved.data(), next.sources, links.cscSlots, count, cuda.failure()));
-    HEBB_RETURN_IF_ERROR(launch(cuda, name, writeValues, blocks, dim3(kBlock), 0, array, moved.data(), count, cuda.failure()));
+    HEBB_RETURN_IF_ERROR(launch(cuda, name, moveValues, blocks, dim3(kBlock), 0, array, moved.data(), next.sources,
+                                links.cscSlots, count, cuda.failure()));
+    HEBB_RETURN_IF_ERROR(
+        launch(cuda, name, writeValues, blocks, dim3(kBlock), 0, array, moved.data(), count, cuda.failure()));
   }
   return {};
 }

@@ -1,5 +1,6 @@
-// The rectifier and its gradient, element by element: four columns a thread. Bound by memory: 8 bytes an element forward, 12 backward (16 when it
-// accumulates), over the live columns. The bits are the CPU's. Operands may be in place, so nothing is read through the read-only cache.
+// The rectifier and its gradient, element by element: four columns a thread. Bound by memory: 8 bytes an element
+// forward, 12 backward (16 when it accumulates), over the live columns. The bits are the CPU's. Operands may be in
+// place, so nothing is read through the read-only cache.
 #include "hebb/relu.h"
 
 #include "launch.cuh"
@@ -24,7 +25,8 @@ struct Backward {
   float* inputGradient;
   bool accumulate;
   __device__ __forceinline__ void at(int64_t i) const {
-    float4 gradient = each4([](float y, float g) { return y > 0.f ? g : 0.f; }, load4(output + i), load4(outputGradient + i));
+    float4 gradient =
+        each4([](float y, float g) { return y > 0.f ? g : 0.f; }, load4(output + i), load4(outputGradient + i));
     if (accumulate) gradient = each4([](float g, float sum) { return g + sum; }, gradient, load4(inputGradient + i));
     store4(inputGradient + i, gradient);
   }
@@ -32,24 +34,28 @@ struct Backward {
 
 /// Four columns of a panel's rows to a thread: `blocksOfPanel` blocks cover the panel.
 template <class Body>
-__global__ void __launch_bounds__(kThreads) eachElement(Activations a, Body body, int32_t blocksOfPanel, const Failure* failure) {
+__global__ void __launch_bounds__(kThreads)
+    eachElement(Activations a, Body body, int32_t blocksOfPanel, const Failure* failure) {
   const int32_t block = static_cast<int32_t>(blockIdx.x), p = block / blocksOfPanel, quarter = a.panel / 4;
   const int64_t i = int64_t{block % blocksOfPanel} * kThreads + static_cast<int>(threadIdx.x);
   if (i >= int64_t{a.features} * quarter) return;
-  if (static_cast<int32_t>(i % quarter) * 4 >= liveColumns(a.columns, a.capacity, a.panel, p) || failed(failure)) return;
+  if (static_cast<int32_t>(i % quarter) * 4 >= liveColumns(a.columns, a.capacity, a.panel, p) || failed(failure))
+    return;
   body.at((int64_t{p} * a.features * quarter + i) * 4);
 }
 
 template <class Body>
 Status each(Cuda& cuda, const char* operation, const Activations& a, const Body& body) {
   const int64_t blocksOfPanel = (int64_t{a.features} * (a.panel / 4) + kThreads - 1) / kThreads;
-  return launch(cuda, operation, eachElement<Body>, blocksOfPanel * a.panels(), dim3(kThreads), 0, a, body, static_cast<int32_t>(blocksOfPanel),
-                cuda.failure());
+  return launch(cuda, operation, eachElement<Body>, blocksOfPanel * a.panels(), dim3(kThreads), 0, a, body,
+                static_cast<int32_t>(blocksOfPanel), cuda.failure());
 }
 
 }  // namespace
 
-Status relu(Backend& backend, const Relu& op) { return each(cudaOf(backend), "relu", op.output, Forward{op.input.data, op.output.data}); }
+Status relu(Backend& backend, const Relu& op) {
+  return each(cudaOf(backend), "relu", op.output, Forward{op.input.data, op.output.data});
+}
 
 Status reluGradient(Backend& backend, const ReluGradient& op) {
   return each(cudaOf(backend), "reluGradient", op.output,

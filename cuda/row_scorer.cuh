@@ -1,21 +1,24 @@
-// Scores of all missing links of a layer, row by row, by CH2-L3n or CH3-L3n (hebb/link_prediction.h): the sums of cpu/row_scorer.h in its order,
-// k ascending, then l ascending, so that the bits are the CPU's.
+// Scores of all missing links of a layer, row by row, by CH2-L3n or CH3-L3n (hebb/link_prediction.h): the sums of
+// cpu/row_scorer.h in its order, k ascending, then l ascending, so that the bits are the CPU's.
 //
-// A block takes a row i and keeps, in shared memory, a table of the columns that paths of length three lead to. A table is indexed by the column
-// itself where the range of columns is no larger than the table, else it is a hash table; a row that overflows it is scored in parts, ranges of
-// columns of half the size. Nothing is O(rows x cols), nor O(cols) per block, and no part depends on which thread comes first:
-//   1. common neighbours of i and every output k, counted by integer atomics in a second table (in parts of k, ascending, if it overflows)
+// A block takes a row i and keeps, in shared memory, a table of the columns that paths of length three lead to. A table
+// is indexed by the column itself where the range of columns is no larger than the table, else it is a hash table; a
+// row that overflows it is scored in parts, ranges of columns of half the size. Nothing is O(rows x cols), nor O(cols)
+// per block, and no part depends on which thread comes first:
+//   1. common neighbours of i and every output k, counted by integer atomics in a second table (in parts of k,
+//      ascending, if it overflows)
 //   2. the columns of these k enter the table
 //   3. first sum: a thread has a column j and walks its links, so k ascends
-//   4. second sum: for one l of the row after the other, paths l - u - j are counted by integer atomics; then they are walked again, and the thread
-//      that takes a count away, one for each j, adds the coefficient
+//   4. second sum: for one l of the row after the other, paths l - u - j are counted by integer atomics; then they are
+//      walked again, and the thread that takes a count away, one for each j, adds the coefficient
 //   5. links of i are cleared
 // Groups of eight lanes share a node's list, as lists of a sparse layer are short.
 //
-// What it costs: all paths of length three twice, an atomic in shared memory each, and every column's links once for every row that reaches it, a
-// look-up each. For the first update of 1568 x 1568 at 1%, 30% removed, that is 2 x 2 M and 1.5 M; the barriers of 4. and the fetches that wait for
-// one another (offsets, indices, offsets again) are what limits it. Denser layers pay degree^3 for each row: the dense route (tile_scorer.cuh) is for them.
-// Roofline: atomics and look-ups at 32 a cycle and multiprocessor, links from L2.
+// What it costs: all paths of length three twice, an atomic in shared memory each, and every column's links once for
+// every row that reaches it, a look-up each. For the first update of 1568 x 1568 at 1%, 30% removed, that is 2 x 2 M
+// and 1.5 M; the barriers of 4. and the fetches that wait for one another (offsets, indices, offsets again) are what
+// limits it. Denser layers pay degree^3 for each row: the dense route (tile_scorer.cuh) is for them. Roofline: atomics
+// and look-ups at 32 a cycle and multiprocessor, links from L2.
 #pragma once
 
 #include "hebb/link_prediction.h"
@@ -32,7 +35,8 @@ struct Topology {
 namespace scoring {
 
 inline constexpr int kThreads = 128, kGroup = 8, kGroups = kThreads / kGroup;
-inline constexpr int kResident = 5;  // blocks whose tables fit a multiprocessor at once: ptxas need not save more registers than that takes
+// Blocks whose tables fit a multiprocessor at once: ptxas need not save more registers than that takes.
+inline constexpr int kResident = 5;
 /// Columns in a table, and nodes in the other. Powers of two; with a histogram beside them they fit into 48 KiB.
 inline constexpr int kColumns = 2048, kNodes = 2048;
 inline constexpr int kMostHashed = 3 * kColumns / 4;  // fuller, and look-ups get long
@@ -52,7 +56,12 @@ inline constexpr size_t kSharedBytes = (2 * kColumns + 2 * kNodes) * sizeof(int3
 
 __device__ __forceinline__ Tables tablesOf(unsigned char* shared) {
   int32_t* const words = reinterpret_cast<int32_t*>(shared);
-  return {words, reinterpret_cast<float*>(words + kColumns), words + 2 * kColumns, words + 2 * kColumns + kNodes, words + 2 * kColumns, words + 2 * kColumns + 2 * kNodes};
+  return {words,
+          reinterpret_cast<float*>(words + kColumns),
+          words + 2 * kColumns,
+          words + 2 * kColumns + kNodes,
+          words + 2 * kColumns,
+          words + 2 * kColumns + 2 * kNodes};
 }
 
 /// A range of neurons that a table covers.
@@ -62,7 +71,9 @@ struct Range {
   __device__ __forceinline__ bool has(int32_t node) const { return node >= begin && node < end; }
 };
 
-__device__ __forceinline__ int32_t hashOf(int32_t node) { return static_cast<int32_t>(static_cast<uint32_t>(node) * 0x9E3779B1u >> 21); }
+__device__ __forceinline__ int32_t hashOf(int32_t node) {
+  return static_cast<int32_t>(static_cast<uint32_t>(node) * 0x9E3779B1u >> 21);
+}
 static_assert(kColumns == 1 << 11, "hashOf gives 11 bits");
 
 /// The place of a neuron of the range in the table, or -1.
@@ -124,7 +135,8 @@ __device__ __forceinline__ bool countNodes(const Topology& t, int32_t i, const T
 }
 
 /// Puts the columns of the counted rows into their table. False where it overflowed.
-__device__ __forceinline__ bool enterColumns(const Topology& t, const Tables& tables, const Range& range, int32_t* full) {
+__device__ __forceinline__ bool enterColumns(const Topology& t, const Tables& tables, const Range& range,
+                                             int32_t* full) {
   const int thread = static_cast<int>(threadIdx.x), group = thread / kGroup, within = thread % kGroup;
   for (int at = group; at < kNodes; at += kGroups) {
     const int32_t k = tables.nodes[at];
@@ -140,7 +152,8 @@ __device__ __forceinline__ bool enterColumns(const Topology& t, const Tables& ta
 }
 
 /// Adds to each column's score what the rows k of the range give, in their order.
-__device__ __forceinline__ void addFirstSum(const Topology& t, int32_t i, bool withInternal, const Tables& tables, const Range& range) {
+__device__ __forceinline__ void addFirstSum(const Topology& t, int32_t i, bool withInternal, const Tables& tables,
+                                            const Range& range) {
   for (int at = static_cast<int>(threadIdx.x); at < kColumns; at += kThreads) {
     const int32_t j = tables.columns[at];
     if (j < 0) continue;
@@ -149,17 +162,19 @@ __device__ __forceinline__ void addFirstSum(const Topology& t, int32_t i, bool w
       const int32_t k = t.rowIndices[b];
       if (k == i || !range.has(k)) continue;
       const int32_t place = find(tables.nodes, range, k);
-      if (place >= 0) sum += coefficientOf(tables.nodeCounts[place], t.rowOffsets[k + 1] - t.rowOffsets[k], withInternal);
+      if (place >= 0)
+        sum += coefficientOf(tables.nodeCounts[place], t.rowOffsets[k + 1] - t.rowOffsets[k], withInternal);
     }
     tables.scores[at] = sum;
   }
   __syncthreads();
 }
 
-/// Calls body(place) for every path from l over a row other than i to a column of the table. A path that ends at l or at another link of i may
-/// be among them: their scores are cleared in the end.
+/// Calls body(place) for every path from l over a row other than i to a column of the table. A path that ends at l or
+/// at another link of i may be among them: their scores are cleared in the end.
 template <class Body>
-__device__ __forceinline__ void eachPath(const Topology& t, int32_t i, int32_t l, const Tables& tables, const Range& range, const Body& body) {
+__device__ __forceinline__ void eachPath(const Topology& t, int32_t i, int32_t l, const Tables& tables,
+                                         const Range& range, const Body& body) {
   const int thread = static_cast<int>(threadIdx.x), group = thread / kGroup, within = thread % kGroup;
   for (int32_t a = t.columnOffsets[l] + group; a < t.columnOffsets[l + 1]; a += kGroups) {
     const int32_t u = t.rowIndices[a];
@@ -173,7 +188,8 @@ __device__ __forceinline__ void eachPath(const Topology& t, int32_t i, int32_t l
   }
 }
 
-__device__ __forceinline__ void addSecondSum(const Topology& t, int32_t i, bool withInternal, const Tables& tables, const Range& range) {
+__device__ __forceinline__ void addSecondSum(const Topology& t, int32_t i, bool withInternal, const Tables& tables,
+                                             const Range& range) {
   for (int at = static_cast<int>(threadIdx.x); at < kColumns; at += kThreads) tables.counts[at] = 0;
   __syncthreads();
   for (int32_t a = t.rowOffsets[i]; a < t.rowOffsets[i + 1]; ++a) {
@@ -189,7 +205,8 @@ __device__ __forceinline__ void addSecondSum(const Topology& t, int32_t i, bool 
 }
 
 /// The scores of row i in the range of columns, in the tables. False where it has too many.
-__device__ __forceinline__ bool scorePart(const Topology& t, int32_t i, bool withInternal, const Tables& tables, const Range& range) {
+__device__ __forceinline__ bool scorePart(const Topology& t, int32_t i, bool withInternal, const Tables& tables,
+                                          const Range& range) {
   const int thread = static_cast<int>(threadIdx.x);
   for (int at = thread; at < kColumns; at += kThreads) {
     tables.columns[at] = -1;
@@ -220,10 +237,11 @@ __device__ __forceinline__ bool scorePart(const Topology& t, int32_t i, bool wit
 
 }  // namespace scoring
 
-/// Calls body(column, score) for every missing link of row i with a score; each once, in no order, by any thread. Called by a whole block of
-/// scoring::kThreads; `shared` has scoring::kSharedBytes.
+/// Calls body(column, score) for every missing link of row i with a score; each once, in no order, by any thread.
+/// Called by a whole block of scoring::kThreads; `shared` has scoring::kSharedBytes.
 template <class Body>
-__device__ __forceinline__ void scoreRow(const Topology& t, int32_t i, bool withInternal, unsigned char* shared, const Body& body) {
+__device__ __forceinline__ void scoreRow(const Topology& t, int32_t i, bool withInternal, unsigned char* shared,
+                                         const Body& body) {
   if (t.rowOffsets[i] == t.rowOffsets[i + 1]) return;
   const scoring::Tables tables = scoring::tablesOf(shared);
   for (int32_t begin = 0, width = t.cols; begin < t.cols;) {

@@ -1,10 +1,11 @@
-// Rows of a sparse product, fetched through L1 and L2: a warp over 1, 2 or 4 rows and up to 64, 32 or 16 columns of the batch. A lane holds four
-// columns, so every link fetches its slice of X in 16-byte loads. Two teams of lanes share a row: one adds its even links, the other its odd ones, and the
-// two sums are added at the end. The links of a row are fetched by all its lanes at once and handed out by shuffles.
+// Rows of a sparse product, fetched through L1 and L2: a warp over 1, 2 or 4 rows and up to 64, 32 or 16 columns of the
+// batch. A lane holds four columns, so every link fetches its slice of X in 16-byte loads. Two teams of lanes share a
+// row: one adds its even links, the other its odd ones, and the two sums are added at the end. The links of a row are
+// fetched by all its lanes at once and handed out by shuffles.
 //   link   0 1 2 3 4 5 ...   fetched, one a lane
 //   team   0 1 0 1 0 1       a team: 16, 8 or 4 lanes x 4 columns
-// A row that is longer than a segment (segments.cuh) is added up by several warps: each leaves its sum in memory, and the one that comes last adds these
-// in their order. Which one that is changes no bit.
+// A row that is longer than a segment (segments.cuh) is added up by several warps: each leaves its sum in memory, and
+// the one that comes last adds these in their order. Which one that is changes no bit.
 #pragma once
 
 #include "segments.cuh"
@@ -35,7 +36,8 @@ struct Product {
   const Failure* failure;
   int32_t columnBlocks;  // blocks over the columns of one panel
   Segments segments;
-  float* sums;        // [blocks over columns][2][cuts][kColumns] of the segments of long rows: the first ones, and those that begin at cuts
+  float* sums;  // [blocks over columns][2][cuts][kColumns] of the segments of long rows: the first ones, and those that
+                // begin at cuts
   int32_t* arrivals;  // [blocks over columns][cuts] segments of a long row that are in `sums`; 0 when nobody is at work
 
   /// Columns of Activations::columns that the block has, from `first` of panel p on: 0 to kColumns.
@@ -45,8 +47,8 @@ struct Product {
   }
 };
 
-/// The links of rows are cut into segments of this many, so that a row takes at most about 10 us: an eighth of the widest row, within limits. Longer ones
-/// where the device has no room for so many sums.
+/// The links of rows are cut into segments of this many, so that a row takes at most about 10 us: an eighth of the
+/// widest row, within limits. Longer ones where the device has no room for so many sums.
 inline Segments segmentsFor(int32_t width, int32_t capacity, int32_t columnBlocks) {
   int32_t length = width / 8 < 256 ? 256 : width / 8 < 1024 ? width / 8 / 32 * 32 : 1024;
   while (int64_t{(capacity - 1) / length} * columnBlocks > Cuda::kCuts) length *= 2;
@@ -54,16 +56,29 @@ inline Segments segmentsFor(int32_t width, int32_t capacity, int32_t columnBlock
 }
 
 /// A product without its blocks. `width`: links of a row, at most.
-inline Product productOf(Cuda& cuda, const Links& links, int32_t rows, int32_t width, int32_t capacity, const Activations& x, const Activations& y) {
+inline Product productOf(Cuda& cuda, const Links& links, int32_t rows, int32_t width, int32_t capacity,
+                         const Activations& x, const Activations& y) {
   const int32_t columnBlocks = (y.panel - 1) / kColumns + 1;
-  return {links,       x.data,        y.data,       x.features, rows, y.panel, y.capacity, y.columns, cuda.failure(), columnBlocks, segmentsFor(width, capacity, columnBlocks * y.panels()),
-          cuda.sums(), cuda.arrivals()};
+  return {links,
+          x.data,
+          y.data,
+          x.features,
+          rows,
+          y.panel,
+          y.capacity,
+          y.columns,
+          cuda.failure(),
+          columnBlocks,
+          segmentsFor(width, capacity, columnBlocks * y.panels()),
+          cuda.sums(),
+          cuda.arrivals()};
 }
 
-/// The sum of the row's segments, where all are there; it is then the caller's to store (the result). `sum` is this segment's. Called by the whole warp; the
-/// first of a row's kRow lanes is `within` 0, and only a `team` 0 has columns.
+/// The sum of the row's segments, where all are there; it is then the caller's to store (the result). `sum` is this
+/// segment's. Called by the whole warp; the first of a row's kRow lanes is `within` 0, and only a `team` 0 has columns.
 template <int kRow>
-__device__ __forceinline__ bool meet(const Product& product, const Segment& part, int32_t columnBlock, int within, int column, bool holds, float4& sum) {
+__device__ __forceinline__ bool meet(const Product& product, const Segment& part, int32_t columnBlock, int within,
+                                     int column, bool holds, float4& sum) {
   bool complete = part.row >= 0;
   const bool several = part.of > 1;
   if (!__any_sync(kWholeWarp, several)) return complete;
@@ -83,11 +98,13 @@ __device__ __forceinline__ bool meet(const Product& product, const Segment& part
   if (!several) return complete;
   complete = before == part.of - 1;
   if (!complete) return false;
-  if (within == 0) atomicExch(product.arrivals + int64_t{columnBlock} * cuts + part.meeting, 0);  // for the next product
+  // For the next product.
+  if (within == 0) atomicExch(product.arrivals + int64_t{columnBlock} * cuts + part.meeting, 0);
   if (!holds) return true;
   sum = loadFresh4(firsts);
 #pragma unroll 4
-  for (int32_t i = 1; i < part.of; ++i) sum = each4([](float s, float more) { return s + more; }, sum, loadFresh4(others + int64_t{i} * kColumns));
+  for (int32_t i = 1; i < part.of; ++i)
+    sum = each4([](float s, float more) { return s + more; }, sum, loadFresh4(others + int64_t{i} * kColumns));
   return true;
 }
 
@@ -102,21 +119,24 @@ struct NothingMore {
   };
 };
 
-/// The warp's segments times `live` columns (0 to 64). `x` points to the first of these columns in feature 0, `start` is the place of it in y. `Team` and
-/// `live` are the same in the whole block and every loop here runs equally often in the whole warp: its shuffles meet. `part` is that of the lane's row;
-/// `More` sees every slice and every link.
+/// The warp's segments times `live` columns (0 to 64). `x` points to the first of these columns in feature 0, `start`
+/// is the place of it in y. `Team` and `live` are the same in the whole block and every loop here runs equally often in
+/// the whole warp: its shuffles meet. `part` is that of the lane's row; `More` sees every slice and every link.
 template <int Team, class Epilogue, class More>
-__device__ __forceinline__ void multiplyRow(const Product& product, const Epilogue& epilogue, const More& more, const Segment& part, int32_t columnBlock, const float* x,
-                                            int64_t start, int32_t live) {
+__device__ __forceinline__ void multiplyRow(const Product& product, const Epilogue& epilogue, const More& more,
+                                            const Segment& part, int32_t columnBlock, const float* x, int64_t start,
+                                            int32_t live) {
   constexpr int kRow = 2 * Team;  // lanes that share a row
   constexpr int kInFlight = 4;    // links of a team that are fetched before the first is added; Team is a multiple
   const Links& links = product.links;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int within = lane % kRow, team = within / Team, column = lane % Team * 4;
-  const int32_t longest = __reduce_max_sync(kWholeWarp, part.count);  // for one row too: it tells the compiler that the warp stays together
+  // For one row too: it tells the compiler that the warp stays together.
+  const int32_t longest = __reduce_max_sync(kWholeWarp, part.count);
   typename More::template Of<kRow> along(more, part, within, column, live);
 
-  // A lane beyond the live columns reads what the last live one reads (the same bytes, no more traffic) and stores nothing.
+  // A lane beyond the live columns reads what the last live one reads (the same bytes, no more traffic) and stores
+  // nothing.
   x += column < live ? column : live > 4 ? live - 4 : 0;
   float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
   for (int32_t first = 0; first < longest; first += kRow) {
@@ -136,7 +156,8 @@ __device__ __forceinline__ void multiplyRow(const Product& product, const Epilog
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) {
         const int32_t from = __shfl_sync(kWholeWarp, index, 2 * (step + i) + team, kRow);
-        slice[i] = from < 0 ? make_float4(0.f, 0.f, 0.f, 0.f) : loadReused4(x + static_cast<int64_t>(from) * product.panel);
+        slice[i] =
+            from < 0 ? make_float4(0.f, 0.f, 0.f, 0.f) : loadReused4(x + static_cast<int64_t>(from) * product.panel);
       }
 #pragma unroll
       for (int i = 0; i < kInFlight; ++i) weight[i] = __shfl_sync(kWholeWarp, value, 2 * (step + i) + team, kRow);

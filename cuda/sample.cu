@@ -1,8 +1,9 @@
-// Sampling without replacement: every element gets its rank, a radix select (ranks.h) finds the smallest one that wins, and of the elements that
-// share it the first ones win, by a prefix sum. The counter of an element's random numbers is its place, so no order of threads matters.
+// Sampling without replacement: every element gets its rank, a radix select (ranks.h) finds the smallest one that wins,
+// and of the elements that share it the first ones win, by a prefix sum. The counter of an element's random numbers is
+// its place, so no order of threads matters.
 //
-// Roofline, L links: 9 L bytes for the ranks and about 100 instructions each (Philox, two logarithms), 8 L a pass of the select (two or three
-// do work), 30 L for ties and flags.
+// Roofline, L links: 9 L bytes for the ranks and about 100 instructions each (Philox, two logarithms), 8 L a pass of
+// the select (two or three do work), 30 L for ties and flags.
 #include "hebb/sample.h"
 
 #include "launch.cuh"
@@ -18,8 +19,8 @@ __device__ __forceinline__ bool valid(float score) { return score >= 0.f && scor
 
 /// Of a choice among a layer's links.
 struct Found {
-  int32_t kept;    // links that may stay
-  int32_t last;    // the last one whose score cannot be ranked, plus 1
+  int32_t kept;  // links that may stay
+  int32_t last;  // the last one whose score cannot be ranked, plus 1
   int32_t wanted;
 };
 
@@ -33,9 +34,11 @@ __global__ void __launch_bounds__(kBlock) rankLinks(KeepLinks op, uint64_t* rank
   if (kept) {
     const int32_t k = static_cast<int32_t>(at);
     const float score = op.scores[k], temperature = op.temperature ? static_cast<float>(*op.temperature) : 1.f;
-    const Draw draw{op.seed, static_cast<uint32_t>(*op.update), purposeWord(op.purpose, static_cast<uint32_t>(op.layer))};
+    const Draw draw{op.seed, static_cast<uint32_t>(*op.update),
+                    purposeWord(op.purpose, static_cast<uint32_t>(op.layer))};
     if (!valid(score)) atomicMax(&found->last, k + 1);
-    rank = rankAt(score, static_cast<uint32_t>(op.links.rowIndices[k]), static_cast<uint32_t>(rowOf(op.links.columnOffsets, op.links.cols, k)), draw,
+    rank = rankAt(score, static_cast<uint32_t>(op.links.rowIndices[k]),
+                  static_cast<uint32_t>(rowOf(op.links.columnOffsets, op.links.cols, k)), draw,
                   op.temperature != nullptr, temperature);
   }
   ranks[at] = rank;
@@ -46,10 +49,12 @@ __global__ void judge(KeepLinks op, Found* found, Failure* failure) {
   found->wanted = count < 1 ? 0 : count < 2147483647. ? static_cast<int32_t>(count) : INT32_MAX;
   if (found->wanted >= found->kept || found->last == 0 || failed(failure)) return;
   const int32_t k = found->last - 1, column = rowOf(op.links.columnOffsets, op.links.cols, k);
-  *failure = {Problem::score, 0, static_cast<int64_t>(op.links.rowIndices[k]) << 32 | static_cast<uint32_t>(column), static_cast<double>(op.scores[k]), op.layer};
+  *failure = {Problem::score, 0, static_cast<int64_t>(op.links.rowIndices[k]) << 32 | static_cast<uint32_t>(column),
+              static_cast<double>(op.scores[k]), op.layer};
 }
 
-__global__ void __launch_bounds__(kBlock) markEqual(const uint64_t* ranks, const uint8_t* keep, int64_t n, const int32_t* count, const Threshold* threshold, int32_t* equal) {
+__global__ void __launch_bounds__(kBlock) markEqual(const uint64_t* ranks, const uint8_t* keep, int64_t n,
+                                                    const int32_t* count, const Threshold* threshold, int32_t* equal) {
   const int64_t i = element();
   if (i < n) equal[i] = i < *count && (!keep || keep[i]) && ranks[i] == threshold->rank;
 }
@@ -59,13 +64,15 @@ __device__ __forceinline__ bool wins(uint64_t rank, const Threshold& threshold, 
   return rank > threshold.rank || (rank == threshold.rank && equal < threshold.left);
 }
 
-__global__ void __launch_bounds__(kBlock) dropLinks(KeepLinks op, const uint64_t* ranks, const Threshold* threshold, const int32_t* equal, const Failure* failure) {
+__global__ void __launch_bounds__(kBlock) dropLinks(KeepLinks op, const uint64_t* ranks, const Threshold* threshold,
+                                                    const int32_t* equal, const Failure* failure) {
   const int64_t i = element();
   if (failed(failure) || i >= op.links.rowOffsets[op.links.rows]) return;
   if (op.keep[i] && !wins(ranks[i], *threshold, equal[i])) op.keep[i] = 0;
 }
 
-__global__ void __launch_bounds__(kBlock) rankScores(const float* scores, int32_t n, Draw draw, float temperature, uint64_t* ranks, int32_t* firstBad) {
+__global__ void __launch_bounds__(kBlock)
+    rankScores(const float* scores, int32_t n, Draw draw, float temperature, uint64_t* ranks, int32_t* firstBad) {
   const int64_t i = element();
   if (i >= n) return;
   if (!valid(scores[i])) atomicMin(firstBad, static_cast<int32_t>(i));
@@ -73,7 +80,8 @@ __global__ void __launch_bounds__(kBlock) rankScores(const float* scores, int32_
 }
 
 /// Winners keep their order.
-__global__ void __launch_bounds__(kBlock) markWinners(const uint64_t* ranks, int32_t n, const Threshold* threshold, const int32_t* equal, int32_t* winners) {
+__global__ void __launch_bounds__(kBlock)
+    markWinners(const uint64_t* ranks, int32_t n, const Threshold* threshold, const int32_t* equal, int32_t* winners) {
   const int64_t i = element();
   if (i < n) winners[i] = wins(ranks[i], *threshold, equal[i]);
 }
@@ -101,9 +109,11 @@ Status keepLinks(Backend& backend, const KeepLinks& op) {
   HEBB_RETURN_IF_ERROR(launch(cuda, name, rankLinks, blocks, dim3(kBlock), 0, op, ranks.data(), found.data()));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, judge, 1, dim3(1), 0, op, found.data(), cuda.failure()));
   HEBB_RETURN_IF_ERROR(thresholdOf(cuda, name, ranks.data(), capacity, links, &found.data()->wanted, threshold.data()));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, markEqual, blocks, dim3(kBlock), 0, ranks.data(), op.keep, capacity, links, threshold.data(), equal.data()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, markEqual, blocks, dim3(kBlock), 0, ranks.data(), op.keep, capacity, links,
+                              threshold.data(), equal.data()));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, equal.data(), capacity));
-  return launch(cuda, name, dropLinks, blocks, dim3(kBlock), 0, op, ranks.data(), threshold.data(), equal.data(), cuda.failure());
+  return launch(cuda, name, dropLinks, blocks, dim3(kBlock), 0, op, ranks.data(), threshold.data(), equal.data(),
+                cuda.failure());
 }
 
 // Scores and answer are the host's: this one waits.
@@ -133,18 +143,22 @@ Status sampleScores(Backend& backend, const SampleScores& op) {
   HEBB_RETURN_IF_ERROR(cuda.write(scores.data(), op.scores, sizeof(float) * static_cast<size_t>(n)));
   HEBB_RETURN_IF_ERROR(cuda.write(numbers.data(), &given, sizeof given));
   const Draw draw{op.seed, 0, purposeWord(Purpose::sample, 0)};
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, rankScores, blocks, dim3(kBlock), 0, scores.data(), n, draw, op.temperature, ranks.data(), &numbers.data()->firstBad));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, rankScores, blocks, dim3(kBlock), 0, scores.data(), n, draw, op.temperature,
+                              ranks.data(), &numbers.data()->firstBad));
   HEBB_RETURN_IF_ERROR(cuda.read(&given, numbers.data(), sizeof given));
   if (given.firstBad < n) {
-    return {Code::nonFinite,
-            "Expected scores to be finite and not negative, got " + std::to_string(op.scores[given.firstBad]) + " at " + std::to_string(given.firstBad)};
+    return {Code::nonFinite, "Expected scores to be finite and not negative, got " +
+                                 std::to_string(op.scores[given.firstBad]) + " at " + std::to_string(given.firstBad)};
   }
   if (given.wanted == 0) return {};
   const uint8_t* const all = nullptr;
-  HEBB_RETURN_IF_ERROR(thresholdOf(cuda, name, ranks.data(), n, &numbers.data()->count, &numbers.data()->wanted, threshold.data()));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, markEqual, blocks, dim3(kBlock), 0, ranks.data(), all, int64_t{n}, &numbers.data()->count, threshold.data(), equal.data()));
+  HEBB_RETURN_IF_ERROR(
+      thresholdOf(cuda, name, ranks.data(), n, &numbers.data()->count, &numbers.data()->wanted, threshold.data()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, markEqual, blocks, dim3(kBlock), 0, ranks.data(), all, int64_t{n},
+                              &numbers.data()->count, threshold.data(), equal.data()));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, equal.data(), n));
-  HEBB_RETURN_IF_ERROR(launch(cuda, name, markWinners, blocks, dim3(kBlock), 0, ranks.data(), n, threshold.data(), equal.data(), winners.data()));
+  HEBB_RETURN_IF_ERROR(launch(cuda, name, markWinners, blocks, dim3(kBlock), 0, ranks.data(), n, threshold.data(),
+                              equal.data(), winners.data()));
   HEBB_RETURN_IF_ERROR(prefixSums(cuda, name, winners.data(), n));
   HEBB_RETURN_IF_ERROR(launch(cuda, name, listWinners, blocks, dim3(kBlock), 0, n, winners.data(), list.data()));
   std::vector<int32_t> chosen(static_cast<size_t>(given.wanted < n ? given.wanted : n));

@@ -1,5 +1,6 @@
-// Prefix sums in place. Up to kSingle elements one block walks through them; else each tile is added up, one block sums over the tiles, and each
-// tile is summed from where the ones before it end. No block waits for another, and integers have no order: the same bits in every run.
+// Prefix sums in place. Up to kSingle elements one block walks through them; else each tile is added up, one block sums
+// over the tiles, and each tile is summed from where the ones before it end. No block waits for another, and integers
+// have no order: the same bits in every run.
 //
 // Roofline: 8 bytes an element from memory, 12 with tiles.
 #include "scan.h"
@@ -12,7 +13,8 @@ namespace {
 constexpr int kThreads = 256, kItems = 8, kTile = kThreads * kItems, kWarps = kThreads / kWarp;
 constexpr int64_t kSingle = 8 * kTile;
 
-/// The sum of the values of the threads before this one, and of all. The whole block calls it; `warpSums` [kWarps] is shared.
+/// The sum of the values of the threads before this one, and of all. The whole block calls it; `warpSums` [kWarps] is
+/// shared.
 __device__ __forceinline__ int32_t sumBefore(int32_t value, int32_t* warpSums, int32_t* total) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   int32_t sum = value;

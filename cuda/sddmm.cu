@@ -1,27 +1,33 @@
-// The weights' gradient on the links alone: for each link (i, j) the dot of row i of dY with row j of X over the batch. The optimizer's step can follow at
-// once, on the gradient in the register. The product that may go along is dX = W^T dY.
+// The weights' gradient on the links alone: for each link (i, j) the dot of row i of dY with row j of X over the batch.
+// The optimizer's step can follow at once, on the gradient in the register. The product that may go along is dX = W^T
+// dY.
 //
-//   apart     A warp has one row of X, and the links of that input, whose values lie side by side. 8 lanes share a link (4 where a panel has 16 columns),
-//             each with every eighth four columns, and take 4 links at a time, so that what they fetched of X serves four rows of dY, and a gradient is complete,
-//             over all panels, before it is written once.
+//   apart     A warp has one row of X, and the links of that input, whose values lie side by side. 8 lanes share a link
+//             (4 where a panel has 16 columns), each with every eighth four columns, and take 4 links at a time, so
+//             that what they fetched of X serves four rows of dY, and a gradient is complete, over all panels, before
+//             it is written once.
 //               lanes    0..7        8..15       16..23       24..31
 //               links    0 1 2 3     4 5 6 7     8 9 10 11    12 13 14 15     of the input, then the next sixteen
 //               columns  4 l .. 4 l + 3 and 32 + 4 l .. 32 + 4 l + 3 of each panel, l the lane
 //             A warp also adds up a row of dY, for the bias. The product is a launch of its own before it (spmm.cu).
-//   together  The product's kernel (row_sums.cuh), in which the lanes that have a slice of dY multiply it by the same columns of X too and add these products
-//             over the team. One pass over dY, values and links, where the batch is one panel. With several, a gradient would wait for all of them and the
-//             panels could not be spread over warps; the two launches then have more to gain from variants of their own.
-// The links of a hub are shared by several warps (segments.cuh): its gradients do not meet, and its row of dX is added as the product's file says.
+//   together  The product's kernel (row_sums.cuh), in which the lanes that have a slice of dY multiply it by the same
+//             columns of X too and add these products over the team. One pass over dY, values and links, where the
+//             batch is one panel. With several, a gradient would wait for all of them and the panels could not be
+//             spread over warps; the two launches then have more to gain from variants of their own.
+// The links of a hub are shared by several warps (segments.cuh): its gradients do not meet, and its row of dX is added
+// as the product's file says.
 //
-// The lanes of a link add what they have in a fixed tree, columns 4 l and 32 + 4 l first. The order of summation depends on the panel's width and not on the
-// links, the rows, the number of valid columns or the variant: together has the bits of apart. It is not the CPU's: the results differ by at most
-// (columns / 8 + 4) * 2^-24 * sum |dy x|.
+// The lanes of a link add what they have in a fixed tree, columns 4 l and 32 + 4 l first. The order of summation
+// depends on the panel's width and not on the links, the rows, the number of valid columns or the variant: together has
+// the bits of apart. It is not the CPU's: the results differ by at most (columns / 8 + 4) * 2^-24 * sum |dy x|.
 //
-// Roofline, B live columns, L links, M rows, N columns of W: 2 L B flop, 4 L B with the product; at least 4 B (M + N) + 8 L bytes from memory (16 L, with the
-// optimizer and momentum 24 L; 4 B N more with the product). On chip, where the limit is, at 0.5 flop a byte:
-//   apart     4 L B bytes of dY from L1 or L2, and a quarter of that of X from L1; with the product 8 L B, and 8 L bytes of links and values again
-//   together  4 L B bytes of dY in all, 1 flop a byte, and one launch in place of two: at batch 32 and 25,000 links, where either moves 3 MB in
-//             about a microsecond, that is most of what it saves
+// Roofline, B live columns, L links, M rows, N columns of W: 2 L B flop, 4 L B with the product; at least 4 B (M + N) +
+// 8 L bytes from memory (16 L, with the optimizer and momentum 24 L; 4 B N more with the product). On chip, where the
+// limit is, at 0.5 flop a byte:
+//   apart     4 L B bytes of dY from L1 or L2, and a quarter of that of X from L1; with the product 8 L B, and 8 L
+//             bytes of links and values again
+//   together  4 L B bytes of dY in all, 1 flop a byte, and one launch in place of two: at batch 32 and 25,000 links,
+//             where either moves 3 MB in about a microsecond, that is most of what it saves
 #include "hebb/sddmm.h"
 
 #include "epilogue.cuh"
@@ -33,9 +39,10 @@ namespace hebb::cuda {
 namespace {
 
 constexpr int kThreads = 128, kWarps = kThreads / kWarp;
-constexpr int kResident = 6;    // blocks that a multiprocessor holds at once, so that ptxas has registers for all loads of a pass
-constexpr int kLinks = 4;       // links that the lanes of a group take at a time
-constexpr int kSegment = 256;   // links of an input that are the work of one warp
+// Blocks that a multiprocessor holds at once, so that ptxas has registers for all loads of a pass.
+constexpr int kResident = 6;
+constexpr int kLinks = 4;      // links that the lanes of a group take at a time
+constexpr int kSegment = 256;  // links of an input that are the work of one warp
 
 struct Sampled {
   Sddmm op;
@@ -49,15 +56,18 @@ __device__ __forceinline__ float4 loadColumns(const float* row, int32_t column, 
   return column < live ? loadReused4(row + column) : make_float4(0.f, 0.f, 0.f, 0.f);
 }
 
-__device__ __forceinline__ float dot4(float4 a, float4 b, float sum) { return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum)))); }
+__device__ __forceinline__ float dot4(float4 a, float4 b, float sum) {
+  return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
+}
 
-/// What a lane has of two numbers that its partner at `distance` has too: it keeps one, `second` or not, adds the partner's, and gives away the other.
+/// What a lane has of two numbers that its partner at `distance` has too: it keeps one, `second` or not, adds the
+/// partner's, and gives away the other.
 __device__ __forceinline__ float keepOne(float first, float other, bool second, int distance) {
   return (second ? other : first) + __shfl_xor_sync(kWholeWarp, second ? first : other, distance);
 }
 
-/// The sums of four links, added over the 4, 8 or 16 lanes that share them: first over the distance 8, then 1, 2 and 4. A lane returns one of them, that of link i
-/// where it is laneOf(i). Called by the whole warp.
+/// The sums of four links, added over the 4, 8 or 16 lanes that share them: first over the distance 8, then 1, 2 and 4.
+/// A lane returns one of them, that of link i where it is laneOf(i). Called by the whole warp.
 template <int Lanes>
 __device__ __forceinline__ float sumOfLanes(float s0, float s1, float s2, float s3, int within) {
   const bool odd = within & 1;
@@ -75,7 +85,9 @@ __device__ __forceinline__ float sumOfLanes(float s0, float s1, float s2, float 
   }
 }
 template <int Lanes>
-__device__ __forceinline__ int laneOf(int link) { return Lanes == 16 ? (link & 1) | (link & 2) << 2 : link; }
+__device__ __forceinline__ int laneOf(int link) {
+  return Lanes == 16 ? (link & 1) | (link & 2) << 2 : link;
+}
 
 /// A link's gradient is complete.
 __device__ __forceinline__ void emitGradient(const Sddmm& op, const SgdStep& step, int32_t link, float g) {
@@ -91,7 +103,8 @@ __device__ __forceinline__ void sumRow(const Sddmm& op, int32_t panels, int32_t 
   float sum = 0.f;
   for (int32_t p = 0; p < panels; ++p) {
     const int32_t live = liveColumns(dy.columns, dy.capacity, dy.panel, p);
-    for (int32_t column = lane; column < live; column += kWarp) sum += loadReused(gradients + int64_t{p} * dy.features * dy.panel + column);
+    for (int32_t column = lane; column < live; column += kWarp)
+      sum += loadReused(gradients + int64_t{p} * dy.features * dy.panel + column);
   }
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, distance);
@@ -137,7 +150,8 @@ __global__ void __launch_bounds__(kThreads, kResident) gradientColumns(Sampled s
       if (Lanes == 4 || live <= 32) continue;
       const float4 w = loadColumns(inputs + p * xPanel, column + 32, live);
 #pragma unroll
-      for (int j = 0; j < kLinks; ++j) high[j] = dot4(w, loadColumns(rows[j] + p * dyPanel, column + 32, live), high[j]);
+      for (int j = 0; j < kLinks; ++j)
+        high[j] = dot4(w, loadColumns(rows[j] + p * dyPanel, column + 32, live), high[j]);
     }
     const float g = sumOfLanes<Lanes>(low[0] + high[0], low[1] + high[1], low[2] + high[2], low[3] + high[3], within);
     if (within < kLinks && link + within < end) emitGradient(op, step, link + within, g);
@@ -165,7 +179,8 @@ struct Gradients {
 
     __device__ __forceinline__ Of(const Gradients& gradients, const Segment& part, int within, int column, int32_t live)
         : op(gradients.op), step(gradients.op.fusedValues), within(within), holds(column < live) {
-      input = part.count > 0 && holds ? loadReused4(op.input.data + int64_t{part.row} * op.input.panel + column) : make_float4(0.f, 0.f, 0.f, 0.f);
+      input = part.count > 0 && holds ? loadReused4(op.input.data + int64_t{part.row} * op.input.panel + column)
+                                      : make_float4(0.f, 0.f, 0.f, 0.f);
     }
     __device__ __forceinline__ void slices(const float4 (&slice)[kLinks], int32_t done) {
       float dots[kLinks];
@@ -183,14 +198,17 @@ struct Gradients {
 };
 
 template <int Team>
-__device__ __forceinline__ void multiplyItems(const Product& product, const BackwardEpilogue& epilogue, const Gradients& gradients, int32_t live) {
+__device__ __forceinline__ void multiplyItems(const Product& product, const BackwardEpilogue& epilogue,
+                                              const Gradients& gradients, int32_t live) {
   constexpr int kRow = 2 * Team;
   const int32_t warp = static_cast<int32_t>(blockIdx.x) * kWarps + static_cast<int32_t>(threadIdx.x) / kWarp;
   const int32_t item = warp * (kWarp / kRow) + static_cast<int32_t>(threadIdx.x) % kWarp / kRow;
-  multiplyRow<Team>(product, epilogue, gradients, product.segments.at(product.links.offsets, product.rows, item), 0, product.x, 0, live);
+  multiplyRow<Team>(product, epilogue, gradients, product.segments.at(product.links.offsets, product.rows, item), 0,
+                    product.x, 0, live);
 }
 
-__global__ void __launch_bounds__(kThreads, kResident) gradientsAndProduct(Product product, BackwardEpilogue epilogue, Gradients gradients, int32_t itemBlocks) {
+__global__ void __launch_bounds__(kThreads, kResident)
+    gradientsAndProduct(Product product, BackwardEpilogue epilogue, Gradients gradients, int32_t itemBlocks) {
   if (failed(product.failure)) return;
   const int32_t block = static_cast<int32_t>(blockIdx.x), thread = static_cast<int32_t>(threadIdx.x);
   if (block >= itemBlocks) {
@@ -209,11 +227,13 @@ int64_t blocksOf(int64_t items, int32_t itemsOfBlock) { return items > 0 ? (item
 Status together(Cuda& cuda, const Sddmm& op) {
   const SpmmTransposed& back = op.fusedTransposed;
   const Csr& w = op.pattern;
-  const Product product = productOf(cuda, Links{w.columnOffsets, w.rowIndices, nullptr, back.values}, w.cols, w.rows, w.capacity, back.outputGradient, back.inputGradient);
+  const Product product = productOf(cuda, Links{w.columnOffsets, w.rowIndices, nullptr, back.values}, w.cols, w.rows,
+                                    w.capacity, back.outputGradient, back.inputGradient);
   const int64_t itemBlocks = blocksOf(int64_t{w.cols} + product.segments.cuts, kThreads / (2 * teamFor(product.panel)));
   const int64_t biasBlocks = op.biasGradient ? blocksOf(w.rows, kWarps) : 0;
   const BackwardEpilogue epilogue{back.activation == Activation::relu ? back.input.data : nullptr, back.accumulate};
-  return launch(cuda, "sddmm", gradientsAndProduct, itemBlocks + biasBlocks, dim3(kThreads), 0, product, epilogue, Gradients{op}, static_cast<int32_t>(itemBlocks));
+  return launch(cuda, "sddmm", gradientsAndProduct, itemBlocks + biasBlocks, dim3(kThreads), 0, product, epilogue,
+                Gradients{op}, static_cast<int32_t>(itemBlocks));
 }
 
 }  // namespace
@@ -230,7 +250,8 @@ Status sddmm(Backend& backend, const Sddmm& op) {
   const Csr& w = op.pattern;
   const Sampled sampled{op, panels, Segments::of(kSegment, w.rows, w.capacity), cuda.failure()};
   const int64_t items = int64_t{sampled.segments.cuts} + (w.rows > w.cols ? w.rows : w.cols);
-  return launch(cuda, "sddmm", op.input.panel > 16 ? gradientColumns<8> : gradientColumns<4>, blocksOf(items, kWarps), dim3(kThreads), 0, sampled);
+  return launch(cuda, "sddmm", op.input.panel > 16 ? gradientColumns<8> : gradientColumns<4>, blocksOf(items, kWarps),
+                dim3(kThreads), 0, sampled);
 }
 
 }  // namespace hebb::cuda

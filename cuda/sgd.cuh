@@ -1,5 +1,5 @@
-// One step of SGD on one parameter: the one place of this arithmetic on the device, so that fusing it into sddmm changes no bits. They are those of
-// the CPU levels that fuse multiply and add.
+// One step of SGD on one parameter: the one place of this arithmetic on the device, so that fusing it into sddmm
+// changes no bits. They are those of the CPU levels that fuse multiply and add.
 #pragma once
 
 #include "hebb/optimizer.h"
@@ -14,8 +14,8 @@ struct SgdStep {
   float rate, momentum, decay;
 
   __device__ __forceinline__ explicit SgdStep(const SgdRule& rule)
-      : values(rule.values), velocity(rule.velocity), rate(rule.values ? static_cast<float>(*rule.learningRate) : 0.f), momentum(rule.momentum),
-        decay(rule.weightDecay) {}
+      : values(rule.values), velocity(rule.velocity), rate(rule.values ? static_cast<float>(*rule.learningRate) : 0.f),
+        momentum(rule.momentum), decay(rule.weightDecay) {}
 
   __device__ __forceinline__ void advance(float g, float& value, float& speed) const {
     speed = fmaf(momentum, speed, fmaf(decay, value, g));

@@ -1,8 +1,9 @@
-// A stable radix sort, eight bits a pass, from the lowest: every tile of 2048 keys counts its digits, a prefix sum over [digit][tile] gives each
-// tile its places, and the tile moves its keys there, those of a digit in their order. Which thread comes first decides nothing.
-// Tiles are cut from the capacity; those past *count count nothing.
+// A stable radix sort, eight bits a pass, from the lowest: every tile of 2048 keys counts its digits, a prefix sum over
+// [digit][tile] gives each tile its places, and the tile moves its keys there, those of a digit in their order. Which
+// thread comes first decides nothing. Tiles are cut from the capacity; those past *count count nothing.
 //
-// Roofline, for a pass over n keys of b bytes (8, or 12 with a value): 8 n + 2 b n bytes from memory. The moves are scattered over 256 runs.
+// Roofline, for a pass over n keys of b bytes (8, or 12 with a value): 8 n + 2 b n bytes from memory. The moves are
+// scattered over 256 runs.
 #include "sort.h"
 
 #include "launch.cuh"
@@ -27,7 +28,9 @@ struct Pass {
   uint32_t mask;
 };
 
-__device__ __forceinline__ int digitOf(const Pass& pass, uint64_t key) { return static_cast<int>(static_cast<uint32_t>(key >> pass.shift) & pass.mask); }
+__device__ __forceinline__ int digitOf(const Pass& pass, uint64_t key) {
+  return static_cast<int>(static_cast<uint32_t>(key >> pass.shift) & pass.mask);
+}
 
 __global__ void __launch_bounds__(kThreads) countDigits(Pass pass) {
   HEBB_SHARED(int32_t, counts, [kDigits]);
@@ -44,7 +47,8 @@ __global__ void __launch_bounds__(kThreads) countDigits(Pass pass) {
   pass.places[static_cast<int64_t>(thread) * pass.tiles + static_cast<int32_t>(blockIdx.x)] = counts[thread];
 }
 
-/// A warp holds 256 neighbouring keys, 32 at a time: a key's place is behind those of its digit in the warps, rounds and lanes before.
+/// A warp holds 256 neighbouring keys, 32 at a time: a key's place is behind those of its digit in the warps, rounds
+/// and lanes before.
 __global__ void __launch_bounds__(kThreads) moveKeys(Pass pass) {
   HEBB_SHARED(int32_t, next, [kWarps][kDigits]);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
@@ -99,7 +103,8 @@ __global__ void __launch_bounds__(kThreads) copyBack(Pass pass) {
 
 }  // namespace
 
-Status sortKeys(Cuda& cuda, const char* operation, uint64_t* keys, uint32_t* values, int64_t capacity, const int32_t* count, int firstBit, int bits) {
+Status sortKeys(Cuda& cuda, const char* operation, uint64_t* keys, uint32_t* values, int64_t capacity,
+                const int32_t* count, int firstBit, int bits) {
   if (bits <= 0 || capacity < 1) return {};
   const int64_t tiles = (capacity - 1) / kTile + 1;
   Scratch<uint64_t> spareKeys(cuda);
@@ -108,7 +113,8 @@ Status sortKeys(Cuda& cuda, const char* operation, uint64_t* keys, uint32_t* val
   HEBB_RETURN_IF_ERROR(spareKeys.allocate(capacity));
   HEBB_RETURN_IF_ERROR(spareValues.allocate(values ? capacity : 0));
   HEBB_RETURN_IF_ERROR(places.allocate(kDigits * tiles + 1));
-  Pass pass{keys, values, spareKeys.data(), spareValues.data(), count, places.data(), static_cast<int32_t>(tiles), 0, 0};
+  Pass pass{keys, values, spareKeys.data(), spareValues.data(), count, places.data(), static_cast<int32_t>(tiles),
+            0,    0};
   for (int done = 0; done < bits; done += kDigitBits) {
     const int left = bits - done;
     pass.shift = firstBit + done;

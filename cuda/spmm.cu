@@ -1,26 +1,34 @@
-// Sparse times dense. Forward: Y = act(W X + bias), over the CSR view, the values fetched through cscSlots. Backward: dX = W^T dY times act'(X), over
-// the CSC view. Both are the same two kernels with two epilogues.
+// Sparse times dense. Forward: Y = act(W X + bias), over the CSR view, the values fetched through cscSlots. Backward:
+// dX = W^T dY times act'(X), over the CSC view. Both are the same two kernels with two epilogues.
 //
-//   fetched  A warp over 1, 2 or 4 rows and up to 64 columns of the batch; X comes through L1 and L2, a slice for each link (row_sums.cuh). Nothing in
-//            shared memory.
-//   staged   A block of 16 warps over 64, 128 or 256 rows and 64 columns. All of X's panel passes through shared memory, 256 features at a time, by
-//            asynchronous copies that run one chunk ahead; a slice is read there once for each link. The rows' sums stay in registers, 4, 8 or 16 rows to
-//            a warp. Rows of plain CSR are sorted by column, so a row's place moves on chunk by chunk and no other copy of the links is needed:
-//              lane   0        1       2        3      ...      lane 2 r + t has the next link of row r, t 0: the even ones, 1: the odd ones,
-//              row    0 even   0 odd   1 even   1 odd  ...      and has asked for the two after it
-//            A round hands these out through shared memory, and every row that has a link within the chunk adds one even and one odd link of it.
+//   fetched  A warp over 1, 2 or 4 rows and up to 64 columns of the batch; X comes through L1 and L2, a slice for each
+//            link (row_sums.cuh). Nothing in shared memory.
+//   staged   A block of 16 warps over 64, 128 or 256 rows and 64 columns. All of X's panel passes through shared
+//            memory, 256 features at a time, by asynchronous copies that run one chunk ahead; a slice is read there
+//            once for each link. The rows' sums stay in registers, 4, 8 or 16 rows to a warp. Rows of plain CSR are
+//            sorted by column, so a row's place moves on chunk by chunk and no other copy of the links is needed:
+//              lane   0        1       2        3      ...
+//              row    0 even   0 odd   1 even   1 odd  ...
+//            Lane 2 r + t has the next link of row r, t 0: the even ones, 1: the odd ones, and has asked for the two
+//            after it.
+//            A round hands these out through shared memory, and every row that has a link within the chunk adds one
+//            even and one odd link of it.
 //
-// Rows longer than a segment are added up by several warps (segments.cuh, row_sums.cuh). `staged` leaves them out, and a launch of `fetched` follows that does
-// these alone. In both variants the sum of a row, or of a segment, is that of its even links plus that of its odd ones, both in the order of cpu/spmm.cc: the
-// variants agree bit for bit, nothing depends on the number of valid columns or the panel, and rows of one segment (256 links at least) have the bits of the
-// products link by link of the CPU levels that fuse multiply and add (x86-64-v3 and v4, arm64). Segments are added in their order: longer rows, and any other
-// order of summation, may differ by (links of the row + 2) * 2^-24 * sum |w x|.
+// Rows longer than a segment are added up by several warps (segments.cuh, row_sums.cuh). `staged` leaves them out, and
+// a launch of `fetched` follows that does these alone. In both variants the sum of a row, or of a segment, is that of
+// its even links plus that of its odd ones, both in the order of cpu/spmm.cc: the variants agree bit for bit, nothing
+// depends on the number of valid columns or the panel, and rows of one segment (256 links at least) have the bits of
+// the products link by link of the CPU levels that fuse multiply and add (x86-64-v3 and v4, arm64). Segments are added
+// in their order: longer rows, and any other order of summation, may differ by (links of the row + 2) * 2^-24 * sum |w
+// x|.
 //
-// Roofline, B live columns, L links, M rows, N columns of W, R rows of a block: 2 L B flop; at least 8 L (forward: 12 L) + 4 M + 4 B (M + N) bytes from
-// memory. On chip, where the limit is:
+// Roofline, B live columns, L links, M rows, N columns of W, R rows of a block: 2 L B flop; at least 8 L (forward: 12
+// L) + 4 M + 4 B (M + N) bytes from memory. On chip, where the limit is:
 //   fetched  4 L B bytes of X from L1 or L2: 0.5 flop a byte
-//   staged   4 N B M / R bytes of X from L2, 4 L B bytes of it from shared memory, and 8 bytes a link and panel of links from L2
-// `staged` has the better of it where a feature in shared memory serves more links of the block's rows than it costs: see stagedRows.
+//   staged   4 N B M / R bytes of X from L2, 4 L B bytes of it from shared memory, and 8 bytes a link and panel of
+//            links from L2
+// `staged` has the better of it where a feature in shared memory serves more links of the block's rows than it costs:
+// see stagedRows.
 #include "hebb/spmm.h"
 
 #include "epilogue.cuh"
@@ -33,22 +41,26 @@ namespace {
 // ---- fetched
 
 constexpr int kThreads = 128;  // small blocks: a block holds its place until its longest row is done
-constexpr int kResident = 8;   // blocks that fit a multiprocessor at once: asking for more makes ptxas save registers and wait for every load
+// Blocks that fit a multiprocessor at once: asking for more makes ptxas save registers and wait for every load.
+constexpr int kResident = 8;
 
 template <int Team, class Epilogue>
-__device__ __forceinline__ void multiplyItems(const Product& product, const Epilogue& epilogue, bool longOnly, int32_t itemBlock, int32_t columnBlock, const float* x,
-                                              int64_t start, int32_t live) {
+__device__ __forceinline__ void multiplyItems(const Product& product, const Epilogue& epilogue, bool longOnly,
+                                              int32_t itemBlock, int32_t columnBlock, const float* x, int64_t start,
+                                              int32_t live) {
   constexpr int kRow = 2 * Team;
   const int32_t warp = itemBlock * (kThreads / kWarp) + static_cast<int32_t>(threadIdx.x) / kWarp;
   const int32_t item = warp * (kWarp / kRow) + static_cast<int32_t>(threadIdx.x) % kWarp / kRow;
   const int32_t* const offsets = product.links.offsets;
-  const Segment part = longOnly ? product.segments.ofLong(offsets, product.rows, item) : product.segments.at(offsets, product.rows, item);
+  const Segment part = longOnly ? product.segments.ofLong(offsets, product.rows, item)
+                                : product.segments.at(offsets, product.rows, item);
   multiplyRow<Team>(product, epilogue, NothingMore{}, part, columnBlock, x, start, live);
 }
 
 /// Blocks of the same columns are neighbours: the slice of X that they share stays in L2.
 template <class Epilogue>
-__global__ void __launch_bounds__(kThreads, kResident) fetchedProduct(Product product, Epilogue epilogue, bool longOnly, int32_t itemBlocks) {
+__global__ void __launch_bounds__(kThreads, kResident)
+    fetchedProduct(Product product, Epilogue epilogue, bool longOnly, int32_t itemBlocks) {
   const int32_t block = static_cast<int32_t>(blockIdx.x);
   const int32_t itemBlock = block % itemBlocks, columnBlock = block / itemBlocks;
   const int32_t p = columnBlock / product.columnBlocks, first = columnBlock % product.columnBlocks * kColumns;
@@ -56,7 +68,8 @@ __global__ void __launch_bounds__(kThreads, kResident) fetchedProduct(Product pr
   if (live <= 0 || failed(product.failure)) return;
   const float* x = product.x + static_cast<int64_t>(p) * product.xFeatures * product.panel + first;
   const int64_t start = static_cast<int64_t>(p) * product.rows * product.panel + first;
-  // Fewer columns, smaller teams, more rows to a warp. The items were cut for the panel's width, so the last blocks may find none left.
+  // Fewer columns, smaller teams, more rows to a warp. The items were cut for the panel's width, so the last blocks may
+  // find none left.
   switch (teamFor(live)) {
     case 16: return multiplyItems<16>(product, epilogue, longOnly, itemBlock, columnBlock, x, start, live);
     case 8: return multiplyItems<8>(product, epilogue, longOnly, itemBlock, columnBlock, x, start, live);
@@ -64,15 +77,17 @@ __global__ void __launch_bounds__(kThreads, kResident) fetchedProduct(Product pr
   }
 }
 
-/// The grid follows from the rows, the capacity and the panels alone; the number of links and of valid columns is read on the device.
+/// The grid follows from the rows, the capacity and the panels alone; the number of links and of valid columns is read
+/// on the device.
 template <class Epilogue>
-Status fetched(Cuda& cuda, const char* operation, const Product& product, const Epilogue& epilogue, bool longOnly, int32_t panels) {
+Status fetched(Cuda& cuda, const char* operation, const Product& product, const Epilogue& epilogue, bool longOnly,
+               int32_t panels) {
   const int64_t items = int64_t{product.segments.cuts} + (longOnly ? product.segments.cuts : product.rows);
   if (items == 0) return {};
   const int32_t itemsOfBlock = kThreads / (2 * teamFor(product.panel < kColumns ? product.panel : kColumns));
   const auto itemBlocks = static_cast<int32_t>((items - 1) / itemsOfBlock + 1);
-  return launch(cuda, operation, fetchedProduct<Epilogue>, int64_t{itemBlocks} * product.columnBlocks * panels, dim3(kThreads), 0, product, epilogue, longOnly,
-                itemBlocks);
+  return launch(cuda, operation, fetchedProduct<Epilogue>, int64_t{itemBlocks} * product.columnBlocks * panels,
+                dim3(kThreads), 0, product, epilogue, longOnly, itemBlocks);
 }
 
 // ---- staged
@@ -90,7 +105,8 @@ struct __align__(8) Handed {
 constexpr int32_t kZeros = 2 * kChunk * kColumns;
 constexpr size_t kStagedBytes = (kZeros + kColumns) * sizeof(float) + kStagedWarps * kWarp * sizeof(Handed);
 
-/// A row's even or odd links, one after the other: this one, the next, and the place of the one after that. What is asked for is needed two rounds later.
+/// A row's even or odd links, one after the other: this one, the next, and the place of the one after that. What is
+/// asked for is needed two rounds later.
 struct Stream {
   static constexpr int32_t kNone = INT32_MAX;
   int32_t index = kNone, nextIndex = kNone, laterIndex = kNone, laterPlace = 0;
@@ -117,7 +133,8 @@ struct Stream {
 };
 
 template <int Rows, class Epilogue>
-__global__ void __launch_bounds__(kStagedThreads, 1) stagedProduct(Product product, Epilogue epilogue, int32_t rowBlocks) {
+__global__ void __launch_bounds__(kStagedThreads, 1)
+    stagedProduct(Product product, Epilogue epilogue, int32_t rowBlocks) {
   HEBB_SHARED_DYNAMIC(float, shared);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, team = lane / 16, column = lane % 16 * 4;
   Handed* const handed = reinterpret_cast<Handed*>(shared + kZeros + kColumns) + thread / kWarp * kWarp;
@@ -199,17 +216,21 @@ template <int Rows, class Epilogue>
 Status stagedWith(Cuda& cuda, const char* operation, const Product& product, const Epilogue& epilogue, int32_t panels) {
   const int32_t rowBlocks = (product.rows - 1) / (Rows * kStagedWarps) + 1;
   HEBB_RETURN_IF_ERROR(allowShared(cuda, operation, stagedProduct<Rows, Epilogue>, kStagedBytes));
-  HEBB_RETURN_IF_ERROR(launch(cuda, operation, stagedProduct<Rows, Epilogue>, int64_t{rowBlocks} * product.columnBlocks * panels, dim3(kStagedThreads), kStagedBytes,
+  HEBB_RETURN_IF_ERROR(launch(cuda, operation, stagedProduct<Rows, Epilogue>,
+                              int64_t{rowBlocks} * product.columnBlocks * panels, dim3(kStagedThreads), kStagedBytes,
                               product, epilogue, rowBlocks));
   return fetched(cuda, operation, product, epilogue, true, panels);
 }
 
 // ---- which
 
-/// Rows of a block if `staged` is to run, 0 if `fetched` is. Predictions, from the bytes above and an L2 that gives a multiprocessor about a quarter of what its
-/// shared memory does; no GPU has confirmed them yet (bench/gpu measures both, HEBB_CUDA_SPMM asks for one).
-/// - A block has a multiprocessor to itself, so there should be about as many blocks as these: the most rows that leave 96 blocks.
-/// - A feature in shared memory should serve two links of these rows on the average. This is what decides: 1% at 256 rows, 4% at 64.
+/// Rows of a block if `staged` is to run, 0 if `fetched` is. Predictions, from the bytes above and an L2 that gives a
+/// multiprocessor about a quarter of what its shared memory does; no GPU has confirmed them yet (bench/gpu measures
+/// both, HEBB_CUDA_SPMM asks for one).
+/// - A block has a multiprocessor to itself, so there should be about as many blocks as these: the most rows that leave
+///   96 blocks.
+/// - A feature in shared memory should serve two links of these rows on the average. This is what decides: 1% at 256
+///   rows, 4% at 64.
 /// - Average rows should not be long: those are left to `fetched`.
 int32_t stagedRows(int32_t rows, int32_t cols, int32_t capacity, int32_t columnBlocks, const Segments& segments) {
   if (columnBlocks < 2 || capacity / rows > segments.length / 2) return 0;
@@ -221,10 +242,11 @@ int32_t stagedRows(int32_t rows, int32_t cols, int32_t capacity, int32_t columnB
 }
 
 template <class Epilogue>
-Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t rows, int32_t cols, int32_t capacity, const Activations& x, const Activations& y,
-                const Epilogue& epilogue) {
+Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t rows, int32_t cols, int32_t capacity,
+                const Activations& x, const Activations& y, const Epilogue& epilogue) {
   const Product product = productOf(cuda, links, rows, cols, capacity, x, y);
-  const int32_t panels = y.panels(), rowsOfBlock = stagedRows(rows, cols, capacity, product.columnBlocks * panels, product.segments);
+  const int32_t panels = y.panels(),
+                rowsOfBlock = stagedRows(rows, cols, capacity, product.columnBlocks * panels, product.segments);
   bool staged = false;
   HEBB_RETURN_IF_ERROR(chooseVariant("HEBB_CUDA_SPMM", "staged", "fetched", rowsOfBlock > 0, &staged));
   if (!staged) return fetched(cuda, operation, product, epilogue, false, panels);
@@ -240,14 +262,15 @@ Status multiply(Cuda& cuda, const char* operation, const Links& links, int32_t r
 
 Status spmm(Backend& backend, const Spmm& op) {
   const Csr& w = op.weights;
-  return multiply(cudaOf(backend), "spmm", Links{w.rowOffsets, w.columnIndices, w.cscSlots, op.values}, w.rows, w.cols, w.capacity, op.input, op.output,
-                  ForwardEpilogue{op.bias, op.activation == Activation::relu});
+  return multiply(cudaOf(backend), "spmm", Links{w.rowOffsets, w.columnIndices, w.cscSlots, op.values}, w.rows, w.cols,
+                  w.capacity, op.input, op.output, ForwardEpilogue{op.bias, op.activation == Activation::relu});
 }
 
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
   const Csr& w = op.weights;
-  return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, nullptr, op.values}, w.cols, w.rows, w.capacity, op.outputGradient,
-                  op.inputGradient, BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
+  return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, nullptr, op.values}, w.cols,
+                  w.rows, w.capacity, op.outputGradient, op.inputGradient,
+                  BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
 }
 
 }  // namespace hebb::cuda

@@ -1,9 +1,9 @@
-// What drives a Program, on the device: advance moves its StepState to the next step, permute writes an epoch's order of samples. Integers and
-// copies alone: the bits are the CPU's.
+// What drives a Program, on the device: advance moves its StepState to the next step, permute writes an epoch's order
+// of samples. Integers and copies alone: the bits are the CPU's.
 //
-// advance is one block of one warp, bound by the latency of a launch and of three loads that follow one another. permute is a thread an element,
-// six rounds of Philox (60 pairs of 32-bit products) for each visit of the walk, of which there are at most four on average: bound by
-// integer arithmetic, 4 bytes written an element.
+// advance is one block of one warp, bound by the latency of a launch and of three loads that follow one another.
+// permute is a thread an element, six rounds of Philox (60 pairs of 32-bit products) for each visit of the walk, of
+// which there are at most four on average: bound by integer arithmetic, 4 bytes written an element.
 #include "hebb/step.h"
 
 #include "launch.cuh"
@@ -21,7 +21,8 @@ __global__ void __launch_bounds__(kWarp) advanceStep(Advance op, const Failure* 
   int64_t row = s.step - s.firstStep;
   if (row >= s.rows) row = s.rows - 1;
   if (row < 0) row = 0;
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < op.width; i += kWarp) op.scalars[i] = op.table[row * op.width + i];
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < op.width; i += kWarp)
+    op.scalars[i] = op.table[row * op.width + i];
   if (threadIdx.x != 0) return;
   if (s.samples > 0) {
     if (s.next >= s.samples) s.next = 0;
@@ -39,7 +40,8 @@ __global__ void __launch_bounds__(kThreads) permuteStream(Permute op, int half, 
   if (i >= op.count) return;
   const uint32_t epoch = op.epoch ? static_cast<uint32_t>(*op.epoch) : 0;
   const uint64_t x = static_cast<uint64_t>(i);
-  op.indices[i] = static_cast<int32_t>(op.identity ? x : permuted(x, static_cast<uint64_t>(op.count), half, op.seed, epoch));
+  op.indices[i] =
+      static_cast<int32_t>(op.identity ? x : permuted(x, static_cast<uint64_t>(op.count), half, op.seed, epoch));
 }
 
 }  // namespace
@@ -52,7 +54,8 @@ Status advance(Backend& backend, const Advance& op) {
 Status permute(Backend& backend, const Permute& op) {
   Cuda& cuda = cudaOf(backend);
   const int64_t blocks = (int64_t{op.count} + kThreads - 1) / kThreads;
-  return launch(cuda, "permute", permuteStream, blocks, dim3(kThreads), 0, op, permutationHalf(op.count), cuda.failure());
+  return launch(cuda, "permute", permuteStream, blocks, dim3(kThreads), 0, op, permutationHalf(op.count),
+                cuda.failure());
 }
 
 }  // namespace hebb::cuda

@@ -25,12 +25,14 @@ __global__ void __launch_bounds__(kBlock) markLinks(Topology links, Bits rowBits
 }
 
 /// Coefficients of 64 neurons of a panel with 64 of their side, 4 x 4 a thread: common neighbours are bits in common.
-__global__ void __launch_bounds__(kPairThreads) makeCoefficients(Bits bits, const int32_t* offsets, int32_t nodes, int32_t first, bool withInternal, const Threshold* until,
-                                                                 Pairs pairs) {
+__global__ void __launch_bounds__(kPairThreads)
+    makeCoefficients(Bits bits, const int32_t* offsets, int32_t nodes, int32_t first, bool withInternal,
+                     const Threshold* until, Pairs pairs) {
   HEBB_SHARED(uint32_t, own, [kTile][kWords + 1]);
   HEBB_SHARED(uint32_t, other, [kTile][kWords + 1]);
   if (until && until->settled) return;
-  const int32_t across = pairs.stride / kTile, block = static_cast<int32_t>(blockIdx.x), ownTile = block / across * kTile, otherTile = block % across * kTile;
+  const int32_t across = pairs.stride / kTile, block = static_cast<int32_t>(blockIdx.x),
+                ownTile = block / across * kTile, otherTile = block % across * kTile;
   const int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   int32_t common[4][4] = {};
   for (int32_t begin = 0; begin < bits.stride; begin += kWords) {
@@ -78,24 +80,30 @@ int32_t largerOf(const Topology& links) { return links.rows < links.cols ? links
 }  // namespace
 
 Status TileScorer::check(int32_t rows, int32_t cols, LinkPredictor predictor) {
-  if (isByPaths(predictor)) return {Code::unsupported, "Expected the route to be 'auto' or 'sparse' for a predictor by paths on this device, got 'dense'"};
+  if (isByPaths(predictor))
+    return {Code::unsupported,
+            "Expected the route to be 'auto' or 'sparse' for a predictor by paths on this device, got 'dense'"};
   const int64_t smaller = rows < cols ? rows : cols, larger = rows < cols ? cols : rows;
   if (bytesOfPairs(smaller, smaller) > kDenseRouteBytes || larger > kMostNeurons) {
-    return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " + std::to_string(kDenseRouteBytes >> 20) + " MiB, and of at most " + std::to_string(kMostNeurons) +
-                                   " neurons a side, for the dense route, got " + std::to_string(rows) + " x " + std::to_string(cols) + ": take 'sparse' or 'auto'"};
+    return {Code::unsupported, "Expected a layer whose pairs of neurons fit into " +
+                                   std::to_string(kDenseRouteBytes >> 20) + " MiB, and of at most " +
+                                   std::to_string(kMostNeurons) + " neurons a side, for the dense route, got " +
+                                   std::to_string(rows) + " x " + std::to_string(cols) + ": take 'sparse' or 'auto'"};
   }
   return {};
 }
 
 TileScorer::TileScorer(Cuda& cuda, const char* operation, const Topology& links, LinkPredictor predictor)
-    : cuda_(cuda), operation_(operation), links_(links), withInternal_(isCh2(predictor)), byRows_(links.rows >= links.cols), smaller_(smallerOf(links)), larger_(largerOf(links)),
-      panel_(larger_), rowWords_(cuda), columnWords_(cuda), keptHalves_(cuda), madeHalves_(cuda) {
+    : cuda_(cuda), operation_(operation), links_(links), withInternal_(isCh2(predictor)),
+      byRows_(links.rows >= links.cols), smaller_(smallerOf(links)), larger_(largerOf(links)), panel_(larger_),
+      rowWords_(cuda), columnWords_(cuda), keptHalves_(cuda), madeHalves_(cuda) {
   const int64_t fitting = kPanelBytes / bytesOfPairs(kTile, larger_) * kTile;
   if (fitting < larger_) panel_ = static_cast<int32_t>(fitting);
 }
 
 Status TileScorer::prepare(int64_t capacity) {
-  const int64_t rows = padded(links_.rows), cols = padded(links_.cols), smaller = padded(smaller_), larger = padded(larger_), panel = padded(panel_);
+  const int64_t rows = padded(links_.rows), cols = padded(links_.cols), smaller = padded(smaller_),
+                larger = padded(larger_), panel = padded(panel_);
   HEBB_RETURN_IF_ERROR(rowWords_.allocate(rows * cols / 32));
   HEBB_RETURN_IF_ERROR(columnWords_.allocate(rows * cols / 32));
   HEBB_RETURN_IF_ERROR(keptHalves_.allocate(2 * smaller * smaller));
@@ -104,9 +112,12 @@ Status TileScorer::prepare(int64_t capacity) {
   columnBits_ = {columnWords_.data(), static_cast<int32_t>(rows / 32)};
   kept_ = {keptHalves_.data(), keptHalves_.data() + smaller * smaller, static_cast<int32_t>(smaller)};
   made_ = {madeHalves_.data(), madeHalves_.data() + panel * larger, static_cast<int32_t>(larger)};
-  HEBB_RETURN_IF_ERROR(launch(cuda_, operation_, clearWords, blocksFor(rows * cols / 32), dim3(kBlock), 0, rowWords_.data(), rows * cols / 32));
-  HEBB_RETURN_IF_ERROR(launch(cuda_, operation_, clearWords, blocksFor(rows * cols / 32), dim3(kBlock), 0, columnWords_.data(), rows * cols / 32));
-  HEBB_RETURN_IF_ERROR(launch(cuda_, operation_, markLinks, blocksFor(capacity), dim3(kBlock), 0, links_, rowBits_, columnBits_));
+  HEBB_RETURN_IF_ERROR(launch(cuda_, operation_, clearWords, blocksFor(rows * cols / 32), dim3(kBlock), 0,
+                              rowWords_.data(), rows * cols / 32));
+  HEBB_RETURN_IF_ERROR(launch(cuda_, operation_, clearWords, blocksFor(rows * cols / 32), dim3(kBlock), 0,
+                              columnWords_.data(), rows * cols / 32));
+  HEBB_RETURN_IF_ERROR(
+      launch(cuda_, operation_, markLinks, blocksFor(capacity), dim3(kBlock), 0, links_, rowBits_, columnBits_));
   HEBB_RETURN_IF_ERROR(makePairs(!byRows_, 0, smaller_, nullptr, kept_));
   return panel_ < larger_ ? Status{} : makePairs(byRows_, 0, larger_, nullptr, made_);
 }
@@ -114,7 +125,8 @@ Status TileScorer::prepare(int64_t capacity) {
 Status TileScorer::makePairs(bool ofRows, int32_t first, int32_t neurons, const Threshold* until, const Pairs& pairs) {
   const Bits& bits = ofRows ? rowBits_ : columnBits_;
   const int64_t blocks = padded(neurons) / kTile * (pairs.stride / kTile);
-  return launch(cuda_, operation_, makeCoefficients, blocks, dim3(kPairThreads), 0, bits, ofRows ? links_.rowOffsets : links_.columnOffsets, ofRows ? links_.rows : links_.cols, first,
+  return launch(cuda_, operation_, makeCoefficients, blocks, dim3(kPairThreads), 0, bits,
+                ofRows ? links_.rowOffsets : links_.columnOffsets, ofRows ? links_.rows : links_.cols, first,
                 withInternal_, until, pairs);
 }
 

@@ -1,5 +1,5 @@
-// Kernels have variants, and each file says which of them a shape gets. Tests and benchmarks may ask for one by an environment variable, read when an
-// operation is queued (in a Program: when it is recorded).
+// Kernels have variants, and each file says which of them a shape gets. Tests and benchmarks may ask for one by an
+// environment variable, read when an operation is queued (in a Program: when it is recorded).
 #pragma once
 
 #include <cstdlib>
@@ -16,7 +16,8 @@ inline Status chooseVariant(const char* name, const char* one, const char* other
   if (!asked || !*asked) return {};
   const std::string word = asked;
   if (word != one && word != other) {
-    return {Code::invalidArgument, std::string("Expected ") + name + " to be '" + one + "' or '" + other + "', got '" + word + "'. Unset it, and the shape decides."};
+    return {Code::invalidArgument, std::string("Expected ") + name + " to be '" + one + "' or '" + other + "', got '" +
+                                       word + "'. Unset it, and the shape decides."};
   }
   *first = word == one;
   return {};

@@ -6,7 +6,8 @@ namespace hebb {
 
 Buffer::~Buffer() { device_->backend().release(data_, bytes_); }
 
-Device::Device(std::unique_ptr<Backend> backend, DeviceInfo info) : backend_(std::move(backend)), info_(std::move(info)) {
+Device::Device(std::unique_ptr<Backend> backend, DeviceInfo info)
+    : backend_(std::move(backend)), info_(std::move(info)) {
   thread_ = std::thread([queue = queue_] { serve(queue); });
 }
 
@@ -64,7 +65,9 @@ void Device::close() {
     dropped.swap(queue_->jobs);
     queue_->wake.notify_all();
   }
-  for (Job& job : dropped) job.done({Code::disposed, "Expected a device that is in use until its calls are done, got one that was disposed before"});
+  for (Job& job : dropped)
+    job.done({Code::disposed,
+              "Expected a device that is in use until its calls are done, got one that was disposed before"});
   if (thread_.joinable() && thread_.get_id() != std::this_thread::get_id()) thread_.join();
 }
 
@@ -93,7 +96,9 @@ void Device::serve(const std::shared_ptr<Queue>& queue) {
 Status Device::run(const Operation& operation) {
   const Operations& table = backend_->operations();
   const auto call = [&](auto function, const auto& op) -> Status {
-    if (!function) return {Code::unsupported, std::string("Expected a device with the operation '") + nameOf(operation) + "', got '" + info_.kind + "', which does not have it yet. Use device 'cpu'."};
+    if (!function)
+      return {Code::unsupported, std::string("Expected a device with the operation '") + nameOf(operation) +
+                                     "', got '" + info_.kind + "', which does not have it yet. Use device 'cpu'."};
     return function(*backend_, op);
   };
   return std::visit(

@@ -17,12 +17,15 @@ class Device;
 /// Device memory with one owner count for all who use it: JavaScript handles, Programs, running jobs.
 class Buffer {
  public:
-  Buffer(std::shared_ptr<Device> device, void* data, size_t bytes) : device_(std::move(device)), data_(data), bytes_(bytes) {}
+  Buffer(std::shared_ptr<Device> device, void* data, size_t bytes)
+      : device_(std::move(device)), data_(data), bytes_(bytes) {}
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   template <class T = void>
-  T* data() const { return static_cast<T*>(data_); }
+  T* data() const {
+    return static_cast<T*>(data_);
+  }
   size_t bytes() const { return bytes_; }
   const std::shared_ptr<Device>& device() const { return device_; }
 
@@ -44,8 +47,8 @@ class Device : public std::enable_shared_from_this<Device> {
   /// Zeroed memory. Any thread.
   Status allocate(size_t bytes, std::shared_ptr<Buffer>* out);
 
-  /// Work for the device's own thread, in the order given. `done` is called on that thread with what `run` returned, or with
-  /// Code::disposed when the device was closed first. Any thread.
+  /// Work for the device's own thread, in the order given. `done` is called on that thread with what `run` returned, or
+  /// with Code::disposed when the device was closed first. Any thread.
   struct Job {
     std::function<Status()> run;
     std::function<void(const Status&)> done;
@@ -56,7 +59,8 @@ class Device : public std::enable_shared_from_this<Device> {
   void close();
   bool closing() const { return queue_->closing; }
 
-  /// Makes the operation that runs give up early where it can, or lets the next ones run. A closed device stays stopped. Any thread.
+  /// Makes the operation that runs give up early where it can, or lets the next ones run. A closed device stays
+  /// stopped. Any thread.
   void setStop(bool stop);
 
   /// Runs one operation now, on the calling thread: for the device's thread, or where no job is queued.

@@ -1,5 +1,6 @@
-// A Program is a recorded step: a list of operations that name what to do, not with which kernel. It is recorded once and replayed for
-// thousands of steps in one call. What differs from step to step lives in device memory: the step counter, a row of scalars, the batch.
+// A Program is a recorded step: a list of operations that name what to do, not with which kernel. It is recorded once
+// and replayed for thousands of steps in one call. What differs from step to step lives in device memory: the step
+// counter, a row of scalars, the batch.
 #pragma once
 
 #include <atomic>
@@ -14,7 +15,8 @@ namespace hebb {
 class Program {
  public:
   /// `scalars`: the width of the scalar table. `batch`: columns of a full batch.
-  static Status create(const std::shared_ptr<Device>& device, int32_t scalars, int32_t batch, std::shared_ptr<Program>* out);
+  static Status create(const std::shared_ptr<Device>& device, int32_t scalars, int32_t batch,
+                       std::shared_ptr<Program>* out);
 
   const std::shared_ptr<Device>& device() const { return device_; }
   StepState* state() const { return state_->data<StepState>(); }
@@ -31,12 +33,13 @@ class Program {
 
   /// Rows of scalars for the steps from the next one on; steps past the last row use the last row.
   Status setScalars(const std::vector<double>& table);
-  /// The stream of samples that gather reads: its length, and where the next batch starts. 0 samples and n columns: no stream, n valid
-  /// columns, gathered from the first indices.
+  /// The stream of samples that gather reads: its length, and where the next batch starts. 0 samples and n columns: no
+  /// stream, n valid columns, gathered from the first indices.
   Status rewind(int64_t samples, int32_t columns, int64_t next = 0);
   Status setStep(int64_t step);
-  /// Runs `steps` steps, or fewer when stopped (Code::aborted, or Code::disposed when the device was closed). Steps are whole: one that is stopped
-  /// has changed nothing that lasts, neither parameters nor totals nor links. `ticket` tells abort() which replay this is.
+  /// Runs `steps` steps, or fewer when stopped (Code::aborted, or Code::disposed when the device was closed). Steps are
+  /// whole: one that is stopped has changed nothing that lasts, neither parameters nor totals nor links. `ticket` tells
+  /// abort() which replay this is.
   Status replay(int64_t steps, uint64_t ticket);
   Status replay(int64_t steps) { return replay(steps, ask()); }
 
@@ -51,7 +54,8 @@ class Program {
   int64_t operationCount() const { return static_cast<int64_t>(bound_.size()); }
 
  private:
-  Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch) : device_(std::move(device)), width_(scalars), batch_(batch) {}
+  Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch)
+      : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
   Status runStep(uint64_t ticket, bool* begun);
   Status undoStep();
@@ -69,18 +73,19 @@ class Program {
   bool fresh_ = false;            // bound_ is up to date
   bool settled_ = false;          // whether the device records it was asked, after a first step one by one
   std::unique_ptr<Backend::Recording> recording_;  // of bound_, or null
-  size_t lasting_ = 0;            // the first of them that changes what outlives the step
+  size_t lasting_ = 0;                             // the first of them that changes what outlives the step
   std::atomic<int64_t> done_{0};
   std::atomic<uint64_t> asked_{0}, aborted_{0};  // tickets given out, and those up to which replays are to stop
-  std::mutex mutex_;                             // keeps an abort from stopping the device after the replay that it was meant for
+  std::mutex mutex_;  // keeps an abort from stopping the device after the replay that it was meant for
   bool running_ = false;
 };
 
-/// Why the operation's operands do not fit together, or ok: their shapes, and memory that it would read after having written it.
+/// Why the operation's operands do not fit together, or ok: their shapes, and memory that it would read after having
+/// written it.
 Status checkOperands(const Operation& operation);
 
-/// Takes spmmTransposed inside the sddmm that follows it over the same links, and the optimizer's step inside sddmm where a Sgd reads the gradient, nothing else does, and nothing in between touches its
-/// parameters.
+/// Takes spmmTransposed inside the sddmm that follows it over the same links, and the optimizer's step inside sddmm
+/// where a Sgd reads the gradient, nothing else does, and nothing in between touches its parameters.
 std::vector<Operation> fuse(const std::vector<Operation>& recorded);
 
 }  // namespace hebb

@@ -1,4 +1,5 @@
-// The links of a sparse parameter on a device, in both views. Its values and optimizer state are buffers that run parallel to them.
+// The links of a sparse parameter on a device, in both views. Its values and optimizer state are buffers that run
+// parallel to them.
 #pragma once
 
 #include <functional>
@@ -12,9 +13,11 @@ namespace hebb {
 
 class SparseMatrix {
  public:
-  /// Allocates for `capacity` links and takes the given ones. Offsets and indices are checked: ascending, in range, without repeats.
-  static Status create(const std::shared_ptr<Device>& device, int32_t rows, int32_t cols, int32_t capacity, const int32_t* rowOffsets,
-                       size_t offsetCount, const int32_t* columnIndices, size_t indexCount, std::shared_ptr<SparseMatrix>* out);
+  /// Allocates for `capacity` links and takes the given ones. Offsets and indices are checked: ascending, in range,
+  /// without repeats.
+  static Status create(const std::shared_ptr<Device>& device, int32_t rows, int32_t cols, int32_t capacity,
+                       const int32_t* rowOffsets, size_t offsetCount, const int32_t* columnIndices, size_t indexCount,
+                       std::shared_ptr<SparseMatrix>* out);
 
   /// Replaces the links by those of an initial network. On the device's thread.
   Status fill(const std::function<Status(HostCsr*)>& generate);

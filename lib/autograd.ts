@@ -1,9 +1,10 @@
 /**
- * A small tape over the operations. It runs at record time only: a forward pass through the modules records the operations of the step, and
- * backward() records those of the gradients, in reverse. Nothing of it is left when the program runs.
+ * A small tape over the operations. It runs at record time only: a forward pass through the modules records the
+ * operations of the step, and backward() records those of the gradients, in reverse. Nothing of it is left when the
+ * program runs.
  *
- * The gradient kept for a value is the one before its activation: whoever contributes to it multiplies by the activation's derivative, in the
- * epilogue of its own product.
+ * The gradient kept for a value is the one before its activation: whoever contributes to it multiplies by the
+ * activation's derivative, in the epilogue of its own product.
  */
 import type { Device } from './device.js'
 import { HebbError } from './error.js'
@@ -40,7 +41,9 @@ export class Tape {
   readonly #memory: Activations[] = []
   /** What the modules of the model gave, in their order. */
   readonly outputs: { readonly module: number; readonly output: Activations }[] = []
-  /** Where the sparse layers' gradients come from, one entry for each use of a layer's weights; filled by backward(). */
+  /**
+   * Where the sparse layers' gradients come from, one entry for each use of a layer's weights; filled by backward().
+   */
   readonly gradients: LayerGradient[] = []
   readonly #shared: readonly Activations[]
   #asked = 0
@@ -74,10 +77,22 @@ export class Tape {
   }
 
   /** y = activation(W x + b), W sparse. */
-  sparseLinear(x: Value, weights: SparseParameter, bias: DenseParameter | undefined, activation: ActivationName): Value {
+  sparseLinear(
+    x: Value,
+    weights: SparseParameter,
+    bias: DenseParameter | undefined,
+    activation: ActivationName,
+  ): Value {
     const y = this.#value(weights.matrix.rows, activation)
     const pattern = weights.matrix
-    this.program.record('spmm', { weights: pattern, values: weights.values, bias: bias?.values, input: x.activations, output: y.activations, activation })
+    this.program.record('spmm', {
+      weights: pattern,
+      values: weights.values,
+      bias: bias?.values,
+      input: x.activations,
+      output: y.activations,
+      activation,
+    })
     this.#later(() => {
       const outputGradient = this.#gradientOf(y)
       this.gradients.push({ weights, input: x.activations, outputGradient })
@@ -111,7 +126,13 @@ export class Tape {
   /** y = activation(W x + b), W dense. */
   linear(x: Value, weights: DenseParameter, bias: DenseParameter | undefined, activation: ActivationName): Value {
     const y = this.#value(weights.rows, activation)
-    this.program.record('linear', { weights: weights.values, bias: bias?.values, input: x.activations, output: y.activations, activation })
+    this.program.record('linear', {
+      weights: weights.values,
+      bias: bias?.values,
+      input: x.activations,
+      output: y.activations,
+      activation,
+    })
     this.#later(() => {
       const outputGradient = this.#gradientOf(y)
       this.#contribute(x, (inputGradient, accumulate) =>
@@ -146,7 +167,12 @@ export class Tape {
     this.#later(() => {
       if (!this.#gradients.has(y)) return
       this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('reluGradient', { output: y.activations, outputGradient: this.#gradientOf(y), inputGradient, accumulate }),
+        this.program.record('reluGradient', {
+          output: y.activations,
+          outputGradient: this.#gradientOf(y),
+          inputGradient,
+          accumulate,
+        }),
       )
     })
     return y
@@ -160,7 +186,8 @@ export class Tape {
 
   /** Records the gradients of everything on the tape. The loss has written gradientOf() its output before. */
   backward(): void {
-    if (!this.training) throw new HebbError('INVALID_ARGUMENT', 'Expected a tape made for training, got one made for evaluation')
+    if (!this.training)
+      throw new HebbError('INVALID_ARGUMENT', 'Expected a tape made for training, got one made for evaluation')
     for (const record of this.#backward.reverse()) record()
   }
 

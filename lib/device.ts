@@ -4,22 +4,27 @@ import { addon, type DeviceInfo, type Memory, type NativeDevice } from './native
 export type { DeviceInfo, Memory } from './native.js'
 
 export interface DeviceOptions {
-  /** 'cpu', 'cuda' (fails when there is none), or 'auto' (default): CUDA when the build, the driver and the backend allow it, else the CPU; `reason` says why. */
+  /**
+   * 'cpu', 'cuda' (fails when there is none), or 'auto' (default): CUDA when the build, the driver and the backend
+   * allow it, else the CPU; `reason` says why.
+   */
   kind?: 'auto' | 'cpu' | 'cuda'
   /** CPU threads; default: as many as the process may use. Results do not depend on it. */
   threads?: number
   /** CPU: a SIMD level below the processor's best, for tests: 'x86-64-v3', 'x86-64-v2' or 'portable'. */
   simd?: string
   /**
-   * CPU: share of the possible links from which on a layer's forward product multiplies dense tiles, zeros included; its weights stay those of the links alone,
-   * with one bit more for each cell. Default: as measured for the SIMD level (`npm run bench -- cpp --programs forms`). 0: always; 2: never.
+   * CPU: share of the possible links from which on a layer's forward product multiplies dense tiles, zeros included;
+   * its weights stay those of the links alone, with one bit more for each cell. Default: as measured for the SIMD level
+   * (`npm run bench -- cpp --programs forms`). 0: always; 2: never.
    */
   denseFrom?: number
   /** Which GPU. */
   index?: number
   /**
-   * What multiplies dense matrices of at least 64 x 64 on a GPU: hebb's own kernels (default), whose bits are the same in every run, or 'cublas', which is
-   * loaded from the machine (libcublas.so.13 or .12; HEBB_CUBLAS names another file) and rounds as its version and the GPU have it.
+   * What multiplies dense matrices of at least 64 x 64 on a GPU: hebb's own kernels (default), whose bits are the same
+   * in every run, or 'cublas', which is loaded from the machine (libcublas.so.13 or .12; HEBB_CUBLAS names another
+   * file) and rounds as its version and the GPU have it.
    */
   blas?: 'own' | 'cublas'
 }
@@ -34,11 +39,17 @@ export class Device {
 
   constructor(options: DeviceOptions = {}) {
     const { kind = 'auto', threads = 0, simd, index = 0, denseFrom, blas = 'own' } = options
-    expect(kind === 'auto' || kind === 'cpu' || kind === 'cuda', () => `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`)
+    expect(
+      kind === 'auto' || kind === 'cpu' || kind === 'cuda',
+      () => `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`,
+    )
     integer(threads, 'threads', 0, 1024)
     if (denseFrom !== undefined) number(denseFrom, 'denseFrom', 0)
     expect(blas === 'own' || blas === 'cublas', () => `Expected blas to be 'own' or 'cublas', got ${show(blas)}`)
-    expect(blas === 'own' || kind === 'cuda', () => `Expected blas 'cublas' with device 'cuda', got ${show(kind)}. Ask for 'cuda' by name, or use blas 'own'.`)
+    expect(
+      blas === 'own' || kind === 'cuda',
+      () => `Expected blas 'cublas' with device 'cuda', got ${show(kind)}. Ask for 'cuda' by name, or use blas 'own'.`,
+    )
     if (kind === 'cuda') {
       this.native = new addon.Device('cuda', { index: integer(index, 'index', 0, 1023), blas })
       this.reason = 'cuda was asked for'
@@ -48,7 +59,10 @@ export class Device {
       this.reason =
         kind === 'cpu'
           ? 'cpu was asked for'
-          : `auto chose the CPU: ${addon.cudaStatus().devices > 0 ? 'the CUDA backend of this version was not yet verified on a GPU; ask for it by name' : addon.cudaStatus().detail}`
+          : 'auto chose the CPU: ' +
+            (addon.cudaStatus().devices > 0
+              ? 'the CUDA backend of this version was not yet verified on a GPU; ask for it by name'
+              : addon.cudaStatus().detail)
     }
   }
 

@@ -64,6 +64,9 @@ export function number(value: unknown, what: string, least: number, most = Numbe
 
 /** `value`, if it is a density: in (0, 1]. */
 export function density(value: unknown, what = 'density'): number {
-  expect(typeof value === 'number' && value > 0 && value <= 1, () => `Expected ${what} to be in (0, 1], got ${show(value)}. 0.01 keeps 1% of the links.`)
+  expect(
+    typeof value === 'number' && value > 0 && value <= 1,
+    () => `Expected ${what} to be in (0, 1], got ${show(value)}. 0.01 keeps 1% of the links.`,
+  )
   return value
 }

@@ -13,11 +13,29 @@ export {
   overshootDensity,
   sigmoidDensity,
 } from './dst/density.js'
-export { constantFraction, cosine, excess, type Fraction, type FractionPoint, type UpdateSchedule, updateSchedule } from './dst/fraction.js'
+export {
+  constantFraction,
+  cosine,
+  excess,
+  type Fraction,
+  type FractionPoint,
+  type UpdateSchedule,
+  updateSchedule,
+} from './dst/fraction.js'
 export { type Method, method } from './dst/method.js'
 export { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from './dst/methods.js'
 export { recommended } from './dst/recommended.js'
-export { type KeptLayer, largestGradient, type NewLinks, type RegrowFunction, type RegrowRule, random, type ScoreOptions, soft, topK } from './dst/regrow.js'
+export {
+  type KeptLayer,
+  largestGradient,
+  type NewLinks,
+  type RegrowFunction,
+  type RegrowRule,
+  random,
+  type ScoreOptions,
+  soft,
+  topK,
+} from './dst/regrow.js'
 export {
   historicalMagnitude,
   type LayerView,
@@ -74,6 +92,22 @@ export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'
 export type { ExecutionForm, TopologyMeasures } from './train/measures.js'
-export type { Batch, CheckpointOptions, Epoch, FitOptions, Progress, ResumeOptions, TrainerLoadOptions, TrainerOptions } from './train/options.js'
-export { type DeviceChoice, type Evaluation, type LoadOptions, load, Predictor, type RunOptions } from './train/predictor.js'
+export type {
+  Batch,
+  CheckpointOptions,
+  Epoch,
+  FitOptions,
+  Progress,
+  ResumeOptions,
+  TrainerLoadOptions,
+  TrainerOptions,
+} from './train/options.js'
+export {
+  type DeviceChoice,
+  type Evaluation,
+  type LoadOptions,
+  load,
+  Predictor,
+  type RunOptions,
+} from './train/predictor.js'
 export { Trainer } from './train/trainer.js'

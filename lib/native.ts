@@ -18,7 +18,14 @@ export interface NativeMatrix {
   erdosRenyi(links: number, seed: number, layer: number): Promise<void>
   bsw(links: number, beta: number, seed: number, layer: number): Promise<void>
   bsf(links: number, seed: number, layer: number): Promise<void>
-  csti(correlations: NativeCorrelations, x: Uint8Array | Float32Array, features: number, links: number, seed: number, layer: number): Promise<void>
+  csti(
+    correlations: NativeCorrelations,
+    x: Uint8Array | Float32Array,
+    features: number,
+    links: number,
+    seed: number,
+    layer: number,
+  ): Promise<void>
   predictLinks(predictor: string, route: string): Promise<{ row: Int32Array; col: Int32Array; score: Float32Array }>
   dispose(): void
 }
@@ -125,7 +132,15 @@ interface Addon {
     route: string,
   ): { row: Int32Array; col: Int32Array; score: Float32Array }
   sampleWithoutReplacement(scores: Float32Array, k: number, temperature: number, seed: number): Int32Array
-  brf(rows: number, cols: number, links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Links
+  brf(
+    rows: number,
+    cols: number,
+    links: number,
+    randomness: number,
+    uniformDegrees: boolean,
+    seed: number,
+    layer: number,
+  ): Links
   erdosRenyi(rows: number, cols: number, links: number, seed: number, layer: number): Links
   bsw(rows: number, cols: number, links: number, beta: number, seed: number, layer: number): Links
   bsf(rows: number, cols: number, links: number, seed: number, layer: number): Links
@@ -141,8 +156,17 @@ interface Addon {
     layer: number,
   ): Links
   /** For tests: the pairs of features that csti() begins with. */
-  strongestPairs(x: Uint8Array | Float32Array, features: number, count: number): { first: Int32Array; second: Int32Array; correlation: Float64Array }
-  describeMatrices(matrices: readonly NativeMatrix[], follows: readonly boolean[], exactUpTo: number, seed: number): Promise<NativeLayerDescription[]>
+  strongestPairs(
+    x: Uint8Array | Float32Array,
+    features: number,
+    count: number,
+  ): { first: Int32Array; second: Int32Array; correlation: Float64Array }
+  describeMatrices(
+    matrices: readonly NativeMatrix[],
+    follows: readonly boolean[],
+    exactUpTo: number,
+    seed: number,
+  ): Promise<NativeLayerDescription[]>
   describeLinks(
     layers: readonly (Links & { readonly rows: number; readonly cols: number })[],
     follows: readonly boolean[],
@@ -168,7 +192,8 @@ function loadAddon(): { addon: Addon; path: string } {
     const place = given ? `HEBB_ADDON=${given}` : packageRoot
     throw new HebbError(
       'DEVICE_UNAVAILABLE',
-      `Expected hebb's native addon in ${place}, got none that loads: ${(cause as Error).message}. Build it there with 'npm run build' (needs CMake and a C++20 compiler).`,
+      `Expected hebb's native addon in ${place}, got none that loads: ${(cause as Error).message}. Build it ` +
+        `there with 'npm run build' (needs CMake and a C++20 compiler).`,
       { cause },
     )
   }

@@ -1,10 +1,23 @@
-/** A recorded step: operations with their operands, replayed natively, off the event loop. Shapes are checked when an operation is recorded. */
+/**
+ * A recorded step: operations with their operands, replayed natively, off the event loop. Shapes are checked when an
+ * operation is recorded.
+ */
 import type { Device } from './device.js'
 import { HebbError, integer } from './error.js'
 import type { NativeProgram } from './native.js'
 import { Activations, SparseMatrix, Tensor } from './tensor.js'
 
-type Operand = Tensor<never> | Activations | SparseMatrix | number | boolean | string | null | undefined | Operand[] | { [name: string]: Operand }
+type Operand =
+  | Tensor<never>
+  | Activations
+  | SparseMatrix
+  | number
+  | boolean
+  | string
+  | null
+  | undefined
+  | Operand[]
+  | { [name: string]: Operand }
 
 /** Operands by name; tensors, activations and matrices stand for their memory. */
 // biome-ignore lint/suspicious/noExplicitAny: tensors of every type are operands
@@ -24,8 +37,8 @@ function nativeArgs(operands: Operands): object {
 
 export interface ReplayOptions {
   /**
-   * Stops before or after the step that runs, within it if nothing that lasts was changed yet; the promise then rejects with code ABORTED and
-   * the signal's reason as cause. The steps done are whole.
+   * Stops before or after the step that runs, within it if nothing that lasts was changed yet; the promise then rejects
+   * with code ABORTED and the signal's reason as cause. The steps done are whole.
    */
   signal?: AbortSignal | undefined
 }
@@ -52,10 +65,15 @@ export class Program {
   readonly #native: NativeProgram
   #disposed = false
 
-  /** `scalars`: numbers that operations read and that may differ from step to step. `batch`: columns of a full batch. */
+  /**
+   * `scalars`: numbers that operations read and that may differ from step to step. `batch`: columns of a full batch.
+   */
   constructor(device: Device, options: { scalars?: number; batch?: number } = {}) {
     this.device = device
-    this.#native = device.native.program(integer(options.scalars ?? 1, 'scalars', 1), integer(options.batch ?? 1, 'batch', 1))
+    this.#native = device.native.program(
+      integer(options.scalars ?? 1, 'scalars', 1),
+      integer(options.batch ?? 1, 'batch', 1),
+    )
   }
 
   /** Adds an operation. Scalars are given by their index in the table. */
@@ -68,7 +86,10 @@ export class Program {
     return this.#native.setScalars(Float64Array.from(table))
   }
 
-  /** Starts the stream of samples again, or at the sample `next`; without one (`samples` 0), says how many columns of the batch are valid. */
+  /**
+   * Starts the stream of samples again, or at the sample `next`; without one (`samples` 0), says how many columns of
+   * the batch are valid.
+   */
   async rewind(samples: number, columns = 0, next = 0): Promise<void> {
     return this.#native.rewind(samples, columns, next)
   }
@@ -80,14 +101,19 @@ export class Program {
   /** Runs `steps` steps in one native call. */
   async replay(steps: number, options: ReplayOptions = {}): Promise<void> {
     const { signal } = options
-    const stopped = () => new HebbError('ABORTED', 'The program was stopped by its AbortSignal', { cause: signal?.reason })
+    const stopped = () =>
+      new HebbError('ABORTED', 'The program was stopped by its AbortSignal', { cause: signal?.reason })
     if (signal?.aborted) throw stopped()
     const abort = () => this.#native.abort()
     signal?.addEventListener('abort', abort, { once: true })
     try {
       await this.#native.replay(steps)
     } catch (error) {
-      if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a program that is in use until its replay is done, got one that was disposed before')
+      if (this.#disposed)
+        throw new HebbError(
+          'DISPOSED',
+          'Expected a program that is in use until its replay is done, got one that was disposed before',
+        )
       if (signal?.aborted && (error as HebbError).code === 'ABORTED') throw stopped()
       throw error
     } finally {

@@ -1,10 +1,13 @@
 /**
- * How a value was made: by which function of this library, with which arguments. Models, optimizers and methods are made of functions, which a file
- * cannot hold; their recipes it can. Only functions that were named here are ever called for a file.
+ * How a value was made: by which function of this library, with which arguments. Models, optimizers and methods are
+ * made of functions, which a file cannot hold; their recipes it can. Only functions that were named here are ever
+ * called for a file.
  */
 import { HebbError, show } from './error.js'
 
-/** A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood. */
+/**
+ * A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood.
+ */
 export type Written = null | boolean | number | string | Written[] | { [name: string]: Written }
 
 // biome-ignore lint/suspicious/noExplicitAny: makers of every kind are kept together
@@ -12,7 +15,10 @@ const makers = new Map<string, (...args: any[]) => object>()
 const recipes = new WeakMap<object, Written>()
 
 /** Gives a function's name to what it makes. */
-export function maker<Args extends unknown[], T extends object>(name: string, make: (...args: Args) => T): (...args: Args) => T {
+export function maker<Args extends unknown[], T extends object>(
+  name: string,
+  make: (...args: Args) => T,
+): (...args: Args) => T {
   const named = (...args: Args) => remember(name, args, make(...args))
   makers.set(name, named)
   return named
@@ -49,19 +55,23 @@ export function remake(written: Written): unknown {
   if (typeof written.custom === 'string') {
     throw new HebbError(
       'INVALID_ARGUMENT',
-      `Expected ${written.custom} to be given again: it is a function or an object of your own, which a file cannot hold. Name the model, optimizer or dst it belongs to in the options.`,
+      `Expected ${written.custom} to be given again: it is a function or an object of your own, which a file ` +
+        'cannot hold. Name the model, optimizer or dst it belongs to in the options.',
     )
   }
   if ('made' in written) {
     const make = makers.get(String(written.made))
     if (!make) throw new HebbError('BAD_FILE', `Expected a part that this version of hebb knows, got '${written.made}'`)
-    if (!Array.isArray(written.with)) throw new HebbError('BAD_FILE', `Expected the arguments of '${written.made}', got none`)
+    if (!Array.isArray(written.with))
+      throw new HebbError('BAD_FILE', `Expected the arguments of '${written.made}', got none`)
     const args = written.with.map(remake)
     try {
       return make(...args)
     } catch (cause) {
       if (cause instanceof HebbError) throw cause
-      throw new HebbError('BAD_FILE', `Expected arguments that ${written.made}() takes, got ${show(written.with)}`, { cause })
+      throw new HebbError('BAD_FILE', `Expected arguments that ${written.made}() takes, got ${show(written.with)}`, {
+        cause,
+      })
     }
   }
   return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, remake(value)]))

@@ -1,4 +1,7 @@
-/** Native memory with a type: flat tensors, batches of activations, and sparse matrices. All are freed by dispose(); the garbage collector is only the safety net. */
+/**
+ * Native memory with a type: flat tensors, batches of activations, and sparse matrices. All are freed by dispose(); the
+ * garbage collector is only the safety net.
+ */
 import type { Device } from './device.js'
 import { expect, integer, show } from './error.js'
 import { addon, type Links, type NativeActivations, type NativeBuffer, type NativeMatrix } from './native.js'
@@ -39,7 +42,10 @@ export class Tensor<T extends TensorType = 'float32'> {
   constructor(device: Device, type: T, lengthOrData: number | TypedArrayOf<T>) {
     this.device = device
     this.type = type
-    expect(Object.hasOwn(types, type), () => `Expected the type to be one of ${Object.keys(types).join(', ')}, got ${show(type)}`)
+    expect(
+      Object.hasOwn(types, type),
+      () => `Expected the type to be one of ${Object.keys(types).join(', ')}, got ${show(type)}`,
+    )
     expect(
       typeof lengthOrData === 'number' || lengthOrData instanceof types[type],
       () => `Expected a length or a ${types[type].name} for a tensor of ${type}, got ${show(lengthOrData)}`,
@@ -54,7 +60,10 @@ export class Tensor<T extends TensorType = 'float32'> {
     return this.native.read(new types[this.type](integer(length, 'length', 0, this.length)) as TypedArrayOf<T>)
   }
 
-  /** Copies `data` in, after all calls made before. The array may be reused at once. With `length`, the first elements alone are given. */
+  /**
+   * Copies `data` in, after all calls made before. The array may be reused at once. With `length`, the first elements
+   * alone are given.
+   */
   async write(data: TypedArrayOf<T>, length: number = this.length): Promise<void> {
     expect(data instanceof types[this.type], () => `Expected a ${types[this.type].name}, got ${show(data)}`)
     integer(length, 'length', 0, this.length)
@@ -62,9 +71,15 @@ export class Tensor<T extends TensorType = 'float32'> {
     return this.native.write(data)
   }
 
-  /** Copies the elements of a tensor of the same type and device, which may be shorter, to the beginning of this one, without a trip through JavaScript. */
+  /**
+   * Copies the elements of a tensor of the same type and device, which may be shorter, to the beginning of this one,
+   * without a trip through JavaScript.
+   */
   async copy(from: Tensor<T>): Promise<void> {
-    expect(from instanceof Tensor && from.type === this.type, () => `Expected a tensor of ${this.type}, got ${from instanceof Tensor ? from.type : show(from)}`)
+    expect(
+      from instanceof Tensor && from.type === this.type,
+      () => `Expected a tensor of ${this.type}, got ${from instanceof Tensor ? from.type : show(from)}`,
+    )
     return this.native.copy(from.native)
   }
 
@@ -109,7 +124,10 @@ export class Activations implements NativeActivations {
   }
 }
 
-/** The links of a layer on a device: W [rows = outputs][cols = inputs]. Capacity is fixed; the links may change within it. */
+/**
+ * The links of a layer on a device: W [rows = outputs][cols = inputs]. Capacity is fixed; the links may change within
+ * it.
+ */
 export class SparseMatrix {
   readonly rows: number
   readonly cols: number
@@ -140,13 +158,15 @@ export class SparseMatrix {
 }
 
 /**
- * Where the links of a layer lie in the tensors that belong to them. Links are listed by row, then column (CSR); their values, gradients, optimizer state,
- * scores and flags lie by column, then row (CSC). Link k is element cscSlots(links, cols)[k].
+ * Where the links of a layer lie in the tensors that belong to them. Links are listed by row, then column (CSR); their
+ * values, gradients, optimizer state, scores and flags lie by column, then row (CSC). Link k is element cscSlots(links,
+ * cols)[k].
  */
 export function cscSlots({ columnIndices }: Links, cols: number): Int32Array {
   const next = new Int32Array(cols + 1)
   for (const column of columnIndices) next[column + 1] = (next[column + 1] as number) + 1
-  for (let column = 0; column < cols; ++column) next[column + 1] = (next[column + 1] as number) + (next[column] as number)
+  for (let column = 0; column < cols; ++column)
+    next[column + 1] = (next[column + 1] as number) + (next[column] as number)
   return columnIndices.map((column) => {
     const slot = next[column] as number
     next[column] = slot + 1
@@ -175,7 +195,9 @@ export interface PlainCsr extends Links {
   readonly cols: number
 }
 
-/** The link predictors, from paths of length three (the Cannistraci-Hebb network automata): by nodes (n), by paths (p). */
+/**
+ * The link predictors, from paths of length three (the Cannistraci-Hebb network automata): by nodes (n), by paths (p).
+ */
 export const linkPredictors = ['CH2-L3n', 'CH3-L3n', 'CH2-L3p', 'CH3-L3p'] as const
 
 export type LinkPredictor = (typeof linkPredictors)[number]
@@ -188,8 +210,9 @@ export interface LinkScores {
 }
 
 /**
- * How missing links are scored: row by row along the links, in tiles with min(rows, cols)^2 memory, or as a cost model chooses. The CPU gives the same bits by both. A GPU
- * takes 'sparse' for 'auto', with the CPU's bits; its 'dense' route, for CH2-L3n and CH3-L3n, runs on tensor cores and differs by less than 1e-6 of a score.
+ * How missing links are scored: row by row along the links, in tiles with min(rows, cols)^2 memory, or as a cost model
+ * chooses. The CPU gives the same bits by both. A GPU takes 'sparse' for 'auto', with the CPU's bits; its 'dense'
+ * route, for CH2-L3n and CH3-L3n, runs on tensor cores and differs by less than 1e-6 of a score.
  */
 export const predictionRoutes = ['auto', 'sparse', 'dense'] as const
 
@@ -197,23 +220,39 @@ export type PredictionRoute = (typeof predictionRoutes)[number]
 
 /**
  * Scores all missing links of a layer by topology alone. Returns those with a nonzero score, by row, then column.
- * CH2-L3n(u,v) sums (UU[u,k] + 1) / max(d[k] - UU[u,k], 1) over v's outputs k != u that share an input with u, and the same with the sides exchanged; CH3-L3n has numerator 1.
- * CH2-L3p(u,v) sums sqrt((1 + VV[a,v]) (1 + UU[u,k]) / ((d[a] - VV[a,v]) (d[k] - UU[u,k]))) over all paths u - a - k - v; CH3-L3p has numerator 1 (methods of the paper, arXiv 2501.19107).
- * For inspection: the answer can be as large as rows x cols. Training never holds it. Runs at once, on the CPU: no device is needed.
+ * CH2-L3n(u,v) sums (UU[u,k] + 1) / max(d[k] - UU[u,k], 1) over v's outputs k != u that share an input with u, and the
+ * same with the sides exchanged; CH3-L3n has numerator 1. CH2-L3p(u,v) sums sqrt((1 + VV[a,v]) (1 + UU[u,k]) / ((d[a] -
+ * VV[a,v]) (d[k] - UU[u,k]))) over all paths u - a - k - v; CH3-L3p has numerator 1 (methods of the paper, arXiv
+ * 2501.19107). For inspection: the answer can be as large as rows x cols. Training never holds it. Runs at once, on the
+ * CPU: no device is needed.
  */
-export function predictLinks(links: PlainCsr, predictor: LinkPredictor, options: { route?: PredictionRoute } = {}): LinkScores {
+export function predictLinks(
+  links: PlainCsr,
+  predictor: LinkPredictor,
+  options: { route?: PredictionRoute } = {},
+): LinkScores {
   const { rows, cols, rowOffsets, columnIndices } = links
   const int32 = (indices: Int32Array) => (indices instanceof Int32Array ? indices : Int32Array.from(indices))
   return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor, options.route ?? 'auto')
 }
 
 /**
- * Draws `k` indices without replacement with probabilities proportional to score^temperature, by an exponential race (equal in law to sequential draws).
- * Zero scores are drawn only after all positive ones. Returns ascending indices. Runs at once, on the CPU: no device is needed.
+ * Draws `k` indices without replacement with probabilities proportional to score^temperature, by an exponential race
+ * (equal in law to sequential draws). Zero scores are drawn only after all positive ones. Returns ascending indices.
+ * Runs at once, on the CPU: no device is needed.
  */
-export function sampleWithoutReplacement(scores: ArrayLike<number>, k: number, options: { temperature?: number; seed?: number } = {}): Int32Array {
+export function sampleWithoutReplacement(
+  scores: ArrayLike<number>,
+  k: number,
+  options: { temperature?: number; seed?: number } = {},
+): Int32Array {
   const { temperature = 1, seed = 0 } = options
   integer(k, 'k', 0, scores.length)
   integer(seed, 'seed', 0)
-  return addon.sampleWithoutReplacement(scores instanceof Float32Array ? scores : Float32Array.from(scores), k, temperature, seed)
+  return addon.sampleWithoutReplacement(
+    scores instanceof Float32Array ? scores : Float32Array.from(scores),
+    k,
+    temperature,
+    seed,
+  )
 }

@@ -1,4 +1,17 @@
-import { chmod, lstat, mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -56,26 +69,44 @@ const methods: Record<string, () => Method> = {
   'set, every 7 steps': () => set({ updates: often }),
   'chts, every 7 steps': () => chts({ updates: often }),
   'chtss, every 7 steps': () => chtss({ updates: often }),
-  'cht, every 7 steps, which stops early': () => cht({ updates: updateSchedule({ every: 7, fraction: 0.3 }), earlyStop: 0.25 }),
+  'cht, every 7 steps, which stops early': () =>
+    cht({ updates: updateSchedule({ every: 7, fraction: 0.3 }), earlyStop: 0.25 }),
   'rigl, every 7 steps': () => rigl({ updates: often }),
   'mest, every 7 steps': () => mest({ updates: updateSchedule({ every: 7, fraction: excess() }) }),
   'granet, every 7 steps': () => granet({ updates: often }),
 }
 
-const trainerOf = (dst: Method, seed = 3, optimizer = plain()) => new Trainer(mlp({ widths, density: 0.1, seed }), { optimizer, dst, device: 'cpu' })
+const trainerOf = (dst: Method, seed = 3, optimizer = plain()) =>
+  new Trainer(mlp({ widths, density: 0.1, seed }), { optimizer, dst, device: 'cpu' })
 
 /** What is resumed: the methods with SGD, and Adam with links that are regrown often. */
 const runs: [name: string, create: () => Trainer][] = [
   ...Object.entries(methods).map(([name, create]): [string, () => Trainer] => [name, () => trainerOf(create())]),
   [
     'gmp, every 7 steps, whose pruned links return',
-    () => trainerOf(gmp({ updates: updateSchedule({ every: 7, fraction: 0 }) }), 3, sgd({ learningRate: 0.05, weightDecay: 0.5 })),
+    () =>
+      trainerOf(
+        gmp({ updates: updateSchedule({ every: 7, fraction: 0 }) }),
+        3,
+        sgd({ learningRate: 0.05, weightDecay: 0.5 }),
+      ),
   ],
-  ['dense', () => new Trainer(mlp({ widths, density: 1, seed: 3 }), { optimizer: plain(), dst: dense(), device: 'cpu' })],
-  ['chts, every 7 steps, Adam', () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3 }))],
+  [
+    'dense',
+    () => new Trainer(mlp({ widths, density: 1, seed: 3 }), { optimizer: plain(), dst: dense(), device: 'cpu' }),
+  ],
+  [
+    'chts, every 7 steps, Adam',
+    () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3 })),
+  ],
   [
     'chtss, every 7 steps, AdamW with a schedule',
-    () => trainerOf(chtss({ updates: often }), 3, adam({ learningRate: linear({ from: 0.003, to: 1e-4 }), beta2: 0.99, weightDecay: 0.01, decoupled: true })),
+    () =>
+      trainerOf(
+        chtss({ updates: often }),
+        3,
+        adam({ learningRate: linear({ from: 0.003, to: 1e-4 }), beta2: 0.99, weightDecay: 0.01, decoupled: true }),
+      ),
   ],
 ]
 
@@ -124,12 +155,15 @@ describe('checkpoints', () => {
         // Saved between epochs, from within the loop, which goes on.
         {
           using first = create()
-          for await (const { epoch } of first.fit(train, { epochs: 8, batchSize: 33, validation: test })) if (epoch === 3) await first.save(file)
+          for await (const { epoch } of first.fit(train, { epochs: 8, batchSize: 33, validation: test }))
+            if (epoch === 3) await first.save(file)
           expect(await state(first)).to.equal(end)
           using second = await Trainer.load(file, { device: 'cpu' })
           expect(second.run).to.deep.equal({ epochs: 8, batchSize: 33, epoch: 3 })
           expect(second.method.name).to.equal(first.method.name)
-          expect(reports(await all(second.resume(train, { validation: test })))).to.deep.equal(reports(expected.slice(3)))
+          expect(reports(await all(second.resume(train, { validation: test })))).to.deep.equal(
+            reports(expected.slice(3)),
+          )
           expect(await state(second)).to.equal(end)
         }
         // Saved by the trainer at odd steps in the middle of epochs; the program ends there.
@@ -137,7 +171,13 @@ describe('checkpoints', () => {
           using first = create()
           const stop = new AbortController()
           const seen: Epoch[] = []
-          const run = first.fit(train, { epochs: 8, batchSize: 33, validation: test, checkpoint: { file, everySteps: 5 }, signal: stop.signal })
+          const run = first.fit(train, {
+            epochs: 8,
+            batchSize: 33,
+            validation: test,
+            checkpoint: { file, everySteps: 5 },
+            signal: stop.signal,
+          })
           for await (const epoch of run) if (seen.push(epoch) === 4) break
           using second = await Trainer.load(file, { device: { kind: 'cpu', threads: 3 } })
           expect(second.step % 5).to.equal(0)
@@ -159,7 +199,8 @@ describe('checkpoints', () => {
         setTimeout(() => stop.abort(), 1 + 2 * starts)
         try {
           const { signal } = stop
-          const run = starts === 0 ? trainer.fit(train, { epochs: 6, batchSize: 20, signal }) : trainer.resume(train, { signal })
+          const run =
+            starts === 0 ? trainer.fit(train, { epochs: 6, batchSize: 20, signal }) : trainer.resume(train, { signal })
           for await (const epoch of run) seen.push(epoch)
           finished = true
         } catch (error) {
@@ -179,7 +220,8 @@ describe('checkpoints', () => {
         const data = clusters({ samples: 24, features: 48, classes: 4, seed: step })
         return { x: Float32Array.from(data.x, (v) => v / 255), y: data.labels as Int32Array }
       }
-      const make = () => new Trainer(mlp({ widths, density: 0.1 }), { optimizer: plain(), dst: chts({ updates: often }), device: 'cpu' })
+      const make = () =>
+        new Trainer(mlp({ widths, density: 0.1 }), { optimizer: plain(), dst: chts({ updates: often }), device: 'cpu' })
       using whole = make()
       whole.plan({ epochs: 4, stepsPerEpoch: 10 })
       const losses: number[] = []
@@ -247,7 +289,8 @@ describe('checkpoints', () => {
       using trainer = attempt.trainer
       await trainer.save(file)
       using other = await Trainer.load(file, { device: 'cpu' })
-      for (const one of [trainer, other]) expect(reports(await all(one.resume(train, { validation: large })))).to.deep.equal(reports(expected))
+      for (const one of [trainer, other])
+        expect(reports(await all(one.resume(train, { validation: large })))).to.deep.equal(reports(expected))
     })
 
     it('steps or a plan of your own end a run, and a signal that came before it does not', async () => {
@@ -257,7 +300,11 @@ describe('checkpoints', () => {
       await run.next()
       stop.abort()
       await expectRefusal(() => run.next(), 'ABORTED', 'stopped')
-      await expectRefusal(() => trainer.fit(train, { epochs: 9, signal: stop.signal }).next(), 'ABORTED', 'stopped before')
+      await expectRefusal(
+        () => trainer.fit(train, { epochs: 9, signal: stop.signal }).next(),
+        'ABORTED',
+        'stopped before',
+      )
       expect(trainer.run).to.include({ epochs: 4, epoch: 1 })
       await trainer.trainOn({ x: new Float32Array(48), y: [1] })
       await expectRefusal(() => all(trainer.resume(train)), 'INVALID_ARGUMENT', 'after a step of its own')
@@ -269,7 +316,13 @@ describe('checkpoints', () => {
     it('batches of your own may grow', async () => {
       const steps = async (trainer: Trainer, sizes: number[]) => {
         const losses: number[] = []
-        for (const size of sizes) losses.push(await trainer.trainOn({ x: new Float32Array(48 * size).map((_, i) => (i % 7) / 7), y: new Int32Array(size) }))
+        for (const size of sizes)
+          losses.push(
+            await trainer.trainOn({
+              x: new Float32Array(48 * size).map((_, i) => (i % 7) / 7),
+              y: new Int32Array(size),
+            }),
+          )
         return losses
       }
       using whole = trainerOf(chts())
@@ -284,7 +337,9 @@ describe('checkpoints', () => {
 
     it('a regression without momentum, saved before its first step and after its last', async () => {
       const data = plane({ samples: 60, features: 9, outputs: 3 })
-      const model = new Sequential([new SparseLinear({ inFeatures: 9, outFeatures: 3, density: 0.5, bias: false })], { seed: 2 })
+      const model = new Sequential([new SparseLinear({ inFeatures: 9, outFeatures: 3, density: 0.5, bias: false })], {
+        seed: 2,
+      })
       using trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.1 }), dst: set(), device: 'cpu' })
       await trainer.save(file)
       await all(trainer.fit(data, { epochs: 5, batchSize: 10 }))
@@ -338,18 +393,22 @@ describe('checkpoints', () => {
       const own = () =>
         method({
           name: 'own',
-          remove: ({ values }, count) => [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
+          remove: ({ values }, count) =>
+            [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
           regrow: random(),
           updates: often,
         })
       using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: own(), device: 'cpu' })
-      for await (const { epoch } of trainer.fit(train, { epochs: 4 })) if (epoch === 2) await trainer.save(file, { notes: { who: 'me' } })
+      for await (const { epoch } of trainer.fit(train, { epochs: 4 }))
+        if (epoch === 2) await trainer.save(file, { notes: { who: 'me' } })
       const refusals: [object, RegExp][] = [
         [{}, /optimizer|sgd/],
         [{ optimizer: optimizer() }, /dst\.remove to be given again/],
       ]
       for (const [options, message] of refusals) {
-        expect((await expectRefusal(() => Trainer.load(file, options), 'INVALID_ARGUMENT', 'own functions')).message).to.match(message)
+        expect(
+          (await expectRefusal(() => Trainer.load(file, options), 'INVALID_ARGUMENT', 'own functions')).message,
+        ).to.match(message)
       }
       using other = await Trainer.load(file, { optimizer: optimizer(), dst: own(), device: 'cpu' })
       expect(other.notes).to.deep.equal({ who: 'me' })
@@ -387,7 +446,12 @@ describe('checkpoints', () => {
     })
 
     it('lists links from a file that has no list, and keeps notes', async () => {
-      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: plain(), dst: chts(), device: 'cpu', trackHistory: false })
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), {
+        optimizer: plain(),
+        dst: chts(),
+        device: 'cpu',
+        trackHistory: false,
+      })
       await trainer.save(file, { notes: { who: 'me' } })
       using without = await Trainer.load(file, { device: 'cpu' })
       expect((await without.measures()).itop).to.be.NaN
@@ -418,7 +482,8 @@ describe('checkpoints', () => {
           this.#gain = undefined
         }
       }
-      const model = () => new Sequential([new SparseLinear({ inFeatures: 48, outFeatures: 4, density: 0.5 }), new Scale()])
+      const model = () =>
+        new Sequential([new SparseLinear({ inFeatures: 48, outFeatures: 4, density: 0.5 }), new Scale()])
       using trainer = new Trainer(model(), { optimizer: plain(), device: 'cpu' })
       await trainer.save(file)
       await expectRefusal(() => Trainer.load(file), 'INVALID_ARGUMENT', 'a model with a module of your own')
@@ -443,9 +508,11 @@ describe('checkpoints', () => {
       for (const value of Object.values(metadata)) expect(value).to.be.a('string')
       const size: Record<string, number> = { F64: 8, I64: 8, F32: 4, I32: 4, U8: 1 }
       let end = 0
-      for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries<{ dtype: string; shape: number[]; data_offsets: [number, number] }>(
-        tensors,
-      )) {
+      for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries<{
+        dtype: string
+        shape: number[]
+        data_offsets: [number, number]
+      }>(tensors)) {
         expect(offsets[0], `${name} follows the one before`).to.equal(end)
         expect(offsets[0] % size[dtype], `${name} is aligned`).to.equal(0)
         end = offsets[1]
@@ -456,7 +523,9 @@ describe('checkpoints', () => {
       expect(tensors['modules.4.weights'].shape).to.deep.equal([4, 56])
       const { data_offsets: at } = tensors['modules.4.bias']
       const bias = (trainer.model.parameters.at(-1) as DenseParameter).values
-      expect(bytes.subarray(8 + length + at[0], 8 + length + at[1]).equals(Buffer.from((await bias.read()).buffer))).to.equal(true)
+      expect(
+        bytes.subarray(8 + length + at[0], 8 + length + at[1]).equals(Buffer.from((await bias.read()).buffer)),
+      ).to.equal(true)
     })
 
     it('holds what was put in, also nothing, much and odd names', async () => {
@@ -486,7 +555,9 @@ describe('checkpoints', () => {
       using trainer = new Trainer(small, { optimizer: plain(), dst: set(), device: 'cpu' })
       await trainer.save(file)
       const good = await readFile(file)
-      expect((await expectRefusal(() => Trainer.load(join(folder, 'none')), 'MISSING_FILE', 'no file')).message).to.match(/none/)
+      expect(
+        (await expectRefusal(() => Trainer.load(join(folder, 'none')), 'MISSING_FILE', 'no file')).message,
+      ).to.match(/none/)
       await expectRefusal(() => load(folder), 'BAD_FILE', 'a folder')
       const bad = join(folder, 'bad.safetensors')
       for (let length = 0; length < good.length; length += length < 16 || length > good.length - 16 ? 1 : 13) {
@@ -505,7 +576,11 @@ describe('checkpoints', () => {
     })
 
     it('of another program, of a newer version or that does not fit together is refused', async () => {
-      using trainer = new Trainer(mlp({ widths: [4, 3, 2], density: 0.5 }), { optimizer: plain(), dst: set(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [4, 3, 2], density: 0.5 }), {
+        optimizer: plain(),
+        dst: set(),
+        device: 'cpu',
+      })
       await trainer.save(file)
       const { metadata, tensors } = await readTensors(file)
       const { checksum, ...rest } = metadata
@@ -520,24 +595,47 @@ describe('checkpoints', () => {
         ['an unknown module', { model: '{"made":"Attention","with":[]}' }, 'BAD_FILE', /'Attention'/],
         ['a maker that is no maker', { model: '{"made":"toString","with":[]}' }, 'BAD_FILE', /'toString'/],
         ['another kind of thing', { model: '{"made":"cosine","with":[0.3]}' }, 'BAD_FILE', /model/],
-        ['options that are not allowed', { model: '{"made":"SparseLinear","with":[{"inFeatures":-1}]}' }, 'INVALID_ARGUMENT', /inFeatures/],
+        [
+          'options that are not allowed',
+          { model: '{"made":"SparseLinear","with":[{"inFeatures":-1}]}' },
+          'INVALID_ARGUMENT',
+          /inFeatures/,
+        ],
         ['no layers', { layers: '[]' }, 'BAD_FILE', /layers/],
         ['layers that are elsewhere', { layers: '{"modules.9":0}' }, 'BAD_FILE', /modules\.9/],
         ['a loss that is none', { loss: '"hinge"' }, 'BAD_FILE', /hinge/],
-        ['a model that is nested too deeply', { model: `${'['.repeat(50_000)}${']'.repeat(50_000)}` }, 'BAD_FILE', /nested too deeply|model/],
+        [
+          'a model that is nested too deeply',
+          { model: `${'['.repeat(50_000)}${']'.repeat(50_000)}` },
+          'BAD_FILE',
+          /nested too deeply|model/,
+        ],
         ['a negative step', { progress: JSON.stringify({ ...progress, step: -1 }) }, 'BAD_FILE', /step/],
-        ['a fraction of an update', { progress: JSON.stringify({ ...progress, updates: { done: 0.5, step: 0 } }) }, 'BAD_FILE', /updates/],
+        [
+          'a fraction of an update',
+          { progress: JSON.stringify({ ...progress, updates: { done: 0.5, step: 0 } }) },
+          'BAD_FILE',
+          /updates/,
+        ],
       ]
       for (const [what, different, code, message] of cases) {
         await writeTensors(file, outgoing, { ...rest, ...different })
-        expect((await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), code, what)).message, what).to.match(message)
+        expect((await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), code, what)).message, what).to.match(
+          message,
+        )
       }
       const histories = outgoing.map((t) =>
-        t.name.startsWith('history.') ? { ...t, type: 'I64' as const, shape: [2], read: () => BigInt64Array.of(5n, 5n) } : t,
+        t.name.startsWith('history.')
+          ? { ...t, type: 'I64' as const, shape: [2], read: () => BigInt64Array.of(5n, 5n) }
+          : t,
       )
       await writeTensors(file, histories, rest)
-      expect((await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), 'BAD_FILE', 'a history twice')).message).to.match(/history\..*order/)
-      const links = outgoing.map((t) => (t.name.endsWith('columnIndices') ? { ...t, read: () => (t.read() as Int32Array).map(() => 99) } : t))
+      expect(
+        (await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), 'BAD_FILE', 'a history twice')).message,
+      ).to.match(/history\..*order/)
+      const links = outgoing.map((t) =>
+        t.name.endsWith('columnIndices') ? { ...t, read: () => (t.read() as Int32Array).map(() => 99) } : t,
+      )
       await writeTensors(file, links, rest)
       await expectRefusal(() => Trainer.load(file, { device: 'cpu' }), 'INVALID_ARGUMENT', 'links outside the layer')
       for (const drop of ['modules.0.weights.values', 'modules.2.bias', 'modules.0.weights.rowOffsets']) {
@@ -546,7 +644,9 @@ describe('checkpoints', () => {
           outgoing.filter(({ name }) => name !== drop),
           rest,
         )
-        expect((await expectRefusal(() => load(file, { device: 'cpu' }), 'BAD_FILE', drop)).message).to.match(new RegExp(drop))
+        expect((await expectRefusal(() => load(file, { device: 'cpu' }), 'BAD_FILE', drop)).message).to.match(
+          new RegExp(drop),
+        )
       }
     })
   })
@@ -562,7 +662,8 @@ describe('checkpoints', () => {
       const { write } = prototype
       let left = room
       prototype.write = function (buffer: Uint8Array, offset: number, length: number, position: number) {
-        if (left === 0) return Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }))
+        if (left === 0)
+          return Promise.reject(Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' }))
         const now = Math.min(left, length)
         left -= now
         return write.call(this, buffer, offset, now, position)
@@ -583,7 +684,9 @@ describe('checkpoints', () => {
         const { size } = await stat(file)
         const old = await readFile(file)
         for (const room of [0, 1, 8, 5000, size - 1]) {
-          const { message } = await onFullDisk(room, () => expectRefusal(() => trainer.save(file), 'CANNOT_WRITE', `room for ${room} bytes`))
+          const { message } = await onFullDisk(room, () =>
+            expectRefusal(() => trainer.save(file), 'CANNOT_WRITE', `room for ${room} bytes`),
+          )
           expect(message).to.match(/model\.safetensors: the disk is full/)
           expect((await readFile(file)).equals(old)).to.equal(true)
         }
@@ -598,7 +701,10 @@ describe('checkpoints', () => {
       const warnings: Error[] = []
       const warn = (warning: Error) => void warnings.push(warning)
       process.on('warning', warn)
-      const checkpoint = { file: join(folder, 'not', 'there'), onError: (error: Error) => void errors.push(error.message) }
+      const checkpoint = {
+        file: join(folder, 'not', 'there'),
+        onError: (error: Error) => void errors.push(error.message),
+      }
       expect((await all(trainer.fit(train, { epochs: 3, checkpoint }))).length).to.equal(3)
       expect(errors.length).to.equal(3)
       expect(errors[0]).to.match(/there is no such folder/)
@@ -612,11 +718,17 @@ describe('checkpoints', () => {
       using trainer = trainerOf(chts())
       const closed = join(folder, 'closed')
       await mkdir(closed)
-      expect((await expectRefusal(() => trainer.save(closed), 'CANNOT_WRITE', 'a folder')).message).to.match(/there is a folder of that name/)
+      expect((await expectRefusal(() => trainer.save(closed), 'CANNOT_WRITE', 'a folder')).message).to.match(
+        /there is a folder of that name/,
+      )
       await chmod(closed, 0o555)
       if (isRoot) process.seteuid?.(65534)
       try {
-        const refusal = await expectRefusal(() => trainer.save(join(closed, 'model')), 'CANNOT_WRITE', 'a read-only folder')
+        const refusal = await expectRefusal(
+          () => trainer.save(join(closed, 'model')),
+          'CANNOT_WRITE',
+          'a read-only folder',
+        )
         // Someone else may not even look into the test's own folder.
         expect(refusal.message).to.match(/may not be written to/)
       } finally {
@@ -657,9 +769,21 @@ describe('checkpoints', () => {
     it('bad arguments change nothing', async () => {
       using trainer = trainerOf(chts())
       await expectRefusal(() => trainer.save(''), 'INVALID_ARGUMENT', 'no name')
-      await expectRefusal(() => all(trainer.fit(train, { epochs: 1, checkpoint: { file: '' } })), 'INVALID_ARGUMENT', 'no name')
-      await expectRefusal(() => all(trainer.fit(train, { epochs: 1, checkpoint: { file, everySteps: 0 } })), 'INVALID_ARGUMENT', 'everySteps')
-      await expectRefusal(() => all(trainer.fit(train, { epochs: 1, checkpoint: { file, everyEpochs: 1.5 } })), 'INVALID_ARGUMENT', 'everyEpochs')
+      await expectRefusal(
+        () => all(trainer.fit(train, { epochs: 1, checkpoint: { file: '' } })),
+        'INVALID_ARGUMENT',
+        'no name',
+      )
+      await expectRefusal(
+        () => all(trainer.fit(train, { epochs: 1, checkpoint: { file, everySteps: 0 } })),
+        'INVALID_ARGUMENT',
+        'everySteps',
+      )
+      await expectRefusal(
+        () => all(trainer.fit(train, { epochs: 1, checkpoint: { file, everyEpochs: 1.5 } })),
+        'INVALID_ARGUMENT',
+        'everyEpochs',
+      )
       await expectRefusal(() => all(trainer.resume(train)), 'INVALID_ARGUMENT', 'no run')
       await all(trainer.fit(train, { epochs: 1 }))
     })
@@ -671,7 +795,8 @@ describe('checkpoints', () => {
     const own = `${file}.${hostname()}-${process.pid}-0123456789ab.tmp`
     const older = `${file}.${hostname()}-${process.pid}-0123456789ac.tmp`
     const elsewhere = `${file}.another-machine-${dead}-0123456789ab.tmp`
-    for (const name of [`${file}.${hostname()}-${dead}-0123456789ab.tmp`, own, older, elsewhere]) await writeFile(name, 'half')
+    for (const name of [`${file}.${hostname()}-${dead}-0123456789ab.tmp`, own, older, elsewhere])
+      await writeFile(name, 'half')
     await utimes(older, 1e9, 1e9) // by a process that had the same number
     await trainer.save(file)
     const left = (await readdir(folder)).filter((name) => name.endsWith('.tmp')).map((name) => join(folder, name))

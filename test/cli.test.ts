@@ -33,7 +33,16 @@ describe('hebb', () => {
   after(() => rm(folder, { recursive: true }))
 
   it('train --json prints JSON lines and nothing else, an event an epoch and a last one', async () => {
-    const { code, stdout, stderr } = await hebb(...flags(), '--method', 'chts', '--epochs', '4', '--seed', '5', '--json')
+    const { code, stdout, stderr } = await hebb(
+      ...flags(),
+      '--method',
+      'chts',
+      '--epochs',
+      '4',
+      '--seed',
+      '5',
+      '--json',
+    )
     expect([code, stderr]).to.deep.equal([0, ''])
     const events = stdout
       .trim()
@@ -52,13 +61,17 @@ describe('hebb', () => {
 
   it('compact writes a smaller network of the same accuracy, and not over its own file', async () => {
     const [file, out] = [join(folder, 'whole.safetensors'), join(folder, 'compact.safetensors')]
-    expect((await hebb(...flags(), '--density', '0.03', '--epochs', '2', '--checkpoint', file, '--json')).code).to.equal(0)
+    expect(
+      (await hebb(...flags(), '--density', '0.03', '--epochs', '2', '--checkpoint', file, '--json')).code,
+    ).to.equal(0)
     const { code, stdout, stderr } = await hebb('compact', file, '--out', out, '--json')
     expect([code, stderr]).to.deep.equal([0, ''])
     const { before, after, difference } = JSON.parse(stdout)
     expect(difference).to.be.within(0, 1e-6)
     for (const what of ['nodes', 'links', 'parameters', 'bytes']) expect(after[what], what).to.be.below(before[what])
-    const [one, two] = await Promise.all([file, out].map(async (f) => JSON.parse((await hebb('evaluate', f, '--json')).stdout)))
+    const [one, two] = await Promise.all(
+      [file, out].map(async (f) => JSON.parse((await hebb('evaluate', f, '--json')).stdout)),
+    )
     expect([two.accuracy, two.dataset]).to.deep.equal([one.accuracy, one.dataset])
     expect((await hebb('compact', file, '--out', file)).stderr).to.match(/another file/)
   })
@@ -72,7 +85,18 @@ describe('hebb', () => {
         .map((line) => JSON.parse(line))
         .filter((e) => e.event === 'epoch')
         .map((e) => e.learningRate)
-    const whole = await hebb(...flags(), '--optimizer', 'adam', '--epochs', '3', '--checkpoint', file, '--every', '2', '--json')
+    const whole = await hebb(
+      ...flags(),
+      '--optimizer',
+      'adam',
+      '--epochs',
+      '3',
+      '--checkpoint',
+      file,
+      '--every',
+      '2',
+      '--json',
+    )
     expect([whole.code, whole.stderr]).to.deep.equal([0, ''])
     expect(rates(whole.stdout)[0]).to.equal(0.001)
     const other = await hebb(...flags(), '--optimizer', 'adam', '--learning-rate', '0.004', '--epochs', '1', '--json')
@@ -95,7 +119,8 @@ describe('hebb', () => {
         .trim()
         .split('\n')
         .map((line) => {
-          const { seconds, updateSeconds, wallSeconds, stepSeconds, samplesPerSecond, device, ...rest } = JSON.parse(line)
+          const { seconds, updateSeconds, wallSeconds, stepSeconds, samplesPerSecond, device, ...rest } =
+            JSON.parse(line)
           return rest
         })
     }
@@ -138,7 +163,16 @@ describe('hebb', () => {
 
   for (const topology of ['brf-uniform', 'bsw', 'bsf', 'csti', 'erdos-renyi']) {
     it(`train --topology ${topology} begins with that network`, async () => {
-      const { code, stdout, stderr } = await hebb(...flags(), '--hidden', '36,72', '--topology', topology, '--epochs', '1', '--json')
+      const { code, stdout, stderr } = await hebb(
+        ...flags(),
+        '--hidden',
+        '36,72',
+        '--topology',
+        topology,
+        '--epochs',
+        '1',
+        '--json',
+      )
       expect([code, stderr]).to.deep.equal([0, ''])
       expect(JSON.parse(stdout.trim().split('\n').at(-1) as string).topology).to.equal(topology.replace('-uniform', ''))
     })
@@ -164,14 +198,34 @@ describe('hebb', () => {
     const all = ['--method', 'chts', '--epochs', '9', '--seed', '4', '--batch-size', '8', '--json']
     const linesOf = (out: string) => {
       const timeless = (line: string) => {
-        const { seconds, updateSeconds, wallSeconds, stepSeconds, samplesPerSecond, device, bestTestAccuracy, bestEpoch, ...rest } = JSON.parse(line)
+        const {
+          seconds,
+          updateSeconds,
+          wallSeconds,
+          stepSeconds,
+          samplesPerSecond,
+          device,
+          bestTestAccuracy,
+          bestEpoch,
+          ...rest
+        } = JSON.parse(line)
         return rest
       }
       return out.trim().split('\n').map(timeless)
     }
     const expected = await hebb(...flags(), ...all, '--checkpoint', whole)
     expect([expected.code, expected.stderr]).to.deep.equal([0, ''])
-    const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), ...all, '--checkpoint', parts, '--every', '30steps'])
+    const child = spawn(process.execPath, [
+      '--import',
+      'tsx',
+      main,
+      ...flags(),
+      ...all,
+      '--checkpoint',
+      parts,
+      '--every',
+      '30steps',
+    ])
     let out = ''
     await new Promise((resolve) => {
       child.stdout.on('data', (chunk) => {
@@ -193,7 +247,10 @@ describe('hebb', () => {
     const described = JSON.parse((await hebb('describe', whole, '--json')).stdout)
     expect([described.links, described.activeNeurons]).to.deep.equal([lines.at(-1)?.links, lines.at(-1)?.activeNeurons])
     expect((await hebb('describe', whole)).stdout).to.match(
-      /links in 2 sparse layers.*\npercolated: .*\n\nlayer 0 {6}36 -> 48: .*\ninputs .*\noutputs .*\nclustering +0\.\d+\npath length/,
+      new RegExp(
+        /links in 2 sparse layers.*\npercolated: .*\n\nlayer 0 {6}36 -> 48: .*\n/.source +
+          /inputs .*\noutputs .*\nclustering +0\.\d+\npath length/.source,
+      ),
     )
     const again = await hebb('train', '--resume', parts)
     expect([again.code, again.stderr]).to.deep.equal([
@@ -201,12 +258,26 @@ describe('hebb', () => {
       'hebb: Expected a run that is not finished, got one that has done its 9 epochs. Begin one with fit().\n',
     ])
     const conflict = await hebb('train', '--resume', parts, '--method', 'set', '--seed', '7')
-    expect([conflict.code, conflict.stderr]).to.deep.equal([1, 'hebb: Expected no --method beside --resume: the run goes on as it began\n'])
+    expect([conflict.code, conflict.stderr]).to.deep.equal([
+      1,
+      'hebb: Expected no --method beside --resume: the run goes on as it began\n',
+    ])
   }).timeout(60000)
 
   it('saves when it is interrupted, and says how to go on', async () => {
     const file = join(folder, 'interrupted.safetensors')
-    const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), '--epochs', '1000000', '--checkpoint', file, '--every', '1000000'])
+    const child = spawn(process.execPath, [
+      '--import',
+      'tsx',
+      main,
+      ...flags(),
+      '--epochs',
+      '1000000',
+      '--checkpoint',
+      file,
+      '--every',
+      '1000000',
+    ])
     let out = ''
     const code = await new Promise((resolve) => {
       child.stdout.on('data', (chunk) => {
@@ -225,12 +296,27 @@ describe('hebb', () => {
     const fails: [string[], RegExp][] = [
       [['--predictor', 'CN'], /--predictor to be one of CH2-L3n, CH3-L3n, CH2-L3p, CH3-L3p, got 'CN'/],
       [['--method', 'set', '--predictor', 'CH3-L3p'], /Expected no --predictor for the method 'set'/],
-      [['--removal', 'random'], /--removal to be one of magnitude, relative, soft-magnitude, soft-relative, got 'random'/],
-      [['--method', 'gmp', '--removal', 'magnitude'], /Expected no --removal for the method 'gmp', which removes no links/],
-      [['--method', 'chts', '--initial-density', '0.1'], /Expected no --initial-density for the method 'chts', which has no density that decays, got 0.1/],
+      [
+        ['--removal', 'random'],
+        /--removal to be one of magnitude, relative, soft-magnitude, soft-relative, got 'random'/,
+      ],
+      [
+        ['--method', 'gmp', '--removal', 'magnitude'],
+        /Expected no --removal for the method 'gmp', which removes no links/,
+      ],
+      [
+        ['--method', 'chts', '--initial-density', '0.1'],
+        /Expected no --initial-density for the method 'chts', which has no density that decays, got 0.1/,
+      ],
       [['--method', 'chtss', '--initial-density', '0'], /initial-density to be in \(0, 1\], got 0/],
-      [['--method', 'chtss', '--density', '0.2', '--initial-density', '0.1'], /--initial-density to be at least 0.2, the density that it falls to, got 0.1/],
-      [['--method', 'adam'], /--method to be one of chts, chtss, cht, set, rigl, mest, gmp, granet, static, dense, got 'adam'/],
+      [
+        ['--method', 'chtss', '--density', '0.2', '--initial-density', '0.1'],
+        /--initial-density to be at least 0.2, the density that it falls to, got 0.1/,
+      ],
+      [
+        ['--method', 'adam'],
+        /--method to be one of chts, chtss, cht, set, rigl, mest, gmp, granet, static, dense, got 'adam'/,
+      ],
       [['--method', 'dense', '--density', '0.5'], /to have density 1, to be fully connected, got 0.5/],
       [['--optimizer', 'lbfgs'], /--optimizer to be one of sgd, adam/],
       [['--dataset', 'cifar'], /--dataset to be one of mnist, fashion-mnist/],
@@ -261,7 +347,14 @@ describe('hebb', () => {
     expect([code, stderr]).to.deep.equal([0, ''])
     const html = await readFile(file, 'utf8')
     expect(html).to.match(/<title>chts on mnist<\/title>/)
-    for (const part of ['Accuracy on the test set', 'After epoch 1', 'After epoch 3', 'links of every input', 'learningRate']) expect(html).to.include(part)
+    for (const part of [
+      'Accuracy on the test set',
+      'After epoch 1',
+      'After epoch 3',
+      'links of every input',
+      'learningRate',
+    ])
+      expect(html).to.include(part)
     const lost = await hebb(...flags(), '--epochs', '1', '--report', join(folder, 'no', 'run.html'))
     expect([lost.code, lost.stderr]).to.deep.equal([
       1,
@@ -271,7 +364,17 @@ describe('hebb', () => {
 
   it('doctor tells what was loaded', async () => {
     const { stdout } = await hebb('doctor', '--json')
-    expect(JSON.parse(stdout)).to.have.all.keys('node', 'platform', 'addon', 'processor', 'simd', 'threads', 'cuda', 'cublas', 'auto')
+    expect(JSON.parse(stdout)).to.have.all.keys(
+      'node',
+      'platform',
+      'addon',
+      'processor',
+      'simd',
+      'threads',
+      'cuda',
+      'cublas',
+      'auto',
+    )
     expect((await hebb('doctor')).stdout).to.match(/simd .*portable/)
   })
 })

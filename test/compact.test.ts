@@ -2,7 +2,20 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { chtss, Linear, load, type Module, mlp, Relu, Sequential, SparseLinear, set, sgd, staticSparse, Trainer } from '../lib/index.js'
+import {
+  chtss,
+  Linear,
+  load,
+  type Module,
+  mlp,
+  Relu,
+  Sequential,
+  SparseLinear,
+  set,
+  sgd,
+  staticSparse,
+  Trainer,
+} from '../lib/index.js'
 import { SparseParameter } from '../lib/nn/parameter.js'
 import { cscSlots, inRowOrder } from '../lib/tensor.js'
 import { at, expectRefusal, places, random } from './support.js'
@@ -16,7 +29,12 @@ function layer(inFeatures: number, outFeatures: number, cells: [number, number][
   const rowOffsets = Int32Array.from({ length: outFeatures + 1 }, (_, r) => cells.filter(([row]) => row < r).length)
   const columnIndices = Int32Array.from(cells, ([, col]) => col)
   const generate = () => ({ rowOffsets, columnIndices })
-  return new SparseLinear({ inFeatures, outFeatures, density: cells.length / (inFeatures * outFeatures), topology: { name: 'given', generate } })
+  return new SparseLinear({
+    inFeatures,
+    outFeatures,
+    density: cells.length / (inFeatures * outFeatures),
+    topology: { name: 'given', generate },
+  })
 }
 
 async function setWeights(model: Sequential, values: number[][], biases: number[][]): Promise<void> {
@@ -56,7 +74,8 @@ async function forward(model: Sequential, x: Float32Array): Promise<number[]> {
       const w = await weights.values.read()
       const cols = module.inFeatures as number
       for (const [s, values] of samples.entries())
-        for (let r = 0; r < rows[s].length; ++r) for (let c = 0; c < cols; ++c) rows[s][r] += w[r * cols + c] * values[c]
+        for (let r = 0; r < rows[s].length; ++r)
+          for (let c = 0; c < cols; ++c) rows[s][r] += w[r * cols + c] * values[c]
     }
     samples = rows
   }
@@ -69,11 +88,13 @@ function expectClose(got: ArrayLike<number>, expected: ArrayLike<number>): void 
   for (let i = 0; i < expected.length; ++i) expect(Math.abs(got[i] - expected[i]) / scale).to.be.below(1e-6)
 }
 
-const widths = (model: Sequential) => model.modules.filter((m) => m.outFeatures).map((m) => [m.inFeatures, m.outFeatures])
+const widths = (model: Sequential) =>
+  model.modules.filter((m) => m.outFeatures).map((m) => [m.inFeatures, m.outFeatures])
 
 describe('compact()', () => {
   it('folds a constant through a cascade into the output, by hand', async () => {
-    // Hidden 1 has no input: relu(3) = 3 feeds neuron 1 of the second layer alone, which emits relu(1 + 2 * 3) = 7 to the output. Hidden 2 has no output.
+    // Hidden 1 has no input: relu(3) = 3 feeds neuron 1 of the second layer alone, which emits relu(1 + 2 * 3) = 7 to
+    // the output. Hidden 2 has no output.
     const first = layer(2, 3, [[0, 0], [2, 1]]) // biome-ignore format: pairs
     const second = layer(3, 2, [[0, 0], [1, 1]]) // biome-ignore format: pairs
     const model = new Sequential([first, new Relu(), second, new Relu(), new Linear({ inFeatures: 2, outFeatures: 1 })])
@@ -101,7 +122,10 @@ describe('compact()', () => {
   })
 
   for (const sparseOutput of [false, true]) {
-    it(`has the logits of random networks at 1%, in double precision, with a ${sparseOutput ? 'sparse' : 'dense'} output`, async () => {
+    const title =
+      'has the logits of random networks at 1%, in double precision, ' +
+      `with a ${sparseOutput ? 'sparse' : 'dense'} output`
+    it(title, async () => {
       for (let seed = 0; seed < 8; ++seed) {
         const model = mlp({ widths: [60, 150, 140, 130, 10], density: 0.01, seed, sparseOutput })
         using trainer = on(model)
@@ -122,7 +146,8 @@ describe('compact()', () => {
   }
 
   for (const place of places) {
-    it(`of a network trained on ${place}: smaller, with its logits there and on the CPU, and it trains on`, async () => {
+    const title = `of a network trained on ${place}: smaller, with its logits there and on the CPU, and it trains on`
+    it(title, async () => {
       const train = clusters({ samples: 200, features: 48, classes: 4 })
       const uniform = random(1)
       const x = Float32Array.from({ length: 20 * 48 }, () => uniform() * 2 - 1)
@@ -153,7 +178,11 @@ describe('compact()', () => {
     const folder = await mkdtemp(join(tmpdir(), 'hebb-compact-'))
     try {
       const train = clusters({ samples: 200, features: 48, classes: 4 })
-      using trainer = new Trainer(mlp({ widths: [48, 90, 80, 4], density: 0.02 }), { optimizer: optimizer(), dst: set(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [48, 90, 80, 4], density: 0.02 }), {
+        optimizer: optimizer(),
+        dst: set(),
+        device: 'cpu',
+      })
       for await (const _ of trainer.fit(train, { epochs: 2 }));
       using smaller = new Trainer(await trainer.model.compact(), { optimizer: optimizer(), dst: set(), device: 'cpu' })
       const before = await smaller.predict(train)
@@ -177,7 +206,11 @@ describe('compact()', () => {
     using trainer = on(model)
     await trainer.measures()
     const compact = await model.compact()
-    await expectRefusal(() => new Trainer(compact, { optimizer: optimizer(), dst: chtss(), device: 'cpu' }), 'INVALID_ARGUMENT', 'a method that begins denser')
+    await expectRefusal(
+      () => new Trainer(compact, { optimizer: optimizer(), dst: chtss(), device: 'cpu' }),
+      'INVALID_ARGUMENT',
+      'a method that begins denser',
+    )
     class Odd extends Relu {}
     await expectRefusal(() => new Sequential([new Odd()]).compact(), 'UNSUPPORTED', 'a module of your own')
     await expectRefusal(() => new Sequential([new Relu()]).compact(), 'INVALID_ARGUMENT', 'no layer')

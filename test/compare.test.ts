@@ -1,4 +1,7 @@
-/** `hebb compare`, on small data sets in files: its folder, its table, what it refuses, and that a kill at any moment loses nothing. */
+/**
+ * `hebb compare`, on small data sets in files: its folder, its table, what it refuses, and that a kill at any moment
+ * loses nothing.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -16,14 +19,25 @@ import { random } from './support.js'
 import { clusters, writeIdx } from './synthetic.js'
 
 const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
-const TIMES = ['seconds', 'updateSeconds', 'wallSeconds', 'stepSeconds', 'samplesPerSecond', 'secondsPerEpoch', 'device']
+const TIMES = [
+  'seconds',
+  'updateSeconds',
+  'wallSeconds',
+  'stepSeconds',
+  'samplesPerSecond',
+  'secondsPerEpoch',
+  'device',
+]
 
 /** What was measured, without what differs from run to run. */
-const timeless = (value: unknown) => JSON.parse(JSON.stringify(value, (key, inner) => (TIMES.includes(key) ? undefined : inner)))
+const timeless = (value: unknown) =>
+  JSON.parse(JSON.stringify(value, (key, inner) => (TIMES.includes(key) ? undefined : inner)))
 
 const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
 
-/** What the command line does with these arguments, in this process: starting one takes longer than most of these runs. */
+/**
+ * What the command line does with these arguments, in this process: starting one takes longer than most of these runs.
+ */
 async function hebb(args: readonly string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
   const program = new Command('hebb').version(version)
   defineTrain(program)
@@ -51,19 +65,27 @@ async function hebb(args: readonly string[]): Promise<{ code: unknown; stdout: s
 }
 
 /** A process of its own, to be killed. */
-function start(args: readonly string[]): { child: ChildProcess; ended: Promise<{ code: number | null; signal: string | null; stdout: string }> } {
+function start(args: readonly string[]): {
+  child: ChildProcess
+  ended: Promise<{ code: number | null; signal: string | null; stdout: string }>
+} {
   const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
   let stdout = ''
   child.stdout.on('data', (chunk) => {
     stdout += chunk
   })
-  return { child, ended: new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout }))) }
+  return {
+    child,
+    ended: new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout }))),
+  }
 }
 
 /** Sizes of all files below a folder. */
 async function sizesOf(folder: string): Promise<string> {
   const files = (await readdir(folder, { recursive: true }).catch(() => [])).sort()
-  return JSON.stringify(await Promise.all(files.map(async (file) => [file, (await stat(join(folder, file)).catch(() => undefined))?.size])))
+  return JSON.stringify(
+    await Promise.all(files.map(async (file) => [file, (await stat(join(folder, file)).catch(() => undefined))?.size])),
+  )
 }
 
 /** Checks that every tag is closed, and that nothing is fetched; returns the tags by name. */
@@ -71,7 +93,9 @@ function tagsOf(html: string): Map<string, number> {
   const open: string[] = []
   const counts = new Map<string, number>()
   const body = html.replace('<!DOCTYPE html>', '').replace(/<style>[^<]*<\/style>/, '')
-  for (const [tag, closing, name, attributes, own] of body.matchAll(/<(\/?)([a-zA-Z][\w]*)((?:\s+[\w:-]+="[^"<>]*")*)\s*(\/?)>|<[^>]*>?/g)) {
+  for (const [tag, closing, name, attributes, own] of body.matchAll(
+    /<(\/?)([a-zA-Z][\w]*)((?:\s+[\w:-]+="[^"<>]*")*)\s*(\/?)>|<[^>]*>?/g,
+  )) {
     expect(name, `a tag: ${tag}`).to.be.a('string')
     expect(attributes, tag).to.not.match(/\s(src|href|on\w+)=|NaN|undefined|Infinity/)
     if (closing) expect(open.pop(), tag).to.equal(name)
@@ -87,8 +111,32 @@ describe('hebb compare', () => {
   let folder: string
   let out: string
   let made = 0
-  const cells = ['compare', '--hidden', '40,32', '--densities', '0.1', '--batch-size', '16', '--device', 'cpu', '--threads', '1']
-  const matrix = () => [...cells, '--methods', 'chts,set', '--seeds', '0,1', '--epochs', '3', '--data', join(folder, 'a'), '--out', out]
+  const cells = [
+    'compare',
+    '--hidden',
+    '40,32',
+    '--densities',
+    '0.1',
+    '--batch-size',
+    '16',
+    '--device',
+    'cpu',
+    '--threads',
+    '1',
+  ]
+  const matrix = () => [
+    ...cells,
+    '--methods',
+    'chts,set',
+    '--seeds',
+    '0,1',
+    '--epochs',
+    '3',
+    '--data',
+    join(folder, 'a'),
+    '--out',
+    out,
+  ]
   const results = async (place = out) => JSON.parse(await readFile(join(place, 'results.json'), 'utf8'))
 
   before(async () => {
@@ -98,8 +146,18 @@ describe('hebb compare', () => {
       ['b', 5],
     ] as const) {
       await mkdir(join(folder, name))
-      await writeIdx(join(folder, name), 'train', clusters({ samples: 320, features: 36, classes: 10, seed, noise: 30 }), [6, 6])
-      await writeIdx(join(folder, name), 't10k', clusters({ samples: 100, features: 36, classes: 10, seed: seed + 1, noise: 30 }), [6, 6])
+      await writeIdx(
+        join(folder, name),
+        'train',
+        clusters({ samples: 320, features: 36, classes: 10, seed, noise: 30 }),
+        [6, 6],
+      )
+      await writeIdx(
+        join(folder, name),
+        't10k',
+        clusters({ samples: 100, features: 36, classes: 10, seed: seed + 1, noise: 30 }),
+        [6, 6],
+      )
     }
   })
   beforeEach(() => {
@@ -107,17 +165,41 @@ describe('hebb compare', () => {
   })
   after(() => rm(folder, { recursive: true }))
 
-  it('runs every cell once and makes one table, logs like those of train, and a report that needs nothing else', async () => {
-    const args = [...cells, '--methods', 'chts,set', '--seeds', '0,1,2', '--epochs', '3', '--datasets', 'mnist,fashion-mnist']
+  const title =
+    'runs every cell once and makes one table, logs like those of train, and a report that needs nothing else'
+  it(title, async () => {
+    const args = [
+      ...cells,
+      '--methods',
+      'chts,set',
+      '--seeds',
+      '0,1,2',
+      '--epochs',
+      '3',
+      '--datasets',
+      'mnist,fashion-mnist',
+    ]
     const both = ['--data', `mnist=${join(folder, 'a')},fashion-mnist=${join(folder, 'b')}`, '--out', out]
     const { code, stdout, stderr } = await hebb([...args, ...both])
     expect([code, stderr]).to.deep.equal([0, ''])
     expect(stdout.split('\n')[0]).to.match(/^ 1\/12 mnist-chts-0.1-seed0: [\d.]+% after 3 epochs$/)
     expect(stdout).to.match(/\| data .*test accuracy %, last epoch *\| best epoch \(picked on the test set\)/)
     expect(stdout.match(/^\| (mnist|fashion-mnist) +\| (chts|set)/gm)).to.have.length(4)
-    expect((await readdir(out)).sort()).to.deep.equal(['cells', 'plan.json', 'report.html', 'results.json', 'table.csv'])
+    expect((await readdir(out)).sort()).to.deep.equal([
+      'cells',
+      'plan.json',
+      'report.html',
+      'results.json',
+      'table.csv',
+    ])
     const { table, runs, plan } = await results()
-    expect(plan).to.deep.include({ methods: ['chts', 'set'], seeds: [0, 1, 2], datasets: ['mnist', 'fashion-mnist'], epochs: 3, validationSplit: 0 })
+    expect(plan).to.deep.include({
+      methods: ['chts', 'set'],
+      seeds: [0, 1, 2],
+      datasets: ['mnist', 'fashion-mnist'],
+      epochs: 3,
+      validationSplit: 0,
+    })
     expect(runs).to.have.length(12)
     for (const row of table) {
       const own = runs.filter((run: any) => run.dataset === row.dataset && run.method === row.method)
@@ -157,8 +239,17 @@ describe('hebb compare', () => {
       '--json',
     ])
     const log = parseEvents(await readFile(join(out, 'cells', 'fashion-mnist-set-0.1-seed2.jsonl'), 'utf8'))
-    expect(timeless(log.filter(({ event }) => event !== 'topology'))).to.deep.equal(timeless(parseEvents(trained.stdout)))
-    expect(log.map((event) => `${event.event} ${(event as any).epoch}`)).to.deep.equal(['epoch 1', 'topology 1', 'epoch 2', 'epoch 3', 'topology 3', 'done 3'])
+    expect(timeless(log.filter(({ event }) => event !== 'topology'))).to.deep.equal(
+      timeless(parseEvents(trained.stdout)),
+    )
+    expect(log.map((event) => `${event.event} ${(event as any).epoch}`)).to.deep.equal([
+      'epoch 1',
+      'topology 1',
+      'epoch 2',
+      'epoch 3',
+      'topology 3',
+      'done 3',
+    ])
 
     const html = await readFile(join(out, 'report.html'), 'utf8')
     const tags = tagsOf(html)
@@ -207,7 +298,9 @@ describe('hebb compare', () => {
       expect((await hebb(matrix())).code, `round ${round}`).to.equal(0)
       expect(timeless(await results()), `round ${round}, after ${kills} kills`).to.deep.equal(timeless(expected))
       for (const name of (await readdir(join(out, 'cells'))).filter((file) => file.endsWith('.jsonl'))) {
-        const [log, undisturbed] = await Promise.all([out, whole].map(async (place) => parseEvents(await readFile(join(place, 'cells', name), 'utf8'))))
+        const [log, undisturbed] = await Promise.all(
+          [out, whole].map(async (place) => parseEvents(await readFile(join(place, 'cells', name), 'utf8'))),
+        )
         expect(timeless(log), name).to.deep.equal(timeless(undisturbed))
       }
     }
@@ -246,7 +339,19 @@ describe('hebb compare', () => {
   }).timeout(180_000)
 
   it('Ctrl-C leaves a folder to go on with, in the middle of an epoch', async () => {
-    const long = [...cells, '--batch-size', '1', '--methods', 'chts', '--epochs', '40', '--data', join(folder, 'a'), '--out', out]
+    const long = [
+      ...cells,
+      '--batch-size',
+      '1',
+      '--methods',
+      'chts',
+      '--epochs',
+      '40',
+      '--data',
+      join(folder, 'a'),
+      '--out',
+      out,
+    ]
     const { child, ended } = start(long)
     let log = ''
     while (!log.includes('"epoch":2')) {
@@ -255,7 +360,10 @@ describe('hebb compare', () => {
     }
     child.kill('SIGINT')
     const stopped = await ended
-    expect([stopped.code, stopped.stdout]).to.deep.equal([130, 'stopped with 0 of 1 runs done; the same command goes on\n'])
+    expect([stopped.code, stopped.stdout]).to.deep.equal([
+      130,
+      'stopped with 0 of 1 runs done; the same command goes on\n',
+    ])
     expect(await readdir(out)).to.not.include('results.json')
     expect((await hebb(long)).code).to.equal(0)
     const resumed = timeless(await results())
@@ -265,7 +373,19 @@ describe('hebb compare', () => {
   }).timeout(120_000)
 
   it('a run that fails is told in the table, is not run again, and the others are not lost', async () => {
-    const args = [...cells, '--methods', 'chts', '--seeds', '0,1', '--epochs', '2', '--data', join(folder, 'a'), '--out', out]
+    const args = [
+      ...cells,
+      '--methods',
+      'chts',
+      '--seeds',
+      '0,1',
+      '--epochs',
+      '2',
+      '--data',
+      join(folder, 'a'),
+      '--out',
+      out,
+    ]
     const fails = [...args, '--learning-rate', '1e30']
     const { code, stdout, stderr } = await hebb(fails)
     expect(code).to.equal(1)
@@ -284,7 +404,9 @@ describe('hebb compare', () => {
     await writeFile(log, `${JSON.stringify({ ...JSON.parse(before), code: 'OUT_OF_MEMORY' })}\n`)
     await hebb(fails)
     expect(await readFile(log, 'utf8')).to.match(/NON_FINITE/)
-    expect(() => runOf([...parseEvents('{"event":"epoch","epoch":1}\n{"event":"epoch","epoch":3}')], 'x.jsonl')).to.throw(/x.jsonl to tell every epoch once/)
+    expect(() =>
+      runOf([...parseEvents('{"event":"epoch","epoch":1}\n{"event":"epoch","epoch":3}')], 'x.jsonl'),
+    ).to.throw(/x.jsonl to tell every epoch once/)
   }).timeout(60_000)
 
   it('measures on samples that were held out, and never on the test set', async () => {
@@ -292,7 +414,12 @@ describe('hebb compare', () => {
     // A test set that none could learn from: nothing is measured on it.
     await mkdir(join(folder, 'shuffled'), { recursive: true })
     await cp(join(folder, 'a'), join(folder, 'shuffled'), { recursive: true })
-    await writeIdx(join(folder, 'shuffled'), 't10k', clusters({ samples: 50, features: 36, classes: 10, seed: 77, noise: 255 }), [6, 6])
+    await writeIdx(
+      join(folder, 'shuffled'),
+      't10k',
+      clusters({ samples: 50, features: 36, classes: 10, seed: 77, noise: 255 }),
+      [6, 6],
+    )
     const { stdout } = await hebb([...args, '--data', join(folder, 'a')])
     expect(stdout).to.match(/validation accuracy %, last epoch *\| best epoch \(picked on the validation set\)/)
     const { runs, table } = await results()
@@ -303,15 +430,46 @@ describe('hebb compare', () => {
     await hebb([...args.slice(0, -1), out, '--data', join(folder, 'shuffled')])
     expect((await results()).runs[0].validationAccuracy).to.equal(runs[0].validationAccuracy)
     const file = join(folder, 'held.safetensors')
-    const run = ['train', '--hidden', '40,32', '--density', '0.1', '--batch-size', '16', '--device', 'cpu', '--method', 'set', '--data', join(folder, 'a')]
+    const run = [
+      'train',
+      '--hidden',
+      '40,32',
+      '--density',
+      '0.1',
+      '--batch-size',
+      '16',
+      '--device',
+      'cpu',
+      '--method',
+      'set',
+      '--data',
+      join(folder, 'a'),
+    ]
     const trained = await hebb([...run, '--epochs', '2', '--validation-split', '64', '--checkpoint', file])
     expect(trained.stdout).to.match(/held-out accuracy [\d.]+% after the last epoch/)
     const tooMany = await hebb([...run, '--validation-split', '320'])
-    expect([tooMany.code, tooMany.stderr]).to.deep.equal([1, 'hebb: Expected --validation-split to be less than the 320 samples of MNIST train, got 320\n'])
+    expect([tooMany.code, tooMany.stderr]).to.deep.equal([
+      1,
+      'hebb: Expected --validation-split to be less than the 320 samples of MNIST train, got 320\n',
+    ])
   }).timeout(60_000)
 
   it('runs a dense network once, at density 1, beside all densities of the others', async () => {
-    const args = ['compare', '--methods', 'gmp,dense', '--densities', '0.1,0.2', '--hidden', '40,32', '--epochs', '2', '--batch-size', '16', '--device', 'cpu']
+    const args = [
+      'compare',
+      '--methods',
+      'gmp,dense',
+      '--densities',
+      '0.1,0.2',
+      '--hidden',
+      '40,32',
+      '--epochs',
+      '2',
+      '--batch-size',
+      '16',
+      '--device',
+      'cpu',
+    ]
     const { code, stderr } = await hebb([...args, '--data', join(folder, 'a'), '--out', out])
     expect([code, stderr]).to.deep.equal([0, ''])
     const { table } = await results()
@@ -321,7 +479,11 @@ describe('hebb compare', () => {
       'gmp 0.2 erdos-renyi',
     ])
     const dense = table.find((row: any) => row.method === 'dense')
-    expect([dense.links, dense.activeNeurons, dense.itop].map((one) => one.mean ?? one)).to.deep.equal([40 * 36 + 32 * 40, 1, 1])
+    expect([dense.links, dense.activeNeurons, dense.itop].map((one) => one.mean ?? one)).to.deep.equal([
+      40 * 36 + 32 * 40,
+      1,
+      1,
+    ])
   }).timeout(60_000)
 
   it('takes a plan from a file, and says what is wrong with one', async () => {
@@ -344,13 +506,22 @@ describe('hebb compare', () => {
     const { code, stderr } = await hebb(['compare', file, '--epochs', '2'])
     expect([code, stderr]).to.deep.equal([0, ''])
     const { plan, runs, table } = await results()
-    expect(plan).to.deep.include({ methods: ['chtss', 'set'], predictor: 'CH3-L3n', initialDensity: 0.3, seeds: [3], hidden: { mnist: [40, 32] }, epochs: 2 })
+    expect(plan).to.deep.include({
+      methods: ['chtss', 'set'],
+      predictor: 'CH3-L3n',
+      initialDensity: 0.3,
+      seeds: [3],
+      hidden: { mnist: [40, 32] },
+      epochs: 2,
+    })
     expect(runs.map((run: any) => run.settings.predictor)).to.deep.equal(['CH3-L3n', undefined])
     expect(table.map((row: any) => row.predictor)).to.deep.equal(['CH3-L3n', undefined])
     expect(plan.removal).to.equal('soft-relative')
     expect(table.map((row: any) => row.removal)).to.deep.equal(['soft-relative', 'soft-relative'])
     expect(table.map((row: any) => row.initialDensity)).to.deep.equal([0.3, undefined])
-    expect((await readFile(join(out, 'table.csv'), 'utf8')).split('\n')[0]).to.match(/^dataset,method,topology,predictor,removal,initialDensity,density/)
+    expect((await readFile(join(out, 'table.csv'), 'utf8')).split('\n')[0]).to.match(
+      /^dataset,method,topology,predictor,removal,initialDensity,density/,
+    )
     const wrong: [unknown, RegExp][] = [
       ['{"methods": [', /the plan .*plan.json to be JSON/],
       ['[1]', /to be an object, got \[1\]/],
@@ -363,7 +534,10 @@ describe('hebb compare', () => {
       [{ ...good, methods: ['set'] }, /no --predictor, as none of set regrows by one/],
       [{ ...good, methods: ['chts'] }, /no --initial-density, as none of chts has a density that decays/],
       [{ ...good, predictor: 'CH9' }, /--predictor to be one of/],
-      [{ ...good, predictor: undefined, methods: ['static', 'gmp'] }, /no --removal, as none of static, gmp removes links/],
+      [
+        { ...good, predictor: undefined, methods: ['static', 'gmp'] },
+        /no --removal, as none of static, gmp removes links/,
+      ],
       [{ ...good, removal: 'all' }, /--removal to be one of/],
       [{ ...good, epochs: 'many' }, /--epochs to be a number, got 'many'/],
       [{ ...good, data: { fashion: 'x' } }, /--data to name data sets of this comparison, mnist, got 'fashion'/],
@@ -378,10 +552,14 @@ describe('hebb compare', () => {
       expect(stderr).to.match(message)
       expect(stderr).to.not.match(/\n\s+at /)
     }
-    expect((await hebb(['compare', join(folder, 'nowhere.json')])).stderr).to.match(/a plan in .*nowhere.json, got none/)
+    expect((await hebb(['compare', join(folder, 'nowhere.json')])).stderr).to.match(
+      /a plan in .*nowhere.json, got none/,
+    )
   }).timeout(120_000)
 
-  it('refuses a folder of another comparison, and one that it may not write to, and leaves them as they were', async () => {
+  const refusals =
+    'refuses a folder of another comparison, and one that it may not write to, and leaves them as they were'
+  it(refusals, async () => {
     expect((await hebb([...matrix(), '--epochs', '1'])).code).to.equal(0)
     const listing = async () => (await readdir(out, { recursive: true })).sort()
     const before = await listing()
@@ -399,7 +577,9 @@ describe('hebb compare', () => {
     }
     expect(await listing()).to.deep.equal(before)
     const foreign = join(folder, 'a')
-    expect((await hebb([...matrix(), '--out', foreign])).stderr).to.match(/to be an empty folder or one of this comparison, got '.*idx/)
+    expect((await hebb([...matrix(), '--out', foreign])).stderr).to.match(
+      /to be an empty folder or one of this comparison, got '.*idx/,
+    )
     const file = join(folder, 'a file')
     await writeFile(file, '')
     const unwritable = await hebb([...matrix(), '--out', join(file, 'below')])

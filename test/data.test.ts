@@ -3,7 +3,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
-import { cifar10, type Dataset, dataset, emnist, fashionMnist, holdOut, mnist, parseIdx, readIdx } from '../lib/data/index.js'
+import {
+  cifar10,
+  type Dataset,
+  dataset,
+  emnist,
+  fashionMnist,
+  holdOut,
+  mnist,
+  parseIdx,
+  readIdx,
+} from '../lib/data/index.js'
 import { HebbError, mlp, sgd, Trainer } from '../lib/index.js'
 import { random } from './support.js'
 
@@ -96,11 +106,20 @@ describe('data', () => {
         [() => dataset({ x, y: Float32Array.of(1, Number.POSITIVE_INFINITY, 0), shape: [4] }), /Infinity/],
         [() => dataset({ x, y: [0, 1, 2], shape: [] }), /shape/],
         [() => dataset({ x, y: [0, 1, 2], shape: [4], normalise: { mean: 0, deviation: 0 } }), /deviation/],
-        [() => dataset({ x, y: [0, 1, 2], shape: [2, 1, 2], normalise: { mean: [0, 1, 2], deviation: [1, 1, 1] } }), /each of the 2 channels.* got 3/],
-        [() => dataset({ x, y: [0, 1, 2], shape: [2, 1, 2], normalise: { mean: [0, 1], deviation: 1 } }), /finite mean/],
+        [
+          () => dataset({ x, y: [0, 1, 2], shape: [2, 1, 2], normalise: { mean: [0, 1, 2], deviation: [1, 1, 1] } }),
+          /each of the 2 channels.* got 3/,
+        ],
+        [
+          () => dataset({ x, y: [0, 1, 2], shape: [2, 1, 2], normalise: { mean: [0, 1], deviation: 1 } }),
+          /finite mean/,
+        ],
         [() => dataset({ x, y: [0, 1, 2], shape: [4], augment: { padding: 1, flip: true } }), /images to augment/],
         [() => dataset({ x, y: [0, 1, 2], shape: [2, 2], augment: { padding: -1, flip: true } }), /augment.padding/],
-        [() => dataset({ x, y: [0, 1, 2], shape: [2, 2], augment: { padding: 1, flip: 'yes' as any } }), /augment.flip/],
+        [
+          () => dataset({ x, y: [0, 1, 2], shape: [2, 2], augment: { padding: 1, flip: 'yes' as any } }),
+          /augment.flip/,
+        ],
         [() => dataset({ x, y: [0, 1, 2], shape: [4], classNames: ['a'] }), /name for each of 3 classes, got 1/],
       ]
       for (const [make, message] of fails) expect(make, String(message)).to.throw(HebbError, message)
@@ -133,12 +152,17 @@ describe('data', () => {
   })
 
   describe('holdOut()', () => {
-    const data = dataset({ x: Uint8Array.from({ length: 200 }, (_, i) => i), y: Array.from({ length: 100 }, (_, i) => i % 7), shape: [2] })
+    const data = dataset({
+      x: Uint8Array.from({ length: 200 }, (_, i) => i),
+      y: Array.from({ length: 100 }, (_, i) => i % 7),
+      shape: [2],
+    })
 
     it('divides a set, each sample once, in order, the same for the same seed', () => {
       const { train, validation } = holdOut(data, 30)
       expect([train.samples, validation.samples, validation.classes]).to.deep.equal([70, 30, 7])
-      const samplesOf = ({ x, labels }: Dataset) => Array.from(labels as Int32Array, (label, i) => [x[2 * i], x[2 * i + 1], label])
+      const samplesOf = ({ x, labels }: Dataset) =>
+        Array.from(labels as Int32Array, (label, i) => [x[2 * i], x[2 * i + 1], label])
       const all = [...samplesOf(train), ...samplesOf(validation)].sort(([a], [b]) => a - b)
       expect(all).to.deep.equal(samplesOf(data))
       for (const { x } of [train, validation]) expect(x).to.deep.equal(x.slice().sort())
@@ -147,19 +171,28 @@ describe('data', () => {
     })
 
     it('holds out images as they are, and refuses what leaves nothing', () => {
-      const augmented = dataset({ x: new Uint8Array(40), y: new Uint8Array(10), shape: [2, 2], augment: { padding: 1, flip: true } })
+      const augmented = dataset({
+        x: new Uint8Array(40),
+        y: new Uint8Array(10),
+        shape: [2, 2],
+        augment: { padding: 1, flip: true },
+      })
       const { train, validation } = holdOut(augmented, 4)
       expect([train.augment, validation.augment]).to.deep.equal([{ padding: 1, flip: true }, undefined])
-      for (const n of [0, 100, 1.5]) expect(() => holdOut(data, n)).to.throw(HebbError, /held out to be an integer between 1 and 99/)
+      for (const n of [0, 100, 1.5])
+        expect(() => holdOut(data, n)).to.throw(HebbError, /held out to be an integer between 1 and 99/)
       const targets = dataset({ x: new Float32Array(6), y: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2] })
       const parts = holdOut(targets, 1)
-      expect([...(parts.train.targets as Float32Array), ...(parts.validation.targets as Float32Array)].sort()).to.deep.equal([1, 2, 3, 4, 5, 6])
+      expect(
+        [...(parts.train.targets as Float32Array), ...(parts.validation.targets as Float32Array)].sort(),
+      ).to.deep.equal([1, 2, 3, 4, 5, 6])
     })
   })
 
   describe('EMNIST', () => {
     const place = () => join(folder, 'emnist')
-    const write = (part: string, content: string, bytes: Uint8Array) => writeFile(join(place(), `emnist-balanced-${part}-${content}-ubyte`), bytes)
+    const write = (part: string, content: string, bytes: Uint8Array) =>
+      writeFile(join(place(), `emnist-balanced-${part}-${content}-ubyte`), bytes)
     const next = random(4)
     const pixels = Uint8Array.from({ length: 94 * 784 }, () => 256 * next())
     const labels = Uint8Array.from({ length: 94 }, (_, i) => i % 47)
@@ -185,8 +218,16 @@ describe('data', () => {
           [27, 5],
         ])
           expect(train.x[image * 784 + y * 28 + x]).to.equal(pixels[image * 784 + x * 28 + y])
-      expect([train.classNames?.[0], train.classNames?.[10], train.classNames?.[36], train.classNames?.[46]]).to.deep.equal(['0', 'A', 'a', 't'])
-      await writeFile(join(place(), 'emnist-balanced-mapping.txt'), (train.classNames as string[]).map((name, i) => `${i} ${name.charCodeAt(0)}\n`).join(''))
+      expect([
+        train.classNames?.[0],
+        train.classNames?.[10],
+        train.classNames?.[36],
+        train.classNames?.[46],
+      ]).to.deep.equal(['0', 'A', 'a', 't'])
+      await writeFile(
+        join(place(), 'emnist-balanced-mapping.txt'),
+        (train.classNames as string[]).map((name, i) => `${i} ${name.charCodeAt(0)}\n`).join(''),
+      )
       expect((await emnist(place())).train.x).to.deep.equal(train.x)
     })
 
@@ -228,7 +269,9 @@ describe('data', () => {
     const names = ['data_batch_1', 'data_batch_2', 'data_batch_3', 'data_batch_4', 'data_batch_5', 'test_batch']
     const next = random(5)
     const COUNT = 20
-    const batches = names.map(() => Uint8Array.from({ length: COUNT * 3073 }, (_, i) => (i % 3073 === 0 ? 10 : 256) * next()))
+    const batches = names.map(() =>
+      Uint8Array.from({ length: COUNT * 3073 }, (_, i) => (i % 3073 === 0 ? 10 : 256) * next()),
+    )
     const write = (n: number, bytes: Uint8Array) => writeFile(join(place(), `${names[n]}.bin`), bytes)
     const cifar = () => cifar10(place())
 
@@ -237,7 +280,13 @@ describe('data', () => {
 
     it('reads the six batches, normalised by channel, to be augmented in training', async () => {
       const { train, test } = await cifar()
-      expect([train.samples, test.samples, train.features, train.classes, train.shape]).to.deep.equal([100, 20, 3072, 10, [3, 32, 32]])
+      expect([train.samples, test.samples, train.features, train.classes, train.shape]).to.deep.equal([
+        100,
+        20,
+        3072,
+        10,
+        [3, 32, 32],
+      ])
       expect(train.labels?.[43]).to.equal(batches[2][3 * 3073])
       expect(train.x.subarray(43 * 3072, 44 * 3072)).to.deep.equal(batches[2].subarray(3 * 3073 + 1, 4 * 3073))
       expect([train.augment, test.augment]).to.deep.equal([{ padding: 4, flip: true }, undefined])

@@ -4,7 +4,8 @@ import { layerDensities } from '../lib/nn/distribution.js'
 import { sparseLayers } from '../lib/train/predictor.js'
 import { expectRefusal, random } from './support.js'
 
-const shapesOf = (widths: readonly number[]) => widths.slice(1).map((outFeatures, i) => ({ inFeatures: widths[i], outFeatures }))
+const shapesOf = (widths: readonly number[]) =>
+  widths.slice(1).map((outFeatures, i) => ({ inFeatures: widths[i], outFeatures }))
 
 describe('the distribution of links over layers', () => {
   it('is uniform unless asked for', () => {
@@ -17,14 +18,18 @@ describe('the distribution of links over layers', () => {
   it("is proportional to (in + out) / (in * out) by 'erk'", () => {
     // 784 x 1568, 1568 x 1568 twice, 1%: 61465 links in the proportion 2352 : 3136 : 3136.
     const shapes = shapesOf([784, 1568, 1568, 1568])
-    const links = layerDensities(shapes, 0.01, 'erk').map((density, i) => density * shapes[i].inFeatures * shapes[i].outFeatures)
+    const links = layerDensities(shapes, 0.01, 'erk').map(
+      (density, i) => density * shapes[i].inFeatures * shapes[i].outFeatures,
+    )
     const total = Math.round(0.01 * 5 * 784 * 1568)
-    for (const [i, expected] of [2352, 3136, 3136].entries()) expect(links[i]).to.be.closeTo((total * expected) / 8624, 1)
+    for (const [i, expected] of [2352, 3136, 3136].entries())
+      expect(links[i]).to.be.closeTo((total * expected) / 8624, 1)
     expect(Math.round(links[0]) + Math.round(links[1]) + Math.round(links[2])).to.equal(total)
   })
 
   it('fills small layers and gives the others what is left', () => {
-    // 25% of 100 x 100 + 100 x 4 + 4 x 100 = 2700 links: 200 : 104 : 104 would be 1324 : 688 : 688, more than the 400 there is room for.
+    // 25% of 100 x 100 + 100 x 4 + 4 x 100 = 2700 links: 200 : 104 : 104 would be 1324 : 688 : 688, more than the 400
+    // there is room for.
     expect(layerDensities(shapesOf([100, 100, 4, 100]), 0.25, 'erk')).to.deep.equal([0.19, 1, 1])
     // The second overflows only when the third is full: 10%, 2060 links of [40 x 500, 20 x 20, 2 x 100].
     const shapes = [
@@ -41,7 +46,10 @@ describe('the distribution of links over layers', () => {
   it('has exactly the links of the density, at least one and at most all in each layer', () => {
     const next = random(5)
     for (let run = 0; run < 500; ++run) {
-      const widths = Array.from({ length: 2 + Math.floor(5 * next()) }, () => 1 + Math.floor(next() * (next() < 0.3 ? 4 : 200)))
+      const widths = Array.from(
+        { length: 2 + Math.floor(5 * next()) },
+        () => 1 + Math.floor(next() * (next() < 0.3 ? 4 : 200)),
+      )
       const shapes = shapesOf(widths)
       const possible = shapes.map(({ inFeatures, outFeatures }) => inFeatures * outFeatures)
       const all = possible.reduce((a, b) => a + b, 0)
@@ -66,8 +74,20 @@ describe('the distribution of links over layers', () => {
   })
 
   it('refuses what cannot be', async () => {
-    await expectRefusal(() => mlp({ widths: [3, 4, 2], density: 0.5, distribution: 'erdos' as 'erk' }), 'INVALID_ARGUMENT', 'an unknown one')
-    await expectRefusal(() => mlp({ widths: [30, 40, 30, 2], density: 1e-4, distribution: 'erk' }), 'INVALID_ARGUMENT', 'less than a link a layer')
-    await expectRefusal(() => mlp({ widths: [30, 40.5, 2], density: 0.1, distribution: 'erk' }), 'INVALID_ARGUMENT', 'half a neuron')
+    await expectRefusal(
+      () => mlp({ widths: [3, 4, 2], density: 0.5, distribution: 'erdos' as 'erk' }),
+      'INVALID_ARGUMENT',
+      'an unknown one',
+    )
+    await expectRefusal(
+      () => mlp({ widths: [30, 40, 30, 2], density: 1e-4, distribution: 'erk' }),
+      'INVALID_ARGUMENT',
+      'less than a link a layer',
+    )
+    await expectRefusal(
+      () => mlp({ widths: [30, 40.5, 2], density: 0.1, distribution: 'erk' }),
+      'INVALID_ARGUMENT',
+      'half a neuron',
+    )
   })
 })

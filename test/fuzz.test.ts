@@ -17,7 +17,8 @@ describe('the fuzzer’s corpus', () => {
     it(`${target.name}: files are taken or refused, and nothing else happens`, async () => {
       const corpus = fileURLToPath(new URL(`fuzz/corpus/${target.name}/`, import.meta.url))
       const ends = new Set<string>()
-      for (const name of await readdir(corpus)) ends.add(await target.run(await readFile(join(corpus, name)), join(folder, 'input')))
+      for (const name of await readdir(corpus))
+        ends.add(await target.run(await readFile(join(corpus, name)), join(folder, 'input')))
       expect([...ends].some((end) => end.startsWith('taken'))).to.equal(true)
       expect(ends.size).to.be.above(5)
     })

@@ -1,4 +1,7 @@
-/** Every method's short runs, and runs that an earlier version saved, give what they gave, to the last bit, on every SIMD level. */
+/**
+ * Every method's short runs, and runs that an earlier version saved, give what they gave, to the last bit, on every
+ * SIMD level.
+ */
 import { expect } from 'chai'
 import { cases, expected, goldens, resumed, run, saved } from './goldens.js'
 import { cpu, levels } from './support.js'

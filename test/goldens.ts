@@ -1,7 +1,7 @@
 /**
- * Short runs of every method, and what each must give to the last bit: test/vectors/goldens.json, made at 99345ab. What a redesign moves must not move
- * these. `npx tsx test/goldens.ts` computes them again and prints what differs; with --write it replaces the file, which is for changes of the
- * mathematics alone, and their commit says why.
+ * Short runs of every method, and what each must give to the last bit: test/vectors/goldens.json, made at 99345ab. What
+ * a redesign moves must not move these. `npx tsx test/goldens.ts` computes them again and prints what differs; with
+ * --write it replaces the file, which is for changes of the mathematics alone, and their commit says why.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -32,7 +32,10 @@ import {
 } from '../lib/index.js'
 import { clusters } from './synthetic.js'
 
-/** Of an epoch: mean loss and accuracy of training, then of the samples held out, as hexadecimal doubles. Of the end: links, and a hash of what the network says. */
+/**
+ * Of an epoch: mean loss and accuracy of training, then of the samples held out, as hexadecimal doubles. Of the end:
+ * links, and a hash of what the network says.
+ */
 export interface Golden {
   readonly epochs: readonly (readonly [string, string, string, string])[]
   readonly links: readonly number[]
@@ -49,7 +52,12 @@ const momentum = () => sgd({ learningRate: linear({ from: 0.05, to: 0.005 }), mo
 /** The first images of a data set. */
 function first(data: Dataset, samples: number): Dataset {
   const { x, labels, features } = data
-  return { ...data, samples, x: x.subarray(0, samples * features) as typeof x, labels: (labels as Int32Array).subarray(0, samples) }
+  return {
+    ...data,
+    samples,
+    x: x.subarray(0, samples * features) as typeof x,
+    labels: (labels as Int32Array).subarray(0, samples),
+  }
 }
 
 const { train: all, test: allOfTest } = await mnist()
@@ -75,13 +83,24 @@ export const cases: Record<string, Case> = {
   granet: { method: () => often(granet()) },
   cht: { method: () => often(cht()) },
   chts: { method: () => often(chts()) },
-  'chts, recommended, CH3-L3p': { method: () => often(chts({ ...recommended({ data: train }), regrow: soft('CH3-L3p') })) },
+  'chts, recommended, CH3-L3p': {
+    method: () => often(chts({ ...recommended({ data: train }), regrow: soft('CH3-L3p') })),
+  },
   chtss: { method: () => often(chtss()) },
   dense: { method: () => dense(), density: 1 },
   'chts, adam': { method: () => often(chts()), optimizer: () => adam({ learningRate: 1e-3 }) },
-  'chtss, adam': { method: () => often(chtss()), optimizer: () => adam({ learningRate: 1e-3, weightDecay: 1e-2, decoupled: true }) },
-  'set, the whole of MNIST': { method: () => ({ ...set(), updates: { ...often(set()).updates, every: 400 } }) as Method, whole: true },
-  'chts, the whole of MNIST': { method: () => ({ ...chts(), updates: { ...often(chts()).updates, every: 400 } }) as Method, whole: true },
+  'chtss, adam': {
+    method: () => often(chtss()),
+    optimizer: () => adam({ learningRate: 1e-3, weightDecay: 1e-2, decoupled: true }),
+  },
+  'set, the whole of MNIST': {
+    method: () => ({ ...set(), updates: { ...often(set()).updates, every: 400 } }) as Method,
+    whole: true,
+  },
+  'chts, the whole of MNIST': {
+    method: () => ({ ...chts(), updates: { ...often(chts()).updates, every: 400 } }) as Method,
+    whole: true,
+  },
 }
 
 function bits(number: number): string {
@@ -95,7 +114,12 @@ export async function run(name: string, device: Device): Promise<Golden> {
   const { method, optimizer = momentum, density = 0.05, whole = false } = cases[name] as Case
   const model = whole
     ? mlp({ widths: [784, 1568, 1568, 1568, 10], density: 0.01, seed: 3 })
-    : mlp({ widths: [784, 112, 112, 10], density, seed: 3, ...(name.includes('recommended') && { widths: [784, 784, 784, 10] }) })
+    : mlp({
+        widths: [784, 112, 112, 10],
+        density,
+        seed: 3,
+        ...(name.includes('recommended') && { widths: [784, 784, 784, 10] }),
+      })
   const trainer = new Trainer(model, { optimizer: optimizer(), dst: method(), device })
   try {
     const epochs: [string, string, string, string][] = []
@@ -134,7 +158,8 @@ export const saved: Record<string, Case> = {
   dense: { method: () => dense(), density: 1 },
 }
 
-export const checkpoint = (name: string): string => fileURLToPath(new URL(`vectors/checkpoints/${name}.safetensors`, import.meta.url))
+export const checkpoint = (name: string): string =>
+  fileURLToPath(new URL(`vectors/checkpoints/${name}.safetensors`, import.meta.url))
 
 const small = () => clusters({ samples: 400, features: 48, classes: 4 })
 
@@ -175,7 +200,8 @@ export async function resumed(name: string, device: Device): Promise<Golden> {
 }
 
 /** What a case must give on a level. */
-export const expected = (known: Record<string, Golden>, name: string, level: string): Golden | undefined => known[`${name}, ${level}`] ?? known[name]
+export const expected = (known: Record<string, Golden>, name: string, level: string): Golden | undefined =>
+  known[`${name}, ${level}`] ?? known[name]
 
 if (process.argv[1]?.endsWith('goldens.ts')) {
   const write = process.argv.includes('--write')
@@ -196,7 +222,9 @@ if (process.argv[1]?.endsWith('goldens.ts')) {
         if (JSON.stringify(made[name]) !== JSON.stringify(result)) made[`${name}, ${simd}`] = result
       }
       const same = JSON.stringify(result) === JSON.stringify(expected(write ? made : known, name, simd))
-      console.log(`${name}, ${simd}: ${same ? 'same' : 'DIFFERENT'} (${((performance.now() - start) / 1000).toFixed(1)} s)`)
+      console.log(
+        `${name}, ${simd}: ${same ? 'same' : 'DIFFERENT'} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
+      )
     }
   }
   if (write) writeFileSync(file, `${JSON.stringify(made, null, 1)}\n`)

@@ -1,6 +1,19 @@
 /** Layers that no dense method could hold: nothing grows with rows x cols, and all of it can be stopped. */
 import { expect } from 'chai'
-import { brf, chts, Device, type Epoch, HebbError, type Method, mlp, set, sgd, soft, Trainer, topK } from '../lib/index.js'
+import {
+  brf,
+  chts,
+  Device,
+  type Epoch,
+  HebbError,
+  type Method,
+  mlp,
+  set,
+  sgd,
+  soft,
+  Trainer,
+  topK,
+} from '../lib/index.js'
 import { erdosRenyi } from '../lib/topology/erdos_renyi.js'
 import { changesOf, cpu, expectRefusal, on } from './support.js'
 import { clusters } from './synthetic.js'
@@ -41,7 +54,11 @@ describe('huge layers', () => {
     const width = 65_536
     using device = new Device({ kind: 'cpu', threads: 2 })
     const data = clusters({ samples: 64, features: width, classes: 4 })
-    using trainer = new Trainer(mlp({ widths: [width, width, 4], density: 16 / width, seed: 2 }), { optimizer: optimizer(), dst: chts(), device })
+    using trainer = new Trainer(mlp({ widths: [width, width, 4], density: 16 / width, seed: 2 }), {
+      optimizer: optimizer(),
+      dst: chts(),
+      device,
+    })
     const epochs: Epoch[] = []
     for await (const epoch of trainer.fit(data, { epochs: 2, batchSize: 32 })) epochs.push(epoch)
     expect(epochs[1].updateSeconds).to.be.above(0)
@@ -58,7 +75,13 @@ describe('huge layers', () => {
     expect(rowOffsets[width]).to.equal(16 * width)
     for (let row = 0; row < width; ++row) {
       for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) {
-        if (!(columnIndices[k] < width && (k === rowOffsets[row] ? columnIndices[k] >= 0 : columnIndices[k] > columnIndices[k - 1]))) expect.fail(`link ${k}`)
+        if (
+          !(
+            columnIndices[k] < width &&
+            (k === rowOffsets[row] ? columnIndices[k] >= 0 : columnIndices[k] > columnIndices[k - 1])
+          )
+        )
+          expect.fail(`link ${k}`)
       }
     }
     expect(device.memory().peakBytes).to.be.below(300 * 16 * width)
@@ -84,7 +107,16 @@ describe('huge layers', () => {
         purpose: 'remove',
         layer: 0,
       })
-      program.record('regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 1, update: 2, seed: 3, layer: 0 })
+      program.record('regrow', {
+        links: matrix,
+        changes,
+        predictor: 'CH2-L3n',
+        selection: 'sample',
+        count: 1,
+        update: 2,
+        seed: 3,
+        layer: 0,
+      })
       program.record('rebuild', { links: matrix, changes, arrays: [scores] })
       await program.setScalars([0.7 * width, width, 1])
       await program.replay(1)
@@ -105,7 +137,16 @@ describe('huge layers', () => {
       await changes.keep.write(keep)
       for (const after of [0, 100, 1000]) {
         const program = w.program({ scalars: 2 })
-        program.record('regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 0, update: 1, seed: 3, layer: 0 })
+        program.record('regrow', {
+          links: matrix,
+          changes,
+          predictor: 'CH2-L3n',
+          selection: 'sample',
+          count: 0,
+          update: 1,
+          seed: 3,
+          layer: 0,
+        })
         await program.setScalars([300 * width, 1])
         const abort = new AbortController()
         let aborted = 0
@@ -122,7 +163,12 @@ describe('huge layers', () => {
   describe('without the history of links', () => {
     const data = clusters({ samples: 64, features: 64, classes: 4 })
     const train = async (trackHistory?: boolean) => {
-      using trainer = new Trainer(mlp({ widths: [64, 256, 256, 4], density: 0.1 }), { optimizer: optimizer(), dst: chts(), device: 'cpu', trackHistory })
+      using trainer = new Trainer(mlp({ widths: [64, 256, 256, 4], density: 0.1 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device: 'cpu',
+        trackHistory,
+      })
       let last: Epoch | undefined
       for await (const epoch of trainer.fit(data, { epochs: 4, batchSize: 16 })) last = epoch
       const { rowOffsets, columnIndices } = await trainer.model.sparse[1].matrix.read()
@@ -133,17 +179,25 @@ describe('huge layers', () => {
       const [tracked, untracked] = [await train(), await train(false)]
       expect(await train(true).then(({ last }) => last.itop)).to.equal(tracked.last.itop)
       expect(untracked.last.itop).to.be.NaN
-      const measured = ({ last: { trainLoss, links, activeNeurons, linksPerLayer } }: typeof tracked) => ({ trainLoss, links, activeNeurons, linksPerLayer })
+      const measured = ({ last: { trainLoss, links, activeNeurons, linksPerLayer } }: typeof tracked) => ({
+        trainLoss,
+        links,
+        activeNeurons,
+        linksPerLayer,
+      })
       expect(measured(untracked)).to.deep.equal(measured(tracked))
       expect(untracked.columnIndices).to.deep.equal(tracked.columnIndices)
       expect(tracked.bytes - untracked.bytes).to.be.above(8 * tracked.last.links)
     })
 
     it('the option must be true or false', () => {
-      expect(() => new Trainer(mlp({ widths: [4, 4, 2], density: 0.5 }), { optimizer: optimizer(), trackHistory: 1 as unknown as boolean })).to.throw(
-        HebbError,
-        /trackHistory to be true or false, got 1/,
-      )
+      expect(
+        () =>
+          new Trainer(mlp({ widths: [4, 4, 2], density: 0.5 }), {
+            optimizer: optimizer(),
+            trackHistory: 1 as unknown as boolean,
+          }),
+      ).to.throw(HebbError, /trackHistory to be true or false, got 1/)
     })
   })
 })

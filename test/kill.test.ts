@@ -1,7 +1,7 @@
 /**
- * Kills a process with SIGKILL at random moments while it trains and saves after every step, starts it again from its checkpoint, and so on: there is
- * always a checkpoint to load, it is the state of an undisturbed run at that step, and the run's end is the same to the last bit.
- * HEBB_KILLS: how often (default 10; CI 100).
+ * Kills a process with SIGKILL at random moments while it trains and saves after every step, starts it again from its
+ * checkpoint, and so on: there is always a checkpoint to load, it is the state of an undisturbed run at that step, and
+ * the run's end is the same to the last bit. HEBB_KILLS: how often (default 10; CI 100).
  */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
@@ -27,7 +27,9 @@ describe('SIGKILL while saving', () => {
   /** Starts the program; kills it `delay` ms after it has saved for the first time, or lets it end. */
   const run = (file: string, delay?: number) =>
     new Promise<{ code: number | null; signal: string | null; said: string }>((resolve) => {
-      const child = spawn(process.execPath, ['--import', 'tsx', program, file, String(steps)], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, ['--import', 'tsx', program, file, String(steps)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
       let said = ''
       child.stdout.on('data', (chunk) => {
         if (said === '' && delay !== undefined) setTimeout(() => child.kill('SIGKILL'), delay)

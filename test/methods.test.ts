@@ -1,4 +1,7 @@
-/** What an update of each method does to a layer, link by link, and the step after it, against a reference in double precision. */
+/**
+ * What an update of each method does to a layer, link by link, and the step after it, against a reference in double
+ * precision.
+ */
 import { expect } from 'chai'
 import {
   gmp,
@@ -52,7 +55,10 @@ async function layerOf(trainer: Trainer): Promise<Layer> {
   const [sparse] = trainer.model.sparse
   const values = byRow(csr, await sparse.values.read(csr.columnIndices.length))
   const bias = trainer.model.parameters.find((parameter) => parameter !== sparse)
-  return { weights: new Map(cellsOf(csr).map((cell, k) => [cell, values[k]])), biases: (await bias?.values.read(outputs)) as Float32Array }
+  return {
+    weights: new Map(cellsOf(csr).map((cell, k) => [cell, values[k]])),
+    biases: (await bias?.values.read(outputs)) as Float32Array,
+  }
 }
 
 /** The `count` cells with the highest scores. */
@@ -106,7 +112,9 @@ describe('an update', () => {
     it(`${name}: keeps, removes and grows the links that it should, new ones from zero`, async () => {
       await everywhere(async (device) => {
         const dst = create()
-        const model = new Sequential([new SparseLinear({ inFeatures: inputs, outFeatures: outputs, density })], { seed: 2 })
+        const model = new Sequential([new SparseLinear({ inFeatures: inputs, outFeatures: outputs, density })], {
+          seed: 2,
+        })
         using trainer = new Trainer(model, { optimizer: sgd({ learningRate: rate, weightDecay: decay }), dst, device })
         trainer.plan({ epochs, stepsPerEpoch })
         const lastStep = (dst.updates?.until ?? 0) * epochs * stepsPerEpoch
@@ -131,7 +139,11 @@ describe('an update', () => {
           const zeta = dst.updates?.fraction({ step, lastStep, density: share, target: density }) ?? 0
           if (grows === 'what was pruned') for (const [cell, w] of before.weights) historical.set(cell, w)
           const candidates = grows === 'what was pruned' ? historical : before.weights
-          const kept = best(candidates.keys(), (cell) => importance(candidates.get(cell) as number, gradient[cell]), target - Math.floor(zeta * target))
+          const kept = best(
+            candidates.keys(),
+            (cell) => importance(candidates.get(cell) as number, gradient[cell]),
+            target - Math.floor(zeta * target),
+          )
           returned += kept.filter((cell) => !before.weights.has(cell)).length
           const where = `update ${update}`
           expect(after.weights.size, where).to.equal(target)
@@ -146,7 +158,10 @@ describe('an update', () => {
           }
 
           // The step that follows, from the links that stayed or returned as they were and from new ones at zero.
-          const between = { weights: new Map(Array.from(after.weights.keys(), (cell) => [cell, candidates.get(cell) ?? 0])), biases: before.biases }
+          const between = {
+            weights: new Map(Array.from(after.weights.keys(), (cell) => [cell, candidates.get(cell) ?? 0])),
+            biases: before.biases,
+          }
           const slope = denseGradient(between)
           for (const [cell, w] of after.weights) {
             const was = between.weights.get(cell) as number

@@ -32,7 +32,8 @@ describe("a method of the user's own", () => {
         if (given) return given
         const next = randomFrom(seed + update)
         const taken = new Set<number>()
-        for (let r = 0; r < rows; ++r) for (let k = rowOffsets[r]; k < rowOffsets[r + 1]; ++k) taken.add(r * cols + columnIndices[k])
+        for (let r = 0; r < rows; ++r)
+          for (let k = rowOffsets[r]; k < rowOffsets[r + 1]; ++k) taken.add(r * cols + columnIndices[k])
         const row: number[] = []
         const col: number[] = []
         while (row.length < count) {
@@ -47,9 +48,14 @@ describe("a method of the user's own", () => {
     })
 
   it('train, and keep the number of links', async () => {
-    using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: ownMethod(), device: 'cpu' })
+    using trainer = new Trainer(mlp({ widths, density: 0.1 }), {
+      optimizer: optimizer(),
+      dst: ownMethod(),
+      device: 'cpu',
+    })
     const epochs = await all(trainer.fit(train, { epochs: 6, batchSize: 40, validation: test }))
-    for (const { linksPerLayer } of epochs) expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
+    for (const { linksPerLayer } of epochs)
+      expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
     expect(epochs.at(-1)?.itop).to.be.above(0.15)
     expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
   })
@@ -59,12 +65,21 @@ describe("a method of the user's own", () => {
       density: constantDensity(),
       updates: updateSchedule({ every: 100, until: 0.75, fraction: cosine(0.3) }),
       // The places in columnIndices of `count` links: here those of the smallest weights.
-      remove: ({ values }, count) => [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
+      remove: ({ values }, count) =>
+        [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),
       // `count` missing links: here any, in O(links) memory. Of so many random links at least `count` are missing.
       regrow: ({ rows, cols, seed, update, layer, ...kept }, count) => {
-        const drawn = erdosRenyi().generate({ rows, cols, links: kept.columnIndices.length + count, seed: seed + update, layer })
+        const drawn = erdosRenyi().generate({
+          rows,
+          cols,
+          links: kept.columnIndices.length + count,
+          seed: seed + update,
+          layer,
+        })
         const cells = ({ rowOffsets, columnIndices }: Links) =>
-          Array.from({ length: rows }, (_, row) => Array.from(columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1]), (col) => row * cols + col)).flat()
+          Array.from({ length: rows }, (_, row) =>
+            Array.from(columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1]), (col) => row * cols + col),
+          ).flat()
         const taken = new Set(cells(kept))
         const missing = cells(drawn).filter((cell) => !taken.has(cell))
         const picks = sampleWithoutReplacement(new Float32Array(missing.length).fill(1), count, { seed: seed + update })
@@ -88,7 +103,13 @@ describe("a method of the user's own", () => {
       remove: async (view, count) => {
         const chosen = Array.from(await remove(view, count))
         const cells = cellsOf(view)
-        asked.push({ layer: view.layer, update: view.update, given: cells, removed: chosen.map((k) => cells[k]), grown: [] })
+        asked.push({
+          layer: view.layer,
+          update: view.update,
+          given: cells,
+          removed: chosen.map((k) => cells[k]),
+          grown: [],
+        })
         expect(chosen.length).to.equal(count)
         const kept = view.values.filter((_, k) => !chosen.includes(k))
         expect(Math.max(...chosen.map((k) => Math.abs(view.values[k])))).to.be.at.most(Math.min(...kept.map(Math.abs)))
@@ -96,7 +117,9 @@ describe("a method of the user's own", () => {
       },
       regrow: async (kept, count) => {
         const links = await regrow(kept, count)
-        const { update, given, removed, grown } = asked.findLast(({ layer }) => layer === kept.layer) as (typeof asked)[number]
+        const { update, given, removed, grown } = asked.findLast(
+          ({ layer }) => layer === kept.layer,
+        ) as (typeof asked)[number]
         expect([kept.update, count]).to.deep.equal([update, removed.length])
         expect(cellsOf(kept)).to.deep.equal(given.filter((cell) => !removed.includes(cell)))
         grown.push(...Array.from(links.row, (row, i) => row * kept.cols + links.col[i]))
@@ -105,8 +128,11 @@ describe("a method of the user's own", () => {
     }
     using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst, device: 'cpu' })
     const epochs = await all(trainer.fit(train, { epochs: 4, batchSize: 4, validation: test }))
-    // Updates at steps 100, 200 and 300 of 400. Between them, and after the last, the links are those that the functions left.
-    expect(asked.map(({ layer, update }) => [update, layer])).to.deep.equal([1, 2, 3].flatMap((update) => [0, 1].map((layer) => [update, layer])))
+    // Updates at steps 100, 200 and 300 of 400. Between them, and after the last, the links are those that the
+    // functions left.
+    expect(asked.map(({ layer, update }) => [update, layer])).to.deep.equal(
+      [1, 2, 3].flatMap((update) => [0, 1].map((layer) => [update, layer])),
+    )
     for (const layer of [0, 1]) {
       const updates = asked.filter((one) => one.layer === layer)
       const after = cellsOf(await trainer.links(layer))
@@ -115,18 +141,27 @@ describe("a method of the user's own", () => {
         expect(updates[i + 1]?.given ?? after, `layer ${layer}, after update ${i + 1}`).to.deep.equal(left)
       }
     }
-    for (const { linksPerLayer } of epochs) expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
+    for (const { linksPerLayer } of epochs)
+      expect(linksPerLayer).to.deep.equal([Math.round(0.1 * 48 * 64), Math.round(0.1 * 64 * 56)])
     expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
   })
 
   const broken: [string, (count: number) => NewLinks, RegExp][] = [
     ['too few links', () => ({ row: [], col: [] }), /to give \d+ links, got 0/],
     ['a link twice', (n) => ({ row: new Array(n).fill(0), col: new Array(n).fill(0) }), /(twice|exists)/],
-    ['links outside the layer', (n) => ({ row: new Array(n).fill(64), col: Array.from({ length: n }, (_, i) => i) }), /inside 64 x 48/],
+    [
+      'links outside the layer',
+      (n) => ({ row: new Array(n).fill(64), col: Array.from({ length: n }, (_, i) => i) }),
+      /inside 64 x 48/,
+    ],
   ]
   for (const [what, links, message] of broken) {
     it(`that give ${what} are refused and leave the network as it was`, async () => {
-      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: ownMethod(links), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), {
+        optimizer: optimizer(),
+        dst: ownMethod(links),
+        device: 'cpu',
+      })
       const before: number[][] = []
       const failure = await error(async () => {
         for await (const _ of trainer.fit(train, { epochs: 2, batchSize: 80 })) before.push(...(await state(trainer)))

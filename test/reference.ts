@@ -1,6 +1,6 @@
 /**
- * What the operations should compute, in double precision (JavaScript's numbers are float64) and in the plainest way. Batches are
- * [columns][features], as users see them. Nothing here is shared with the library but the types.
+ * What the operations should compute, in double precision (JavaScript's numbers are float64) and in the plainest way.
+ * Batches are [columns][features], as users see them. Nothing here is shared with the library but the types.
  */
 import type { LinkPredictor, PlainCsr } from '../lib/tensor.js'
 
@@ -31,7 +31,14 @@ export function eachLink(csr: PlainCsr, visit: (row: number, col: number, place:
 // Products
 
 /** y = activation(W x + b). */
-export function forward(w: PlainCsr, values: Numbers, bias: Numbers | undefined, x: Numbers, columns: number, activation = 'none'): Sums {
+export function forward(
+  w: PlainCsr,
+  values: Numbers,
+  bias: Numbers | undefined,
+  x: Numbers,
+  columns: number,
+  activation = 'none',
+): Sums {
   const y = sums(columns * w.rows)
   for (let c = 0; c < columns; ++c) {
     if (bias) for (let row = 0; row < w.rows; ++row) add(y, c * w.rows + row, bias[row])
@@ -50,7 +57,8 @@ export function backward(
   { input, initial }: { input?: Numbers; initial?: Numbers | undefined } = {},
 ): Sums {
   const dx = sums(columns * w.cols)
-  for (let c = 0; c < columns; ++c) eachLink(w, (row, col, k) => add(dx, c * w.cols + col, values[k] * dy[c * w.rows + row]))
+  for (let c = 0; c < columns; ++c)
+    eachLink(w, (row, col, k) => add(dx, c * w.cols + col, values[k] * dy[c * w.rows + row]))
   for (let i = 0; i < dx.value.length; ++i) {
     if (input && !(input[i] > 0)) dx.value[i] = dx.magnitude[i] = 0
     if (initial) add(dx, i, initial[i])
@@ -107,12 +115,19 @@ export function softmaxCrossEntropy(logits: Numbers, targets: Numbers, classes: 
     const total = z.reduce((sum, v) => sum + Math.exp(v - top), 0)
     loss += Math.log(total) + top - z[targets[c]]
     correct += z.indexOf(top) === targets[c] ? 1 : 0
-    for (let k = 0; k < classes; ++k) gradient[c * classes + k] = (Math.exp(z[k] - top) / total - (k === targets[c] ? 1 : 0)) / columns
+    for (let k = 0; k < classes; ++k)
+      gradient[c * classes + k] = (Math.exp(z[k] - top) / total - (k === targets[c] ? 1 : 0)) / columns
   }
   return { loss, correct, gradient }
 }
 
-export function meanSquaredError(output: Numbers, target: Numbers, features: number, columns: number, activation = 'none'): LossOf {
+export function meanSquaredError(
+  output: Numbers,
+  target: Numbers,
+  features: number,
+  columns: number,
+  activation = 'none',
+): LossOf {
   const gradient = new Float64Array(columns * features)
   let loss = 0
   for (let i = 0; i < columns * features; ++i) {
@@ -146,7 +161,10 @@ export function maskOf(csr: PlainCsr): Uint8Array {
   return mask
 }
 
-/** Scores of all cells by the definition (methods.md, section 3); 0 where a link exists. O(M N (M + N)), by paths O(paths). */
+/**
+ * Scores of all cells by the definition (methods.md, section 3); 0 where a link exists. O(M N (M + N)), by paths
+ * O(paths).
+ */
 export function linkScores(csr: PlainCsr, predictor: LinkPredictor): Float64Array {
   const { rows: m, cols: n } = csr
   const a = maskOf(csr)
@@ -176,7 +194,9 @@ export function linkScores(csr: PlainCsr, predictor: LinkPredictor): Float64Arra
           for (let b = 0; b < n; ++b) {
             if (!a[u * n + b] || !a[k * n + b]) continue
             const [byOutput, byInput] = [outputCommon[u * m + k], inputCommon[v * n + b]]
-            score += Math.sqrt((numerator(byInput) * numerator(byOutput)) / ((inputDegree[b] - byInput) * (outputDegree[k] - byOutput)))
+            score += Math.sqrt(
+              (numerator(byInput) * numerator(byOutput)) / ((inputDegree[b] - byInput) * (outputDegree[k] - byOutput)),
+            )
           }
         }
         scores[u * n + v] = score
@@ -197,7 +217,12 @@ export function linkScores(csr: PlainCsr, predictor: LinkPredictor): Float64Arra
 }
 
 /** |w|, or |w| / its column's sum + |w| / its row's sum, both over the links with `keep`; 0 for the others. */
-export function importance(csr: PlainCsr, values: Numbers, keep: Numbers, rule: 'magnitude' | 'relative'): Float64Array {
+export function importance(
+  csr: PlainCsr,
+  values: Numbers,
+  keep: Numbers,
+  rule: 'magnitude' | 'relative',
+): Float64Array {
   const rowSums = new Float64Array(csr.rows)
   const columnSums = new Float64Array(csr.cols)
   eachLink(csr, (row, col, k) => {
@@ -220,7 +245,11 @@ export interface Relation {
 }
 
 /** The flags after percolation: backward over the relations, then forward. */
-export function percolate(layers: readonly PlainCsr[], keep: readonly Uint8Array[], relations: readonly Relation[]): Uint8Array[] {
+export function percolate(
+  layers: readonly PlainCsr[],
+  keep: readonly Uint8Array[],
+  relations: readonly Relation[],
+): Uint8Array[] {
   const flags = keep.map((k) => k.slice())
   const linksOf = (layer: number, side: 'row' | 'col', neuron: number) => {
     const places: number[] = []
@@ -249,7 +278,10 @@ export function percolate(layers: readonly PlainCsr[], keep: readonly Uint8Array
 // Randomness
 
 /** Philox-4x32-10 (Salmon et al. 2011), with BigInt's exact products. */
-export function philox(seed: number | bigint, counter: readonly [number, number, number, number]): [number, number, number, number] {
+export function philox(
+  seed: number | bigint,
+  counter: readonly [number, number, number, number],
+): [number, number, number, number] {
   const word = 0xffffffffn
   let [k0, k1] = [BigInt(seed) & word, BigInt(seed) >> 32n]
   let [c0, c1, c2, c3] = counter.map((c) => BigInt(c >>> 0))
@@ -264,13 +296,26 @@ export function philox(seed: number | bigint, counter: readonly [number, number,
 }
 
 /** What a draw is for (include/hebb/philox.h). */
-export const purposes = { topology: 1, weights: 2, shuffle: 3, prune: 4, remove: 5, regrow: 6, fill: 7, sample: 8, augment: 16 }
+export const purposes = {
+  topology: 1,
+  weights: 2,
+  shuffle: 3,
+  prune: 4,
+  remove: 5,
+  regrow: 6,
+  fill: 7,
+  sample: 8,
+  augment: 16,
+}
 
 export function purposeWord(purpose: keyof typeof purposes, layer = 0): number {
   return ((purposes[purpose] << 24) | (layer & 0xffffff)) >>> 0
 }
 
-/** The exponential race's key of a positive score (methods.md, section 4) for 32 random bits: `temperature` log2(score) - log2(E). */
+/**
+ * The exponential race's key of a positive score (methods.md, section 4) for 32 random bits: `temperature`
+ * log2(score) - log2(E).
+ */
 export function samplingKey(score: number, random: number, temperature: number): number {
   const uniform = Math.min(Math.fround(Math.fround(Math.fround(random) + 0.5) * 2 ** -32), 1 - 2 ** -24)
   return temperature * Math.log2(score) - Math.log2(-Math.log1p(-uniform))
@@ -305,7 +350,8 @@ export function distinctDraws(count: number, range: number, seed: number, step: 
 // Laws
 
 /**
- * Probability of every set that k sequential draws without replacement can give, each draw proportional to the weights that are left;
+ * Probability of every set that k sequential draws without replacement can give, each draw proportional to the weights
+ * that are left;
  * zero weights are drawn uniformly once no positive one is left. Sets are bit masks.
  */
 export function setProbabilities(weights: Numbers, k: number): Map<number, number> {
@@ -340,7 +386,10 @@ export function ringWeights(size: number, centre: number, r: number): number[] {
 // Statistics
 
 function logGamma(x: number): number {
-  const c = [76.18009172947146, -86.50532032941678, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2, -0.5395239384953e-5]
+  const c = [
+    76.18009172947146, -86.50532032941678, 24.01409824083091, -1.231739572450155, 0.1208650973866179e-2,
+    -0.5395239384953e-5,
+  ]
   const t = x + 5.5 - (x + 0.5) * Math.log(x + 5.5)
   const series = c.reduce((sum, coefficient, i) => sum + coefficient / (x + 1 + i), 1.000000000190015)
   return -t + Math.log((2.5066282746310007 * series) / x)
@@ -376,7 +425,10 @@ export function chiSquareTail(statistic: number, degrees: number): number {
   return gammaTail(degrees / 2, statistic / 2)
 }
 
-/** Pearson's test of counts against probabilities: the p-value. Cells that expect fewer than 5 are pooled; what should not occur must not. */
+/**
+ * Pearson's test of counts against probabilities: the p-value. Cells that expect fewer than 5 are pooled; what should
+ * not occur must not.
+ */
 export function chiSquareTest<K>(observed: ReadonlyMap<K, number>, expected: ReadonlyMap<K, number>): number {
   const draws = [...observed.values()].reduce((a, b) => a + b, 0)
   for (const cell of observed.keys()) if (!expected.get(cell)) return 0

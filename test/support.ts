@@ -1,16 +1,32 @@
-/** What the tests share: random layers and batches, the devices that operations run on, memory that is given back, and the comparisons. */
+/**
+ * What the tests share: random layers and batches, the devices that operations run on, memory that is given back, and
+ * the comparisons.
+ */
 import { expect } from 'chai'
 import { Device } from '../lib/device.js'
 import { type ErrorCode, HebbError } from '../lib/error.js'
 import { addon } from '../lib/native.js'
 import { type Operands, Program } from '../lib/program.js'
-import { Activations, cscSlots, inColumnOrder, inRowOrder, type PlainCsr, SparseMatrix, Tensor, type TensorType, type TypedArrayOf } from '../lib/tensor.js'
+import {
+  Activations,
+  cscSlots,
+  inColumnOrder,
+  inRowOrder,
+  type PlainCsr,
+  SparseMatrix,
+  Tensor,
+  type TensorType,
+  type TypedArrayOf,
+} from '../lib/tensor.js'
 import type { Numbers, Sums } from './reference.js'
 
 /** Allowed rounding, in units of the sum of the terms' magnitudes. */
 export const ROUNDING = 2e-6
 
-/** A statistical test fails when its p-value is below this: with fresh seeds one in a million would fail although all is well. */
+/**
+ * A statistical test fails when its p-value is below this: with fresh seeds one in a million would fail although all is
+ * well.
+ */
 export const FALSE_ALARM = 1e-6
 
 // Random data
@@ -55,7 +71,8 @@ export function csrOf(rows: number, cols: number, cells: Iterable<number>): Plai
 /** The cells (row * cols + col) of the links, in their order. */
 export function cellsOf({ rows, cols, rowOffsets, columnIndices }: PlainCsr): number[] {
   const cells: number[] = []
-  for (let row = 0; row < rows; ++row) for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) cells.push(row * cols + columnIndices[k])
+  for (let row = 0; row < rows; ++row)
+    for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) cells.push(row * cols + columnIndices[k])
   return cells
 }
 
@@ -80,7 +97,10 @@ export interface Shape {
   readonly batch: number
 }
 
-/** Sizes at which kernels may go wrong: no link, one link, all links, empty rows and columns, remainders of every vector, several panels. */
+/**
+ * Sizes at which kernels may go wrong: no link, one link, all links, empty rows and columns, remainders of every
+ * vector, several panels.
+ */
 export const shapes: readonly Shape[] = [
   { rows: 1, cols: 1, links: 1, batch: 1 },
   { rows: 3, cols: 4, links: 0, batch: 1 },
@@ -101,16 +121,23 @@ export function nameOf({ rows, cols, links, batch }: Shape): string {
 }
 
 /**
- * Layers with hubs, rows and columns whose links are more than one warp adds up (256 at these sizes): one full row among empty ones, full columns, and
- * rows that end just before, at and behind the ends of segments, one after the other.
+ * Layers with hubs, rows and columns whose links are more than one warp adds up (256 at these sizes): one full row
+ * among empty ones, full columns, and rows that end just before, at and behind the ends of segments, one after the
+ * other.
  */
 export const hubs: readonly { name: string; csr: PlainCsr }[] = [
   { name: 'a full row among empty ones', csr: layerOfLengths(5, 1100, [0, 0, 1100, 0, 0]) },
   { name: 'full columns among empty ones', csr: transposed(layerOfLengths(6, 700, [0, 700, 3, 0, 700, 1])) },
-  { name: 'rows around the ends of segments', csr: layerOfLengths(12, 800, [255, 256, 257, 0, 511, 512, 513, 1, 769, 258, 800, 300]) },
+  {
+    name: 'rows around the ends of segments',
+    csr: layerOfLengths(12, 800, [255, 256, 257, 0, 511, 512, 513, 1, 769, 258, 800, 300]),
+  },
   {
     name: 'hubs on both sides',
-    csr: unite(layerOfLengths(300, 290, [290, ...Array(299).fill(2)]), transposed(layerOfLengths(290, 300, [0, 300, ...Array(288).fill(1)]))),
+    csr: unite(
+      layerOfLengths(300, 290, [290, ...Array(299).fill(2)]),
+      transposed(layerOfLengths(290, 300, [0, 300, ...Array(288).fill(1)])),
+    ),
   },
 ]
 
@@ -159,7 +186,10 @@ after(() => {
   for (const device of opened.values()) device.dispose()
 })
 
-/** The GPU, opened once for all tests: a real one, or the emulated one of an addon that was built with HEBB_CUDA=EMULATE. */
+/**
+ * The GPU, opened once for all tests: a real one, or the emulated one of an addon that was built with
+ * HEBB_CUDA=EMULATE.
+ */
 export function gpu(): Device {
   let device = opened.get('cuda')
   if (!device) {
@@ -188,7 +218,10 @@ export function at(place: string, threads = 1): Device {
 
 const hasGpu = places.includes('cuda')
 
-/** Runs `compute` on 1, 2 and 3 threads and expects the same bits; returns them. On a GPU it expects the same bits in any order of the blocks. */
+/**
+ * Runs `compute` on 1, 2 and 3 threads and expects the same bits; returns them. On a GPU it expects the same bits in
+ * any order of the blocks.
+ */
 export async function onAnyThreads<T>(compute: (device: Device) => Promise<T>): Promise<T> {
   if (hasGpu) await inAnyOrder(compute)
   return sameBits(compute, [cpu(1), cpu(2), cpu(3)])
@@ -211,7 +244,10 @@ export async function withEnvironment<T>(name: string, value: string, compute: (
   }
 }
 
-/** Blocks and threads of an emulated GPU run in these orders; a real one does as it likes, three times. Expects the same bits; returns them. */
+/**
+ * Blocks and threads of an emulated GPU run in these orders; a real one does as it likes, three times. Expects the same
+ * bits; returns them.
+ */
 export async function inAnyOrder<T>(compute: (device: Device) => Promise<T>): Promise<T> {
   const results: T[] = []
   for (const order of ['forward', 'reversed', 'random:1']) {
@@ -235,7 +271,8 @@ export function expectSameBits(actual: unknown, expected: unknown, where: string
   const bytes = (value: any): any => {
     if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')
     if (Array.isArray(value)) return value.map(bytes)
-    if (typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([name, v]) => [name, bytes(v)]))
+    if (typeof value === 'object' && value !== null)
+      return Object.fromEntries(Object.entries(value).map(([name, v]) => [name, bytes(v)]))
     return value
   }
   expect(JSON.stringify(bytes(actual)) === JSON.stringify(bytes(expected)), `the same bits on ${where}`).to.equal(true)
@@ -281,8 +318,8 @@ export class Workspace {
   }
 
   /**
-   * A batch that holds `data` [columns][features]. The columns up to the next multiple of 16 hold `padding`, as the contract allows; those
-   * after them hold NaN, which no operation may read.
+   * A batch that holds `data` [columns][features]. The columns up to the next multiple of 16 hold `padding`, as the
+   * contract allows; those after them hold NaN, which no operation may read.
    */
   batch(features: number, capacity: number, data: Numbers = [], padding = 0): Activations {
     const activations = this.own(new Activations(this.device, features, capacity))
@@ -299,7 +336,10 @@ export class Workspace {
   }
 
   /** Records the operations, in their order, and runs them once. */
-  async run(operations: readonly (readonly [string, Operands])[], { batch = 1, columns = batch, scalars = [0] }: RunOptions = {}): Promise<Program> {
+  async run(
+    operations: readonly (readonly [string, Operands])[],
+    { batch = 1, columns = batch, scalars = [0] }: RunOptions = {},
+  ): Promise<Program> {
     const program = this.program({ scalars: scalars.length, batch })
     for (const [name, operands] of operations) program.record(name, operands)
     await program.setScalars(scalars)
@@ -340,7 +380,10 @@ export function expectClose(actual: Numbers, expected: Sums, what: string, toler
   for (let i = 0; i < actual.length; ++i) {
     const error = Math.abs(actual[i] - expected.value[i])
     if (!(error <= tolerance * expected.magnitude[i] + 1e-37)) {
-      expect.fail(`${what}: element ${i} is ${actual[i]}, expected ${expected.value[i]} within ${tolerance} of ${expected.magnitude[i]}`)
+      expect.fail(
+        `${what}: element ${i} is ${actual[i]}, expected ${expected.value[i]} within ${tolerance} of ` +
+          expected.magnitude[i],
+      )
     }
   }
 }
@@ -369,7 +412,10 @@ export async function expectRefusal(act: () => unknown, code: ErrorCode, what: s
   return expect.fail(`${what}: expected an error with code ${code}, got none`)
 }
 
-/** Expects record() to refuse `good` with each of the changes in `bad`, by name: [operands that differ, code]. Then records `good`. */
+/**
+ * Expects record() to refuse `good` with each of the changes in `bad`, by name: [operands that differ, code]. Then
+ * records `good`.
+ */
 export async function expectOnlyGoodOperands(
   program: Program,
   operation: string,

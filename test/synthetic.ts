@@ -15,7 +15,13 @@ export function randomFrom(seed: number): () => number {
 }
 
 /** Bytes around one centre a class: easy to learn, not trivial. */
-export function clusters(options: { samples: number; features: number; classes: number; seed?: number; noise?: number }): Dataset {
+export function clusters(options: {
+  samples: number
+  features: number
+  classes: number
+  seed?: number
+  noise?: number
+}): Dataset {
   const { samples, features, classes, seed = 1, noise = 60 } = options
   const centre = randomFrom(99)
   const centres = Array.from({ length: classes * features }, () => 60 + 130 * centre())
@@ -24,7 +30,8 @@ export function clusters(options: { samples: number; features: number; classes: 
   const y = new Int32Array(samples)
   for (let s = 0; s < samples; ++s) {
     y[s] = Math.floor(random() * classes)
-    for (let f = 0; f < features; ++f) x[s * features + f] = Math.max(0, Math.min(255, centres[y[s] * features + f] + noise * (2 * random() - 1)))
+    for (let f = 0; f < features; ++f)
+      x[s * features + f] = Math.max(0, Math.min(255, centres[y[s] * features + f] + noise * (2 * random() - 1)))
   }
   return dataset({ x, y, shape: [features], classes, normalise: { mean: 0.5, deviation: 0.25 }, name: 'clusters' })
 }
@@ -53,7 +60,18 @@ export function idxHeader(shape: readonly number[]): Buffer {
 }
 
 /** Writes bytes with labels as one part of MNIST: images of a shape, under MNIST's names. */
-export async function writeIdx(folder: string, part: 'train' | 't10k', { x, labels, samples }: Dataset, shape: readonly number[]): Promise<void> {
-  await writeFile(join(folder, `${part}-images-idx3-ubyte`), Buffer.concat([idxHeader([samples, ...shape]), x as Uint8Array]))
-  await writeFile(join(folder, `${part}-labels-idx1-ubyte`), Buffer.concat([idxHeader([samples]), Uint8Array.from(labels as Int32Array)]))
+export async function writeIdx(
+  folder: string,
+  part: 'train' | 't10k',
+  { x, labels, samples }: Dataset,
+  shape: readonly number[],
+): Promise<void> {
+  await writeFile(
+    join(folder, `${part}-images-idx3-ubyte`),
+    Buffer.concat([idxHeader([samples, ...shape]), x as Uint8Array]),
+  )
+  await writeFile(
+    join(folder, `${part}-labels-idx1-ubyte`),
+    Buffer.concat([idxHeader([samples]), Uint8Array.from(labels as Int32Array)]),
+  )
 }

@@ -61,7 +61,14 @@ const methods: Record<string, () => Method> = {
   'chts by the dense route': () => chts({ regrow: soft('CH2-L3n', { route: 'dense' }) }),
   'chts with CH3-L3p': () => chts({ regrow: soft('CH3-L3p') }),
   'hard CHT': () => chts({ regrow: topK('CH2-L3n'), remove: magnitude() }),
-  'cubic decay': () => method({ density: cubicDensity(), remove: magnitude(), regrow: random(), prune: relativeImportance(), updates: everyEpoch }),
+  'cubic decay': () =>
+    method({
+      density: cubicDensity(),
+      remove: magnitude(),
+      regrow: random(),
+      prune: relativeImportance(),
+      updates: everyEpoch,
+    }),
 }
 
 describe('Trainer', () => {
@@ -76,7 +83,10 @@ describe('Trainer', () => {
         const schedule = dst.density.schedule({ target: density, updates })
         for (const { epoch, linksPerLayer } of epochs) {
           const share = schedule(Math.min(epoch - 1, updates))
-          expect(linksPerLayer, `epoch ${epoch}`).to.deep.equal([Math.round(share * 48 * 64), Math.round(share * 64 * 56)])
+          expect(linksPerLayer, `epoch ${epoch}`).to.deep.equal([
+            Math.round(share * 48 * 64),
+            Math.round(share * 64 * 56),
+          ])
         }
         const last = epochs.at(-1) as Epoch
         expect(last.validation?.accuracy).to.be.above(0.9)
@@ -106,8 +116,16 @@ describe('Trainer', () => {
   it('recommended() gives CHTs and CHTss a correlated network and removal by relative importance', async () => {
     for (const create of [chts, chtss]) {
       const dst = create(recommended({ data: train }))
-      expect([dst.name, dst.topology.name, dst.remove?.name]).to.deep.equal([create().name, 'csti', 'soft relative importance'])
-      using trainer = new Trainer(mlp({ widths: [48, 48, 96, 4], density: 0.15, seed: 3 }), { optimizer: optimizer(), dst, device: 'cpu' })
+      expect([dst.name, dst.topology.name, dst.remove?.name]).to.deep.equal([
+        create().name,
+        'csti',
+        'soft relative importance',
+      ])
+      using trainer = new Trainer(mlp({ widths: [48, 48, 96, 4], density: 0.15, seed: 3 }), {
+        optimizer: optimizer(),
+        dst,
+        device: 'cpu',
+      })
       const epochs = await all(trainer.fit(train, { epochs: 10, batchSize: 16, validation: test }))
       expect(epochs.at(-1)?.validation?.accuracy).to.be.above(0.85)
     }
@@ -134,14 +152,20 @@ describe('Trainer', () => {
       const [beta1, beta2] = [0.9, 0.999]
       await everywhere(async (device) => {
         const dst = chts({ updates: updateSchedule({ every: 10, fraction: constantFraction(0.3), until: 1 }) })
-        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer: adam({ beta1, beta2 }), dst, device })
+        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), {
+          optimizer: adam({ beta1, beta2 }),
+          dst,
+          device,
+        })
         const x = Float32Array.from(train.x.subarray(0, 48 * 100), (v) => v * train.scale + train.shift)
         const batch = { x, y: (train.labels as Int32Array).subarray(0, 100) }
         /** By the link: first moment, second moment, steps. */
         const links = async (parameter: SparseParameter) => {
           const { rows, cols } = parameter.matrix
           const csr = { rows, cols, ...(await parameter.matrix.read()) }
-          const arrays = await Promise.all(['firstMoment', 'secondMoment', 'steps'].map((name) => parameter.slot(name).read(csr.columnIndices.length)))
+          const arrays = await Promise.all(
+            ['firstMoment', 'secondMoment', 'steps'].map((name) => parameter.slot(name).read(csr.columnIndices.length)),
+          )
           const [m, v, t] = arrays.map((array) => byRow(csr, array))
           return new Map(cellsOf(csr).map((cell, k) => [cell, [m[k], v[k], t[k]] as const]))
         }
@@ -197,7 +221,10 @@ describe('Trainer', () => {
     async function* batches(): AsyncGenerator<Batch> {
       for (let i = 0; i < 80; ++i) {
         const first = (i * 32) % 368
-        const x = Float32Array.from(train.x.subarray(48 * first, 48 * (first + 32)), (v) => v * train.scale + train.shift)
+        const x = Float32Array.from(
+          train.x.subarray(48 * first, 48 * (first + 32)),
+          (v) => v * train.scale + train.shift,
+        )
         yield { x, y: (train.labels as Int32Array).subarray(first, first + 32) }
       }
     }
@@ -214,7 +241,10 @@ describe('Trainer', () => {
 
   it('regression by mean squared error', async () => {
     const data = plane({ samples: 256, features: 20, outputs: 3 })
-    using trainer = new Trainer(mlp({ widths: [20, 64, 3], density: 0.5 }), { optimizer: sgd({ learningRate: 0.05, momentum: 0.9 }), device: 'cpu' })
+    using trainer = new Trainer(mlp({ widths: [20, 64, 3], density: 0.5 }), {
+      optimizer: sgd({ learningRate: 0.05, momentum: 0.9 }),
+      device: 'cpu',
+    })
     const epochs = await all(trainer.fit(data, { epochs: 30, batchSize: 32, validation: data }))
     expect(epochs.at(-1)?.validation?.loss).to.be.below((epochs[0] as Epoch).trainLoss / 10)
     expect(epochs.at(-1)?.validation?.accuracy).to.be.NaN
@@ -247,15 +277,20 @@ describe('Trainer', () => {
         remove: ({ rowOffsets, columnIndices, cols, values, rows }, count) => {
           asked.push(count)
           lost = []
-          for (let r = 0, k = 0; r < rows; ++r) for (; k < rowOffsets[r + 1]; ++k) if (k < count) lost.push([r, columnIndices[k] % cols])
+          for (let r = 0, k = 0; r < rows; ++r)
+            for (; k < rowOffsets[r + 1]; ++k) if (k < count) lost.push([r, columnIndices[k] % cols])
           return Array.from(values.keys()).slice(0, count)
         },
         regrow: async ({ rows, cols, rowOffsets, columnIndices }, count) => {
           if (again) return { row: lost.slice(0, count).map(([r]) => r), col: lost.slice(0, count).map(([, c]) => c) }
           const taken = new Set(lost.map(([r, c]) => r * cols + c))
-          for (let r = 0; r < rows; ++r) for (let k = rowOffsets[r]; k < rowOffsets[r + 1]; ++k) taken.add(r * cols + columnIndices[k])
+          for (let r = 0; r < rows; ++r)
+            for (let k = rowOffsets[r]; k < rowOffsets[r + 1]; ++k) taken.add(r * cols + columnIndices[k])
           const free = Array.from({ length: rows * cols }, (_, cell) => cell).filter((cell) => !taken.has(cell))
-          return { row: free.slice(0, count).map((cell) => Math.floor(cell / cols)), col: free.slice(0, count).map((cell) => cell % cols) }
+          return {
+            row: free.slice(0, count).map((cell) => Math.floor(cell / cols)),
+            col: free.slice(0, count).map((cell) => cell % cols),
+          }
         },
       })
     let lost: [number, number][] = []
@@ -268,7 +303,11 @@ describe('Trainer', () => {
       ] as const) {
         const asked: number[] = []
         const dst = returning(again, asked, earlyStop)
-        using trainer = new Trainer(mlp({ widths: [48, 64, 4], density: 0.1 }), { optimizer: optimizer(), dst, device: 'cpu' })
+        using trainer = new Trainer(mlp({ widths: [48, 64, 4], density: 0.1 }), {
+          optimizer: optimizer(),
+          dst,
+          device: 'cpu',
+        })
         await all(trainer.fit(train, { epochs: 2, batchSize: 40 }))
         expect(asked[0]).to.equal(Math.floor(0.2 * Math.round(0.1 * 48 * 64)))
         expect(asked.slice(1).every((count) => count === (stops ? 0 : asked[0]))).to.equal(true)
@@ -279,11 +318,17 @@ describe('Trainer', () => {
 
   describe('stopping', () => {
     it('an AbortSignal ends the epoch; what was trained stays and training can go on', async () => {
-      using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.2 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.2 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device: 'cpu',
+      })
       const stop = new AbortController()
       const big = clusters({ samples: 20000, features: 48, classes: 4 })
       const onProgress = ({ step }: Progress) => step > 0 && stop.abort('enough')
-      const failure = await error(() => all(trainer.fit(big, { epochs: 100, batchSize: 16, signal: stop.signal, onProgress })))
+      const failure = await error(() =>
+        all(trainer.fit(big, { epochs: 100, batchSize: 16, signal: stop.signal, onProgress })),
+      )
       expect(failure.code).to.equal('ABORTED')
       expect(failure.cause).to.equal('enough')
       expect(trainer.step).to.be.above(0)
@@ -298,7 +343,10 @@ describe('Trainer', () => {
     })
 
     it('progress is told while an epoch runs, and the event loop goes on', async () => {
-      using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.3 }), { optimizer: optimizer(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [48, 512, 512, 4], density: 0.3 }), {
+        optimizer: optimizer(),
+        device: 'cpu',
+      })
       let ticks = 0
       const timer = setInterval(() => ++ticks, 5)
       const steps: number[] = []
@@ -323,7 +371,8 @@ describe('Trainer', () => {
     for (let step = 0; step < 60; ++step) {
       await trainer.trainOn({ x: Float32Array.from({ length: 48 }, () => 1), y: [0] })
       const { rowOffsets, columnIndices } = await matrix.read()
-      for (let row = 0; row < 200; ++row) for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) ever.add(row * 48 + columnIndices[k])
+      for (let row = 0; row < 200; ++row)
+        for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) ever.add(row * 48 + columnIndices[k])
     }
     // The history began with room for four times the links.
     expect(ever.size).to.be.above(10 * 96)
@@ -331,22 +380,36 @@ describe('Trainer', () => {
   })
 
   it('gives out the links of its sparse layers as they are, while it trains and after', async () => {
-    using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+    using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), {
+      optimizer: optimizer(),
+      dst: chts(),
+      device: 'cpu',
+    })
     const before = await trainer.links(0)
     expect(before).to.include({ rows: 64, cols: 48 })
     expect(before.columnIndices).to.have.length(Math.round(0.1 * 64 * 48))
     for await (const { epoch, linksPerLayer } of trainer.fit(train, { epochs: 4 })) {
       for (const [layer, links] of linksPerLayer.entries()) {
         const { rowOffsets, columnIndices } = await trainer.links(layer)
-        expect([columnIndices.length, rowOffsets.at(-1)], `layer ${layer}, epoch ${epoch}`).to.deep.equal([links, links])
+        expect([columnIndices.length, rowOffsets.at(-1)], `layer ${layer}, epoch ${epoch}`).to.deep.equal([
+          links,
+          links,
+        ])
         expect({ rowOffsets, columnIndices }).to.deep.equal(await trainer.model.sparse[layer].matrix.read())
       }
     }
     expect((await trainer.links(0)).columnIndices).to.not.deep.equal(before.columnIndices)
     for (const layer of [-1, 2, 0.5])
-      expect((await expectRefusal(() => trainer.links(layer), 'INVALID_ARGUMENT', 'links')).message).to.match(/layer to be an integer between 0 and 1/)
-    using dense = new Trainer(new Sequential([new Linear({ inFeatures: 48, outFeatures: 4 })]), { optimizer: optimizer(), device: 'cpu' })
-    expect((await expectRefusal(() => dense.links(0), 'INVALID_ARGUMENT', 'links')).message).to.match(/a model with sparse layers/)
+      expect((await expectRefusal(() => trainer.links(layer), 'INVALID_ARGUMENT', 'links')).message).to.match(
+        /layer to be an integer between 0 and 1/,
+      )
+    using dense = new Trainer(new Sequential([new Linear({ inFeatures: 48, outFeatures: 4 })]), {
+      optimizer: optimizer(),
+      device: 'cpu',
+    })
+    expect((await expectRefusal(() => dense.links(0), 'INVALID_ARGUMENT', 'links')).message).to.match(
+      /a model with sparse layers/,
+    )
     dense.dispose()
     expect((await expectRefusal(() => dense.links(0), 'DISPOSED', 'links')).message).to.match(/disposed/)
   })
@@ -370,7 +433,11 @@ describe('Trainer', () => {
       using device = new Device({ kind: 'cpu' })
       const bytes: number[] = []
       for (const prune of [magnitude(), historicalMagnitude()]) {
-        using trainer = new Trainer(mlp({ widths: [64, 128, 10], density: 0.1 }), { optimizer: optimizer(), dst: gmp({ prune }), device })
+        using trainer = new Trainer(mlp({ widths: [64, 128, 10], density: 0.1 }), {
+          optimizer: optimizer(),
+          dst: gmp({ prune }),
+          device,
+        })
         expect((await trainer.measures()).links).to.equal(4096)
         bytes.push(device.memory().bytes)
       }
@@ -391,13 +458,25 @@ describe('Trainer', () => {
         [() => mlp({ widths, density: 1.01 }), /density to be in \(0, 1\]/],
         [() => mlp({ widths: [4, 0, 2], density: 0.5 }), /at least 1, got 0/],
         [() => mlp({ widths, density: 0.1, seed: -1 }), /seed/],
-        [() => new Trainer(mlp({ widths: [4, 4, 2], density: 0.01 }), { optimizer: optimizer() }), /at least 0.0625 for one link in the layer 4 -> 4/],
+        [
+          () => new Trainer(mlp({ widths: [4, 4, 2], density: 0.01 }), { optimizer: optimizer() }),
+          /at least 0.0625 for one link in the layer 4 -> 4/,
+        ],
         [() => new Trainer({} as Sequential, { optimizer: optimizer() }), /model/],
         [() => new Trainer(model(), {} as { optimizer: ReturnType<typeof sgd> }), /optimizer/],
-        [() => new Trainer(model(), { optimizer: optimizer(), dst: 'chts' as unknown as Method }), /dst to be a method/],
-        [() => new Trainer(model(), { optimizer: optimizer(), device: 'tpu' as 'cpu' }), /'auto', 'cpu' or 'cuda', got 'tpu'/],
+        [
+          () => new Trainer(model(), { optimizer: optimizer(), dst: 'chts' as unknown as Method }),
+          /dst to be a method/,
+        ],
+        [
+          () => new Trainer(model(), { optimizer: optimizer(), device: 'tpu' as 'cpu' }),
+          /'auto', 'cpu' or 'cuda', got 'tpu'/,
+        ],
         [() => new Trainer(model(), { optimizer: optimizer(), device: { kind: 'cpu', threads: 1.5 } }), /threads/],
-        [() => new Trainer(model(), { optimizer: optimizer(), device: { kind: 'cpu', simd: 'mmx' } }), /simd to be one of .*portable/],
+        [
+          () => new Trainer(model(), { optimizer: optimizer(), device: { kind: 'cpu', simd: 'mmx' } }),
+          /simd to be one of .*portable/,
+        ],
         [() => sgd({ learningRate: '0.1' as unknown as number }), /learningRate/],
         [() => sgd({ learningRate: 0.1, momentum: 2 }), /momentum/],
         [() => adam({ learningRate: -1 }), /learningRate/],
@@ -406,14 +485,35 @@ describe('Trainer', () => {
         [() => adam({ epsilon: 0 }), /epsilon to be a number above 0/],
         [() => adam({ weightDecay: -1 }), /weightDecay/],
         [() => adam({ decoupled: 'yes' as unknown as boolean }), /decoupled to be true or false, got 'yes'/],
-        [() => new Sequential([new Linear({ inFeatures: 4, outFeatures: 3 }), new Linear({ inFeatures: 4, outFeatures: 2 })]), /to take 3 features/],
-        [() => method({ remove: softMagnitude(), regrow: 'random' as unknown as ReturnType<typeof random>, updates: everyEpoch }), /regrow/],
-        [() => soft('CH2-L3n', { route: 'fast' as 'auto' }), /route to be one of 'auto', 'sparse', 'dense', got 'fast'/],
+        [
+          () =>
+            new Sequential([
+              new Linear({ inFeatures: 4, outFeatures: 3 }),
+              new Linear({ inFeatures: 4, outFeatures: 2 }),
+            ]),
+          /to take 3 features/,
+        ],
+        [
+          () =>
+            method({
+              remove: softMagnitude(),
+              regrow: 'random' as unknown as ReturnType<typeof random>,
+              updates: everyEpoch,
+            }),
+          /regrow/,
+        ],
+        [
+          () => soft('CH2-L3n', { route: 'fast' as 'auto' }),
+          /route to be one of 'auto', 'sparse', 'dense', got 'fast'/,
+        ],
         [() => topK('CH4-L3n' as 'CH2-L3n'), /link predictor to be one of/],
         [() => method({ remove: softMagnitude(), updates: everyEpoch }), /regrow beside remove, got none/],
         [() => method({ regrow: random(), updates: everyEpoch }), /remove beside regrow, got none/],
         [() => method({ percolate: true, updates: everyEpoch }), /percolate with remove and regrow/],
-        [() => method({ remove: historicalMagnitude(), regrow: random(), updates: everyEpoch }), /historicalMagnitude\(\) as prune, got it as remove/],
+        [
+          () => method({ remove: historicalMagnitude(), regrow: random(), updates: everyEpoch }),
+          /historicalMagnitude\(\) as prune, got it as remove/,
+        ],
         [() => set({ prune: historicalMagnitude() }), /historicalMagnitude\(\) in a method without remove and regrow/],
         [() => gmp({ prune: { ...relativeImportance(), historical: true } }), /prune to be a rule/],
       ]
@@ -434,7 +534,10 @@ describe('Trainer', () => {
         [() => all(trainer.fit(train, { epochs: 0 })), /epochs/],
         [() => all(trainer.fit(train, { epochs: 1, batchSize: 401 })), /batchSize to be at most the 400 samples/],
         [() => all(trainer.fit(train, { epochs: 1, batchSize: 2.5 })), /batchSize/],
-        [() => all(trainer.fit(plane({ samples: 8, features: 48, outputs: 3 }), { epochs: 1, batchSize: 4 })), /4 outputs/],
+        [
+          () => all(trainer.fit(plane({ samples: 8, features: 48, outputs: 3 }), { epochs: 1, batchSize: 4 })),
+          /4 outputs/,
+        ],
         [() => trainer.predict(new Float32Array(50)), /samples of 48 features/],
         [() => trainer.trainOn({ x: new Float32Array(48), y: [4] }), /got 4 for sample 0/],
       ]
@@ -444,7 +547,9 @@ describe('Trainer', () => {
 
     it('chtss without an update cannot reach its density and says so', async () => {
       using trainer = new Trainer(model(), { optimizer: optimizer(), dst: chtss(), device: 'cpu' })
-      expect((await error(() => all(trainer.fit(train, { epochs: 1 })))).message).to.match(/at least one topology update/)
+      expect((await error(() => all(trainer.fit(train, { epochs: 1 })))).message).to.match(
+        /at least one topology update/,
+      )
     })
 
     it('a loss that is not finite names the step and the layer, and spoils nothing', async () => {
@@ -487,7 +592,9 @@ describe('Trainer', () => {
       const failure = await error(() => new Device({ kind: 'cuda' }))
       expect(failure.code).to.equal('DEVICE_UNAVAILABLE')
       expect(failure.message).to.match(/use device 'cpu' or 'auto'/i)
-      expect((await error(() => new Trainer(model(), { optimizer: optimizer(), device: 'cuda' }))).code).to.equal('DEVICE_UNAVAILABLE')
+      expect((await error(() => new Trainer(model(), { optimizer: optimizer(), device: 'cuda' }))).code).to.equal(
+        'DEVICE_UNAVAILABLE',
+      )
     })
 
     it('a model in use stays in use when another trainer asks for it', async () => {
@@ -520,7 +627,11 @@ describe('Trainer', () => {
 
     it('data that cannot be normal: a data set of one sample and one feature', async () => {
       const tiny = dataset({ x: Float32Array.of(0.5), y: [1], shape: [1], classes: 2 })
-      using trainer = new Trainer(mlp({ widths: [1, 3, 2], density: 1 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [1, 3, 2], density: 1 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device: 'cpu',
+      })
       const epochs = await all(trainer.fit(tiny, { epochs: 6, batchSize: 1, validation: tiny }))
       expect(epochs.at(-1)?.links).to.equal(3)
     })

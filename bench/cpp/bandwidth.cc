@@ -1,5 +1,6 @@
-// The roofs themselves (roofline.h): what caches and memory give to passes over arrays and to fetches of rows, and what the arithmetic units give. The ns a
-// row of a fetch bound the ns a link of a product. All threads work at once, and fetch from the same rows; their sum is the rate.
+// The roofs themselves (roofline.h): what caches and memory give to passes over arrays and to fetches of rows, and what
+// the arithmetic units give. The ns a row of a fetch bound the ns a link of a product. All threads work at once, and
+// fetch from the same rows; their sum is the rate.
 //   --threads=1,2 --json=FILE --quick
 #include "fixture.h"
 
@@ -18,7 +19,8 @@ int main(int argc, char** argv) {
     for (; printed < measuredRates().size(); ++printed) {
       const MeasuredRate& m = measuredRates()[printed];
       std::printf("%-44s %10.0f %8d %10.1f %9s", m.what.c_str(), m.bytes / 1024, m.threads, m.rate, m.unit.c_str());
-      if (rowBytes > 0) std::printf(" %9.2f", rowBytes * m.threads / m.rate);  // of one thread: the others fetch at the same time
+      // Of one thread: the others fetch at the same time.
+      if (rowBytes > 0) std::printf(" %9.2f", rowBytes * m.threads / m.rate);
       std::printf("\n");
       std::fflush(stdout);
     }
@@ -28,7 +30,8 @@ int main(int argc, char** argv) {
     drawRate(threads);
     scatterRate(threads);
     print();
-    for (const int32_t kib : options.quick ? std::vector<int32_t>{16} : std::vector<int32_t>{16, 128, 512, 2048, 8192, 32768, 131072}) {
+    for (const int32_t kib :
+         options.quick ? std::vector<int32_t>{16} : std::vector<int32_t>{16, 128, 512, 2048, 8192, 32768, 131072}) {
       for (const Pass pass : {Pass::read, Pass::write, Pass::copy, Pass::update}) {
         passRate(pass, 1024. * kib * threads, threads);
         print();
@@ -36,7 +39,9 @@ int main(int argc, char** argv) {
     }
     // 10 links a neuron.
     for (const int32_t rowBytes : {128, 512}) {
-      for (const int32_t features : options.quick ? std::vector<int32_t>{784} : std::vector<int32_t>{128, 784, 1568, 4096, 16384, 65536, 262144, 1048576}) {
+      for (const int32_t features : options.quick
+                                        ? std::vector<int32_t>{784}
+                                        : std::vector<int32_t>{128, 784, 1568, 4096, 16384, 65536, 262144, 1048576}) {
         fetchRate(features, rowBytes, 10, threads);
         print(rowBytes);
       }

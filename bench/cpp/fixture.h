@@ -1,4 +1,5 @@
-// The data that the benchmarks of operations share: a device, its memory, sparse layers of the sizes that are reported, and their traffic.
+// The data that the benchmarks of operations share: a device, its memory, sparse layers of the sizes that are reported,
+// and their traffic.
 #pragma once
 
 #include <cmath>
@@ -20,7 +21,8 @@ namespace hebb::bench {
 
 inline constexpr float kMomentum = 0.9f, kWeightDecay = 5e-4f;
 
-/// The device of so many threads, of a level of SIMD and with a share of links from which on layers are dense (CpuOptions); opened once.
+/// The device of so many threads, of a level of SIMD and with a share of links from which on layers are dense
+/// (CpuOptions); opened once.
 inline std::shared_ptr<Device> deviceOf(int threads, const std::string& simd = "", double denseFrom = -1) {
   static std::map<std::tuple<int, std::string, double>, std::shared_ptr<Device>> devices;
   std::shared_ptr<Device>& device = devices[{threads, simd, denseFrom}];
@@ -92,11 +94,13 @@ inline std::vector<int32_t> batchesOf(const Options& options) {
   return {32, 128, 512};
 }
 
-inline std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Size size, const HostCsr& links, int64_t capacity = 0) {
+inline std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Size size, const HostCsr& links,
+                                              int64_t capacity = 0) {
   std::shared_ptr<SparseMatrix> matrix;
   const auto count = static_cast<int64_t>(links.columnIndices.size());
-  must(SparseMatrix::create(device, size.rows, size.cols, static_cast<int32_t>(std::max(count, capacity)), links.rowOffsets.data(), links.rowOffsets.size(),
-                            links.columnIndices.data(), links.columnIndices.size(), &matrix));
+  must(SparseMatrix::create(device, size.rows, size.cols, static_cast<int32_t>(std::max(count, capacity)),
+                            links.rowOffsets.data(), links.rowOffsets.size(), links.columnIndices.data(),
+                            links.columnIndices.size(), &matrix));
   return matrix;
 }
 
@@ -140,7 +144,9 @@ inline double bytesOf(const Activations& a) { return 4. * a.features * a.capacit
 /// A call that runs one operation on the device and keeps alive what it works on.
 template <class Op, class Kept>
 std::function<void()> running(std::shared_ptr<Device> device, Op op, std::shared_ptr<Kept> kept) {
-  return [device = std::move(device), operation = Operation(std::move(op)), kept = std::move(kept)] { must(device->run(operation)); };
+  return [device = std::move(device), operation = Operation(std::move(op)), kept = std::move(kept)] {
+    must(device->run(operation));
+  };
 }
 
 /// Calls body(shape) for every size and density that is reported, with threads; and with every batch.

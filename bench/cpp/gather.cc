@@ -1,6 +1,7 @@
-// Picking a batch out of a data set: rows at random places, transposed and converted; and the batch's labels. The batch moves on at every call, as in
-// training: its rows come from memory and not from a cache that has just seen them. The data sets are as large as MNIST's images, or larger.
-// Roofline: a sample's row fetched from where the data set lies, and every float written once. Labels: an index, a label and a target.
+// Picking a batch out of a data set: rows at random places, transposed and converted; and the batch's labels. The batch
+// moves on at every call, as in training: its rows come from memory and not from a cache that has just seen them. The
+// data sets are as large as MNIST's images, or larger. Roofline: a sample's row fetched from where the data set lies,
+// and every float written once. Labels: an index, a label and a target.
 #include "hebb/gather.h"
 
 #include <algorithm>
@@ -14,7 +15,8 @@ using namespace hebb::bench;
 namespace {
 
 struct Stream {
-  Stream(int threads, int32_t samples, int32_t batch) : arrays(deviceOf(threads)), count(samples), state(arrays.zeros<StepState>(1)) {
+  Stream(int threads, int32_t samples, int32_t batch)
+      : arrays(deviceOf(threads)), count(samples), state(arrays.zeros<StepState>(1)) {
     std::vector<int32_t> order(static_cast<size_t>(samples));
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
@@ -60,15 +62,25 @@ Work gather(const Shape& shape, Kind kind, int32_t samples) {
   op.output = stream->arrays.activations(shape.rows, shape.batch, &stream->state->columns);
   const double values = static_cast<double>(shape.rows) * shape.batch;
   const int32_t size = bytes ? 1 : 4;
-  return {.call = running(stream->arrays.device(), op, stream), .item = "value", .items = values, .flop = 2 * values,
-          .traffic = {.read = 4. * shape.batch, .write = 4 * values, .fetch = {size * values, samples, size * shape.rows, 1}}, .before = stream->moving(stream)};
+  return {.call = running(stream->arrays.device(), op, stream),
+          .item = "value",
+          .items = values,
+          .flop = 2 * values,
+          .traffic = {.read = 4. * shape.batch,
+                      .write = 4 * values,
+                      .fetch = {size * values, samples, size * shape.rows, 1}},
+          .before = stream->moving(stream)};
 }
 
 Work gatherLabels(const Shape& shape, int32_t samples) {
   const auto stream = std::make_shared<Stream>(shape.threads, samples, shape.batch);
-  const GatherLabels op{stream->arrays.zeros<int32_t>(samples), samples, stream->indices, samples, stream->state, stream->arrays.zeros<int32_t>(shape.batch)};
-  return {.call = running(stream->arrays.device(), op, stream), .item = "label", .items = static_cast<double>(shape.batch),
-          .traffic = {.read = 8. * shape.batch, .write = 4. * shape.batch}, .before = stream->moving(stream)};
+  const GatherLabels op{stream->arrays.zeros<int32_t>(samples),    samples, stream->indices, samples, stream->state,
+                        stream->arrays.zeros<int32_t>(shape.batch)};
+  return {.call = running(stream->arrays.device(), op, stream),
+          .item = "label",
+          .items = static_cast<double>(shape.batch),
+          .traffic = {.read = 8. * shape.batch, .write = 4. * shape.batch},
+          .before = stream->moving(stream)};
 }
 
 }  // namespace

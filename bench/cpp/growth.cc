@@ -1,6 +1,7 @@
-// How the products of a sparse layer grow with its links, at 10 links a neuron and batch 32: neurons and activations grow with them. The same sweep as
-// bench/growth.ts, product by product, each beside its roofline (spmm.cc, sddmm.cc): where the exponent of the time is that of the roofline, what bends
-// the curve is the level of the memory hierarchy that holds the rows, and not the library.
+// How the products of a sparse layer grow with its links, at 10 links a neuron and batch 32: neurons and activations
+// grow with them. The same sweep as bench/growth.ts, product by product, each beside its roofline (spmm.cc, sddmm.cc):
+// where the exponent of the time is that of the roofline, what bends the curve is the level of the memory hierarchy
+// that holds the rows, and not the library.
 #include "products.h"
 
 using namespace hebb;
@@ -43,7 +44,8 @@ int main(int argc, char** argv) {
         if (row.operation == operation && row.shape.threads == threads) own.push_back(row);
       }
       if (own.size() < 2) continue;
-      std::printf("%-34s threads:%-5d %14.3f %18.3f\n", operation, threads, exponentOf(own, [](const Row& r) { return r.median(); }),
+      std::printf("%-34s threads:%-5d %14.3f %18.3f\n", operation, threads,
+                  exponentOf(own, [](const Row& r) { return r.median(); }),
                   exponentOf(own, [](const Row& r) { return r.roof.seconds; }));
     }
   }

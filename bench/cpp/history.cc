@@ -1,7 +1,7 @@
-// Uniting a layer's links with those that were ever active: once where a third of the links are new to the history, and once where none is. Counting the new links of an
-// update that it has removed before, and the active neurons.
-// Roofline: links and history read; where there are new links, the history is read and written again, longer. returnedLinks: a new link, and the flag of one
-// link. activeNeurons: all offsets.
+// Uniting a layer's links with those that were ever active: once where a third of the links are new to the history, and
+// once where none is. Counting the new links of an update that it has removed before, and the active neurons.
+// Roofline: links and history read; where there are new links, the history is read and written again, longer.
+// returnedLinks: a new link, and the flag of one link. activeNeurons: all offsets.
 #include "hebb/history.h"
 
 #include "fixture.h"
@@ -22,7 +22,8 @@ struct History {
     const std::vector<uint8_t> known = layer->flags(fresh ? 1. / 3 : 0);
     for (int32_t r = 0; r < w.rows; ++r) {
       for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {
-        const uint64_t link = static_cast<uint64_t>(r) * static_cast<uint64_t>(w.cols) + static_cast<uint64_t>(w.columnIndices[k]);
+        const uint64_t link =
+            static_cast<uint64_t>(r) * static_cast<uint64_t>(w.cols) + static_cast<uint64_t>(w.columnIndices[k]);
         if (known[static_cast<size_t>(k)]) ever.push_back(link);
         else added.push_back(link);
       }
@@ -55,9 +56,14 @@ int main(int argc, char** argv) {
       cases.push_back({fresh ? "uniteLinks, a third new" : "uniteLinks, none new", shape, [=] {
         const auto history = std::make_shared<History>(shape, fresh);
         const double links = history->layer->count(), past = 8. * static_cast<double>(history->past.size());
-        Work work{.call = running(history->layer->arrays.device(), history->op, history), .items = links, .traffic = {.read = 4 * links + past}};
+        Work work{.call = running(history->layer->arrays.device(), history->op, history),
+                  .items = links,
+                  .traffic = {.read = 4 * links + past}};
         if (fresh) {
-          work.traffic = {.read = 4 * links, .write = 8. * static_cast<double>(history->added.size()), .update = past, .loads = 8 * links + 2 * past};
+          work.traffic = {.read = 4 * links,
+                          .write = 8. * static_cast<double>(history->added.size()),
+                          .update = past,
+                          .loads = 8 * links + 2 * past};
           work.before = [history] { history->restore(); };
         }
         return work;
@@ -77,16 +83,22 @@ int main(int argc, char** argv) {
           columns.push_back(w.columnIndices[k]);
         }
       }
-      const LinkChanges changes{arrays.copyOf(keep), arrays.copyOf(rows), arrays.copyOf(columns), arrays.one(static_cast<int32_t>(rows.size()))};
+      const LinkChanges changes{arrays.copyOf(keep), arrays.copyOf(rows), arrays.copyOf(columns),
+                                arrays.one(static_cast<int32_t>(rows.size()))};
       const double fresh = static_cast<double>(rows.size());
-      return Work{.call = running(arrays.device(), ReturnedLinks{w, changes, arrays.zeros<int32_t>(2)}, layer), .item = "new link", .items = fresh,
+      return Work{.call = running(arrays.device(), ReturnedLinks{w, changes, arrays.zeros<int32_t>(2)}, layer),
+                  .item = "new link",
+                  .items = fresh,
                   .traffic = {.read = 13 * fresh}};
     }});
     cases.push_back({"activeNeurons", shape, [=] {
       const auto layer = layerOf(shape);
       const double neurons = static_cast<double>(shape.rows) + shape.cols;
-      return Work{.call = running(layer->arrays.device(), ActiveNeurons{layer->csr(), layer->arrays.zeros<int32_t>(3)}, layer), .item = "neuron", .items = neurons,
-                  .traffic = {.read = 4 * neurons}};
+      return Work{
+          .call = running(layer->arrays.device(), ActiveNeurons{layer->csr(), layer->arrays.zeros<int32_t>(3)}, layer),
+          .item = "neuron",
+          .items = neurons,
+          .traffic = {.read = 4 * neurons}};
     }});
   });
   runAll(cases, options);

@@ -1,5 +1,6 @@
 // The dense layer: a network's last one, and the shapes of the sparse benchmarks for comparison.
-// Roofline: 2 flop a weight and column; every weight and every activation once, what a product that blocks perfectly would move.
+// Roofline: 2 flop a weight and column; every weight and every activation once, what a product that blocks perfectly
+// would move.
 #include "hebb/linear.h"
 
 #include "fixture.h"
@@ -11,10 +12,11 @@ namespace {
 
 struct DenseLayer {
   explicit DenseLayer(const Shape& shape)
-      : arrays(deviceOf(shape.threads)), weights(arrays.normal(int64_t{shape.rows} * shape.cols)), bias(arrays.normal(shape.rows)),
-        gradient(arrays.zeros<float>(int64_t{shape.rows} * shape.cols)), biasGradient(arrays.zeros<float>(shape.rows)),
-        input(arrays.activations(shape.cols, shape.batch)), output(arrays.activations(shape.rows, shape.batch)),
-        inputGradient(arrays.activations(shape.cols, shape.batch)), outputGradient(arrays.activations(shape.rows, shape.batch)) {}
+      : arrays(deviceOf(shape.threads)), weights(arrays.normal(int64_t{shape.rows} * shape.cols)),
+        bias(arrays.normal(shape.rows)), gradient(arrays.zeros<float>(int64_t{shape.rows} * shape.cols)),
+        biasGradient(arrays.zeros<float>(shape.rows)), input(arrays.activations(shape.cols, shape.batch)),
+        output(arrays.activations(shape.rows, shape.batch)), inputGradient(arrays.activations(shape.cols, shape.batch)),
+        outputGradient(arrays.activations(shape.rows, shape.batch)) {}
   Arrays arrays;
   float *weights, *bias, *gradient, *biasGradient;
   Activations input, output, inputGradient, outputGradient;
@@ -26,7 +28,11 @@ Case caseOf(const std::string& operation, const Shape& shape, const Make& make) 
     const auto layer = std::make_shared<DenseLayer>(shape);
     const double weights = static_cast<double>(shape.rows) * shape.cols;
     const auto [op, traffic] = make(*layer, 4 * weights);
-    return Work{.call = running(layer->arrays.device(), op, layer), .item = "weight", .items = weights, .flop = 2 * weights * shape.batch, .traffic = traffic};
+    return Work{.call = running(layer->arrays.device(), op, layer),
+                .item = "weight",
+                .items = weights,
+                .flop = 2 * weights * shape.batch,
+                .traffic = traffic};
   }};
 }
 
@@ -46,9 +52,13 @@ int main(int argc, char** argv) {
                            Traffic{.read = weights + bytesOf(l.input), .write = bytesOf(l.output)});
         }));
         cases.push_back(caseOf("linearTransposed", shape, [](const DenseLayer& l, double weights) {
-          return std::pair(LinearTransposed{.weights = l.weights, .outputGradient = l.outputGradient, .inputGradient = l.inputGradient,
-                                            .input = l.input, .activation = Activation::relu},
-                           Traffic{.read = weights + bytesOf(l.outputGradient) + bytesOf(l.input), .write = bytesOf(l.inputGradient)});
+          return std::pair(LinearTransposed{.weights = l.weights,
+                                            .outputGradient = l.outputGradient,
+                                            .inputGradient = l.inputGradient,
+                                            .input = l.input,
+                                            .activation = Activation::relu},
+                           Traffic{.read = weights + bytesOf(l.outputGradient) + bytesOf(l.input),
+                                   .write = bytesOf(l.inputGradient)});
         }));
         cases.push_back(caseOf("linearGradient", shape, [](const DenseLayer& l, double weights) {
           return std::pair(LinearGradient{l.outputGradient, l.input, l.gradient, l.biasGradient, false, false},

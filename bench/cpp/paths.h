@@ -45,12 +45,14 @@ inline Steps stepsOf(const Csr& w, const uint8_t* keep) {
     }
   };
   for (int32_t r = 0; r < w.rows; ++r) {
-    eachNeighbour(r, rows, cols, [&](int32_t to) { steps.scattered += static_cast<double>(rows[static_cast<size_t>(to)].size()); });
+    eachNeighbour(r, rows, cols,
+                  [&](int32_t to) { steps.scattered += static_cast<double>(rows[static_cast<size_t>(to)].size()); });
   }
   std::fill(seen.begin(), seen.end(), -1);
   for (int32_t c = 0; c < w.cols; ++c) {
     double coefficients = 0, bound = 0;
-    for (const int32_t r : cols[static_cast<size_t>(c)]) bound += static_cast<double>(rows[static_cast<size_t>(r)].size()) - 1;
+    for (const int32_t r : cols[static_cast<size_t>(c)])
+      bound += static_cast<double>(rows[static_cast<size_t>(r)].size()) - 1;
     eachNeighbour(c, cols, rows, [&](int32_t) { ++coefficients; });
     const double uses = static_cast<double>(cols[static_cast<size_t>(c)].size());
     if (2 * bound > w.cols) steps.dense += uses * w.cols;

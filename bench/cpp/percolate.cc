@@ -1,6 +1,7 @@
-// Percolation through three layers in a row, 30% of whose links were removed at random. Once the dangling links are gone a call looks at every neuron and
-// clears none, which is what is timed.
-// Roofline: for each of the two relations, there and back, a neuron's two offsets, and the slot and the flag of one link.
+// Percolation through three layers in a row, 30% of whose links were removed at random. Once the dangling links are
+// gone a call looks at every neuron and clears none, which is what is timed.
+// Roofline: for each of the two relations, there and back, a neuron's two offsets, and the slot and the flag of one
+// link.
 #include "hebb/percolate.h"
 
 #include "fixture.h"
@@ -32,7 +33,10 @@ int main(int argc, char** argv) {
     cases.push_back({"percolate", shape, [=] {
       const auto chain = std::make_shared<Chain>(shape);
       const double neurons = 2. * shape.rows;  // of each relation
-      return Work{.call = running(deviceOf(shape.threads), chain->percolate, chain), .item = "neuron", .items = neurons, .traffic = {.read = 2 * neurons * (4 + 4 + 1)}};
+      return Work{.call = running(deviceOf(shape.threads), chain->percolate, chain),
+                  .item = "neuron",
+                  .items = neurons,
+                  .traffic = {.read = 2 * neurons * (4 + 4 + 1)}};
     }});
   });
   runAll(cases, options);

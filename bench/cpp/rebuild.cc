@@ -1,7 +1,8 @@
-// Opening and closing a topology update that replaces 30% of the links, with weights and velocities to move; and the column view alone. Two topologies of
-// the same layer take turns: what one rebuild removes the next one brings back.
-// Roofline: beginUpdate writes a flag a link. rebuild reads flags and new links, reads and writes columns, weights and velocities, and writes the column
-// view. transpose counts and then fills: two scattered additions a link (rebuild ends with it), the columns read and the column view written.
+// Opening and closing a topology update that replaces 30% of the links, with weights and velocities to move; and the
+// column view alone. Two topologies of the same layer take turns: what one rebuild removes the next one brings back.
+// Roofline: beginUpdate writes a flag a link. rebuild reads flags and new links, reads and writes columns, weights and
+// velocities, and writes the column view. transpose counts and then fills: two scattered additions a link (rebuild ends
+// with it), the columns read and the column view written.
 #include "hebb/rebuild.h"
 
 #include "fixture.h"
@@ -16,19 +17,22 @@ LinkChanges changesBetween(Arrays& arrays, const HostCsr& from, const HostCsr& t
   std::vector<uint8_t> keep(from.columnIndices.size());
   std::vector<int32_t> newRows, newColumns;
   const auto rowOf = [](const HostCsr& links, size_t r) {
-    return std::pair(links.columnIndices.begin() + links.rowOffsets[r], links.columnIndices.begin() + links.rowOffsets[r + 1]);
+    return std::pair(links.columnIndices.begin() + links.rowOffsets[r],
+                     links.columnIndices.begin() + links.rowOffsets[r + 1]);
   };
   for (size_t r = 0; r + 1 < from.rowOffsets.size(); ++r) {
     const auto [oldBegin, oldEnd] = rowOf(from, r);
     const auto [newBegin, newEnd] = rowOf(to, r);
-    for (auto at = oldBegin; at != oldEnd; ++at) keep[static_cast<size_t>(at - from.columnIndices.begin())] = std::binary_search(newBegin, newEnd, *at);
+    for (auto at = oldBegin; at != oldEnd; ++at)
+      keep[static_cast<size_t>(at - from.columnIndices.begin())] = std::binary_search(newBegin, newEnd, *at);
     for (auto at = newBegin; at != newEnd; ++at) {
       if (std::binary_search(oldBegin, oldEnd, *at)) continue;
       newRows.push_back(static_cast<int32_t>(r));
       newColumns.push_back(*at);
     }
   }
-  return {arrays.copyOf(keep), arrays.copyOf(newRows), arrays.copyOf(newColumns), arrays.one(static_cast<int32_t>(newRows.size()))};
+  return {arrays.copyOf(keep), arrays.copyOf(newRows), arrays.copyOf(newColumns),
+          arrays.one(static_cast<int32_t>(newRows.size()))};
 }
 
 HostCsr hostOf(const Csr& w) {
@@ -39,8 +43,10 @@ struct Turns {
   explicit Turns(const Shape& shape) : layer(layerOf(shape)), arrays(layer->arrays) {
     const Csr& links = layer->csr();
     const HostCsr first = hostOf(links);
-    LinkChanges removed{arrays.copyOf(layer->flags(0.3)), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};
-    must(arrays.device()->run(Regrow{.links = links, .changes = removed, .count = arrays.one(layer->count()), .update = arrays.one(1.), .seed = 1}));
+    LinkChanges removed{arrays.copyOf(layer->flags(0.3)), arrays.zeros<int32_t>(links.capacity),
+                        arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};
+    must(arrays.device()->run(Regrow{
+        .links = links, .changes = removed, .count = arrays.one(layer->count()), .update = arrays.one(1.), .seed = 1}));
     const std::vector<float*> state{layer->values, arrays.normal(layer->links)};
     must(arrays.device()->run(Rebuild{links, removed, state}));
     const HostCsr second = hostOf(links);
@@ -63,8 +69,12 @@ int main(int argc, char** argv) {
   eachLayer(options, [&](const Shape& shape) {
     cases.push_back({"beginUpdate", shape, [=] {
       const auto layer = layerOf(shape);
-      const BeginUpdate op{layer->csr(), {layer->arrays.zeros<uint8_t>(layer->links), nullptr, nullptr, layer->arrays.zeros<int32_t>(1)}};
-      return Work{.call = running(layer->arrays.device(), op, layer), .items = layer->count(), .traffic = {.write = layer->count()}};
+      const BeginUpdate op{
+          layer->csr(),
+          {layer->arrays.zeros<uint8_t>(layer->links), nullptr, nullptr, layer->arrays.zeros<int32_t>(1)}};
+      return Work{.call = running(layer->arrays.device(), op, layer),
+                  .items = layer->count(),
+                  .traffic = {.write = layer->count()}};
     }});
     cases.push_back({"rebuild", shape, [=] {
       const auto turns = std::make_shared<Turns>(shape);
@@ -73,12 +83,20 @@ int main(int argc, char** argv) {
         must(device->run(turns->turns[turns->turn]));
         turns->turn ^= 1;
       };
-      return Work{.call = call, .items = links, .traffic = {.read = links + 8 * turns->fresh, .write = 8 * links, .update = 12 * links, .scattered = 2 * links}};
+      return Work{
+          .call = call,
+          .items = links,
+          .traffic = {
+              .read = links + 8 * turns->fresh, .write = 8 * links, .update = 12 * links, .scattered = 2 * links}};
     }});
     cases.push_back({"transpose", shape, [=] {
       const auto layer = layerOf(shape);
-      return Work{.call = running(layer->arrays.device(), Transpose{layer->csr()}, layer), .items = layer->count(),
-                  .traffic = {.read = 4 * layer->count(), .write = 8 * layer->count(), .loads = 8 * layer->count(), .scattered = 2 * layer->count()}};
+      return Work{.call = running(layer->arrays.device(), Transpose{layer->csr()}, layer),
+                  .items = layer->count(),
+                  .traffic = {.read = 4 * layer->count(),
+                              .write = 8 * layer->count(),
+                              .loads = 8 * layer->count(),
+                              .scattered = 2 * layer->count()}};
     }});
   });
   runAll(cases, options);

@@ -1,7 +1,8 @@
-// Choosing new links after 30% were removed at random: by the scores of CH2-L3n and CH3-L3n, sampled or the largest, and uniformly. What scoring costs follows
-// the paths of length three, so shapes with too many are left out.
-// Roofline: as link_prediction.cc, on the links kept, but no score is written; instead each missing link that has a score takes a Philox block for the race.
-// Uniformly: a Philox block a new link. In both the flags and the links kept are read and written, and the new ones written.
+// Choosing new links after 30% were removed at random: by the scores of CH2-L3n and CH3-L3n, sampled or the largest,
+// and uniformly. What scoring costs follows the paths of length three, so shapes with too many are left out.
+// Roofline: as link_prediction.cc, on the links kept, but no score is written; instead each missing link that has a
+// score takes a Philox block for the race. Uniformly: a Philox block a new link. In both the flags and the links kept
+// are read and written, and the new ones written.
 #include "hebb/regrow.h"
 
 #include "paths.h"
@@ -35,14 +36,22 @@ Work regrow(const Shape& shape, LinkPredictor predictor, Selection selection) {
   Arrays& arrays = layer->arrays;
   const auto keep = layer->flags(kRemoved);
   const auto capacity = layer->csr().capacity;
-  const LinkChanges changes{arrays.copyOf(keep), arrays.zeros<int32_t>(capacity), arrays.zeros<int32_t>(capacity), arrays.zeros<int32_t>(1)};
-  const Regrow op{.links = layer->csr(), .changes = changes, .predictor = predictor, .selection = selection, .count = arrays.one(layer->count()),
-                  .update = arrays.one(1.), .seed = 1};
+  const LinkChanges changes{arrays.copyOf(keep), arrays.zeros<int32_t>(capacity), arrays.zeros<int32_t>(capacity),
+                            arrays.zeros<int32_t>(1)};
+  const Regrow op{.links = layer->csr(),
+                  .changes = changes,
+                  .predictor = predictor,
+                  .selection = selection,
+                  .count = arrays.one(layer->count()),
+                  .update = arrays.one(1.),
+                  .seed = 1};
   const double links = layer->count(), fresh = kRemoved * links;
   Traffic traffic{.read = 13 * links, .write = 8 * (links - fresh) + 8 * fresh};
   Steps steps;
   if (predictor == LinkPredictor::none) traffic.draws = fresh;
-  else traffic.draws = scored(*layer, keep, predictor), steps = stepsOf(layer->csr(), keep.data()), traffic.loads = 8 * steps.all(), traffic.scattered = steps.scattered;
+  else
+    traffic.draws = scored(*layer, keep, predictor), steps = stepsOf(layer->csr(), keep.data()),
+    traffic.loads = 8 * steps.all(), traffic.scattered = steps.scattered;
   return {.call = running(arrays.device(), op, layer), .items = links, .flop = steps.all(), .traffic = traffic};
 }
 

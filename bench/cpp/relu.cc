@@ -19,12 +19,16 @@ int main(int argc, char** argv) {
             const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
             const auto fresh = [&] { return arrays->activations(features, batch); };
             const double values = static_cast<double>(features) * batch;
-            return Work{.call = running(arrays->device(), make(fresh), arrays), .item = "value", .items = values,
+            return Work{.call = running(arrays->device(), make(fresh), arrays),
+                        .item = "value",
+                        .items = values,
                         .traffic = {.read = 4 * reads * values, .write = 4 * values}};
           }});
         };
         add("relu", [](const auto& fresh) { return Relu{.input = fresh(), .output = fresh()}; }, 1);
-        add("reluGradient", [](const auto& fresh) { return ReluGradient{.output = fresh(), .outputGradient = fresh(), .inputGradient = fresh()}; }, 2);
+        add("reluGradient", [](const auto& fresh) {
+          return ReluGradient{.output = fresh(), .outputGradient = fresh(), .inputGradient = fresh()};
+        }, 2);
       }
     }
   }

@@ -95,10 +95,14 @@ double callsPerSecond(int threads, const std::function<std::function<int32_t()>(
       for (int64_t i = 0; i < repeats; ++i) sink += call();
       ends[static_cast<size_t>(rank)] = Clock::now();
       gate.pass();
-      const double whole = std::chrono::duration<double>(*std::max_element(ends.begin(), ends.end()) - *std::min_element(begins.begin(), begins.end())).count();
-      // The fastest thread tells whether there was enough to do: another one may only have been put aside by the system.
+      const double whole = std::chrono::duration<double>(*std::max_element(ends.begin(), ends.end()) -
+                                                         *std::min_element(begins.begin(), begins.end()))
+                               .count();
+      // The fastest thread tells whether there was enough to do: another one may only have been put aside by the
+      // system.
       double least = whole;
-      for (size_t t = 0; t < ends.size(); ++t) least = std::min(least, std::chrono::duration<double>(ends[t] - begins[t]).count());
+      for (size_t t = 0; t < ends.size(); ++t)
+        least = std::min(least, std::chrono::duration<double>(ends[t] - begins[t]).count());
       const bool enough = least >= roofTime;
       gate.pass();  // all have read `repeats` and the times
       if (rank == 0) {
@@ -119,7 +123,8 @@ double callsPerSecond(int threads, const std::function<std::function<int32_t()>(
 
 /// The cached rate of a key, or what `measure` finds.
 template <class Measure>
-double once(const std::string& what, const std::string& unit, double scale, double bytes, double detail, int threads, const Measure& measure) {
+double once(const std::string& what, const std::string& unit, double scale, double bytes, double detail, int threads,
+            const Measure& measure) {
   static std::map<std::tuple<std::string, double, double, int>, double> known;
   const auto key = std::make_tuple(what, bytes, detail, threads);
   const auto found = known.find(key);
@@ -195,7 +200,8 @@ double fetchRate(int32_t features, int32_t rowBytes, double degree, int threads)
         for (int32_t i = 0; i < links; ++i) order->push_back(any(random));
         std::sort(order->begin() + begin, order->end());
       }
-      return [&k, &data, order, stride, length, rows] { return k.fetch(data.get(), stride, length, order->data(), rows); };
+      return
+          [&k, &data, order, stride, length, rows] { return k.fetch(data.get(), stride, length, order->data(), rows); };
     });
     return 4. * length * static_cast<double>(rows) * calls;
   });
@@ -205,7 +211,8 @@ double flopRate(int threads) {
   return once("multiply-add", "GFLOP/s", 1e-9, 0, 0, threads, [&] {
     const RoofKernels& k = kernels();
     constexpr int64_t kRounds = 4096;
-    return 2. * kAccumulators * k.width * kRounds * callsPerSecond(threads, [&](int) { return [&k] { return k.multiplyAdd(kRounds); }; });
+    return 2. * kAccumulators * k.width * kRounds *
+           callsPerSecond(threads, [&](int) { return [&k] { return k.multiplyAdd(kRounds); }; });
   });
 }
 
@@ -213,7 +220,8 @@ double drawRate(int threads) {
   return once("Philox blocks", "1e9/s", 1e-9, 0, 0, threads, [&] {
     const RoofKernels& k = kernels();
     constexpr int64_t kRounds = 1024;
-    return static_cast<double>(k.width * kRounds) * callsPerSecond(threads, [&](int) { return [&k] { return k.draw(kRounds); }; });
+    return static_cast<double>(k.width * kRounds) *
+           callsPerSecond(threads, [&](int) { return [&k] { return k.draw(kRounds); }; });
   });
 }
 
@@ -229,7 +237,8 @@ double scatterRate(int threads) {
       for (int32_t& place : *places) place = static_cast<int32_t>(random() % kPlaces);
       std::sort(places->begin(), places->begin() + kCount / 2);
       std::sort(places->begin() + kCount / 2, places->end());
-      return [&k, sums, places] { return k.scatter(sums->get(), places->data(), static_cast<int64_t>(places->size())); };
+      return
+          [&k, sums, places] { return k.scatter(sums->get(), places->data(), static_cast<int64_t>(places->size())); };
     });
   });
 }
@@ -243,10 +252,13 @@ Roof roofline(double flop, const Traffic& t, int threads) {
   if (t.draws > 0) bound(t.draws / drawRate(threads), "random numbers");
   if (t.scattered > 0) bound(t.scattered / scatterRate(threads), "scattered additions");
   if (t.loaded() > 0) bound(t.loaded() / passRate(Pass::read, 16384. * threads, threads), "loads from L1");
-  const auto fetched = [&](const Fetch& f) { return f.bytes > 0 ? f.bytes / fetchRate(f.features, f.rowBytes, f.degree, threads) : 0; };
+  const auto fetched = [&](const Fetch& f) {
+    return f.bytes > 0 ? f.bytes / fetchRate(f.features, f.rowBytes, f.degree, threads) : 0;
+  };
   if (t.fetch.bytes > 0) {
     // Both come the same way, one after the other.
-    bound(fetched(t.fetch) + fetched(t.lines), std::string("rows from ").append(levelOf(static_cast<double>(t.fetch.features) * t.fetch.rowBytes)));
+    bound(fetched(t.fetch) + fetched(t.lines),
+          std::string("rows from ").append(levelOf(static_cast<double>(t.fetch.features) * t.fetch.rowBytes)));
   }
   const double footprint = t.read + t.write + t.update;
   if (footprint > 0) {

@@ -1,5 +1,6 @@
-// Times calls and prints one row a case: median, least and largest time of 5 repetitions, what the median means for an item, and how much of it the
-// roofline explains (roofline.h). Google Benchmark does the timing where it is installed; without it, the loop at the end of this file.
+// Times calls and prints one row a case: median, least and largest time of 5 repetitions, what the median means for an
+// item, and how much of it the roofline explains (roofline.h). Google Benchmark does the timing where it is installed;
+// without it, the loop at the end of this file.
 //   --threads=1,2    thread counts (default: 1 and all)
 //   --filter=REGEX   cases to run
 //   --min-time=0.05  seconds a repetition runs at least
@@ -92,7 +93,9 @@ inline Options parse(int argc, char** argv) {
   options.rest.push_back(argv[0]);
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
-    const auto value = [&](const char* flag) { return arg.rfind(flag, 0) == 0 ? argv[i] + std::string(flag).size() : nullptr; };
+    const auto value = [&](const char* flag) {
+      return arg.rfind(flag, 0) == 0 ? argv[i] + std::string(flag).size() : nullptr;
+    };
     if (const char* list = value("--threads=")) {
       for (char* at = const_cast<char*>(list); *at; at += *at == ',') {
         char* end;
@@ -156,7 +159,8 @@ inline void writeRows(std::FILE* file, const std::vector<Row>& rows) {
   const char* separator = "\n";
   for (const Row& row : rows) {
     const double median = row.median();
-    std::fprintf(file, "%s{\"name\": %s, \"operation\": %s", separator, quoted(row.name).c_str(), quoted(row.operation).c_str());
+    std::fprintf(file, "%s{\"name\": %s, \"operation\": %s", separator, quoted(row.name).c_str(),
+                 quoted(row.operation).c_str());
     const auto number = [&](const char* key, double value) {
       if (value > 0) std::fprintf(file, ", \"%s\": %.6g", key, value);
     };
@@ -205,13 +209,16 @@ inline void writeJson(const Options& options, const std::vector<Row>& rows) {
 #else
   const char* timer = "own loop";
 #endif
-  std::fprintf(file, "{\n\"date\": %s, \"processor\": %s, \"cores\": %u, \"simd\": %s, \"compiler\": %s, \"timer\": %s, \"quick\": %s,\n\"rates\": [", quoted(date).c_str(),
-               quoted(info.name).c_str(), std::thread::hardware_concurrency(), quoted(info.simd).c_str(), quoted(compiler).c_str(), quoted(timer).c_str(),
+  std::fprintf(file,
+               "{\n\"date\": %s, \"processor\": %s, \"cores\": %u, \"simd\": %s, \"compiler\": %s, \"timer\": %s, "
+               "\"quick\": %s,\n\"rates\": [",
+               quoted(date).c_str(), quoted(info.name).c_str(), std::thread::hardware_concurrency(),
+               quoted(info.simd).c_str(), quoted(compiler).c_str(), quoted(timer).c_str(),
                options.quick ? "true" : "false");
   const char* separator = "\n";
   for (const MeasuredRate& m : measuredRates()) {
-    std::fprintf(file, "%s{\"what\": %s, \"bytes\": %.0f, \"threads\": %d, \"rate\": %.6g, \"unit\": %s}", separator, quoted(m.what).c_str(), m.bytes, m.threads, m.rate,
-                 quoted(m.unit).c_str());
+    std::fprintf(file, "%s{\"what\": %s, \"bytes\": %.0f, \"threads\": %d, \"rate\": %.6g, \"unit\": %s}", separator,
+                 quoted(m.what).c_str(), m.bytes, m.threads, m.rate, quoted(m.unit).c_str());
     separator = ",\n";
   }
   std::fprintf(file, "],\n\"rows\": [");
@@ -224,8 +231,8 @@ inline void writeJson(const Options& options, const std::vector<Row>& rows) {
 }
 
 inline void printHead() {
-  std::printf("%-52s %11s %11s %11s %9s %-7s %8s %8s %11s %6s %s\n", "case", "median us", "min us", "max us", "ns/item", "item", "GFLOP/s", "GB/s", "roofline us",
-              "share", "bound");
+  std::printf("%-52s %11s %11s %11s %9s %-7s %8s %8s %11s %6s %s\n", "case", "median us", "min us", "max us", "ns/item",
+              "item", "GFLOP/s", "GB/s", "roofline us", "share", "bound");
 }
 
 inline void printRow(const Row& row) {
@@ -235,10 +242,12 @@ inline void printRow(const Row& row) {
     if (value > 0) std::snprintf(text, sizeof text, format, value);
     return std::string(text);
   };
-  std::printf("%-52s %11.2f %11.2f %11.2f %9s %-7s %8s %8s %11s %6s %s\n", row.name.c_str(), median * 1e6, row.least() * 1e6, row.seconds.back() * 1e6,
-              number(row.items > 0 ? median * 1e9 / row.items : 0, "%.3f").c_str(), row.item, number(row.flop / median * 1e-9, "%.1f").c_str(),
-              number(row.bytes / median * 1e-9, "%.1f").c_str(), number(row.roof.seconds * 1e6, "%.2f").c_str(),
-              number(100 * row.roof.seconds / median, "%.0f%%").c_str(), row.roof.bound.c_str());
+  std::printf("%-52s %11.2f %11.2f %11.2f %9s %-7s %8s %8s %11s %6s %s\n", row.name.c_str(), median * 1e6,
+              row.least() * 1e6, row.seconds.back() * 1e6,
+              number(row.items > 0 ? median * 1e9 / row.items : 0, "%.3f").c_str(), row.item,
+              number(row.flop / median * 1e-9, "%.1f").c_str(), number(row.bytes / median * 1e-9, "%.1f").c_str(),
+              number(row.roof.seconds * 1e6, "%.2f").c_str(), number(100 * row.roof.seconds / median, "%.0f%%").c_str(),
+              row.roof.bound.c_str());
   std::fflush(stdout);
 }
 
@@ -259,7 +268,14 @@ inline const Work& workOf(const Case& one) {
 /// `seconds` a call, one for each repetition.
 inline Row rowOf(const Case& one, const Work& work, std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
-  return {one.name(), one.operation, one.shape, work.item, work.items, work.flop, work.traffic.moved(), std::move(seconds),
+  return {one.name(),
+          one.operation,
+          one.shape,
+          work.item,
+          work.items,
+          work.flop,
+          work.traffic.moved(),
+          std::move(seconds),
           roofline(work.flop, work.traffic, one.shape.threads)};
 }
 
@@ -278,7 +294,8 @@ class Rows : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>& runs) override {
     std::vector<double> seconds;
     for (const Run& run : runs) {
-      if (run.run_type == Run::RT_Iteration) seconds.push_back(run.GetAdjustedRealTime() / benchmark::GetTimeUnitMultiplier(run.time_unit));
+      if (run.run_type == Run::RT_Iteration)
+        seconds.push_back(run.GetAdjustedRealTime() / benchmark::GetTimeUnitMultiplier(run.time_unit));
     }
     if (seconds.empty()) return;
     // Google Benchmark appends its own settings to the name.
@@ -298,7 +315,8 @@ inline std::vector<Row> runAll(const std::vector<Case>& cases, Options options) 
   benchmark::Initialize(&count, options.rest.data());
   if (benchmark::ReportUnrecognizedArguments(count, options.rest.data())) std::exit(2);
   for (const Case& one : cases) {
-    benchmark::RegisterBenchmark(one.name().c_str(), [&one](benchmark::State& state) {
+    benchmark::RegisterBenchmark(one.name().c_str(),
+                                 [&one](benchmark::State& state) {
       const Work& work = workOf(one);
       for (auto _ : state) {
         if (work.before) work.before();
@@ -306,7 +324,10 @@ inline std::vector<Row> runAll(const std::vector<Case>& cases, Options options) 
         work.call();
         state.SetIterationTime(secondsSince(start));
       }
-    })->UseManualTime()->MinTime(options.minTime)->Repetitions(options.repetitions);
+    })
+        ->UseManualTime()
+        ->MinTime(options.minTime)
+        ->Repetitions(options.repetitions);
   }
   printHead();
   Rows rows(cases);
@@ -343,7 +364,8 @@ inline std::vector<Row> runAll(const std::vector<Case>& cases, Options options) 
     long calls = 1;
     while (secondsOf(work, calls) < options.minTime && calls < 1L << 40) calls *= 2;
     std::vector<double> seconds;
-    for (int i = 0; i < options.repetitions; ++i) seconds.push_back(secondsOf(work, calls) / static_cast<double>(calls));
+    for (int i = 0; i < options.repetitions; ++i)
+      seconds.push_back(secondsOf(work, calls) / static_cast<double>(calls));
     rows.push_back(rowOf(one, work, seconds));
     printRow(rows.back());
   }

@@ -1,6 +1,7 @@
 // Initial networks, made in host memory by one thread.
-// Roofline: brf takes two Philox blocks a link (a proposal and its acceptance), the small world one and another for each link that is rewired, the scale-free
-// network and erdosRenyi one; the links are written. That these sort is not counted.
+// Roofline: brf takes two Philox blocks a link (a proposal and its acceptance), the small world one and another for
+// each link that is rewired, the scale-free network and erdosRenyi one; the links are written. That these sort is not
+// counted.
 #include "hebb/topology.h"
 
 #include "fixture.h"
@@ -23,9 +24,12 @@ int main(int argc, char** argv) {
         }, .items = count, .traffic = {.write = 4 * count, .draws = draws * count}};
       }});
     };
-    add("bipartiteReceptiveField", [=](HostCsr* out) { return bipartiteReceptiveField(shape.rows, shape.cols, links, {}, 1, 0, out); }, 2);
-    add("bipartiteSmallWorld", [=](HostCsr* out) { return bipartiteSmallWorld(shape.rows, shape.cols, links, 0.25, 1, 0, out); }, 1.25);
-    add("bipartiteScaleFree", [=](HostCsr* out) { return bipartiteScaleFree(shape.rows, shape.cols, links, 1, 0, out); }, 1);
+    add("bipartiteReceptiveField",
+        [=](HostCsr* out) { return bipartiteReceptiveField(shape.rows, shape.cols, links, {}, 1, 0, out); }, 2);
+    add("bipartiteSmallWorld",
+        [=](HostCsr* out) { return bipartiteSmallWorld(shape.rows, shape.cols, links, 0.25, 1, 0, out); }, 1.25);
+    add("bipartiteScaleFree",
+        [=](HostCsr* out) { return bipartiteScaleFree(shape.rows, shape.cols, links, 1, 0, out); }, 1);
     add("erdosRenyi", [=](HostCsr* out) { return erdosRenyi(shape.rows, shape.cols, links, 1, 0, out); }, 1);
   });
   runAll(cases, options);

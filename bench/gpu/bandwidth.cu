@@ -1,6 +1,6 @@
-// Passes over device memory in 16-byte accesses, as the library's kernels make them: reads from L1, reads past L1, copies. A block takes chunks of
-// 16 KiB, in every pass the same ones, and a thread has four loads in flight. What is read is summed, so that nothing is left out; the sum is stored only if
-// it is infinite, and it is not.
+// Passes over device memory in 16-byte accesses, as the library's kernels make them: reads from L1, reads past L1,
+// copies. A block takes chunks of 16 KiB, in every pass the same ones, and a thread has four loads in flight. What is
+// read is summed, so that nothing is left out; the sum is stored only if it is infinite, and it is not.
 #include "bandwidth.h"
 
 #include "launch.cuh"
@@ -22,7 +22,8 @@ __device__ __forceinline__ float4 load(const float4* address) {
 }
 
 template <bool Near>
-__global__ void __launch_bounds__(kThreads, kBlocksOfMultiprocessor) readChunks(const float4* from, int64_t chunks, int32_t passes, float* infinite) {
+__global__ void __launch_bounds__(kThreads, kBlocksOfMultiprocessor)
+    readChunks(const float4* from, int64_t chunks, int32_t passes, float* infinite) {
   float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
   for (int32_t pass = 0; pass < passes; ++pass) {
     for (int64_t chunk = (blockIdx.x + (Near ? pass : 0)) % chunks; chunk < chunks; chunk += gridDim.x) {
@@ -36,7 +37,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfMultiprocessor) readChunks(
   if (isinf(sum.x + sum.y + sum.z + sum.w)) *infinite = 1.f;
 }
 
-__global__ void __launch_bounds__(kThreads, kBlocksOfMultiprocessor) copyChunks(const float4* from, float4* to, int64_t chunks, int32_t passes) {
+__global__ void __launch_bounds__(kThreads, kBlocksOfMultiprocessor)
+    copyChunks(const float4* from, float4* to, int64_t chunks, int32_t passes) {
   for (int32_t pass = 0; pass < passes; ++pass) {
     for (int64_t chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
       float4 word[kLoads];
@@ -65,7 +67,8 @@ Status secondCacheOf(Backend& backend, int64_t* bytes) {
   return {};
 }
 
-Status traverse(Backend& backend, Traversal what, const float* from, float* to, int64_t bytes, int32_t passes, double* moved) {
+Status traverse(Backend& backend, Traversal what, const float* from, float* to, int64_t bytes, int32_t passes,
+                double* moved) {
   Cuda& cuda = cudaOf(backend);
   int multiprocessors = 0;
   HEBB_RETURN_IF_ERROR(attributeOf(cuda, cudaDevAttrMultiProcessorCount, &multiprocessors));
@@ -75,11 +78,13 @@ Status traverse(Backend& backend, Traversal what, const float* from, float* to, 
   if (what == Traversal::copy) {
     blocks = blocks < chunks ? blocks : chunks;  // a chunk is written by one block
     *moved = 2. * static_cast<double>(bytes) * passes;
-    return launch(cuda, "copyChunks", copyChunks, blocks, dim3(kThreads), 0, source, reinterpret_cast<float4*>(to), chunks, passes);
+    return launch(cuda, "copyChunks", copyChunks, blocks, dim3(kThreads), 0, source, reinterpret_cast<float4*>(to),
+                  chunks, passes);
   }
   // More blocks than chunks: several blocks read the same one.
   *moved = static_cast<double>(kChunkBytes) * static_cast<double>(blocks > chunks ? blocks : chunks) * passes;
-  return launch(cuda, "readChunks", what == Traversal::readNear ? readChunks<true> : readChunks<false>, blocks, dim3(kThreads), 0, source, chunks, passes, to);
+  return launch(cuda, "readChunks", what == Traversal::readNear ? readChunks<true> : readChunks<false>, blocks,
+                dim3(kThreads), 0, source, chunks, passes, to);
 }
 
 }  // namespace hebb::bench

@@ -1,12 +1,24 @@
 /**
  * npm run bundle:gpu [-- --output FOLDER] [--emulated]
  *
- * Makes one archive that verifies and measures the CUDA backend on a machine with a GPU, its driver and nothing else: Node, the addon, the compiled tests,
- * benchmarks, MNIST, and run.sh, which runs all of it. Built on a machine with nvcc, which needs no GPU. Default FOLDER: build-gpu-bundle.
- * --emulated takes what is built in build/ with HEBB_CUDA=EMULATE and a few images, makes no archive, and shows that the parts fit together.
+ * Makes one archive that verifies and measures the CUDA backend on a machine with a GPU, its driver and nothing else:
+ * Node, the addon, the compiled tests, benchmarks, MNIST, and run.sh, which runs all of it. Built on a machine with
+ * nvcc, which needs no GPU. Default FOLDER: build-gpu-bundle. --emulated takes what is built in build/ with
+ * HEBB_CUDA=EMULATE and a few images, makes no archive, and shows that the parts fit together.
  */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -25,7 +37,10 @@ class Refusal extends Error {}
 /** Runs a command in the root; what it prints is shown only where it fails. Returns its output. */
 function run(command: string, args: readonly string[], cwd = root): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 2 ** 28 })
-  if (status !== 0) throw new Refusal(`Expected ${[command, ...args].join(' ')} to succeed, got ${error?.message ?? status}:\n${stdout}${stderr}`)
+  if (status !== 0)
+    throw new Refusal(
+      `Expected ${[command, ...args].join(' ')} to succeed, got ${error?.message ?? status}:\n${stdout}${stderr}`,
+    )
   return stdout
 }
 
@@ -43,10 +58,14 @@ const built = (folder: string): Record<string, string> => ({
 
 function buildWithCuda(): Record<string, string> {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new Refusal(`The bundle is for Linux on x64 and is built there, and this is ${process.platform} on ${process.arch}.`)
+    throw new Refusal(
+      `The bundle is for Linux on x64 and is built there, and this is ${process.platform} on ${process.arch}.`,
+    )
   }
   if (spawnSync(process.env.CUDACXX || 'nvcc', ['--version'], { stdio: 'ignore' }).status !== 0) {
-    throw new Refusal('The bundle needs nvcc, and there is none here: install the CUDA toolkit (a GPU is not needed), or set CUDACXX.')
+    throw new Refusal(
+      'The bundle needs nvcc, and there is none here: install the CUDA toolkit (a GPU is not needed), or set CUDACXX.',
+    )
   }
   const folder = join(root, 'build-gpu')
   run('npx', ['cmake-js', 'build', '-O', folder, '--CDHEBB_CUDA=ON', '--log-level', 'error'])
@@ -57,7 +76,10 @@ function buildWithCuda(): Record<string, string> {
 function builtEmulated(): Record<string, string> {
   const files = built(join(root, 'build'))
   const missing = Object.values(files).find((file) => !existsSync(file))
-  if (missing !== undefined) throw new Refusal(`Expected ${missing}, got none: npx cmake-js build --CDHEBB_CUDA=EMULATE --CDHEBB_EMULATION_TESTS=ON`)
+  if (missing !== undefined)
+    throw new Refusal(
+      `Expected ${missing}, got none: npx cmake-js build --CDHEBB_CUDA=EMULATE --CDHEBB_EMULATION_TESTS=ON`,
+    )
   return files
 }
 
@@ -89,7 +111,10 @@ function addMnist(folder: string, emulated: boolean): void {
   mkdirSync(folder)
   for (const name of readdirSync(source)) {
     const idx = readFileSync(join(source, name))
-    writeFileSync(join(folder, `${name}.gz`), gzipSync(emulated ? beginningOf(idx, name.startsWith('train') ? 64 : 32) : idx, { level: 9 }))
+    writeFileSync(
+      join(folder, `${name}.gz`),
+      gzipSync(emulated ? beginningOf(idx, name.startsWith('train') ? 64 : 32) : idx, { level: 9 }),
+    )
   }
 }
 
@@ -113,7 +138,8 @@ function bundle(output: string, emulated: boolean): string {
   if (emulated) symlinkSync(process.execPath, join(bin, 'node'))
   else {
     addNode(output, bin)
-    for (const name of ['node', ...Object.keys(files)]) run('strip', name === 'hebb.node' ? ['--strip-unneeded', join(bin, name)] : [join(bin, name)])
+    for (const name of ['node', ...Object.keys(files)])
+      run('strip', name === 'hebb.node' ? ['--strip-unneeded', join(bin, name)] : [join(bin, name)])
   }
   const js = join(folder, 'js')
   run(join(root, 'node_modules', '.bin', 'tsc'), [
@@ -130,7 +156,8 @@ function bundle(output: string, emulated: boolean): string {
   ])
   copy(join(root, 'package.json'), join(js, 'package.json'))
   copy(join(root, 'test', 'vectors'), join(js, 'test', 'vectors'))
-  for (const name of packagesOf(['mocha', 'chai', 'commander', 'node-gyp-build'])) copy(join(root, 'node_modules', name), join(folder, 'node_modules', name))
+  for (const name of packagesOf(['mocha', 'chai', 'commander', 'node-gyp-build']))
+    copy(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   addMnist(join(folder, 'mnist'), emulated)
   copy(join(root, 'bench', 'peers', 'gpu.py'), join(folder, 'peers', 'gpu.py'))
   copy(join(root, 'bench', 'gpu', 'run.sh'), join(folder, 'run.sh'))
@@ -149,7 +176,10 @@ const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1).padStar
 
 try {
   const { values: flags } = parseArgs({
-    options: { output: { type: 'string', default: join(root, 'build-gpu-bundle') }, emulated: { type: 'boolean', default: false } },
+    options: {
+      output: { type: 'string', default: join(root, 'build-gpu-bundle') },
+      emulated: { type: 'boolean', default: false },
+    },
   })
   const output = resolve(flags.output)
   const folder = bundle(output, flags.emulated)
@@ -161,15 +191,18 @@ try {
     for (const name of readdirSync(folder)) {
       const path = join(folder, name)
       console.log(`${megabytes(bytesOf(path))}  ${name}`)
-      if (name === 'bin') for (const file of readdirSync(path)) console.log(`${megabytes(bytesOf(join(path, file)))}    ${file}`)
+      if (name === 'bin')
+        for (const file of readdirSync(path)) console.log(`${megabytes(bytesOf(join(path, file)))}    ${file}`)
     }
     const { size } = statSync(archive)
     console.log(`${megabytes(size)}  ${archive}`)
-    if (size > LIMIT) throw new Refusal(`Expected an archive of at most ${LIMIT / 1e6} MB, got ${megabytes(size).trim()}.`)
+    if (size > LIMIT)
+      throw new Refusal(`Expected an archive of at most ${LIMIT / 1e6} MB, got ${megabytes(size).trim()}.`)
     console.log(`On the machine with the GPU: tar -xzf ${basename(archive)} && ${NAME}/run.sh`)
   }
 } catch (error) {
-  if (!(error instanceof Refusal) && !String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS')) throw error
+  if (!(error instanceof Refusal) && !String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS'))
+    throw error
   console.error((error as Error).message)
   process.exitCode = 1
 }

@@ -1,15 +1,18 @@
-// What the kernels take on a GPU: the products of a sparse layer and of a dense one, a whole training step of the paper's MNIST network as one graph, and a topology update
-// of one layer. Opened through the engine, so what runs is what training runs.
+// What the kernels take on a GPU: the products of a sparse layer and of a dense one, a whole training step of the
+// paper's MNIST network as one graph, and a topology update of one layer. Opened through the engine, so what runs is
+// what training runs.
 //   --filter=REGEX   cases to run
 //   --json=FILE      all rows and all measured rates, for programs
 //   --quick          tiny shapes, hardly timed: shows that everything runs, on an emulated GPU too
 //
-// Calls of a product are recorded as one graph and many of these graphs are queued between two waits, so the host's part (some microseconds a launch) is
-// hidden as in training. A step is one graph a step, as in training. An update is waited for: nothing follows it at once. Medians of 7 repetitions, on data
-// that the repetition before has left where it fits: in L2 mostly, as in training.
+// Calls of a product are recorded as one graph and many of these graphs are queued between two waits, so the host's
+// part (some microseconds a launch) is hidden as in training. A step is one graph a step, as in training. An update is
+// waited for: nothing follows it at once. Medians of 7 repetitions, on data that the repetition before has left where
+// it fits: in L2 mostly, as in training.
 //
 // Roofline of a product, all rates measured in the same run (bandwidth.cu), bytes counted as in ../cpp/products.h:
-//   max( arrays passed over once / bandwidth past L1 of so many bytes,  rows of the activations, one a link and panel / bandwidth past L1 of a panel,
+//   max( arrays passed over once / bandwidth past L1 of so many bytes,
+//        rows of the activations, one a link and panel / bandwidth past L1 of a panel,
 //        all loads / bandwidth of L1 )
 // A dense layer has no roofline here: its own products stand beside cuBLAS's and, in the report, PyTorch's.
 // Rows that several links of a multiprocessor share may come from its L1: a share above 100% is then no error.
@@ -40,7 +43,8 @@ class Bench {
  public:
   explicit Bench(Settings settings) : settings_(std::move(settings)), filter_(settings_.filter) {
     must(Device::openCuda(0, &device_));
-    if (const Status status = Device::openCuda(0, &withCublas_, Blas::cublas); !status.ok()) std::printf("without cuBLAS: %s\n", status.message().c_str());
+    if (const Status status = Device::openCuda(0, &withCublas_, Blas::cublas); !status.ok())
+      std::printf("without cuBLAS: %s\n", status.message().c_str());
     must(secondCacheOf(device_->backend(), &secondCache_));
     checkTraversals();
     std::printf("%s, %s\n", device_->info().name.c_str(), device_->info().detail.c_str());
@@ -50,14 +54,16 @@ class Bench {
   void run() {
     const bool quick = settings_.quick;
     const std::vector<Size> squares = quick ? std::vector<Size>{{96, 64}} : std::vector<Size>{{4096, 4096}};
-    const std::vector<double> densities = quick ? std::vector<double>{0.05} : std::vector<double>{0.01, 0.02, 0.05, 0.1};
+    const std::vector<double> densities =
+        quick ? std::vector<double>{0.05} : std::vector<double>{0.01, 0.02, 0.05, 0.1};
     const std::vector<int32_t> batches = quick ? std::vector<int32_t>{32, 130} : std::vector<int32_t>{32, 128, 512};
     const std::vector<Size> mnist = quick ? std::vector<Size>{} : std::vector<Size>{{1568, 784}, {1568, 1568}};
     for (const int32_t batch : batches) step(batch);
     for (const double density : densities) {
       for (const Size& size : quick ? squares : std::vector<Size>{{1568, 1568}, {4096, 4096}}) {
         if (density > 0.05) continue;
-        for (const PredictionRoute route : {PredictionRoute::sparse, PredictionRoute::dense}) update({size.rows, size.cols, density, 0, 0}, route);
+        for (const PredictionRoute route : {PredictionRoute::sparse, PredictionRoute::dense})
+          update({size.rows, size.cols, density, 0, 0}, route);
       }
     }
     for (const int32_t batch : batches) {
@@ -73,13 +79,19 @@ class Bench {
   bool empty() const { return rows_.empty(); }
 
  private:
-  static const char* nameOf(Traversal what) { return what == Traversal::readNear ? "read L1" : what == Traversal::read ? "read" : "copy"; }
+  static const char* nameOf(Traversal what) {
+    return what == Traversal::readNear ? "read L1" : what == Traversal::read ? "read" : "copy";
+  }
 
   Backend& backend() { return device_->backend(); }
-  bool wanted(const std::string& operation, const Shape& shape) const { return std::regex_search(Case{operation, shape, nullptr}.name(), filter_); }
-  void keep(const std::string& operation, const Shape& shape, const char* item, double items, double flop, double bytes, std::vector<double> seconds, Roof roof) {
+  bool wanted(const std::string& operation, const Shape& shape) const {
+    return std::regex_search(Case{operation, shape, nullptr}.name(), filter_);
+  }
+  void keep(const std::string& operation, const Shape& shape, const char* item, double items, double flop, double bytes,
+            std::vector<double> seconds, Roof roof) {
     std::sort(seconds.begin(), seconds.end());
-    rows_.push_back({Case{operation, shape, nullptr}.name(), operation, shape, item, items, flop, bytes, std::move(seconds), std::move(roof)});
+    rows_.push_back({Case{operation, shape, nullptr}.name(), operation, shape, item, items, flop, bytes,
+                     std::move(seconds), std::move(roof)});
     printRow(rows_.back());
     write();  // after each: whoever runs this may stop it
   }
@@ -92,12 +104,15 @@ class Bench {
       std::exit(2);
     }
     const DeviceInfo& info = device_->info();
-    std::fprintf(file, "{\n\"device\": %s, \"detail\": %s, \"memoryBytes\": %lld, \"l2Bytes\": %lld, \"quick\": %s,\n\"rates\": [", quoted(info.name).c_str(),
-                 quoted(info.detail).c_str(), static_cast<long long>(info.memoryBytes), static_cast<long long>(secondCache_), settings_.quick ? "true" : "false");
+    std::fprintf(
+        file,
+        "{\n\"device\": %s, \"detail\": %s, \"memoryBytes\": %lld, \"l2Bytes\": %lld, \"quick\": %s,\n\"rates\": [",
+        quoted(info.name).c_str(), quoted(info.detail).c_str(), static_cast<long long>(info.memoryBytes),
+        static_cast<long long>(secondCache_), settings_.quick ? "true" : "false");
     const char* separator = "\n";
     for (const auto& [key, rate] : rates_) {
-      std::fprintf(file, "%s{\"what\": %s, \"bytes\": %lld, \"rate\": %.6g, \"unit\": \"B/s\"}", separator, quoted(nameOf(key.first)).c_str(),
-                   static_cast<long long>(key.second), rate);
+      std::fprintf(file, "%s{\"what\": %s, \"bytes\": %lld, \"rate\": %.6g, \"unit\": \"B/s\"}", separator,
+                   quoted(nameOf(key.first)).c_str(), static_cast<long long>(key.second), rate);
       separator = ",\n";
     }
     std::fprintf(file, "],\n\"rows\": [");
@@ -151,7 +166,8 @@ class Bench {
 
   // ---- roofs
 
-  /// A pass that left something out would make a roof of what no memory gives: copies copy all, and reads meet an infinite number wherever it lies.
+  /// A pass that left something out would make a roof of what no memory gives: copies copy all, and reads meet an
+  /// infinite number wherever it lies.
   void checkTraversals() {
     constexpr int64_t kCount = 5 * kChunkBytes / 4;
     Arrays arrays(device_);
@@ -207,12 +223,15 @@ class Bench {
   Roof roofOf(const Traffic& traffic) {
     const double set = traffic.read + traffic.write + traffic.update;
     const char* arrays = set > static_cast<double>(secondCache_) ? "arrays in memory" : "arrays in L2";
-    Roof roof{traffic.read / rate(Traversal::read, set) + (traffic.write + 2 * traffic.update) / rate(Traversal::copy, set), arrays};
+    Roof roof{
+        traffic.read / rate(Traversal::read, set) + (traffic.write + 2 * traffic.update) / rate(Traversal::copy, set),
+        arrays};
     const auto consider = [&](double seconds, const char* bound) {
       if (seconds > roof.seconds) roof = {seconds, bound};
     };
     const double panel = static_cast<double>(traffic.fetch.features) * traffic.fetch.rowBytes;
-    consider(traffic.fetch.bytes / rate(Traversal::read, panel), panel > static_cast<double>(secondCache_) ? "rows from memory" : "rows from L2");
+    consider(traffic.fetch.bytes / rate(Traversal::read, panel),
+             panel > static_cast<double>(secondCache_) ? "rows from memory" : "rows from L2");
     consider(traffic.loaded() / rate(Traversal::readNear, 0), "loads from L1");
     return roof;
   }
@@ -242,10 +261,20 @@ class Bench {
       const auto seconds = timedInGraphs([&] { return device_->run(operation); });
       keep(name, shape, "link", links, flop, traffic.moved(), seconds, roofOf(traffic));
     };
-    measure(names[0], Spmm{.weights = layer.csr(), .values = layer.values, .bias = layer.bias, .input = layer.input, .output = layer.output,
-                           .activation = Activation::relu}, product);
-    const SpmmTransposed back{.weights = layer.csr(), .values = layer.values, .outputGradient = layer.outputGradient, .inputGradient = layer.inputGradient,
-                              .input = layer.input, .activation = Activation::relu};
+    measure(names[0],
+            Spmm{.weights = layer.csr(),
+                 .values = layer.values,
+                 .bias = layer.bias,
+                 .input = layer.input,
+                 .output = layer.output,
+                 .activation = Activation::relu},
+            product);
+    const SpmmTransposed back{.weights = layer.csr(),
+                              .values = layer.values,
+                              .outputGradient = layer.outputGradient,
+                              .inputGradient = layer.inputGradient,
+                              .input = layer.input,
+                              .activation = Activation::relu};
     measure(names[1], back, product);
     Sddmm gradient;
     gradient.pattern = layer.csr();
@@ -267,16 +296,23 @@ class Bench {
 
   void dense(const Shape& shape) {
     const auto measure = [&](const std::shared_ptr<Device>& device, DenseProduct product, const char* how) {
-      const std::string names[] = {std::string("linear, ") + how, std::string("linearTransposed, ") + how, std::string("linearGradient, ") + how};
-      if (std::none_of(std::begin(names), std::end(names), [&](const std::string& name) { return wanted(name, shape); })) return;
+      const std::string names[] = {std::string("linear, ") + how, std::string("linearTransposed, ") + how,
+                                   std::string("linearGradient, ") + how};
+      if (std::none_of(std::begin(names), std::end(names),
+                       [&](const std::string& name) { return wanted(name, shape); }))
+        return;
       Arrays arrays(device);
       const double weights = static_cast<double>(shape.rows) * shape.cols;
-      const Activations input = arrays.activations(shape.cols, shape.batch), output = arrays.activations(shape.rows, shape.batch);
-      const Activations inputGradient = arrays.activations(shape.cols, shape.batch), outputGradient = arrays.activations(shape.rows, shape.batch);
-      float *values = arrays.normal(int64_t{shape.rows} * shape.cols), *gradient = arrays.zeros<float>(int64_t{shape.rows} * shape.cols);
-      const Operation operations[] = {Linear{values, nullptr, input, output, Activation::none, product},
-                                      LinearTransposed{values, outputGradient, inputGradient, {}, Activation::none, false, product},
-                                      LinearGradient{outputGradient, input, gradient, nullptr, false, false, product}};
+      const Activations input = arrays.activations(shape.cols, shape.batch),
+                        output = arrays.activations(shape.rows, shape.batch);
+      const Activations inputGradient = arrays.activations(shape.cols, shape.batch),
+                        outputGradient = arrays.activations(shape.rows, shape.batch);
+      float *values = arrays.normal(int64_t{shape.rows} * shape.cols),
+            *gradient = arrays.zeros<float>(int64_t{shape.rows} * shape.cols);
+      const Operation operations[] = {
+          Linear{values, nullptr, input, output, Activation::none, product},
+          LinearTransposed{values, outputGradient, inputGradient, {}, Activation::none, false, product},
+          LinearGradient{outputGradient, input, gradient, nullptr, false, false, product}};
       for (size_t i = 0; i < std::size(operations); ++i) {
         if (!wanted(names[i], shape)) continue;
         const auto seconds = timedInGraphs(device->backend(), [&] { return device->run(operations[i]); });
@@ -292,7 +328,8 @@ class Bench {
 
   void step(int32_t batch) {
     const bool quick = settings_.quick;
-    const std::vector<int32_t> widths = quick ? std::vector<int32_t>{20, 34, 30} : std::vector<int32_t>{784, 1568, 1568, 1568};
+    const std::vector<int32_t> widths =
+        quick ? std::vector<int32_t>{20, 34, 30} : std::vector<int32_t>{784, 1568, 1568, 1568};
     const double density = quick ? 0.1 : 0.01;
     const int32_t classes = 10, samples = quick ? 200 : 20000;
     std::string name = "training step ";
@@ -330,7 +367,8 @@ class Bench {
     for (int i = 0; i < layers; ++i) {
       const Size size{at(widths, i + 1), at(widths, i)};
       HostCsr host;
-      must(bipartiteReceptiveField(size.rows, size.cols, std::llround(density * size.rows * size.cols), {}, 1, i, &host));
+      must(bipartiteReceptiveField(size.rows, size.cols, std::llround(density * size.rows * size.cols), {}, 1, i,
+                                   &host));
       matrices.push_back(matrixOf(device_, size, host));
       const auto links = static_cast<int64_t>(host.columnIndices.size());
       values.push_back(arrays.normal(links, static_cast<float>(std::sqrt(2 / (density * size.cols)))));
@@ -340,30 +378,55 @@ class Bench {
     const int32_t last = widths.back();
     const int64_t dense = int64_t{last} * classes;
     flop += 6. * static_cast<double>(dense) * batch;
-    float *weights = arrays.normal(dense, std::sqrt(2.f / static_cast<float>(last))), *weightGradient = arrays.zeros<float>(dense);
+    float *weights = arrays.normal(dense, std::sqrt(2.f / static_cast<float>(last))),
+          *weightGradient = arrays.zeros<float>(dense);
     float *bias = arrays.zeros<float>(classes), *biasGradient = arrays.zeros<float>(classes);
-    const Activations logits = arrays.activations(classes, batch, columns), dLogits = arrays.activations(classes, batch, columns);
+    const Activations logits = arrays.activations(classes, batch, columns),
+                      dLogits = arrays.activations(classes, batch, columns);
 
-    record(Gather{.bytes = arrays.copyOf(images), .scale = 1.f / 128, .shift = -1, .samples = samples, .indices = order, .count = samples,
-                  .state = program->state(), .output = x[0]});
-    record(GatherLabels{.labels = arrays.copyOf(labels), .samples = samples, .indices = order, .count = samples, .state = program->state(), .targets = targets});
+    record(Gather{.bytes = arrays.copyOf(images),
+                  .scale = 1.f / 128,
+                  .shift = -1,
+                  .samples = samples,
+                  .indices = order,
+                  .count = samples,
+                  .state = program->state(),
+                  .output = x[0]});
+    record(GatherLabels{.labels = arrays.copyOf(labels),
+                        .samples = samples,
+                        .indices = order,
+                        .count = samples,
+                        .state = program->state(),
+                        .targets = targets});
     for (int i = 0; i < layers; ++i) {
-      record(Spmm{.weights = at(matrices, i)->csr(), .values = at(values, i), .bias = at(biases, i), .input = at(x, i), .output = at(x, i + 1),
+      record(Spmm{.weights = at(matrices, i)->csr(),
+                  .values = at(values, i),
+                  .bias = at(biases, i),
+                  .input = at(x, i),
+                  .output = at(x, i + 1),
                   .activation = Activation::relu});
     }
     record(Linear{.weights = weights, .bias = bias, .input = at(x, layers), .output = logits});
-    record(SoftmaxCrossEntropy{.logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = program->step()});
+    record(SoftmaxCrossEntropy{
+        .logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = program->step()});
     record(LinearTransposed{weights, dLogits, at(dx, layers), at(x, layers), Activation::relu, false});
     record(LinearGradient{dLogits, at(x, layers), weightGradient, biasGradient, false, false});
-    const auto rule = [&](float* parameters, int64_t count) { return SgdRule{parameters, arrays.zeros<float>(count), rate, kMomentum, kWeightDecay}; };
+    const auto rule = [&](float* parameters, int64_t count) {
+      return SgdRule{parameters, arrays.zeros<float>(count), rate, kMomentum, kWeightDecay};
+    };
     std::vector<Sgd> optimizer;
     for (int i = layers - 1; i >= 0; --i) {
       const Csr& links = at(matrices, i)->csr();
       float *gradient = arrays.zeros<float>(links.capacity), *gradientOfBias = arrays.zeros<float>(links.rows);
-      if (i > 0) record(SpmmTransposed{links, at(values, i), at(dx, i + 1), at(dx, i), at(x, i), Activation::relu, false});
+      if (i > 0)
+        record(SpmmTransposed{links, at(values, i), at(dx, i + 1), at(dx, i), at(x, i), Activation::relu, false});
       record(Sddmm{links, at(dx, i + 1), at(x, i), gradient, gradientOfBias, false, false, {}, {}, {}});
-      optimizer.push_back({.rule = rule(at(values, i), links.capacity), .gradient = gradient, .capacity = links.capacity, .count = links.rowOffsets + links.rows});
-      optimizer.push_back({.rule = rule(at(biases, i), links.rows), .gradient = gradientOfBias, .capacity = links.rows});
+      optimizer.push_back({.rule = rule(at(values, i), links.capacity),
+                           .gradient = gradient,
+                           .capacity = links.capacity,
+                           .count = links.rowOffsets + links.rows});
+      optimizer.push_back(
+          {.rule = rule(at(biases, i), links.rows), .gradient = gradientOfBias, .capacity = links.rows});
     }
     optimizer.push_back({.rule = rule(weights, dense), .gradient = weightGradient, .capacity = dense});
     optimizer.push_back({.rule = rule(bias, classes), .gradient = biasGradient, .capacity = classes});
@@ -375,39 +438,58 @@ class Bench {
 
   // ---- a topology update
 
-  /// 30% of the links removed by magnitude, sampled, and as many regrown by CH2-L3n: all of what CHTs does to a layer but percolation.
+  /// 30% of the links removed by magnitude, sampled, and as many regrown by CH2-L3n: all of what CHTs does to a layer
+  /// but percolation.
   void update(const Shape& shape, PredictionRoute route) {
-    const std::string name = std::string("topology update CH2-L3n") + (route == PredictionRoute::dense ? ", dense route" : "");
+    const std::string name =
+        std::string("topology update CH2-L3n") + (route == PredictionRoute::dense ? ", dense route" : "");
     if (!wanted(name, shape)) return;
     Arrays arrays(device_);
     HostCsr host;
-    must(bipartiteReceptiveField(shape.rows, shape.cols, std::llround(shape.density * shape.rows * shape.cols), {}, 1, 0, &host));
+    must(bipartiteReceptiveField(shape.rows, shape.cols, std::llround(shape.density * shape.rows * shape.cols), {}, 1,
+                                 0, &host));
     const auto matrix = matrixOf(device_, {shape.rows, shape.cols}, host);
     const Csr& links = matrix->csr();
     const auto count = static_cast<double>(host.columnIndices.size());
     std::shared_ptr<Program> program;
     must(Program::create(device_, 4, 1, &program));
     const auto record = [&](Operation operation) { must(program->record(std::move(operation), {})); };
-    const LinkChanges changes{arrays.zeros<uint8_t>(links.capacity), arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(links.capacity),
-                              arrays.zeros<int32_t>(1)};
-    float *values = arrays.normal(links.capacity), *velocity = arrays.normal(links.capacity), *scores = arrays.zeros<float>(links.capacity);
-    const double *number = program->scalar(0), *temperature = program->scalar(1), *kept = program->scalar(2), *after = program->scalar(3);
+    const LinkChanges changes{arrays.zeros<uint8_t>(links.capacity), arrays.zeros<int32_t>(links.capacity),
+                              arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};
+    float *values = arrays.normal(links.capacity), *velocity = arrays.normal(links.capacity),
+          *scores = arrays.zeros<float>(links.capacity);
+    const double *number = program->scalar(0), *temperature = program->scalar(1), *kept = program->scalar(2),
+                 *after = program->scalar(3);
     record(BeginUpdate{links, changes});
     record(Importance{links, values, changes.keep, ImportanceRule::magnitude, scores});
-    record(KeepLinks{.links = links, .scores = scores, .keep = changes.keep, .count = kept, .temperature = temperature, .update = number, .seed = 1});
-    record(Regrow{.links = links, .changes = changes, .predictor = LinkPredictor::ch2L3n, .count = after, .update = number, .seed = 1, .route = route});
+    record(KeepLinks{.links = links,
+                     .scores = scores,
+                     .keep = changes.keep,
+                     .count = kept,
+                     .temperature = temperature,
+                     .update = number,
+                     .seed = 1});
+    record(Regrow{.links = links,
+                  .changes = changes,
+                  .predictor = LinkPredictor::ch2L3n,
+                  .count = after,
+                  .update = number,
+                  .seed = 1,
+                  .route = route});
     record(Rebuild{links, changes, {values, velocity}});
     std::vector<double> seconds;
     double all = 0;
     for (int i = 0; i < 2 + settings_.repetitions() && (i < 3 || all < 4); ++i) {
       must(program->setScalars({static_cast<double>(i), 2, std::ceil(0.7 * count), count}));
-      must(device_->run(InitializeNormal{.pattern = links, .values = values, .seed = 1}));  // new links begin at 0 and would be the next to go
+      // New links begin at 0 and would be the next to go.
+      must(device_->run(InitializeNormal{.pattern = links, .values = values, .seed = 1}));
       must(backend().synchronize());
       const auto start = Clock::now();
       must(program->replay(1));
       const double taken = std::chrono::duration<double>(Clock::now() - start).count();
       all += taken;
-      if (i >= 2) seconds.push_back(taken);  // the first is recorded, the second leaves the initial network's regularity behind
+      // The first is recorded, the second leaves the initial network's regularity behind.
+      if (i >= 2) seconds.push_back(taken);
     }
     keep(name, shape, "link", count, 0, 0, std::move(seconds), {});
   }

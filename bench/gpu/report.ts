@@ -1,6 +1,7 @@
 /**
- * What a run of run.sh found, as one file and one table: `node report.js FOLDER` reads what its parts left there and writes FOLDER/result.json.
- * `tsx bench/gpu/report.ts --markdown FILE` prints README's table of such a file. Loads nothing of hebb: it has to report an addon that does not load.
+ * What a run of run.sh found, as one file and one table: `node report.js FOLDER` reads what its parts left there and
+ * writes FOLDER/result.json. `tsx bench/gpu/report.ts --markdown FILE` prints README's table of such a file. Loads
+ * nothing of hebb: it has to report an addon that does not load.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -52,7 +53,12 @@ interface Result {
   readonly parts: readonly Part[]
   readonly tests?: Tests
   /** The last line of the training run. */
-  readonly training?: { readonly testAccuracy: number; readonly epochs: number; readonly stepSeconds: number; readonly updateSeconds: number }
+  readonly training?: {
+    readonly testAccuracy: number
+    readonly epochs: number
+    readonly stepSeconds: number
+    readonly updateSeconds: number
+  }
   readonly notes: readonly string[]
   readonly rates: readonly object[]
   readonly rows: readonly Row[]
@@ -101,7 +107,8 @@ function collect(folder: string): Result {
   const log = text(join(folder, 'tests.log'))
   const training = trainingOf(text(join(folder, 'train.log')))
   const driver = text(join(folder, 'driver.txt'))?.trim()
-  const label = (rows: unknown, library: string) => ((rows ?? []) as Omit<Row, 'library'>[]).map((row) => ({ ...row, library }))
+  const label = (rows: unknown, library: string) =>
+    ((rows ?? []) as Omit<Row, 'library'>[]).map((row) => ({ ...row, library }))
   return {
     date: new Date().toISOString(),
     hebb: (json(join(import.meta.dirname, '..', '..', 'package.json')).version as string | undefined) ?? '',
@@ -125,12 +132,15 @@ const PEERS: Record<string, string> = { spmm: 'csr', spmmTransposed: 'csr transp
 
 /** The rows of other libraries that do what a row of hebb does, the fastest first. */
 export function peersOf(row: Row, rows: readonly Row[]): Row[] {
-  const same = (a: Row, keys: readonly ('rows' | 'cols' | 'density' | 'batch')[]) => keys.every((key) => a[key] === row[key])
+  const same = (a: Row, keys: readonly ('rows' | 'cols' | 'density' | 'batch')[]) =>
+    keys.every((key) => a[key] === row[key])
   return rows
     .filter(({ library }) => library !== 'hebb')
     .filter((other) => {
-      if (row.operation.startsWith('training step')) return other.operation.startsWith(`${row.operation} with masks`) && same(other, ['batch'])
-      if (row.operation.startsWith('linear, ')) return /^dense /.test(other.operation) && same(other, ['rows', 'cols', 'batch'])
+      if (row.operation.startsWith('training step'))
+        return other.operation.startsWith(`${row.operation} with masks`) && same(other, ['batch'])
+      if (row.operation.startsWith('linear, '))
+        return /^dense /.test(other.operation) && same(other, ['rows', 'cols', 'batch'])
       const sparse = PEERS[row.operation]
       if (sparse === undefined) return false
       return (
@@ -146,7 +156,17 @@ const us = (seconds: number) => (1e6 * seconds).toPrecision(3)
 
 /** Head and cells of the table of a result's rows. */
 export function cellsOf({ rows }: Pick<Result, 'rows'>): string[][] {
-  const head = ['hebb', 'median us', 'least', 'ns/link', 'GFLOP/s', 'of roofline', 'fastest in PyTorch', 'us', 'times slower']
+  const head = [
+    'hebb',
+    'median us',
+    'least',
+    'ns/link',
+    'GFLOP/s',
+    'of roofline',
+    'fastest in PyTorch',
+    'us',
+    'times slower',
+  ]
   const body = rows
     .filter(({ library }) => library === 'hebb')
     .map((row) => {
@@ -158,7 +178,9 @@ export function cellsOf({ rows }: Pick<Result, 'rows'>): string[][] {
         row.item === 'link' && row.nsPerItem !== undefined ? row.nsPerItem.toPrecision(3) : '',
         row.gflops === undefined ? '' : row.gflops.toFixed(0),
         row.rooflineShare === undefined ? '' : `${(100 * row.rooflineShare).toFixed(0)}% (${row.bound})`,
-        ...(peer ? [short(peer.operation), us(peer.medianSeconds), (peer.medianSeconds / row.medianSeconds).toFixed(2)] : ['', '', '']),
+        ...(peer
+          ? [short(peer.operation), us(peer.medianSeconds), (peer.medianSeconds / row.medianSeconds).toFixed(2)]
+          : ['', '', '']),
       ]
     })
   return [head, ...body]
@@ -167,7 +189,11 @@ export function cellsOf({ rows }: Pick<Result, 'rows'>): string[][] {
 function printed(cells: readonly (readonly string[])[]): string {
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((line) => (line[column] ?? '').length)))
   return cells
-    .map((line) => line.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  '))
+    .map((line) =>
+      line
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+        .join('  '),
+    )
     .join('\n')
 }
 
@@ -175,17 +201,28 @@ const markdown = ([head = [], ...body]: readonly (readonly string[])[]): string 
   [head, head.map(() => '---'), ...body].map((line) => `| ${line.join(' | ')} |`).join('\n')
 
 function say({ device, detail, driver, quick, parts, tests, training, notes, rows }: Result): void {
-  console.log(`\n${[...new Set([device, driver ?? detail])].join(', ')}${quick ? '; quick: numbers mean nothing' : ''}\n`)
+  console.log(
+    `\n${[...new Set([device, driver ?? detail])].join(', ')}${quick ? '; quick: numbers mean nothing' : ''}\n`,
+  )
   if (rows.length > 0) console.log(`${printed(cellsOf({ rows }))}\n`)
   for (const note of notes) console.log(note)
-  console.log(printed([['part', 'seconds', 'outcome'], ...parts.map(({ name, seconds, outcome }) => [name, String(seconds), outcome])]))
+  console.log(
+    printed([
+      ['part', 'seconds', 'outcome'],
+      ...parts.map(({ name, seconds, outcome }) => [name, String(seconds), outcome]),
+    ]),
+  )
   if (tests)
-    console.log(`\ntests: ${tests.passed} passed, ${tests.failed.length} failed, ${tests.skipped} skipped${tests.complete ? '' : ', not all of them ran'}`)
+    console.log(
+      `\ntests: ${tests.passed} passed, ${tests.failed.length} failed, ${tests.skipped} skipped` +
+        (tests.complete ? '' : ', not all of them ran'),
+    )
   for (const name of tests?.failed ?? []) console.log(`  failed: ${name}`)
   if (training) {
     const { testAccuracy, epochs, stepSeconds, updateSeconds } = training
     console.log(
-      `training: ${(100 * testAccuracy).toFixed(2)}% after ${epochs} epochs, ${us(stepSeconds)} us a step, updates ${updateSeconds.toFixed(3)} s in all`,
+      `training: ${(100 * testAccuracy).toFixed(2)}% after ${epochs} epochs, ${us(stepSeconds)} us a step, ` +
+        `updates ${updateSeconds.toFixed(3)} s in all`,
     )
   }
 }
@@ -194,7 +231,10 @@ function say({ device, detail, driver, quick, parts, tests, training, notes, row
 function fileOf(result: Result): string {
   const fields = Object.entries(result).map(([key, value]) => {
     const lines = ['rows', 'rates', 'parts'].includes(key) && Array.isArray(value) && value.length > 0
-    return `${JSON.stringify(key)}: ${lines ? `[\n${value.map((one) => JSON.stringify(one)).join(',\n')}\n]` : JSON.stringify(value)}`
+    return (
+      `${JSON.stringify(key)}: ` +
+      `${lines ? `[\n${value.map((one) => JSON.stringify(one)).join(',\n')}\n]` : JSON.stringify(value)}`
+    )
   })
   return `{\n${fields.join(',\n')}\n}\n`
 }

@@ -2,10 +2,10 @@
 
     python3 gpu.py [--json FILE] [--device cuda] [--quick]
 
-Dense products in fp32, TF32 and bf16 (what masks on dense matrices cost), CSR products, sampled products, and the training step of the paper's MNIST
-network with masks, eager and as a CUDA graph. Calls are captured as one graph where PyTorch can capture them, else queued one after the other; timed by
-CUDA events, medians of 7. Ends with 3 and says why where there is no PyTorch that sees a GPU. --quick takes tiny shapes, on the CPU too: it shows that
-the script works.
+Dense products in fp32, TF32 and bf16 (what masks on dense matrices cost), CSR products, sampled products, and the
+training step of the paper's MNIST network with masks, eager and as a CUDA graph. Calls are captured as one graph where
+PyTorch can capture them, else queued one after the other; timed by CUDA events, medians of 7. Ends with 3 and says why
+where there is no PyTorch that sees a GPU. --quick takes tiny shapes, on the CPU too: it shows that the script works.
 """
 
 import argparse
@@ -111,9 +111,11 @@ def measure(operation, call, graphs=CALLS, flop=0, **shape):
     if "density" in shape:
         name += f"/{100 * shape['density']:g}%"
     name += f"/batch:{shape['batch']}"
-    rows.append(dict(name=name, operation=operation, library="PyTorch", graph=graph is not None, **shape, medianSeconds=median, minSeconds=seconds[0],
+    rows.append(dict(name=name, operation=operation, library="PyTorch", graph=graph is not None, **shape,
+                     medianSeconds=median, minSeconds=seconds[0],
                      maxSeconds=seconds[-1], **({"gflops": 1e-9 * flop / median} if flop else {})))
-    print(f"{name:60} {1e6 * median:11.2f} us {1e6 * seconds[0]:11.2f} {1e6 * seconds[-1]:11.2f} {'graph' if graph else ''}", flush=True)
+    print(f"{name:60} {1e6 * median:11.2f} us {1e6 * seconds[0]:11.2f} {1e6 * seconds[-1]:11.2f} "
+          f"{'graph' if graph else ''}", flush=True)
 
 
 def csr_of(out_features, in_features, density):
@@ -123,13 +125,15 @@ def csr_of(out_features, in_features, density):
     offsets = torch.zeros(out_features + 1, dtype=torch.int32, device=DEVICE)
     offsets[1:] = torch.bincount(cells.div(in_features, rounding_mode="floor"), minlength=out_features).cumsum(0)
     columns = cells.remainder(in_features).to(torch.int32)
-    return torch.sparse_csr_tensor(offsets, columns, torch.randn(len(cells), device=DEVICE), size=(out_features, in_features))
+    return torch.sparse_csr_tensor(offsets, columns, torch.randn(len(cells), device=DEVICE),
+                                   size=(out_features, in_features))
 
 
 def transposed(csr):
     """The same links and values, by column."""
     t = csr.to_sparse_coo().t().coalesce().to_sparse_csr()
-    return torch.sparse_csr_tensor(t.crow_indices().to(torch.int32), t.col_indices().to(torch.int32), t.values(), size=t.shape)
+    return torch.sparse_csr_tensor(t.crow_indices().to(torch.int32), t.col_indices().to(torch.int32), t.values(),
+                                   size=t.shape)
 
 
 def dense_products(out_features, in_features, batch):
@@ -162,7 +166,8 @@ def sparse_products(out_features, in_features, density, batch):
 
 
 class MaskedTraining:
-    """The network as sparse training is simulated: dense layers; weights, gradients and momenta multiplied by masks in every step."""
+    """The network as sparse training is simulated: dense layers; weights, gradients and momenta multiplied by masks in
+    every step."""
 
     def __init__(self, widths, density, batch):
         samples = 2000
@@ -176,7 +181,8 @@ class MaskedTraining:
         with torch.no_grad():
             for weight, mask in zip(self.sparse, self.masks):
                 weight.normal_(0, math.sqrt(2 / (density * weight.shape[1]))).mul_(mask)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, foreach=True)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4,
+                                         foreach=True)
 
     def step(self):
         x = self.images[self.index].float().mul_(1 / 128).sub_(1)
@@ -196,7 +202,8 @@ def training_steps(widths, density, batch):
         kind = "TF32" if tf32 else "fp32"
         for graphs in (0, 1) if ON_GPU else (0,):
             training = MaskedTraining(widths, density, batch)
-            measure(f"training step {name} with masks, {kind}, {'CUDA graph' if graphs else 'eager'}", training.step, graphs=graphs, density=density, batch=batch)
+            measure(f"training step {name} with masks, {kind}, {'CUDA graph' if graphs else 'eager'}",
+                    training.step, graphs=graphs, density=density, batch=batch)
     torch.backends.cuda.matmul.allow_tf32 = False
 
 

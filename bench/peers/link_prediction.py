@@ -1,16 +1,18 @@
 """The link predictors as their formulas are written, on dense matrices in PyTorch, for bench/predictors.ts.
 
-With A the 0/1 matrix of a layer [outputs][inputs], UU = A A^T and VV = A^T A the common neighbours of two outputs and of two inputs, d degrees, and
-n(s) = 1 + s for CH2, 1 for CH3 (arXiv 2501.19107; include/hebb/link_prediction.h):
+With A the 0/1 matrix of a layer [outputs][inputs], UU = A A^T and VV = A^T A the common neighbours of two outputs and
+of two inputs, d degrees, and n(s) = 1 + s for CH2, 1 for CH3 (arXiv 2501.19107; include/hebb/link_prediction.h):
 
-    L3n(u,v) = sum over k != u with A[k,v] = 1, UU[u,k] > 0 of n(UU[u,k]) / max(d[k] - UU[u,k], 1)  +  the same over b != v with A[u,b] = 1
+    L3n(u,v) = sum over k != u with A[k,v] = 1, UU[u,k] > 0 of n(UU[u,k]) / max(d[k] - UU[u,k], 1)
+               +  the same over b != v with A[u,b] = 1
     L3p(u,v) = sum over paths u - a - k - v of sqrt(n(VV[a,v]) / (d[a] - VV[a,v])) sqrt(n(UU[u,k]) / (d[k] - UU[u,k]))
 
-By nodes these are four dense products; by paths it is one dense product for each output u, [its inputs][outputs] times A.
+By nodes these are four dense products; by paths it is one dense product for each output u, [its inputs][outputs] times
+A.
 
-Driven over stdin: a line of JSON with the number of threads; then a line for every layer with its links as bytes behind it, for every check with
-hebb's scores as bytes behind it, or for every measurement. Answers each with a line of JSON: what runs here, the largest relative difference of
-a score, or the seconds of the calls.
+Driven over stdin: a line of JSON with the number of threads; then a line for every layer with its links as bytes behind
+it, for every check with hebb's scores as bytes behind it, or for every measurement. Answers each with a line of JSON:
+what runs here, the largest relative difference of a score, or the seconds of the calls.
 """
 
 import json
@@ -39,9 +41,11 @@ def by_nodes(links, predictor):
 
 def by_paths(links, predictor):
     def coefficients(common):
-        """[k][u]: the factor of neuron k in paths that end in u. A k without a neighbour but u's is on no path to a missing link."""
+        """[k][u]: the factor of neuron k in paths that end in u. A k without a neighbour but u's is on no path to a
+        missing link."""
         external = common.diagonal()[:, None] - common
-        return torch.where(external > 0, (numerator(common, predictor) / external.clamp(min=1)).sqrt_(), torch.zeros(()))
+        return torch.where(external > 0, (numerator(common, predictor) / external.clamp(min=1)).sqrt_(),
+                           torch.zeros(()))
 
     outputs = coefficients(links @ links.T)
     inputs = coefficients(links.T @ links)
@@ -67,7 +71,8 @@ def main():
     source = sys.stdin.buffer
 
     def array(dtype, count):
-        return torch.frombuffer(bytearray(source.read(4 * count)), dtype=dtype) if count else torch.empty(0, dtype=dtype)
+        return (torch.frombuffer(bytearray(source.read(4 * count)), dtype=dtype) if count
+                else torch.empty(0, dtype=dtype))
 
     setup = json.loads(source.readline())
     torch.set_num_threads(setup["threads"])
@@ -87,7 +92,8 @@ def main():
             ours = scores_of(links, request["check"])
             difference = (ours - theirs).abs() / torch.maximum(ours, theirs)
             # 0 / 0 where both say that nothing leads there.
-            answer(difference=float(torch.where((ours == 0) & (theirs == 0), torch.zeros(()), difference).max()), scored=int((ours > 0).sum()))
+            answer(difference=float(torch.where((ours == 0) & (theirs == 0), torch.zeros(()), difference).max()),
+                   scored=int((ours > 0).sum()))
         else:
             calls = 0
             start = time.perf_counter()

@@ -1,8 +1,9 @@
-"""The same network as bench/step.ts in PyTorch, as sparse training is simulated: dense layers whose weights, gradients and momentum are
-multiplied by a mask at every step.
+"""The same network as bench/step.ts in PyTorch, as sparse training is simulated: dense layers whose weights, gradients
+and momentum are multiplied by a mask at every step.
 
-Driven by bench/step.ts over stdin: a line of JSON that describes network and data, then the images and the labels as bytes, then a line of
-JSON for every measurement. Answers each with a line of JSON: what runs here, then the seconds of each measurement.
+Driven by bench/step.ts over stdin: a line of JSON that describes network and data, then the images and the labels as
+bytes, then a line of JSON for every measurement. Answers each with a line of JSON: what runs here, then the seconds of
+each measurement.
 """
 
 import json
@@ -18,7 +19,8 @@ from blas import loaded_blas
 
 
 def sgemm_rate(size, batch):
-    """GFLOP/s of the product that a hidden layer's forward pass is: tells a tuned matrix library from the reference one."""
+    """GFLOP/s of the product that a hidden layer's forward pass is: tells a tuned matrix library from the reference
+    one."""
     a, b = torch.randn(size, size), torch.randn(size, batch)
     best = math.inf
     for _ in range(8):
@@ -53,7 +55,8 @@ class Training:
                 nn.init.zeros_(layer.bias)
             for weight, mask in zip(self.sparse, self.masks):
                 weight.normal_(0, math.sqrt(2 / (setup["density"] * weight.shape[1]))).mul_(mask)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=setup["learningRate"], momentum=0.9, weight_decay=5e-4)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=setup["learningRate"], momentum=0.9,
+                                         weight_decay=5e-4)
         self.order = torch.randperm(len(labels))
         self.at = 0
 

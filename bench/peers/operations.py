@@ -1,7 +1,8 @@
-"""Single products in PyTorch, for bench/peers.ts: a CSR matrix times dense activations, and the dense product of the same shape.
+"""Single products in PyTorch, for bench/peers.ts: a CSR matrix times dense activations, and the dense product of the
+same shape.
 
-Driven over stdin: a line of JSON with the number of threads, then a line for every layer (it is made) or measurement. Answers each with a line
-of JSON: what runs here, then what was made, or the seconds of the calls.
+Driven over stdin: a line of JSON with the number of threads, then a line for every layer (it is made) or measurement.
+Answers each with a line of JSON: what runs here, then what was made, or the seconds of the calls.
 """
 
 import json

@@ -1,5 +1,6 @@
-// The arithmetic of one step of Adam, over a lane type F: `float`, or a SIMD vector for which LaneTraits is specialised. It is written once and rounds
-// after every operation, so that it gives the same bits on every processor, SIMD width and GPU.
+// The arithmetic of one step of Adam, over a lane type F: `float`, or a SIMD vector for which LaneTraits is
+// specialised. It is written once and rounds after every operation, so that it gives the same bits on every processor,
+// SIMD width and GPU.
 #pragma once
 
 #include "hebb/logarithm.h"
@@ -13,21 +14,24 @@ struct AdamFactors {
   float epsilon, coupled, decoupled;             // one of the weight decays is 0
 
   explicit AdamFactors(const Adam& op)
-      : beta1(static_cast<float>(op.beta1)), rest1(static_cast<float>(1 - op.beta1)), log1(logOf(op.beta1)), beta2(static_cast<float>(op.beta2)),
-        rest2(static_cast<float>(1 - op.beta2)), log2(logOf(op.beta2)), epsilon(static_cast<float>(op.epsilon)),
-        coupled(op.decoupled ? 0.f : static_cast<float>(op.weightDecay)), decoupled(op.decoupled ? static_cast<float>(op.weightDecay) : 0.f) {}
+      : beta1(static_cast<float>(op.beta1)), rest1(static_cast<float>(1 - op.beta1)), log1(logOf(op.beta1)),
+        beta2(static_cast<float>(op.beta2)), rest2(static_cast<float>(1 - op.beta2)), log2(logOf(op.beta2)),
+        epsilon(static_cast<float>(op.epsilon)), coupled(op.decoupled ? 0.f : static_cast<float>(op.weightDecay)),
+        decoupled(op.decoupled ? static_cast<float>(op.weightDecay) : 0.f) {}
 
  private:
   static float logOf(double beta) { return beta > 0 ? static_cast<float>(std::log(beta)) : -1e30f; }
 };
 
-/// 1 - e^x for x < 0, that is 1 - beta^t for x = t log(beta): without the cancellation of the difference where x is near 0. Relative error below 4e-7.
+/// 1 - e^x for x < 0, that is 1 - beta^t for x = t log(beta): without the cancellation of the difference where x is
+/// near 0. Relative error below 4e-7.
 template <class F>
 HEBB_INLINE F oneMinusExp(F x) {
   using T = LaneTraits<F>;
   constexpr float kLeast = -30.f;  // 1 - e^x is 1 below
   x = T::select(x < T::splat(kLeast), T::splat(kLeast), x);
-  // x = n log(2) + r with |r| <= log(2) / 2. The sum's last bits are n, and log(2) is in two parts of which the first has few bits.
+  // x = n log(2) + r with |r| <= log(2) / 2. The sum's last bits are n, and log(2) is in two parts of which the first
+  // has few bits.
   constexpr float kRound = 12582912.f;
   const F sum = x * T::splat(1.44269504f) + T::splat(kRound);
   const F n = sum - T::splat(kRound);

@@ -56,7 +56,8 @@ class Backend {
   /// Columns in a panel for activations of this capacity, a multiple of 16.
   virtual int32_t panel(int32_t capacity) const = 0;
 
-  /// Share of the possible links from which on a layer's forward product multiplies dense tiles (Csr::tiles). Above 1: never.
+  /// Share of the possible links from which on a layer's forward product multiplies dense tiles (Csr::tiles). Above 1:
+  /// never.
   virtual double denseFrom() const { return 2; }
 
   /// Operations that the device runs again as one.
@@ -65,15 +66,17 @@ class Backend {
     virtual ~Recording() = default;
     virtual Status run() = 0;
   };
-  /// Records what `work` asks of the device, without doing it. Null where the device gains nothing by it, or `work` needs answers in between.
+  /// Records what `work` asks of the device, without doing it. Null where the device gains nothing by it, or `work`
+  /// needs answers in between.
   virtual Status record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) {
     (void)work;
     out->reset();
     return {};
   }
 
-  /// Waits until all that was asked of the device is done. A backend that queues operations reports here what they would have returned: the
-  /// first failure since the last call. The operations asked for after that one have changed nothing.
+  /// Waits until all that was asked of the device is done. A backend that queues operations reports here what they
+  /// would have returned: the first failure since the last call. The operations asked for after that one have changed
+  /// nothing.
   virtual Status synchronize() = 0;
 
   /// Set by the engine to make long operations give up early; they then report Code::aborted.
@@ -110,8 +113,8 @@ class Scratch {
 };
 
 struct CpuOptions {
-  int threads = 0;    // 0: as many as the process may use
-  std::string simd;   // "", or a level of cpuLevels() to run below what the processor can do
+  int threads = 0;        // 0: as many as the process may use
+  std::string simd;       // "", or a level of cpuLevels() to run below what the processor can do
   double denseFrom = -1;  // what Backend::denseFrom() is to be; negative: as measured for the level
 };
 
@@ -122,16 +125,18 @@ struct DeviceInfo {
   int threads = 0;       // cpu
   double denseFrom = 2;  // see Backend::denseFrom()
   int64_t memoryBytes = 0;
-  std::string blas;      // cuda: what multiplies dense matrices: "own", or cuBLAS and its version
-  std::string detail;    // driver and runtime, or why there is none
+  std::string blas;    // cuda: what multiplies dense matrices: "own", or cuBLAS and its version
+  std::string detail;  // driver and runtime, or why there is none
 };
 
-/// What multiplies large dense matrices on a GPU: hebb's own kernels, whose bits are the same wherever they run, or cuBLAS, loaded while the program runs.
+/// What multiplies large dense matrices on a GPU: hebb's own kernels, whose bits are the same wherever they run, or
+/// cuBLAS, loaded while the program runs.
 enum class Blas { own, cublas };
 
 Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceInfo* info);
 
-/// Whether this build holds the CUDA backend, and what it finds on this machine. Never fails; `detail` says why there is no GPU.
+/// Whether this build holds the CUDA backend, and what it finds on this machine. Never fails; `detail` says why there
+/// is no GPU.
 bool cudaBuilt();
 int cudaDeviceCount(std::string* detail);
 /// Code::deviceUnavailable where there is no GPU, or no cuBLAS and it was asked for.

@@ -1,5 +1,6 @@
-// What a topology looks like to network science: degrees, clustering, path lengths, and what percolation leaves of it. Host functions over links in host
-// memory, O(links + neurons) of it for each thread. Where an exact answer would take long, it is estimated from seeded samples, and its standard error told.
+// What a topology looks like to network science: degrees, clustering, path lengths, and what percolation leaves of it.
+// Host functions over links in host memory, O(links + neurons) of it for each thread. Where an exact answer would take
+// long, it is estimated from seeded samples, and its standard error told.
 #pragma once
 
 #include <atomic>
@@ -29,10 +30,11 @@ struct DegreeCounts {
 
 struct LayerDescription {
   DegreeCounts inputs, outputs;
-  /// Bipartite clustering of Robins and Alexander (2004): 4 times the number of cycles of four links over the number of paths of three links, which is
-  /// the probability that the ends of such a path are linked. NaN without such paths.
+  /// Bipartite clustering of Robins and Alexander (2004): 4 times the number of cycles of four links over the number of
+  /// paths of three links, which is the probability that the ends of such a path are linked. NaN without such paths.
   Estimate clustering;
-  /// Mean number of links on the shortest path between two neurons of either side, over all pairs of active ones that are connected. NaN without any.
+  /// Mean number of links on the shortest path between two neurons of either side, over all pairs of active ones that
+  /// are connected. NaN without any.
   Estimate pathLength;
   /// Share of the pairs of active neurons that are connected (of ordered pairs from the same sources). NaN without any.
   double connected = 0;
@@ -47,9 +49,9 @@ struct DescribedLayer {
   bool follows = false;  // its inputs are the outputs of the layer before
 };
 
-/// Describes each layer, and percolates over those that follow each other. The same for the same seed with any number of threads. Gives up with
-/// Code::aborted when `stop`, unless null, becomes true.
-Status describeTopology(const std::vector<DescribedLayer>& layers, const DescribeOptions& options, std::vector<LayerDescription>* out,
-                        const std::atomic<bool>* stop = nullptr);
+/// Describes each layer, and percolates over those that follow each other. The same for the same seed with any number
+/// of threads. Gives up with Code::aborted when `stop`, unless null, becomes true.
+Status describeTopology(const std::vector<DescribedLayer>& layers, const DescribeOptions& options,
+                        std::vector<LayerDescription>* out, const std::atomic<bool>* stop = nullptr);
 
 }  // namespace hebb

@@ -8,34 +8,39 @@
 
 namespace hebb {
 
-/// Random crops and flips of images [channels][height][width], drawn anew for every place of a batch in every step. A window of the image's own size is
-/// cut out of the image in a frame of `padding` zeros, as zeros are in the data, at one of (2 * padding + 1)^2 places; with `flip`, left and right
-/// are then exchanged in half of the images.
+/// Random crops and flips of images [channels][height][width], drawn anew for every place of a batch in every step. A
+/// window of the image's own size is cut out of the image in a frame of `padding` zeros, as zeros are in the data, at
+/// one of (2 * padding + 1)^2 places; with `flip`, left and right are then exchanged in half of the images.
 struct Augmentation {
-  int32_t height = 0, width = 0;     // 0: none
+  int32_t height = 0, width = 0;  // 0: none
   int32_t padding = 0;
   bool flip = false;
   uint64_t seed = 0;
 };
 
-/// What one image undergoes: its pixel (y, x) becomes that of (y + down, x + right), and with `flip` of (y + down, width - 1 - x + right).
+/// What one image undergoes: its pixel (y, x) becomes that of (y + down, x + right), and with `flip` of (y + down,
+/// width - 1 - x + right).
 struct Cut {
   int32_t down = 0, right = 0;
   bool flip = false;
 };
 
-/// The cut of the batch's column in a step: its counter is (column, step, purpose), so it is the same on every backend and after a resume.
+/// The cut of the batch's column in a step: its counter is (column, step, purpose), so it is the same on every backend
+/// and after a resume.
 HEBB_INLINE Cut cutOf(const Augmentation& a, int64_t step, int32_t column) {
-  const Philox draw = philox(a.seed, static_cast<uint32_t>(column), static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), purposeWord(Purpose::augment, 0));
+  const Philox draw = philox(a.seed, static_cast<uint32_t>(column), static_cast<uint32_t>(step),
+                             static_cast<uint32_t>(step >> 32), purposeWord(Purpose::augment, 0));
   const uint64_t places = static_cast<uint64_t>(2 * a.padding + 1);
-  return {static_cast<int32_t>(draw.word[0] * places >> 32) - a.padding, static_cast<int32_t>(draw.word[1] * places >> 32) - a.padding, a.flip && draw.word[2] >> 31};
+  return {static_cast<int32_t>(draw.word[0] * places >> 32) - a.padding,
+          static_cast<int32_t>(draw.word[1] * places >> 32) - a.padding, a.flip && draw.word[2] >> 31};
 }
 
-/// output[f][c] = data[indices[offset + c]][f] * scale + shift; zeros in the padding columns. One of bytes / floats is set. With scales and shifts,
-/// each channel has its own; with an augmentation, what is read is the image after its cut.
+/// output[f][c] = data[indices[offset + c]][f] * scale + shift; zeros in the padding columns. One of bytes / floats is
+/// set. With scales and shifts, each channel has its own; with an augmentation, what is read is the image after its
+/// cut.
 struct Gather {
-  const uint8_t* bytes = nullptr;    // [samples][features] device
-  const float* floats = nullptr;     // [samples][features] device
+  const uint8_t* bytes = nullptr;  // [samples][features] device
+  const float* floats = nullptr;   // [samples][features] device
   float scale = 1, shift = 0;
   int64_t samples = 0;
   const int32_t* indices = nullptr;  // [count] device, each a sample, in [0, samples)
@@ -50,7 +55,7 @@ struct Gather {
 
 /// targets[c] = labels[indices[offset + c]].
 struct GatherLabels {
-  const int32_t* labels = nullptr;   // [samples] device
+  const int32_t* labels = nullptr;  // [samples] device
   int64_t samples = 0;
   const int32_t* indices = nullptr;  // [count] device, each a sample, in [0, samples)
   int64_t count = 0;                 // the longest stream that may be read

@@ -1,4 +1,5 @@
-// Chooses new links where the dense gradient is largest (RigL; Evci et al., ICML 2020. GraNet; Liu et al., NeurIPS 2021).
+// Chooses new links where the dense gradient is largest (RigL; Evci et al., ICML 2020. GraNet; Liu et al., NeurIPS
+// 2021).
 #pragma once
 
 #include <cstdint>
@@ -9,12 +10,13 @@
 
 namespace hebb {
 
-/// Fills newRows, newColumns and newCount with as many missing links (of the kept topology) as bring the layer to `count` links: those with the largest
-/// |sum over columns of outputGradient[i] input[j]|, ties in a seeded random order. Links that were removed in this update are missing ones like all others.
-/// With fewer gradients that are not zero than links to grow, all of these are taken and the rest is drawn uniformly from the others. The gradient
-/// of a missing link is never stored: no array of rows x cols exists. One that is NaN or infinite is an error.
+/// Fills newRows, newColumns and newCount with as many missing links (of the kept topology) as bring the layer to
+/// `count` links: those with the largest |sum over columns of outputGradient[i] input[j]|, ties in a seeded random
+/// order. Links that were removed in this update are missing ones like all others. With fewer gradients that are not
+/// zero than links to grow, all of these are taken and the rest is drawn uniformly from the others. The gradient of a
+/// missing link is never stored: no array of rows x cols exists. One that is NaN or infinite is an error.
 struct RegrowByGradient {
-  Csr links;                       // [M][N]
+  Csr links;  // [M][N]
   LinkChanges changes;
   Activations input;               // [N][columns]
   Activations outputGradient;      // [M][columns]

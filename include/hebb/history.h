@@ -8,8 +8,8 @@
 
 namespace hebb {
 
-/// ever = ever united with the layer's links. Sorted, as row * cols + col. count tells how many there are; the caller provides
-/// capacity for the union (at most count + links), else the operation fails and changes nothing.
+/// ever = ever united with the layer's links. Sorted, as row * cols + col. count tells how many there are; the caller
+/// provides capacity for the union (at most count + links), else the operation fails and changes nothing.
 struct UniteLinks {
   Csr links;
   uint64_t* ever = nullptr;  // [capacity] device
@@ -17,8 +17,8 @@ struct UniteLinks {
   int64_t capacity = 0;
 };
 
-/// Counts the new links of an update, and those of them that it has removed before: when nearly all of them return, a layer has found its topology (CHT's
-/// early stop; Zhang et al., ICLR 2024).
+/// Counts the new links of an update, and those of them that it has removed before: when nearly all of them return, a
+/// layer has found its topology (CHT's early stop; Zhang et al., ICLR 2024).
 struct ReturnedLinks {
   Csr links;
   LinkChanges changes;

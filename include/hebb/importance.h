@@ -8,9 +8,12 @@
 namespace hebb {
 
 enum class ImportanceRule : int32_t {
-  magnitude = 0,  // |w|
-  relative = 1,   // |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (relative importance: column sum and row sum, over kept links)
-  gradient = 2,   // |w| + share |dL/dw| (MEST; Yuan et al., NeurIPS 2021)
+  /// |w|
+  magnitude = 0,
+  /// |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (relative importance: column sum and row sum, over kept links)
+  relative = 1,
+  /// |w| + share |dL/dw| (MEST; Yuan et al., NeurIPS 2021)
+  gradient = 2,
 };
 
 /// scores[l] of every link l with keep[l]; the others are left as they are.
@@ -19,9 +22,9 @@ struct Importance {
   const float* values = nullptr;  // [links] device
   const uint8_t* keep = nullptr;  // [links] device
   ImportanceRule rule = ImportanceRule::magnitude;
-  float* scores = nullptr;        // [links] device
-  const float* gradient = nullptr; // [links] device; read by the rule `gradient` alone
-  float share = 0;                 // of the gradient
+  float* scores = nullptr;          // [links] device
+  const float* gradient = nullptr;  // [links] device; read by the rule `gradient` alone
+  float share = 0;                  // of the gradient
 };
 
 }  // namespace hebb

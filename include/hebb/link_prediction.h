@@ -9,7 +9,8 @@
 namespace hebb {
 
 /// With UU and VV the common neighbours of two outputs and of two inputs, d degrees, and s = UU[u,k] or VV[v,b]:
-///   L3n(u,v) = sum over k != u with A[k,v] = 1 and s > 0 of n(s) / max(d[k] - s, 1)  +  the same over b != v with A[u,b] = 1
+///   L3n(u,v) = sum over k != u with A[k,v] = 1 and s > 0 of n(s) / max(d[k] - s, 1)
+///              +  the same over b != v with A[u,b] = 1
 ///   L3p(u,v) = sum over paths u - a - k - v of sqrt(n(VV[a,v]) n(UU[u,k]) / ((d[a] - VV[a,v]) (d[k] - UU[u,k])))
 enum class LinkPredictor : int32_t {
   none = 0,    // no scores: every missing link is alike
@@ -19,17 +20,27 @@ enum class LinkPredictor : int32_t {
   ch3L3p = 4,  // CH3-L3p, by paths: n(s) = 1
 };
 
-constexpr bool isByPaths(LinkPredictor predictor) { return predictor == LinkPredictor::ch2L3p || predictor == LinkPredictor::ch3L3p; }
+constexpr bool isByPaths(LinkPredictor predictor) {
+  return predictor == LinkPredictor::ch2L3p || predictor == LinkPredictor::ch3L3p;
+}
 /// Whether the internal degree counts: n(s) = 1 + s.
-constexpr bool isCh2(LinkPredictor predictor) { return predictor == LinkPredictor::ch2L3n || predictor == LinkPredictor::ch2L3p; }
+constexpr bool isCh2(LinkPredictor predictor) {
+  return predictor == LinkPredictor::ch2L3n || predictor == LinkPredictor::ch2L3p;
+}
 
-/// How scores are computed. The sparse routes of all backends give the same bits, and so does the CPU's dense route; that of a GPU, on tensor cores, has a
-/// relative error below 1e-6. Choices by its scores can differ from the CPU's where two keys are as close as that.
+/// How scores are computed. The sparse routes of all backends give the same bits, and so does the CPU's dense route;
+/// that of a GPU, on tensor cores, has a relative error below 1e-6. Choices by its scores can differ from the CPU's
+/// where two keys are as close as that.
 enum class PredictionRoute : int32_t {
-  automatic = 0,  // what the backend's cost model expects to be faster, within kDenseRouteBytes; on a GPU always `sparse`, so that all backends choose the same links
-  sparse = 1,     // row by row, along the links: O(links + neurons) memory a thread, and coefficients as far as they fit
-  dense = 2,      // tiles of scores from a bitmap or coefficients of all pairs: min(rows, cols)^2 memory. Code::unsupported where that is above
-                  // kDenseRouteBytes, or where the backend has no dense route for the predictor: a GPU has it for those by nodes, up to 16384 neurons a side
+  /// What the backend's cost model expects to be faster, within kDenseRouteBytes; on a GPU always `sparse`, so that all
+  /// backends choose the same links.
+  automatic = 0,
+  /// Row by row, along the links: O(links + neurons) memory a thread, and coefficients as far as they fit.
+  sparse = 1,
+  /// Tiles of scores from a bitmap or coefficients of all pairs: min(rows, cols)^2 memory. Code::unsupported where that
+  /// is above kDenseRouteBytes, or where the backend has no dense route for the predictor: a GPU has it for those by
+  /// nodes, up to 16384 neurons a side.
+  dense = 2,
 };
 
 /// Bytes that arrays of pairs of neurons may take in the dense route.
@@ -41,8 +52,8 @@ struct LinkScores {
   std::vector<float> score;
 };
 
-/// Scores all missing links into host memory. For inspection and tests: the answer can be as large as rows x cols. Training
-/// uses Regrow, which never holds more than the links to grow.
+/// Scores all missing links into host memory. For inspection and tests: the answer can be as large as rows x cols.
+/// Training uses Regrow, which never holds more than the links to grow.
 struct PredictLinks {
   Csr links;
   LinkPredictor predictor = LinkPredictor::ch2L3n;

@@ -1,5 +1,5 @@
-// log2 and log1p in fp32, from integer operations and fused multiply-adds alone, so that they are the same bits on every
-// processor, SIMD width and GPU. (libm's differ from machine to machine, and a sampled topology must not.)
+// log2 and log1p in fp32, from integer operations and fused multiply-adds alone, so that they are the same bits on
+// every processor, SIMD width and GPU. (libm's differ from machine to machine, and a sampled topology must not.)
 //
 // Both are written once, over a lane type F: `float`, or a SIMD vector for which LaneTraits is specialised. Needs
 // -ffp-contract=off (nvcc: -fmad=false), which the build sets. Relative error below 2 units in the last place.

@@ -7,32 +7,32 @@
 
 namespace hebb {
 
-/// Running sums over the batches of an epoch, in device memory. A loss that is NaN or infinite where a gradient is asked for ends the step with
-/// Code::nonFinite and leaves the sums; in evaluation, it is noted here.
+/// Running sums over the batches of an epoch, in device memory. A loss that is NaN or infinite where a gradient is
+/// asked for ends the step with Code::nonFinite and leaves the sums; in evaluation, it is noted here.
 struct LossTotals {
-  double loss = 0;           // sum over columns of the loss
-  double correct = 0;        // columns whose largest output is the target's class (classification only)
-  double columns = 0;        // columns seen
-  double nonFiniteStep = -1; // first step whose loss was NaN or infinite, -1 when none was
+  double loss = 0;            // sum over columns of the loss
+  double correct = 0;         // columns whose largest output is the target's class (classification only)
+  double columns = 0;         // columns seen
+  double nonFiniteStep = -1;  // first step whose loss was NaN or infinite, -1 when none was
 };
 
 /// Softmax cross-entropy with integer targets. gradient = (softmax(logits) - onehot) / columns.
 struct SoftmaxCrossEntropy {
-  Activations logits;              // [classes][columns]
-  const int32_t* targets = nullptr;// [columns] device, each in [0, classes)
-  Activations gradient;            // [classes][columns], or data null: evaluate only
-  LossTotals* totals = nullptr;    // device
-  const int64_t* step = nullptr;   // [1] device
+  Activations logits;                // [classes][columns]
+  const int32_t* targets = nullptr;  // [columns] device, each in [0, classes)
+  Activations gradient;              // [classes][columns], or data null: evaluate only
+  LossTotals* totals = nullptr;      // device
+  const int64_t* step = nullptr;     // [1] device
 };
 
 /// Mean squared error over features and columns. gradient = 2 (output - target) / (features * columns).
 struct MeanSquaredError {
-  Activations output;              // [features][columns]
-  Activations target;              // [features][columns]
-  Activations gradient;            // [features][columns], or data null: evaluate only
-  Activation activation = Activation::none; // the gradient is multiplied by its derivative at `output`
-  LossTotals* totals = nullptr;    // device
-  const int64_t* step = nullptr;   // [1] device
+  Activations output;                        // [features][columns]
+  Activations target;                        // [features][columns]
+  Activations gradient;                      // [features][columns], or data null: evaluate only
+  Activation activation = Activation::none;  // the gradient is multiplied by its derivative at `output`
+  LossTotals* totals = nullptr;              // device
+  const int64_t* step = nullptr;             // [1] device
 };
 
 }  // namespace hebb

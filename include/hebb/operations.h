@@ -1,4 +1,5 @@
-// The contract in one list: every operation, its name, and the table in which a backend offers it. Programs name operations; a backend binds them.
+// The contract in one list: every operation, its name, and the table in which a backend offers it. Programs name
+// operations; a backend binds them.
 #pragma once
 
 #include <variant>
@@ -24,17 +25,20 @@
 #include "hebb/weights.h"
 
 // X(Type, name): struct Type holds the arguments, function name(Backend&, const Type&) runs it.
-#define HEBB_OPERATIONS(X)                                                                                        \
-  X(Advance, advance) X(Permute, permute) X(Gather, gather) X(GatherLabels, gatherLabels)                         \
-  X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                                 \
-  X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                       \
-  X(Relu, relu) X(ReluGradient, reluGradient)                                                                     \
-  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam)     \
-  X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)         \
-  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)                           \
-  X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                       \
-  X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                         \
-  X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons) X(InitializeNormal, initializeNormal)
+// clang-format off
+#define HEBB_OPERATIONS(X)                                                                                    \
+  X(Advance, advance) X(Permute, permute) X(Gather, gather) X(GatherLabels, gatherLabels)                     \
+  X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                             \
+  X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                   \
+  X(Relu, relu) X(ReluGradient, reluGradient)                                                                 \
+  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam) \
+  X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)     \
+  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)                       \
+  X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                   \
+  X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                     \
+  X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons)                   \
+  X(InitializeNormal, initializeNormal)
+// clang-format on
 
 namespace hebb {
 

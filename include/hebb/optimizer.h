@@ -7,37 +7,38 @@ namespace hebb {
 
 /// SGD with momentum and weight decay, as PyTorch defines it: g += decay * w; m = momentum * m + g; w -= rate * m.
 struct SgdRule {
-  float* values = nullptr;              // [count] device; null means: no update
-  float* velocity = nullptr;            // [count] device; null when momentum is 0
-  const double* learningRate = nullptr; // [1] device, in the Program's scalar table
+  float* values = nullptr;               // [count] device; null means: no update
+  float* velocity = nullptr;             // [count] device; null when momentum is 0
+  const double* learningRate = nullptr;  // [1] device, in the Program's scalar table
   float momentum = 0;
   float weightDecay = 0;
 };
 
 struct Sgd {
   SgdRule rule;
-  const float* gradient = nullptr;   // [count] device
-  int64_t capacity = 0;              // elements that fit
-  const int32_t* count = nullptr;    // [1] device: elements in use (a sparse layer's links); null: capacity
+  const float* gradient = nullptr;  // [count] device
+  int64_t capacity = 0;             // elements that fit
+  const int32_t* count = nullptr;   // [1] device: elements in use (a sparse layer's links); null: capacity
 };
 
-/// Adam (Kingma and Ba, 2015, algorithm 1): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' / (sqrt(v') + epsilon), where
-/// m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Weight decay is added to the gradient, g += decay w, as torch.optim.Adam does it; or it is
-/// `decoupled`, w -= rate decay w before, as torch.optim.AdamW does it (Loshchilov and Hutter, 2019). t counts the steps of each parameter by
-/// itself: a link that is regrown, with all state 0, begins as every parameter began.
+/// Adam (Kingma and Ba, 2015, algorithm 1): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' /
+/// (sqrt(v') + epsilon), where m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Weight decay is added to the
+/// gradient, g += decay w, as torch.optim.Adam does it; or it is `decoupled`, w -= rate decay w before, as
+/// torch.optim.AdamW does it (Loshchilov and Hutter, 2019). t counts the steps of each parameter by itself: a link that
+/// is regrown, with all state 0, begins as every parameter began.
 struct Adam {
-  float* values = nullptr;              // [count] device
-  const float* gradient = nullptr;      // [count] device
-  float* firstMoment = nullptr;         // [count] device: m
-  float* secondMoment = nullptr;        // [count] device: v
-  float* steps = nullptr;               // [count] device: t; no longer counted from 2^24 on, where the corrections are 1
-  const double* learningRate = nullptr; // [1] device, in the Program's scalar table
-  double beta1 = 0.9, beta2 = 0.999;    // in [0, 1)
-  double epsilon = 1e-8;                // above 0: a parameter whose gradients are all 0 stays what it is
+  float* values = nullptr;               // [count] device
+  const float* gradient = nullptr;       // [count] device
+  float* firstMoment = nullptr;          // [count] device: m
+  float* secondMoment = nullptr;         // [count] device: v
+  float* steps = nullptr;                // [count] device: t; counted up to 2^24, where the corrections are 1
+  const double* learningRate = nullptr;  // [1] device, in the Program's scalar table
+  double beta1 = 0.9, beta2 = 0.999;     // in [0, 1)
+  double epsilon = 1e-8;                 // above 0: a parameter whose gradients are all 0 stays what it is
   double weightDecay = 0;
   bool decoupled = false;
-  int64_t capacity = 0;                 // elements that fit
-  const int32_t* count = nullptr;       // [1] device: elements in use (a sparse layer's links); null: capacity
+  int64_t capacity = 0;            // elements that fit
+  const int32_t* count = nullptr;  // [1] device: elements in use (a sparse layer's links); null: capacity
 };
 
 }  // namespace hebb

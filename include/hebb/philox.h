@@ -1,6 +1,6 @@
 // Philox-4x32-10: the one source of randomness (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11).
-// key = seed, counter = (row, column, step, purpose and layer): a draw belongs to a place in the network, not to a place in
-// memory, so it does not depend on threads, links' order or backend.
+// key = seed, counter = (row, column, step, purpose and layer): a draw belongs to a place in the network, not to a
+// place in memory, so it does not depend on threads, links' order or backend.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Pruned links that may return with the weights they had: the historical weights of gradual magnitude pruning (GMP; Zhu and Gupta 2017). An update is
-// openPool, the choice by importance and keepLinks on the pool's links, chooseFromPool, rebuild, restoreWeights.
+// Pruned links that may return with the weights they had: the historical weights of gradual magnitude pruning (GMP; Zhu
+// and Gupta 2017). An update is openPool, the choice by importance and keepLinks on the pool's links, chooseFromPool,
+// rebuild, restoreWeights.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,9 @@ struct OpenPool {
   Pool pool;
 };
 
-/// Makes the choice the layer's update: its links that the pool does not keep, or does not have, are removed; those that are kept and missing are its
-/// new links. The caller provides capacity for as many links as are kept, else the operation fails and changes nothing.
+/// Makes the choice the layer's update: its links that the pool does not keep, or does not have, are removed; those
+/// that are kept and missing are its new links. The caller provides capacity for as many links as are kept, else the
+/// operation fails and changes nothing.
 struct ChooseFromPool {
   Csr links;
   LinkChanges changes;

@@ -15,8 +15,8 @@ struct BeginUpdate {
   LinkChanges changes;
 };
 
-/// Closes an update. Kept links keep their place in every array; new ones start at 0; a link that was removed and chosen again keeps what it
-/// had. Writes both views of the topology. An update that is not closed has changed nothing.
+/// Closes an update. Kept links keep their place in every array; new ones start at 0; a link that was removed and
+/// chosen again keeps what it had. Writes both views of the topology. An update that is not closed has changed nothing.
 struct Rebuild {
   Csr links;
   LinkChanges changes;

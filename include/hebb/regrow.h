@@ -10,20 +10,20 @@ namespace hebb {
 
 /// What an update changes in a layer: old links that stay, and new links.
 struct LinkChanges {
-  uint8_t* keep = nullptr;       // [capacity] device, 0 or 1 for each old link, CSC order
-  int32_t* newRows = nullptr;    // [capacity] device, new links by row, then column
-  int32_t* newColumns = nullptr; // [capacity] device
-  int32_t* newCount = nullptr;   // [1] device
+  uint8_t* keep = nullptr;        // [capacity] device, 0 or 1 for each old link, CSC order
+  int32_t* newRows = nullptr;     // [capacity] device, new links by row, then column
+  int32_t* newColumns = nullptr;  // [capacity] device
+  int32_t* newCount = nullptr;    // [1] device
 };
 
 enum class Selection : int32_t {
-  sample = 0,  // without replacement, probability proportional to the score
-  largest = 1, // the best scores, ties in a seeded random order
+  sample = 0,   // without replacement, probability proportional to the score
+  largest = 1,  // the best scores, ties in a seeded random order
 };
 
-/// Fills newRows, newColumns and newCount with as many missing links (of the kept topology) as bring the layer to `count` links. Links that
-/// were removed in this update are missing ones like all others. With fewer positive scores than links to grow, all of these are
-/// taken and the rest is drawn uniformly from the zero-score ones.
+/// Fills newRows, newColumns and newCount with as many missing links (of the kept topology) as bring the layer to
+/// `count` links. Links that were removed in this update are missing ones like all others. With fewer positive scores
+/// than links to grow, all of these are taken and the rest is drawn uniformly from the zero-score ones.
 struct Regrow {
   Csr links;
   LinkChanges changes;

@@ -10,7 +10,8 @@ struct Relu {
   Activations input, output;  // [features][columns] each
 };
 
-/// inputGradient = outputGradient where output > 0, which is where the input is, else 0. Adds to inputGradient when `accumulate`.
+/// inputGradient = outputGradient where output > 0, which is where the input is, else 0. Adds to inputGradient when
+/// `accumulate`.
 struct ReluGradient {
   Activations output;          // [features][columns], as Relu wrote it
   Activations outputGradient;  // [features][columns]

@@ -1,6 +1,7 @@
-// Sampling without replacement with probabilities proportional to score^T, by an exponential race: key = T log2(score) - log2(E), E an
-// exponential variate of the link's own place in the network; the k largest keys win. Equal in law to sequential draws
-// (Efraimidis and Spirakis 2006). score^T is never formed. Zero scores rank below every positive one, at every T.
+// Sampling without replacement with probabilities proportional to score^T, by an exponential race: key = T
+// log2(score) - log2(E), E an exponential variate of the link's own place in the network; the k largest keys win. Equal
+// in law to sequential draws (Efraimidis and Spirakis 2006). score^T is never formed. Zero scores rank below every
+// positive one, at every T.
 #pragma once
 
 #include <cstdint>
@@ -39,19 +40,22 @@ HEBB_INLINE F samplingKey(F score, F random, F temperature) {
   return T::fma(temperature, log2Exact(score), T::splat(0.f) - race);
 }
 
-/// 64-bit rank of an element: the key above, a tie word below. Larger is better. Keys are finite, so zero scores, which get the 23 bits
-/// under the bits of -infinity, come last.
+/// 64-bit rank of an element: the key above, a tie word below. Larger is better. Keys are finite, so zero scores, which
+/// get the 23 bits under the bits of -infinity, come last.
 HEBB_INLINE uint64_t rankOf(float key, uint32_t tie) { return static_cast<uint64_t>(orderedBits(key)) << 32 | tie; }
-HEBB_INLINE uint64_t rankOfZero(uint32_t random, uint32_t tie) { return static_cast<uint64_t>(random >> 9) << 32 | tie; }
+HEBB_INLINE uint64_t rankOfZero(uint32_t random, uint32_t tie) {
+  return static_cast<uint64_t>(random >> 9) << 32 | tie;
+}
 
-/// Keeps `count` of the links that are still kept (keep = 1) and clears the others' flags; all stay when there are no more than that.
+/// Keeps `count` of the links that are still kept (keep = 1) and clears the others' flags; all stay when there are no
+/// more than that.
 struct KeepLinks {
   Csr links;
-  const float* scores = nullptr;       // [links] device, non-negative
-  uint8_t* keep = nullptr;             // [links] device, 0 or 1
-  const double* count = nullptr;       // [1] device scalar
-  const double* temperature = nullptr; // [1] device scalar; null: keep the largest scores, ties in a seeded random order
-  const double* update = nullptr;      // [1] device scalar: the update's number, part of the Philox counter
+  const float* scores = nullptr;        // [links] device, non-negative
+  uint8_t* keep = nullptr;              // [links] device, 0 or 1
+  const double* count = nullptr;        // [1] device scalar
+  const double* temperature = nullptr;  // [1] device scalar; null: keep the largest, ties in a seeded random order
+  const double* update = nullptr;       // [1] device scalar: the update's number, part of the Philox counter
   uint64_t seed = 0;
   Purpose purpose = Purpose::remove;
   int32_t layer = 0;
@@ -59,7 +63,7 @@ struct KeepLinks {
 
 /// Draws k of n scores; the answer goes to host memory, ascending.
 struct SampleScores {
-  const float* scores = nullptr;       // [n] host
+  const float* scores = nullptr;  // [n] host
   int64_t n = 0, k = 0;
   float temperature = 1;
   uint64_t seed = 0;

@@ -8,18 +8,19 @@
 
 namespace hebb {
 
-/// gradient[i,j] = sum over columns of outputGradient[i] * input[j], for the links (i, j) alone; biasGradient[i] = sum of outputGradient[i].
-/// With `fusedValues` / `fusedBias` set (by the engine, when nothing else reads the gradient) the optimizer's step is taken at once, and what the
-/// gradient's memory holds afterwards is unspecified. With `fusedTransposed` set (by the engine, when it came just before, over the same links and the same
-/// outputGradient), that operation is done as well, before the optimizer's step and with the same bits as alone.
+/// gradient[i,j] = sum over columns of outputGradient[i] * input[j], for the links (i, j) alone; biasGradient[i] = sum
+/// of outputGradient[i]. With `fusedValues` / `fusedBias` set (by the engine, when nothing else reads the gradient) the
+/// optimizer's step is taken at once, and what the gradient's memory holds afterwards is unspecified. With
+/// `fusedTransposed` set (by the engine, when it came just before, over the same links and the same outputGradient),
+/// that operation is done as well, before the optimizer's step and with the same bits as alone.
 struct Sddmm {
-  Csr pattern;                   // [M][N]
-  Activations outputGradient;    // [M][columns]
-  Activations input;             // [N][columns]
-  float* gradient = nullptr;     // [links] device, CSC order
-  float* biasGradient = nullptr; // [M] device, or null
-  bool accumulate = false;       // add to the gradient instead of writing it
-  bool accumulateBias = false;   // the same for the bias, which may belong to fewer or more layers than the weights
+  Csr pattern;                    // [M][N]
+  Activations outputGradient;     // [M][columns]
+  Activations input;              // [N][columns]
+  float* gradient = nullptr;      // [links] device, CSC order
+  float* biasGradient = nullptr;  // [M] device, or null
+  bool accumulate = false;        // add to the gradient instead of writing it
+  bool accumulateBias = false;    // the same for the bias, which may belong to fewer or more layers than the weights
   SgdRule fusedValues;
   SgdRule fusedBias;
   SpmmTransposed fusedTransposed;  // no values: none

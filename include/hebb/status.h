@@ -33,7 +33,7 @@ class [[nodiscard]] Status {
 
 }  // namespace hebb
 
-#define HEBB_RETURN_IF_ERROR(expression)                 \
-  do {                                                   \
+#define HEBB_RETURN_IF_ERROR(expression)                                                     \
+  do {                                                                                       \
     if (::hebb::Status hebb_status_ = (expression); !hebb_status_.ok()) return hebb_status_; \
   } while (0)

@@ -1,5 +1,5 @@
-// What drives a recorded Program: its step counter, its row of scalars and its place in the stream of samples. All of it lives in
-// device memory, so one recording serves every step.
+// What drives a recorded Program: its step counter, its row of scalars and its place in the stream of samples. All of
+// it lives in device memory, so one recording serves every step.
 #pragma once
 
 #include <cstdint>
@@ -9,28 +9,29 @@
 namespace hebb {
 
 struct StepState {
-  int64_t step = -1;     // the step being run; -1 before the first
-  int64_t firstStep = 0; // the step of the scalar table's first row
-  int64_t rows = 1;      // rows of the scalar table; steps past the last one use the last one
-  int64_t next = 0;      // place in the index stream where the next batch starts
-  int64_t offset = 0;    // place in the index stream where this batch starts
-  int64_t samples = 0;   // length of the index stream; 0: the Program reads none
-  int32_t batch = 0;     // columns of a full batch
-  int32_t columns = 0;   // columns of this batch
+  int64_t step = -1;      // the step being run; -1 before the first
+  int64_t firstStep = 0;  // the step of the scalar table's first row
+  int64_t rows = 1;       // rows of the scalar table; steps past the last one use the last one
+  int64_t next = 0;       // place in the index stream where the next batch starts
+  int64_t offset = 0;     // place in the index stream where this batch starts
+  int64_t samples = 0;    // length of the index stream; 0: the Program reads none
+  int32_t batch = 0;      // columns of a full batch
+  int32_t columns = 0;    // columns of this batch
 };
 
-/// Moves to the next step: counts it, copies its row of scalars to `scalars`, sets the batch's offset and columns. A last batch is shorter.
+/// Moves to the next step: counts it, copies its row of scalars to `scalars`, sets the batch's offset and columns. A
+/// last batch is shorter.
 struct Advance {
-  StepState* state = nullptr;    // device
-  const double* table = nullptr; // [rows][width] device
-  double* scalars = nullptr;     // [width] device
+  StepState* state = nullptr;     // device
+  const double* table = nullptr;  // [rows][width] device
+  double* scalars = nullptr;      // [width] device
   int32_t width = 0;
 };
 
-/// indices = a permutation of 0..count-1 that depends on (seed, epoch) alone. Any element can be computed by itself (a Feistel
-/// network over Philox with cycle walking), so no sort and no serial shuffle is needed on any device.
+/// indices = a permutation of 0..count-1 that depends on (seed, epoch) alone. Any element can be computed by itself (a
+/// Feistel network over Philox with cycle walking), so no sort and no serial shuffle is needed on any device.
 struct Permute {
-  int32_t* indices = nullptr;     // [count] device
+  int32_t* indices = nullptr;  // [count] device
   int32_t count = 0;
   uint64_t seed = 0;
   const double* epoch = nullptr;  // [1] device scalar
@@ -44,14 +45,15 @@ HEBB_INLINE int permutationHalf(int64_t count) {
   return half;
 }
 
-/// Element `i` of the permutation of [0, count): six Feistel rounds whose round function is Philox permute [0, 2^(2 * half)), and are repeated
-/// until they land inside.
+/// Element `i` of the permutation of [0, count): six Feistel rounds whose round function is Philox permute [0, 2^(2 *
+/// half)), and are repeated until they land inside.
 HEBB_INLINE uint64_t permuted(uint64_t i, uint64_t count, int half, uint64_t seed, uint32_t epoch) {
   const uint64_t mask = (uint64_t{1} << half) - 1;
   do {
     uint64_t left = i >> half, right = i & mask;
     for (uint32_t round = 0; round < 6; ++round) {
-      const uint64_t f = philox(seed, static_cast<uint32_t>(right), round, epoch, purposeWord(Purpose::shuffle, 0)).word[0];
+      const uint64_t f =
+          philox(seed, static_cast<uint32_t>(right), round, epoch, purposeWord(Purpose::shuffle, 0)).word[0];
       const uint64_t next = (left ^ f) & mask;
       left = right;
       right = next;

@@ -10,8 +10,8 @@
 
 namespace hebb {
 
-/// values[l] ~ N(0, deviation^2), drawn at the link's coordinates: the same link gets the same weight whatever the others are. With
-/// pattern.columnOffsets null: a dense [rows][cols] matrix.
+/// values[l] ~ N(0, deviation^2), drawn at the link's coordinates: the same link gets the same weight whatever the
+/// others are. With pattern.columnOffsets null: a dense [rows][cols] matrix.
 struct InitializeNormal {
   Csr pattern;
   float* values = nullptr;  // device
@@ -20,8 +20,9 @@ struct InitializeNormal {
   int32_t layer = 0;
 };
 
-/// A standard normal variate of the place (row, column), by Marsaglia's polar method. Only exactly rounded operations and our own logarithm: the same
-/// bits on every machine. The third counter word counts the attempts (1.27 on average). `purpose` is a purposeWord().
+/// A standard normal variate of the place (row, column), by Marsaglia's polar method. Only exactly rounded operations
+/// and our own logarithm: the same bits on every machine. The third counter word counts the attempts (1.27 on average).
+/// `purpose` is a purposeWord().
 HEBB_INLINE double normalAt(uint64_t seed, uint32_t row, uint32_t column, uint32_t purpose) {
   for (uint32_t attempt = 0;; ++attempt) {
     const Philox p = philox(seed, row, column, attempt, purpose);

@@ -9,7 +9,10 @@ import { load } from '../train/predictor.js'
 import { Trainer } from '../train/trainer.js'
 import { count, numeric, percent } from './flags.js'
 
-/** Random inputs that the two networks are compared on, and the largest difference of their logits, relative to the largest logit. */
+/**
+ * Random inputs that the two networks are compared on, and the largest difference of their logits, relative to the
+ * largest logit.
+ */
 const SAMPLES = 256
 const TOLERANCE = 1e-6
 /** Predictions that are timed, of each network. */
@@ -34,8 +37,8 @@ export function defineCompact(program: Command): void {
 }
 
 /**
- * Neurons (input and output included), links, numbers, and bytes of the network itself (no optimizer state, no history) of a network in use. A dense layer's
- * weights are links.
+ * Neurons (input and output included), links, numbers, and bytes of the network itself (no optimizer state, no history)
+ * of a network in use. A dense layer's weights are links.
  */
 async function sizeOf(model: Sequential): Promise<{ nodes: number; links: number; parameters: number; bytes: number }> {
   let [nodes, links, biases, indices] = [model.inFeatures as number, 0, 0, 0]
@@ -56,17 +59,28 @@ async function sizeOf(model: Sequential): Promise<{ nodes: number; links: number
 
 async function compact(file: string, flags: Flags): Promise<void> {
   const { out } = flags
-  if (resolve(out) === resolve(file)) throw new HebbError('INVALID_ARGUMENT', `Expected --out to be another file than ${file}, got ${out}`)
+  if (resolve(out) === resolve(file))
+    throw new HebbError('INVALID_ARGUMENT', `Expected --out to be another file than ${file}, got ${out}`)
   using device = new Device({ kind: 'cpu', threads: numeric(flags.threads, 'threads') })
   using original = await load(file, { device })
-  // No method draws anything here: the trainer is what saves a model. Its optimizer has no state that would lie in the file.
-  using trainer = new Trainer(await original.model.compact(), { optimizer: sgd({ learningRate: 0.01 }), dst: staticSparse(), device, trackHistory: false })
+  // No method draws anything here: the trainer is what saves a model. Its optimizer has no state that would lie in the
+  // file.
+  using trainer = new Trainer(await original.model.compact(), {
+    optimizer: sgd({ learningRate: 0.01 }),
+    dst: staticSparse(),
+    device,
+    trackHistory: false,
+  })
   const x = Float32Array.from({ length: SAMPLES * (original.model.inFeatures as number) }, () => 4 * Math.random() - 2)
   const [whole, less] = [await original.predict(x), await trainer.predict(x)]
   const scale = whole.reduce((most, logit) => Math.max(most, Math.abs(logit)), Number.MIN_VALUE)
   const difference = whole.reduce((most, logit, i) => Math.max(most, Math.abs(logit - (less[i] as number))), 0) / scale
   if (!(difference <= TOLERANCE))
-    throw new HebbError('INTERNAL', `Expected logits within ${TOLERANCE} of those of ${file}, got a difference of ${difference}. ${out} was not written.`)
+    throw new HebbError(
+      'INTERNAL',
+      `Expected logits within ${TOLERANCE} of those of ${file}, got a difference of ${difference}. ${out} was ` +
+        'not written.',
+    )
   await trainer.save(out, { notes: original.notes })
   // In turns, so that what else the machine does falls on both.
   const times: [number[], number[]] = [[], []]
@@ -83,7 +97,11 @@ async function compact(file: string, flags: Flags): Promise<void> {
     return
   }
   for (const what of ['nodes', 'links', 'parameters', 'bytes'] as const)
-    console.log(`${what.padEnd(11)}${count(before[what])} -> ${count(after[what])} (${percent(after[what] / before[what], 1)})`)
-  console.log(`inference  ${before.milliseconds.toFixed(2)} -> ${after.milliseconds.toFixed(2)} ms for ${SAMPLES} random samples`)
+    console.log(
+      `${what.padEnd(11)}${count(before[what])} -> ${count(after[what])} (${percent(after[what] / before[what], 1)})`,
+    )
+  console.log(
+    `inference  ${before.milliseconds.toFixed(2)} -> ${after.milliseconds.toFixed(2)} ms for ${SAMPLES} random samples`,
+  )
   console.log(`logits     differ by at most ${difference.toExponential(1)} of the largest`)
 }

@@ -1,9 +1,10 @@
 /**
- * Runs a matrix of methods, densities, seeds and data sets, each cell a run of its own, and makes one table of them. All that is known lies in the
- * folder, so a process that is killed at any time is followed by one that goes on:
+ * Runs a matrix of methods, densities, seeds and data sets, each cell a run of its own, and makes one table of them.
+ * All that is known lies in the folder, so a process that is killed at any time is followed by one that goes on:
  *
  *   plan.json           what was asked for; a folder never holds the cells of two plans
- *   cells/NAME.jsonl    the log of a cell; finished when its last line is 'done', or 'failed' for a reason that will not pass
+ *   cells/NAME.jsonl    the log of a cell; finished when its last line is 'done', or 'failed' for a reason that will
+ *                       not pass
  *   cells/NAME.safetensors  the cell's last checkpoint, always written after the log of its epochs
  *   table.csv, results.json, report.html  made of the logs alone, at the end
  */
@@ -85,10 +86,19 @@ const PLAN_KEYS = [
 export function defineCompare(program: Command): void {
   const command = program
     .command('compare')
-    .description('trains by every method at every density, with every seed, on every data set, and makes one table; goes on where it was stopped')
-    .argument('[plan]', 'a JSON file with these flags: {"methods": ["chts", "set"], "seeds": [0, 1, 2], "epochs": 100, "out": "folder"}')
+    .description(
+      'trains by every method at every density, with every seed, on every data set, and makes one table; goes ' +
+        'on where it was stopped',
+    )
+    .argument(
+      '[plan]',
+      'a JSON file with these flags: {"methods": ["chts", "set"], "seeds": [0, 1, 2], "epochs": 100, "out": "folder"}',
+    )
     .option('--methods <names>', `of ${Object.keys(methods).join(', ')} (default: chts)`)
-    .option('--densities <shares>', 'shares of the links of a sparse layer, in (0, 1] (default: 0.01); a dense network is run once, at 1')
+    .option(
+      '--densities <shares>',
+      'shares of the links of a sparse layer, in (0, 1] (default: 0.01); a dense network is run once, at 1',
+    )
     .option('--seeds <numbers>', 'seeds of everything random (default: 0)')
     .option('--datasets <names>', `of ${Object.keys(datasets).join(', ')} (default: mnist)`)
   defineRunFlags(command)
@@ -96,7 +106,8 @@ export function defineCompare(program: Command): void {
     .option('--out <folder>', 'where everything is kept, and gone on with')
     .option('--json', 'the results as one JSON object on stdout, and nothing else')
     .action(async (plan: string | undefined, flags: Flags, command: Command) => {
-      const asked = plan === undefined ? flags : await withPlan(plan, flags, (flag) => command.getOptionValueSource(flag) === 'cli')
+      const asked =
+        plan === undefined ? flags : await withPlan(plan, flags, (flag) => command.getOptionValueSource(flag) === 'cli')
       await compare(asked, program.version() as string)
     })
 }
@@ -104,7 +115,9 @@ export function defineCompare(program: Command): void {
 /** The flags, with what a plan file says where the command line says nothing. */
 async function withPlan(file: string, flags: Flags, given: (flag: string) => boolean): Promise<Flags> {
   const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new HebbError('MISSING_FILE', `Expected a plan in ${file}, got none that can be read: ${cause.message}`, { cause })
+    throw new HebbError('MISSING_FILE', `Expected a plan in ${file}, got none that can be read: ${cause.message}`, {
+      cause,
+    })
   })
   let plan: unknown
   try {
@@ -112,11 +125,17 @@ async function withPlan(file: string, flags: Flags, given: (flag: string) => boo
   } catch (cause) {
     throw new HebbError('BAD_FILE', `Expected the plan ${file} to be JSON: ${(cause as Error).message}`, { cause })
   }
-  expect(typeof plan === 'object' && plan !== null && !Array.isArray(plan), () => `Expected the plan ${file} to be an object, got ${show(plan)}`)
+  expect(
+    typeof plan === 'object' && plan !== null && !Array.isArray(plan),
+    () => `Expected the plan ${file} to be an object, got ${show(plan)}`,
+  )
   const merged: Flags = { ...flags }
   for (const [key, value] of Object.entries(plan as object)) {
     const known = PLAN_KEYS.find((name) => name === key)
-    expect(known !== undefined, () => `Expected the plan ${file} to hold only ${PLAN_KEYS.join(', ')}, got ${show(key)}`)
+    expect(
+      known !== undefined,
+      () => `Expected the plan ${file} to hold only ${PLAN_KEYS.join(', ')}, got ${show(key)}`,
+    )
     if (!given(known)) merged[known] = planText(value, key)
   }
   return merged
@@ -127,8 +146,15 @@ function planText(value: unknown, key: string): string {
   const isPlain = (one: unknown) => typeof one === 'number' || typeof one === 'string'
   if (isPlain(value)) return String(value)
   if (Array.isArray(value) && value.length > 0 && value.every(isPlain)) return value.join(',')
-  const isPlaces = key === 'data' && typeof value === 'object' && value !== null && Object.values(value).every((place) => typeof place === 'string')
-  expect(isPlaces, () => `Expected the plan's ${show(key)} to be a number, a text or a list of these, got ${show(value)}`)
+  const isPlaces =
+    key === 'data' &&
+    typeof value === 'object' &&
+    value !== null &&
+    Object.values(value).every((place) => typeof place === 'string')
+  expect(
+    isPlaces,
+    () => `Expected the plan's ${show(key)} to be a number, a text or a list of these, got ${show(value)}`,
+  )
   return Object.entries(value as object)
     .map((entry) => entry.join('='))
     .join(',')
@@ -148,14 +174,19 @@ function placesOf(text: string | undefined, names: readonly string[]): Record<st
   if (!text.includes('=')) {
     expect(
       names.length === 1,
-      () => `Expected --data to tell the folder of each data set, as in ${names.map((name) => `${name}=DIR`).join(',')}, got ${show(text)}`,
+      () =>
+        'Expected --data to tell the folder of each data set, as in ' +
+        `${names.map((name) => `${name}=DIR`).join(',')}, got ${show(text)}`,
     )
     return { [names[0] as string]: text }
   }
   return Object.fromEntries(
     listOf(text, 'data').map((entry) => {
       const [name = '', ...rest] = entry.split('=')
-      expect(names.includes(name), () => `Expected --data to name data sets of this comparison, ${names.join(', ')}, got ${show(name)}`)
+      expect(
+        names.includes(name),
+        () => `Expected --data to name data sets of this comparison, ${names.join(', ')}, got ${show(name)}`,
+      )
       return [name, rest.join('=')]
     }),
   )
@@ -195,7 +226,12 @@ function cellsOf(flags: Flags, out: string): Cell[] {
           })
           const name = `${dataset}-${method}-${settings.density}-seed${settings.seed}`
           expect(!cells.some((cell) => cell.name === name), () => `Expected every cell once, got ${name} twice`)
-          cells.push({ name, settings, log: join(out, 'cells', `${name}.jsonl`), checkpoint: join(out, 'cells', `${name}.safetensors`) })
+          cells.push({
+            name,
+            settings,
+            log: join(out, 'cells', `${name}.jsonl`),
+            checkpoint: join(out, 'cells', `${name}.safetensors`),
+          })
         }
       }
   return cells
@@ -238,7 +274,9 @@ async function claim(out: string, plan: Record<string, unknown>): Promise<void> 
     const cells = await readdir(join(out, 'cells'))
     expect(
       there.length + cells.length === 0,
-      () => `Expected ${out} to be an empty folder or one of this comparison, got ${show([...there, ...cells][0])} in it. Give another --out.`,
+      () =>
+        `Expected ${out} to be an empty folder or one of this comparison, got ${show([...there, ...cells][0])} ` +
+        'in it. Give another --out.',
     )
     return writeWhole(file, `${JSON.stringify(plan, null, 2)}\n`)
   }
@@ -249,11 +287,15 @@ async function claim(out: string, plan: Record<string, unknown>): Promise<void> 
     throw new HebbError('BAD_FILE', `Expected ${file} to be the JSON that hebb wrote. Give another --out.`, { cause })
   }
   const [asked, had] = [plan, known].map((one) => flat(one))
-  const differing = [...new Set([...Object.keys(asked as object), ...Object.keys(had as object)])].find((key) => asked?.[key] !== had?.[key])
+  const differing = [...new Set([...Object.keys(asked as object), ...Object.keys(had as object)])].find(
+    (key) => asked?.[key] !== had?.[key],
+  )
   expect(
     differing === undefined,
     () =>
-      `Expected ${out} to be of this comparison, got one whose ${differing} is ${had?.[differing as string] ?? 'not given'} and not ${asked?.[differing as string] ?? 'left out'}. Ask for the same, or give another --out.`,
+      `Expected ${out} to be of this comparison, got one whose ${differing} is ` +
+      `${had?.[differing as string] ?? 'not given'} and not ${asked?.[differing as string] ?? 'left out'}. Ask ` +
+      'for the same, or give another --out.',
   )
 }
 
@@ -284,7 +326,8 @@ async function compare(flags: Flags, version: string): Promise<void> {
     checksums[name] = checksum(both.train, both.test)
   }
   const unique = <K extends keyof Settings>(key: K) => [...new Set(cells.map((cell) => cell.settings[key]))]
-  const { distribution, epochs, batchSize, optimizer, learningRate, validationSplit, topology } = (cells[0] as Cell).settings
+  const { distribution, epochs, batchSize, optimizer, learningRate, validationSplit, topology } = (cells[0] as Cell)
+    .settings
   const hidden = Object.fromEntries(cells.map(({ settings }) => [settings.dataset, settings.hidden]))
   const parts = partKeys.map((key) => [key, cells.find(({ settings }) => settings[key])?.settings[key]] as const)
   const plan = {
@@ -324,7 +367,10 @@ async function compare(flags: Flags, version: string): Promise<void> {
       const behind = work.behind
       const draw = (done: number, epoch: number, step: string) => {
         const trained = work.trained + done - epoch
-        const left = trained > 0 ? `, ${duration(((work.all - behind - done) * (performance.now() - work.began)) / trained)} left` : ''
+        const left =
+          trained > 0
+            ? `, ${duration(((work.all - behind - done) * (performance.now() - work.began)) / trained)} left`
+            : ''
         line.draw(
           `${i + 1}/${cells.length} ${cell.name} epoch ${Math.min(epochs, Math.floor(done) + 1)}/${epochs}`,
           (behind + done) / work.all,
@@ -347,7 +393,10 @@ async function compare(flags: Flags, version: string): Promise<void> {
       line.clear()
       const { done, failed } = run
       say(
-        `${String(i + 1).padStart(String(cells.length).length)}/${cells.length} ${cell.name}: ${done ? `${percent(accuracyOf(done))} after ${epochs} epochs` : `failed after ${failed?.epochs} epochs, ${failed?.code}`}`,
+        `${String(i + 1).padStart(String(cells.length).length)}/${cells.length} ${cell.name}: ` +
+          (done
+            ? `${percent(accuracyOf(done))} after ${epochs} epochs`
+            : `failed after ${failed?.epochs} epochs, ${failed?.code}`),
       )
       if (failed) warn(`${cell.name} failed. ${failed.message}`)
     }
@@ -365,7 +414,10 @@ async function compare(flags: Flags, version: string): Promise<void> {
   const results = { plan, table, runs: runs.flatMap(({ done, failed }) => done ?? failed ?? []) }
   await writeWhole(join(out, 'table.csv'), csvTable(table))
   await writeWhole(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`)
-  await writeWhole(join(out, 'report.html'), htmlReport({ title: `${unique('method').join(', ')} on ${names.join(', ')}`, runs, settings: plan }))
+  await writeWhole(
+    join(out, 'report.html'),
+    htmlReport({ title: `${unique('method').join(', ')} on ${names.join(', ')}`, runs, settings: plan }),
+  )
   if (flags.json) console.log(JSON.stringify(results))
   say(`\n${markdownTable(table)}\n\n${out}: table.csv, results.json, report.html`)
   if (runs.some((run) => run.failed)) process.exitCode = 1
@@ -379,7 +431,9 @@ interface CellOptions {
   readonly had: Run
   readonly version: string
   readonly signal: AbortSignal
-  /** Epochs done, with the part of the one that runs; how many of them an earlier process did; and where in the epoch. */
+  /**
+   * Epochs done, with the part of the one that runs; how many of them an earlier process did; and where in the epoch.
+   */
   draw(done: number, begun: number, step: string): void
   warn(text: string): void
 }
@@ -399,7 +453,9 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
   try {
     run = await goOn(cell, options)
     begun = run?.trainer.run?.epoch ?? 0
-    known = [...options.had.epochs, ...options.had.topologies].filter(({ epoch }) => epoch <= begun).sort((a, b) => a.epoch - b.epoch)
+    known = [...options.had.epochs, ...options.had.topologies]
+      .filter(({ epoch }) => epoch <= begun)
+      .sort((a, b) => a.epoch - b.epoch)
     await writeWhole(log, known.map((event) => `${JSON.stringify(event)}\n`).join(''))
     run ??= beginRun(settings, data, device)
     const { trainer } = run
@@ -407,11 +463,13 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
     if (begun < settings.epochs) {
       const epochs = run.epochs({
         signal,
-        onProgress: ({ epoch, step, stepsPerEpoch }) => draw(epoch - 1 + step / stepsPerEpoch, begun, `${step}/${stepsPerEpoch}`),
+        onProgress: ({ epoch, step, stepsPerEpoch }) =>
+          draw(epoch - 1 + step / stepsPerEpoch, begun, `${step}/${stepsPerEpoch}`),
       })
       for await (const epoch of epochs) {
         await tell(epochEvent(epoch, data.part))
-        if ((epoch.epoch === 1 && isNew) || epoch.epoch === settings.epochs) await tell(await topologyEvent(trainer, epoch.epoch, data.train.shape))
+        if ((epoch.epoch === 1 && isNew) || epoch.epoch === settings.epochs)
+          await tell(await topologyEvent(trainer, epoch.epoch, data.train.shape))
         // After the log: what a checkpoint has done is in the log, whenever the process is killed.
         await save(trainer, checkpoint, notes, warn)
       }
@@ -435,7 +493,13 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
       if (run) await save(run.trainer, checkpoint, notes, warn)
       throw error
     }
-    const failed: FailedEvent = { event: 'failed', code: error.code, message: error.message, epochs: run?.trainer.run?.epoch ?? 0, settings }
+    const failed: FailedEvent = {
+      event: 'failed',
+      code: error.code,
+      message: error.message,
+      epochs: run?.trainer.run?.epoch ?? 0,
+      settings,
+    }
     await tell(failed)
   } finally {
     run?.trainer.dispose()
@@ -458,11 +522,21 @@ async function goOn(cell: Cell, { device, data, had, warn }: CellOptions): Promi
   const isSame = JSON.stringify(settings) === JSON.stringify(cell.settings)
   if (isSame && trainer.run && had.epochs.length >= trainer.run.epoch && (had.epochs[0]?.epoch ?? 1) === 1) return run
   trainer.dispose()
-  expect(isSame, () => `Expected ${cell.checkpoint} to be of the run ${cell.name}, got one of ${show(settings)}. Remove it, or give another --out.`)
+  expect(
+    isSame,
+    () =>
+      `Expected ${cell.checkpoint} to be of the run ${cell.name}, got one of ${show(settings)}. Remove it, or ` +
+      'give another --out.',
+  )
   return undefined
 }
 
-async function save(trainer: TrainingRun['trainer'], file: string, notes: Record<string, string>, warn: (text: string) => void): Promise<void> {
+async function save(
+  trainer: TrainingRun['trainer'],
+  file: string,
+  notes: Record<string, string>,
+  warn: (text: string) => void,
+): Promise<void> {
   try {
     await trainer.save(file, { notes })
   } catch (error) {

@@ -32,26 +32,43 @@ async function describe(file: string, flags: Flags): Promise<void> {
   }
   const { links, density, activeNeurons, percolated, layers } = description
   console.log(
-    `${file}: ${count(links)} links in ${layers.length} sparse layers, ${percent(density)} of the possible; ${percent(activeNeurons, 1)} of the neurons active`,
+    `${file}: ${count(links)} links in ${layers.length} sparse layers, ${percent(density)} of the possible; ` +
+      `${percent(activeNeurons, 1)} of the neurons active`,
   )
   console.log(`percolated: ${count(percolated.links)} links, ${percent(percolated.neurons, 1)} of the neurons`)
   for (const [i, layer] of layers.entries()) console.log(`\n${linesOf(layer, i).join('\n')}`)
 }
 
 function linesOf(
-  { inFeatures, outFeatures, links, density, inputs, outputs, clustering, pathLength, connected, percolated }: LayerDescription,
+  {
+    inFeatures,
+    outFeatures,
+    links,
+    density,
+    inputs,
+    outputs,
+    clustering,
+    pathLength,
+    connected,
+    percolated,
+  }: LayerDescription,
   i: number,
 ): string[] {
   const degrees = ({ active, neurons, mean, deviation, largest }: Degrees) =>
-    `${count(active)} of ${count(neurons)} active, degree ${mean.toFixed(2)} ± ${deviation.toFixed(2)}, at most ${count(largest)}`
+    `${count(active)} of ${count(neurons)} active, degree ${mean.toFixed(2)} ± ${deviation.toFixed(2)}, at most ` +
+    count(largest)
   const measure = ({ value, error }: Measured, digits: number) =>
-    Number.isNaN(value) ? 'none' : `${value.toFixed(digits)}${error ? ` (sampled, standard error ${error.toPrecision(1)})` : ''}`
+    Number.isNaN(value)
+      ? 'none'
+      : `${value.toFixed(digits)}${error ? ` (sampled, standard error ${error.toPrecision(1)})` : ''}`
   return [
     `layer ${i}      ${inFeatures} -> ${outFeatures}: ${count(links)} links, ${percent(density)}`,
     `inputs       ${degrees(inputs)}`,
     `outputs      ${degrees(outputs)}`,
     `clustering   ${measure(clustering, 4)}`,
-    `path length  ${measure(pathLength, 3)}${Number.isNaN(connected) ? '' : `; ${percent(connected, 1)} of the pairs of active neurons are connected`}`,
-    `percolated   ${count(percolated.links)} links, ${count(percolated.inputs)} -> ${count(percolated.outputs)} neurons`,
+    `path length  ${measure(pathLength, 3)}` +
+      `${Number.isNaN(connected) ? '' : `; ${percent(connected, 1)} of the pairs of active neurons are connected`}`,
+    `percolated   ${count(percolated.links)} links, ${count(percolated.inputs)} -> ${count(percolated.outputs)} ` +
+      'neurons',
   ]
 }

@@ -3,7 +3,8 @@ import { Device } from '../device.js'
 import { addon, addonPath } from '../native.js'
 
 /** Own kernels are the default: --blas cublas, or blas: 'cublas', asks for it. */
-const cublas = ({ found, detail }: { found: boolean; detail: string }) => (found ? `${detail}, used where blas is 'cublas'` : detail)
+const cublas = ({ found, detail }: { found: boolean; detail: string }) =>
+  found ? `${detail}, used where blas is 'cublas'` : detail
 
 /** What was loaded, and what this machine offers. */
 export function defineDoctor(program: Command): void {
@@ -22,7 +23,11 @@ export function defineDoctor(program: Command): void {
         processor: name,
         simd: `${simd} (this processor can run ${detail})`,
         threads,
-        cuda: cuda.built ? (cuda.devices > 0 ? `${cuda.devices} usable: ${cuda.detail}` : `built in, no usable GPU: ${cuda.detail}`) : cuda.detail,
+        cuda: cuda.built
+          ? cuda.devices > 0
+            ? `${cuda.devices} usable: ${cuda.detail}`
+            : `built in, no usable GPU: ${cuda.detail}`
+          : cuda.detail,
         cublas: cuda.devices > 0 ? cublas(addon.cublasStatus()) : 'of use with a GPU only',
         auto: device.reason,
       }

@@ -38,5 +38,9 @@ async function evaluate(file: string, flags: Flags): Promise<void> {
   const { loss, accuracy, samples } = await predictor.evaluate(test)
   const seconds = (performance.now() - start) / 1000
   if (flags.json) console.log(JSON.stringify({ file, dataset, loss, accuracy, samples, seconds }))
-  else console.log(`${dataset} test: accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)}, ${count(samples)} samples in ${seconds.toFixed(2)} s`)
+  else
+    console.log(
+      `${dataset} test: accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)}, ${count(samples)} samples in ` +
+        `${seconds.toFixed(2)} s`,
+    )
 }

@@ -2,7 +2,13 @@
 import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
 import type { Method } from '../dst/method.js'
 import { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from '../dst/methods.js'
-import { type BuiltInRemove, magnitude, relativeImportance, softMagnitude, softRelativeImportance } from '../dst/remove.js'
+import {
+  type BuiltInRemove,
+  magnitude,
+  relativeImportance,
+  softMagnitude,
+  softRelativeImportance,
+} from '../dst/remove.js'
 import { HebbError, show } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
 import { adam } from '../optim/adam.js'
@@ -19,9 +25,16 @@ import type { Topology } from '../topology/topology.js'
 export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
   mnist,
   'fashion-mnist': (directory) =>
-    fashionMnist(given(directory, "Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in /usr/share/datasets/fashion-mnist)")),
+    fashionMnist(
+      given(
+        directory,
+        "Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in " +
+          '/usr/share/datasets/fashion-mnist)',
+      ),
+    ),
   emnist: (directory) => emnist(given(directory, "EMNIST's files emnist-balanced-*-ubyte (NIST's gzip.zip has them)")),
-  cifar10: (directory) => cifar10(given(directory, "CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin and test_batch.bin")),
+  cifar10: (directory) =>
+    cifar10(given(directory, "CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin and test_batch.bin")),
 }
 
 function given(directory: string | undefined, files: string): string {
@@ -75,13 +88,18 @@ export const optimizers: Record<string, { rate: number; create(learningRate: Rat
 
 export function pick<T>(choices: Record<string, T>, name: string, flag: string): T {
   const found = Object.hasOwn(choices, name) ? choices[name] : undefined
-  if (found === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be one of ${Object.keys(choices).join(', ')}, got ${show(name)}`)
+  if (found === undefined)
+    throw new HebbError(
+      'INVALID_ARGUMENT',
+      `Expected --${flag} to be one of ${Object.keys(choices).join(', ')}, got ${show(name)}`,
+    )
   return found
 }
 
 export function numeric(text: string, flag: string): number {
   const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value)) throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be a number, got ${show(text)}`)
+  if (text.trim() === '' || !Number.isFinite(value))
+    throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be a number, got ${show(text)}`)
   return value
 }
 

@@ -5,7 +5,14 @@ import { HebbError } from '../error.js'
 
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.
-  const [{ defineTrain }, { defineCompare }, { defineEvaluate }, { defineDescribe }, { defineCompact }, { defineDoctor }] = await Promise.all([
+  const [
+    { defineTrain },
+    { defineCompare },
+    { defineEvaluate },
+    { defineDescribe },
+    { defineCompact },
+    { defineDoctor },
+  ] = await Promise.all([
     import('./train.js'),
     import('./compare.js'),
     import('./evaluate.js'),
@@ -13,8 +20,12 @@ try {
     import('./compact.js'),
     import('./doctor.js'),
   ])
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-  const program = new Command('hebb').description('Neural networks that are sparse from the first step to the last').version(version)
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  const program = new Command('hebb')
+    .description('Neural networks that are sparse from the first step to the last')
+    .version(version)
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)

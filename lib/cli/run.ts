@@ -1,4 +1,7 @@
-/** One training run by the paper's settings: what `hebb train` does once, and `hebb compare` for every cell of its table. */
+/**
+ * One training run by the paper's settings: what `hebb train` does once, and `hebb compare` for every cell of its
+ * table.
+ */
 import type { Command } from 'commander'
 import { holdOut } from '../data/hold_out.js'
 import type { Dataset, TrainAndTest } from '../data/index.js'
@@ -13,7 +16,18 @@ import type { Settings } from '../report/log.js'
 import { linkPredictors } from '../tensor.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
-import { datasets, distributions, hiddenWidths, methods, numeric, optimizers, pick, predictors, removals, topologies } from './flags.js'
+import {
+  datasets,
+  distributions,
+  hiddenWidths,
+  methods,
+  numeric,
+  optimizers,
+  pick,
+  predictors,
+  removals,
+  topologies,
+} from './flags.js'
 
 /** The flags that runs of both commands take alike, as texts. */
 export interface RunFlags {
@@ -46,17 +60,44 @@ export function defineRunFlags(command: Command): Command {
   const widths = Object.entries(hiddenWidths).map(([name, hidden]) => `${name}: ${hidden}`)
   const rates = Object.entries(optimizers).map(([name, { rate }]) => `${name}: ${rate}`)
   return command
-    .option('--distribution <name>', `of the links over the layers: ${Object.keys(distributions).join(' | ')}`, 'uniform')
+    .option(
+      '--distribution <name>',
+      `of the links over the layers: ${Object.keys(distributions).join(' | ')}`,
+      'uniform',
+    )
     .option('--topology <name>', `initial network: ${Object.keys(topologies).join(' | ')} (default: the method's)`)
-    .option('--predictor <name>', `scores of new links, for methods that have them: ${linkPredictors.join(' | ')} (default: the method's)`)
-    .option('--removal <rule>', `which links go, for methods that remove some: ${Object.keys(removals).join(' | ')} (default: the method's)`)
-    .option('--initial-density <share>', 'where a density that decays begins, for methods that have one: chtss, gmp, granet (default: 0.5)')
-    .option('--hidden <widths>', `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`)
+    .option(
+      '--predictor <name>',
+      `scores of new links, for methods that have them: ${linkPredictors.join(' | ')} (default: the method's)`,
+    )
+    .option(
+      '--removal <rule>',
+      `which links go, for methods that remove some: ${Object.keys(removals).join(' | ')} (default: the method's)`,
+    )
+    .option(
+      '--initial-density <share>',
+      'where a density that decays begins, for methods that have one: chtss, gmp, granet (default: 0.5)',
+    )
+    .option(
+      '--hidden <widths>',
+      `neurons of the hidden layers (default: ${[...widths, `else ${PAPER_WIDTHS}`].join(', ')})`,
+    )
     .option('--epochs <n>', 'passes over the training set', '100')
     .option('--batch-size <n>', 'samples a step', '32')
-    .option('--optimizer <name>', `${Object.keys(optimizers).join(' | ')} (SGD with momentum 0.9 and weight decay 5e-4)`, 'sgd')
-    .option('--learning-rate <rate>', `first rate; it falls to a hundredth over 90% of the epochs (default: ${rates.join(', ')})`)
-    .option('--validation-split <n>', 'hold n samples of the training set out, the same in every run, and measure on them: the test set is not used', '0')
+    .option(
+      '--optimizer <name>',
+      `${Object.keys(optimizers).join(' | ')} (SGD with momentum 0.9 and weight decay 5e-4)`,
+      'sgd',
+    )
+    .option(
+      '--learning-rate <rate>',
+      `first rate; it falls to a hundredth over 90% of the epochs (default: ${rates.join(', ')})`,
+    )
+    .option(
+      '--validation-split <n>',
+      'hold n samples of the training set out, the same in every run, and measure on them: the test set is not used',
+      '0',
+    )
     .option('--device <kind>', 'auto | cpu | cuda', 'auto')
     .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
     .option('--blas <name>', 'dense products on a GPU: own | cublas', 'own')
@@ -80,14 +121,19 @@ export function settingsOf(flags: RunFlags & CellFlags): Settings {
     ...(flags.topology !== undefined && { topology: flags.topology }),
     ...(flags.predictor !== undefined && { predictor: flags.predictor }),
     ...(flags.removal !== undefined && { removal: flags.removal }),
-    ...(flags.initialDensity !== undefined && { initialDensity: density(numeric(flags.initialDensity, 'initial-density'), 'initial-density') }),
+    ...(flags.initialDensity !== undefined && {
+      initialDensity: density(numeric(flags.initialDensity, 'initial-density'), 'initial-density'),
+    }),
     density: density(numeric(flags.density ?? (isDense(flags.method) ? '1' : '0.01'), 'density')),
     distribution: pick(distributions, flags.distribution, 'distribution'),
     hidden: hidden.split(',').map((width) => integer(numeric(width, 'hidden'), 'hidden', 1)),
     epochs: integer(numeric(flags.epochs, 'epochs'), 'epochs', 1),
     batchSize: integer(numeric(flags.batchSize, 'batch-size'), 'batch-size', 1),
     optimizer: flags.optimizer,
-    learningRate: flags.learningRate === undefined ? optimizer.rate : number(numeric(flags.learningRate, 'learning-rate'), 'learning-rate', 0),
+    learningRate:
+      flags.learningRate === undefined
+        ? optimizer.rate
+        : number(numeric(flags.learningRate, 'learning-rate'), 'learning-rate', 0),
     seed: integer(numeric(flags.seed, 'seed'), 'seed', 0),
     validationSplit: integer(numeric(flags.validationSplit, 'validation-split'), 'validation-split', 0),
   }
@@ -124,7 +170,12 @@ export const replaceableParts = {
     having: 'regrows by one',
     lacking: 'regrows without one',
   },
-  removal: { flag: 'removal', has: ({ remove }) => remove !== undefined, having: 'removes links', lacking: 'removes no links' },
+  removal: {
+    flag: 'removal',
+    has: ({ remove }) => remove !== undefined,
+    having: 'removes links',
+    lacking: 'removes no links',
+  },
   initialDensity: {
     flag: 'initial-density',
     has: ({ density }) => Object.hasOwn(decays, density.name),
@@ -156,7 +207,8 @@ function checkMethod(settings: Settings): void {
   }
   expect(
     initialDensity === undefined || initialDensity >= density,
-    () => `Expected --initial-density to be at least ${density}, the density that it falls to, got ${show(initialDensity)}`,
+    () =>
+      `Expected --initial-density to be at least ${density}, the density that it falls to, got ${show(initialDensity)}`,
   )
 }
 
@@ -167,7 +219,8 @@ function methodOf(settings: Settings, data: RunData): Method {
   const create = pick(methods, method, 'method')
   const { regrow, density } = create()
   const parts: { -readonly [Part in keyof Method]?: Method[Part] } = {}
-  if (topology !== undefined) parts.topology = pick(topologies, topology, 'topology')({ train: data.train, test: data.measured })
+  if (topology !== undefined)
+    parts.topology = pick(topologies, topology, 'topology')({ train: data.train, test: data.measured })
   if (removal !== undefined) parts.remove = pick(removals, removal, 'removal')()
   if (predictor !== undefined) {
     const scores = pick(predictors, predictor, 'predictor')
@@ -190,7 +243,9 @@ export function divide({ train, test }: TrainAndTest, validationSplit: number): 
   if (validationSplit === 0) return { train, measured: test, part: 'test' }
   expect(
     validationSplit < train.samples,
-    () => `Expected --validation-split to be less than the ${train.samples} samples of ${train.name}, got ${validationSplit}`,
+    () =>
+      `Expected --validation-split to be less than the ${train.samples} samples of ${train.name}, got ` +
+      validationSplit,
   )
   const { train: kept, validation } = holdOut(train, validationSplit)
   return { train: kept, measured: validation, part: 'validation' }
@@ -207,22 +262,43 @@ export interface TrainingRun {
 
 export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
   const { density, distribution, seed, hidden, optimizer, learningRate, epochs, batchSize } = settings
-  const model = mlp({ widths: [data.train.features, ...hidden, data.train.classes], density, ...(distribution && { distribution }), seed })
+  const model = mlp({
+    widths: [data.train.features, ...hidden, data.train.classes],
+    density,
+    ...(distribution && { distribution }),
+    seed,
+  })
   const trainer = new Trainer(model, {
-    optimizer: pick(optimizers, optimizer, 'optimizer').create(linear({ from: learningRate, to: learningRate / 100, over: 0.9 })),
+    optimizer: pick(optimizers, optimizer, 'optimizer').create(
+      linear({ from: learningRate, to: learningRate / 100, over: 0.9 }),
+    ),
     dst: methodOf(settings, data),
     device,
   })
-  return { settings, trainer, data, epochs: (options) => trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize }) }
+  return {
+    settings,
+    trainer,
+    data,
+    epochs: (options) => trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize }),
+  }
 }
 
 /** A run that was saved; `read` brings its data. */
-export async function resumeRun(file: string, device: Device, read: (settings: Settings, folder?: string) => Promise<RunData>): Promise<TrainingRun> {
+export async function resumeRun(
+  file: string,
+  device: Device,
+  read: (settings: Settings, folder?: string) => Promise<RunData>,
+): Promise<TrainingRun> {
   const trainer = await Trainer.load(file, { device })
   try {
     const settings = notedSettings(trainer.notes, file)
     const data = await read(settings, trainer.notes.data)
-    return { settings, trainer, data, epochs: (options) => trainer.resume(data.train, { ...options, validation: data.measured }) }
+    return {
+      settings,
+      trainer,
+      data,
+      epochs: (options) => trainer.resume(data.train, { ...options, validation: data.measured }),
+    }
   } catch (error) {
     trainer.dispose()
     throw error
@@ -236,7 +312,10 @@ export function notesOf(settings: Settings, data: string | undefined): Record<st
 
 function notedSettings(notes: Readonly<Record<string, string>>, file: string): Settings {
   if (notes.settings === undefined)
-    throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of the command line, got one of a program. Go on with it by Trainer.load().`)
+    throw new HebbError(
+      'INVALID_ARGUMENT',
+      `Expected ${file} to be a checkpoint of the command line, got one of a program. Go on with it by Trainer.load().`,
+    )
   try {
     const settings = JSON.parse(notes.settings) as Settings
     if (typeof settings.dataset === 'string' && typeof settings.method === 'string') return settings

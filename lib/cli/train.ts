@@ -2,7 +2,15 @@ import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { htmlReport } from '../report/html.js'
-import { accuracyOf, bestOf, doneEvent, type EpochEvent, epochEvent, type TopologyEvent, topologyEvent } from '../report/log.js'
+import {
+  accuracyOf,
+  bestOf,
+  doneEvent,
+  type EpochEvent,
+  epochEvent,
+  type TopologyEvent,
+  topologyEvent,
+} from '../report/log.js'
 import type { ExecutionForm } from '../train/measures.js'
 import { sparseLayers } from '../train/predictor.js'
 import { writeWhole } from './files.js'
@@ -49,12 +57,15 @@ export function defineTrain(program: Command): void {
     .option('--resume <file>', 'go on with the run that this checkpoint was saved in, and save to it again')
     .option('--report <file>', 'at the end, write what the run was like to this HTML file')
     .option('--json', 'JSON lines on stdout, and nothing else')
-    .action((flags: Flags, command: Command) => train(flags, (flag) => command.getOptionValueSource(flag) === 'cli', program.version() as string))
+    .action((flags: Flags, command: Command) =>
+      train(flags, (flag) => command.getOptionValueSource(flag) === 'cli', program.version() as string),
+    )
 }
 
 /** Which sparse layers, counted from 1, are computed otherwise than in the epoch before. */
 function formChanges(before: readonly ExecutionForm[] | undefined, forms: readonly ExecutionForm[]): string[] {
-  const changed = (to: ExecutionForm) => forms.flatMap((form, i) => (form === to && form !== (before?.[i] ?? 'csr') ? [i + 1] : []))
+  const changed = (to: ExecutionForm) =>
+    forms.flatMap((form, i) => (form === to && form !== (before?.[i] ?? 'csr') ? [i + 1] : []))
   const [dense, sparse] = [changed('dense-tile'), changed('csr')]
   const layers = (numbers: number[]) => `sparse layer${numbers.length > 1 ? 's' : ''} ${numbers.join(', ')}`
   return [
@@ -66,19 +77,31 @@ function formChanges(before: readonly ExecutionForm[] | undefined, forms: readon
 /** '5' or '5epochs': epochs between checkpoints; '500steps': steps. */
 function everyOf(text: string): { everyEpochs: number } | { everySteps: number } {
   const [, n, unit] = /^([1-9]\d*)\s*(epochs?|steps?)?$/.exec(text) ?? []
-  expect(n !== undefined, () => `Expected --every to be a number of epochs, or of steps as in 500steps, got ${show(text)}`)
+  expect(
+    n !== undefined,
+    () => `Expected --every to be a number of epochs, or of steps as in 500steps, got ${show(text)}`,
+  )
   return unit?.startsWith('step') ? { everySteps: Number(n) } : { everyEpochs: Number(n) }
 }
 
 /** A new run, or the one that a checkpoint was saved in; and the folder of its data. */
-async function start(flags: Flags, device: Device, given: (flag: string) => boolean): Promise<{ run: TrainingRun; folder?: string; every: string }> {
+async function start(
+  flags: Flags,
+  device: Device,
+  given: (flag: string) => boolean,
+): Promise<{ run: TrainingRun; folder?: string; every: string }> {
   if (flags.resume === undefined) {
     const settings = settingsOf(flags)
     const data = divide(await pick(datasets, settings.dataset, 'dataset')(flags.data), settings.validationSplit)
     return { run: beginRun(settings, data, device), folder: flags.data, every: flags.every }
   }
   const changed = Object.keys(flags).find((flag) => given(flag) && !BESIDE_RESUME.includes(flag))
-  expect(changed === undefined, () => `Expected no --${changed?.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} beside --resume: the run goes on as it began`)
+  expect(
+    changed === undefined,
+    () =>
+      `Expected no --${changed?.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} beside --resume: the run goes ` +
+      'on as it began',
+  )
   let folder = flags.data
   const run = await resumeRun(flags.resume, device, async ({ dataset, validationSplit }, noted) => {
     folder ??= noted
@@ -98,7 +121,10 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   const widths = [data.train.features, ...trainer.model.modules.flatMap((module) => module.outFeatures ?? [])]
   const layers = sparseLayers(trainer.model)
   const possible = layers.reduce((sum, layer) => sum + layer.inFeatures * layer.outFeatures, 0)
-  const density = layers.reduce((sum, layer) => sum + (layer.density * layer.inFeatures * layer.outFeatures) / possible, 0)
+  const density = layers.reduce(
+    (sum, layer) => sum + (layer.density * layer.inFeatures * layer.outFeatures) / possible,
+    0,
+  )
   const first = trainer.run?.epoch ?? 0
 
   const stop = new AbortController()
@@ -109,7 +135,8 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   const event = (fields: object) => void (flags.json && console.log(JSON.stringify(fields)))
   const { kind, name, simd, threads: running } = device.info
   say(
-    `${settings.method} on ${settings.dataset}: ${widths.join('-')}, density ${percent(density)}, seed ${settings.seed}${first ? `, from epoch ${first + 1} on` : ''}`,
+    `${settings.method} on ${settings.dataset}: ${widths.join('-')}, density ${percent(density)}, seed ` +
+      `${settings.seed}${first ? `, from epoch ${first + 1} on` : ''}`,
   )
   say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${running} threads` : ''} (${device.reason})`)
 
@@ -125,7 +152,8 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   try {
     const reports = run.epochs({
       signal: stop.signal,
-      onProgress: ({ epoch, epochs, step, stepsPerEpoch }) => line.draw(`epoch ${epoch}/${epochs}`, step / stepsPerEpoch, `${step}/${stepsPerEpoch}`),
+      onProgress: ({ epoch, epochs, step, stepsPerEpoch }) =>
+        line.draw(`epoch ${epoch}/${epochs}`, step / stepsPerEpoch, `${step}/${stepsPerEpoch}`),
       ...(file !== undefined && { checkpoint: { file, ...everyOf(every), notes, onError: unsaved } }),
     })
     for await (const epoch of reports) {
@@ -137,7 +165,10 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
       event(reported)
       for (const change of formChanges(epochs.at(-2)?.forms, epoch.forms)) say(change)
       say(
-        `epoch ${String(epoch.epoch).padStart(String(settings.epochs).length)}  loss ${epoch.trainLoss.toFixed(4)}  accuracy ${percent(accuracyOf(reported))}  links ${count(epoch.links)} (${percent(epoch.density)})  active ${percent(epoch.activeNeurons, 1)}  ${epoch.seconds.toFixed(2)} s${epoch.updateSeconds ? ` + ${(1000 * epoch.updateSeconds).toFixed(0)} ms update` : ''}`,
+        `epoch ${String(epoch.epoch).padStart(String(settings.epochs).length)}  loss ` +
+          `${epoch.trainLoss.toFixed(4)}  accuracy ${percent(accuracyOf(reported))}  links ${count(epoch.links)} (` +
+          `${percent(epoch.density)})  active ${percent(epoch.activeNeurons, 1)}  ${epoch.seconds.toFixed(2)} s` +
+          `${epoch.updateSeconds ? ` + ${(1000 * epoch.updateSeconds).toFixed(0)} ms update` : ''}`,
       )
     }
   } catch (error) {
@@ -167,15 +198,23 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   event(done)
   if (flags.report !== undefined) {
     const title = `${settings.method} on ${settings.dataset}`
-    await writeWhole(flags.report, htmlReport({ title, runs: [{ epochs, topologies, done }], settings: { ...settings } }))
+    await writeWhole(
+      flags.report,
+      htmlReport({ title, runs: [{ epochs, topologies, done }], settings: { ...settings } }),
+    )
   }
   say('')
   say(
-    `${data.part === 'test' ? 'test' : 'held-out'} accuracy ${percent(accuracyOf(done))} after the last epoch (best: ${percent(bestOf(done))} in epoch ${done.bestEpoch})`,
+    `${data.part === 'test' ? 'test' : 'held-out'} accuracy ${percent(accuracyOf(done))} after the last epoch ` +
+      `(best: ${percent(bestOf(done))} in epoch ${done.bestEpoch})`,
   )
-  say(`links           ${count(done.links)} in the sparse layers, ${percent(done.density)} of the possible; ${percent(done.itop)} were ever active`)
+  say(
+    `links           ${count(done.links)} in the sparse layers, ${percent(done.density)} of the possible; ` +
+      `${percent(done.itop)} were ever active`,
+  )
   say(`active neurons  ${percent(done.activeNeurons, 1)}`)
   say(
-    `speed           ${(1000 * done.stepSeconds).toFixed(3)} ms a step, ${count(done.samplesPerSecond)} samples a second; updates ${done.updateSeconds.toFixed(2)} s in all`,
+    `speed           ${(1000 * done.stepSeconds).toFixed(3)} ms a step, ${count(done.samplesPerSecond)} samples ` +
+      `a second; updates ${done.updateSeconds.toFixed(2)} s in all`,
   )
 }

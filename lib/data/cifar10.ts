@@ -15,13 +15,17 @@ const MEND = 'Unpack cifar-10-binary.tar.gz anew, and give its folder cifar-10-b
 async function batch(directory: string, name: string): Promise<{ file: string; bytes: Uint8Array }> {
   const file = join(directory, name)
   const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') throw new HebbError('MISSING_FILE', `Expected a batch of CIFAR-10 at ${file}, got none. ${MEND}`, { cause })
+    if (cause.code === 'ENOENT')
+      throw new HebbError('MISSING_FILE', `Expected a batch of CIFAR-10 at ${file}, got none. ${MEND}`, { cause })
     throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${cause.message}`, { cause })
   })
-  const bad = (problem: string) => new HebbError('BAD_FILE', `Expected ${file} to be a binary batch of CIFAR-10: ${problem}. ${MEND}`)
-  if (bytes.length === 0 || bytes.length % RECORD !== 0) throw bad(`it has ${bytes.length} bytes, not images of ${RECORD} bytes each (officially 10,000)`)
+  const bad = (problem: string) =>
+    new HebbError('BAD_FILE', `Expected ${file} to be a binary batch of CIFAR-10: ${problem}. ${MEND}`)
+  if (bytes.length === 0 || bytes.length % RECORD !== 0)
+    throw bad(`it has ${bytes.length} bytes, not images of ${RECORD} bytes each (officially 10,000)`)
   for (let at = 0; at < bytes.length; at += RECORD)
-    if ((bytes[at] as number) >= CLASSES.length) throw bad(`the label of image ${at / RECORD} is ${bytes[at]}, and there are ${CLASSES.length} classes`)
+    if ((bytes[at] as number) >= CLASSES.length)
+      throw bad(`the label of image ${at / RECORD} is ${bytes[at]}, and there are ${CLASSES.length} classes`)
   return { file, bytes }
 }
 
@@ -36,12 +40,22 @@ function images(batches: readonly Uint8Array[], name: string, augment?: Augment)
       x.set(bytes.subarray(at + 1, at + RECORD), sample * PIXELS)
     }
   }
-  return dataset({ x, y, shape: SHAPE, classes: CLASSES.length, classNames: CLASSES, normalise: NORMALISE, name, ...(augment && { augment }) })
+  return dataset({
+    x,
+    y,
+    shape: SHAPE,
+    classes: CLASSES.length,
+    classNames: CLASSES,
+    normalise: NORMALISE,
+    name,
+    ...(augment && { augment }),
+  })
 }
 
 /**
- * CIFAR-10: 50,000 + 10,000 images of 3 x 32 x 32, from the folder of its binary version (data_batch_1.bin to data_batch_5.bin and test_batch.bin). Each channel
- * is normalised by its own mean and deviation. In training, images are cut out of a frame of 4 zeros and flipped at random; `augment: false` leaves that out.
+ * CIFAR-10: 50,000 + 10,000 images of 3 x 32 x 32, from the folder of its binary version (data_batch_1.bin to
+ * data_batch_5.bin and test_batch.bin). Each channel is normalised by its own mean and deviation. In training, images
+ * are cut out of a frame of 4 zeros and flipped at random; `augment: false` leaves that out.
  */
 export async function cifar10(directory: string, options: { augment?: boolean } = {}): Promise<TrainAndTest> {
   const names = [...[1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`), 'test_batch.bin']
@@ -52,7 +66,8 @@ export async function cifar10(directory: string, options: { augment?: boolean } 
   if (short)
     throw new HebbError(
       'BAD_FILE',
-      `Expected ${short.file} to hold ${longest / RECORD} images, as the longest of the six batches does, got ${short.bytes.length / RECORD}. ${MEND}`,
+      `Expected ${short.file} to hold ${longest / RECORD} images, as the longest of the six batches does, got ` +
+        `${short.bytes.length / RECORD}. ${MEND}`,
     )
   const all = batches.map(({ bytes }) => bytes)
   const augment = (options.augment ?? true) ? { padding: 4, flip: true } : undefined

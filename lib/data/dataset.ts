@@ -2,7 +2,10 @@ import { expect, HebbError, integer, show } from '../error.js'
 
 /** Random crops and flips of images, for training alone: whoever evaluates or predicts sees them as they are. */
 export interface Augment {
-  /** A frame of so many zeros, as they are in `x`, is put around the image, and a window of the image's own size cut out somewhere. */
+  /**
+   * A frame of so many zeros, as they are in `x`, is put around the image, and a window of the image's own size cut out
+   * somewhere.
+   */
   readonly padding: number
   /** Left and right are exchanged in half of the images. */
   readonly flip: boolean
@@ -17,7 +20,10 @@ export interface DatasetOptions {
   shape: readonly number[]
   /** Classes; default: the largest label + 1. */
   classes?: number
-  /** (value - mean) / deviation is what the network sees. Lists tell one of each for every channel, the first of the shape's three lengths. */
+  /**
+   * (value - mean) / deviation is what the network sees. Lists tell one of each for every channel, the first of the
+   * shape's three lengths.
+   */
   normalise?: { mean: number | readonly number[]; deviation: number | readonly number[] }
   /** What training does to images at random, each time it sees one. */
   augment?: Augment
@@ -50,17 +56,31 @@ export interface Dataset {
   readonly classNames?: readonly string[]
 }
 
-/** Throws unless the data set still has its samples: they lie in the user's arrays, whose memory can be transferred to another thread. */
+/**
+ * Throws unless the data set still has its samples: they lie in the user's arrays, whose memory can be transferred to
+ * another thread.
+ */
 export function expectSamples({ name, x, targets, samples, features, classes }: Dataset): void {
   const whole = x.length === samples * features && (!targets || targets.length === samples * classes)
-  expect(whole, () => `Expected ${name} to hold ${samples} samples, got arrays that are shorter now. Was their ArrayBuffer transferred or resized?`)
+  expect(
+    whole,
+    () =>
+      `Expected ${name} to hold ${samples} samples, got arrays that are shorter now. Was their ArrayBuffer ` +
+      'transferred or resized?',
+  )
 }
 
 /** A data set from arrays. They are not copied; do not change them afterwards. */
 export function dataset(options: DatasetOptions): Dataset {
   const { x, y, shape, normalise = { mean: 0, deviation: 1 }, augment, classNames, name = 'dataset' } = options
-  expect(x instanceof Uint8Array || x instanceof Float32Array, () => `Expected x to be a Uint8Array or a Float32Array, got ${show(x)}`)
-  expect(Array.isArray(shape) && shape.length > 0, () => `Expected shape to be the shape of a sample, such as [28, 28], got ${show(shape)}`)
+  expect(
+    x instanceof Uint8Array || x instanceof Float32Array,
+    () => `Expected x to be a Uint8Array or a Float32Array, got ${show(x)}`,
+  )
+  expect(
+    Array.isArray(shape) && shape.length > 0,
+    () => `Expected shape to be the shape of a sample, such as [28, 28], got ${show(shape)}`,
+  )
   const features = shape.reduce((product, length) => product * integer(length, 'a length in shape', 1), 1)
   expect(
     x.length > 0 && x.length % features === 0,
@@ -68,19 +88,27 @@ export function dataset(options: DatasetOptions): Dataset {
   )
   const samples = x.length / features
   const channels = shape.length === 3 ? (shape[0] as number) : 1
-  const listed = (numbers: number | readonly number[]): readonly number[] => (Array.isArray(numbers) ? numbers : [numbers as number])
+  const listed = (numbers: number | readonly number[]): readonly number[] =>
+    Array.isArray(numbers) ? numbers : [numbers as number]
   const [means, deviations] = [listed(normalise.mean), listed(normalise.deviation)]
   expect(
-    means.length === deviations.length && means.every(Number.isFinite) && deviations.every((deviation) => Number.isFinite(deviation) && deviation > 0),
+    means.length === deviations.length &&
+      means.every(Number.isFinite) &&
+      deviations.every((deviation) => Number.isFinite(deviation) && deviation > 0),
     () => `Expected normalise to be a finite mean and a positive deviation, got ${show(normalise)}`,
   )
   expect(
     means.length === 1 || means.length === channels,
-    () => `Expected normalise to have one mean for all or one for each of the ${channels} channels of shape ${shape.join(' x ')}, got ${means.length}`,
+    () =>
+      `Expected normalise to have one mean for all or one for each of the ${channels} channels of shape ` +
+      `${shape.join(' x ')}, got ${means.length}`,
   )
   if (augment) {
     integer(augment.padding, 'augment.padding', 0, 65535)
-    expect(typeof augment.flip === 'boolean', () => `Expected augment.flip to be true or false, got ${show(augment.flip)}`)
+    expect(
+      typeof augment.flip === 'boolean',
+      () => `Expected augment.flip to be true or false, got ${show(augment.flip)}`,
+    )
     expect(
       shape.length === 2 || shape.length === 3,
       () => `Expected images to augment, of shape [height, width] or [channels, height, width], got ${show(shape)}`,
@@ -93,28 +121,45 @@ export function dataset(options: DatasetOptions): Dataset {
     ...{ name, x, shape, samples, features },
     ...(scales.length === 1
       ? { scale: scales[0] as number, shift: shifts[0] as number }
-      : { scale: Number.NaN, shift: Number.NaN, perChannel: { scale: Float32Array.from(scales), shift: Float32Array.from(shifts) } }),
+      : {
+          scale: Number.NaN,
+          shift: Number.NaN,
+          perChannel: { scale: Float32Array.from(scales), shift: Float32Array.from(shifts) },
+        }),
     ...(augment && { augment: { padding: augment.padding, flip: augment.flip } }),
   }
   if (x instanceof Float32Array) {
     const bad = x.findIndex((v) => !Number.isFinite(v))
-    if (bad >= 0) throw new HebbError('NON_FINITE', `Expected finite data, got ${x[bad]} at feature ${bad % features} of sample ${Math.floor(bad / features)}`)
+    if (bad >= 0)
+      throw new HebbError(
+        'NON_FINITE',
+        `Expected finite data, got ${x[bad]} at feature ${bad % features} of sample ${Math.floor(bad / features)}`,
+      )
   }
   if (y instanceof Float32Array) {
-    expect(y.length > 0 && y.length % samples === 0, () => `Expected targets for ${samples} samples, got ${y.length} numbers`)
+    expect(
+      y.length > 0 && y.length % samples === 0,
+      () => `Expected targets for ${samples} samples, got ${y.length} numbers`,
+    )
     const bad = y.findIndex((v) => !Number.isFinite(v))
     if (bad >= 0) throw new HebbError('NON_FINITE', `Expected finite targets, got ${y[bad]} at ${bad}`)
     return { ...common, targets: y, classes: y.length / samples }
   }
   expect(y.length === samples, () => `Expected ${samples} labels, one a sample, got ${y.length}`)
   const labels = Int32Array.from(y)
-  const classes = options.classes === undefined ? labels.reduce((most, label) => Math.max(most, label), 0) + 1 : integer(options.classes, 'classes', 1)
+  const classes =
+    options.classes === undefined
+      ? labels.reduce((most, label) => Math.max(most, label), 0) + 1
+      : integer(options.classes, 'classes', 1)
   for (let i = 0; i < samples; ++i) {
     expect(
       labels[i] === y[i] && (labels[i] as number) >= 0 && (labels[i] as number) < classes,
       () => `Expected labels to be integers in [0, ${classes}), got ${y[i]} for sample ${i}`,
     )
   }
-  expect(classNames === undefined || classNames.length === classes, () => `Expected a name for each of ${classes} classes, got ${classNames?.length}`)
+  expect(
+    classNames === undefined || classNames.length === classes,
+    () => `Expected a name for each of ${classes} classes, got ${classNames?.length}`,
+  )
   return { ...common, labels, classes, ...(classNames && { classNames: [...classNames] }) }
 }

@@ -3,10 +3,15 @@ import { sampleWithoutReplacement } from '../tensor.js'
 import type { Dataset } from './dataset.js'
 
 /**
- * Takes `samples` of a training set out of it, so that settings can be chosen without the test set. Which ones depends on the seed alone, by
- * default the same for every run; both parts keep the order of the whole. The validation set is not augmented.
+ * Takes `samples` of a training set out of it, so that settings can be chosen without the test set. Which ones depends
+ * on the seed alone, by default the same for every run; both parts keep the order of the whole. The validation set is
+ * not augmented.
  */
-export function holdOut(data: Dataset, samples: number, options: { seed?: number } = {}): { train: Dataset; validation: Dataset } {
+export function holdOut(
+  data: Dataset,
+  samples: number,
+  options: { seed?: number } = {},
+): { train: Dataset; validation: Dataset } {
   integer(samples, 'the samples held out', 1, data.samples - 1)
   const held = sampleWithoutReplacement(new Float32Array(data.samples).fill(1), samples, options)
   const isHeld = new Uint8Array(data.samples)
@@ -22,7 +27,8 @@ function part(data: Dataset, samples: Int32Array, which: string): Dataset {
   const { x, labels, targets, features, classes } = data
   const rows = <T extends Uint8Array | Float32Array>(from: T, width: number): T => {
     const to = new (from.constructor as new (length: number) => T)(samples.length * width)
-    for (let i = 0; i < samples.length; ++i) to.set(from.subarray((samples[i] as number) * width, ((samples[i] as number) + 1) * width), i * width)
+    for (let i = 0; i < samples.length; ++i)
+      to.set(from.subarray((samples[i] as number) * width, ((samples[i] as number) + 1) * width), i * width)
     return to
   }
   return {

@@ -1,4 +1,7 @@
-/** The IDX format of MNIST and its kin: a magic number that tells type and dimensions, big-endian lengths, then the elements. Plain or gzipped. */
+/**
+ * The IDX format of MNIST and its kin: a magic number that tells type and dimensions, big-endian lengths, then the
+ * elements. Plain or gzipped.
+ */
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
@@ -16,8 +19,10 @@ export function parseIdx(bytes: Uint8Array, name = 'the file'): Idx {
   const bad = (message: string) => new HebbError('BAD_FILE', `Expected ${name} to be an IDX file: ${message}`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length < 4) throw bad(`it has ${bytes.length} bytes, fewer than a magic number's 4`)
-  if (view.getUint16(0) !== 0) throw bad(`it begins with ${view.getUint32(0).toString(16).padStart(8, '0')}, not with two zero bytes`)
-  if (bytes[2] !== 8) throw bad(`its elements are of type 0x${(bytes[2] as number).toString(16)}, not unsigned bytes (0x8)`)
+  if (view.getUint16(0) !== 0)
+    throw bad(`it begins with ${view.getUint32(0).toString(16).padStart(8, '0')}, not with two zero bytes`)
+  if (bytes[2] !== 8)
+    throw bad(`its elements are of type 0x${(bytes[2] as number).toString(16)}, not unsigned bytes (0x8)`)
   const dimensions = bytes[3] as number
   const header = 4 + 4 * dimensions
   if (dimensions === 0 || bytes.length < header) throw bad(`it has ${dimensions} dimensions and ${bytes.length} bytes`)
@@ -26,7 +31,8 @@ export function parseIdx(bytes: Uint8Array, name = 'the file'): Idx {
   if (elements > MAX_ELEMENTS) throw bad(`its header says ${shape.join(' x ')} elements`)
   if (bytes.length !== header + elements) {
     throw bad(
-      `its header says ${shape.join(' x ')} elements, but ${bytes.length - header} bytes follow. The file is ${bytes.length < header + elements ? 'truncated; fetch it again' : 'too long'}.`,
+      `its header says ${shape.join(' x ')} elements, but ${bytes.length - header} bytes follow. The file is ` +
+        `${bytes.length < header + elements ? 'truncated; fetch it again' : 'too long'}.`,
     )
   }
   return { shape, data: bytes.subarray(header) }
@@ -44,14 +50,19 @@ export async function readIdx(path: string): Promise<Idx> {
     })
   } catch (cause) {
     const error = cause as NodeJS.ErrnoException
-    if (error.code === 'ENOENT') throw new HebbError('MISSING_FILE', `Expected an IDX file at ${path} or ${path}.gz, got none`, { cause })
+    if (error.code === 'ENOENT')
+      throw new HebbError('MISSING_FILE', `Expected an IDX file at ${path} or ${path}.gz, got none`, { cause })
     throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${error.message}`, { cause })
   }
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
     try {
       bytes = await promisify(gunzip)(bytes, { maxOutputLength: MAX_ELEMENTS + 1024 })
     } catch (cause) {
-      throw new HebbError('BAD_FILE', `Expected ${file} to be gzip data: ${(cause as Error).message}. Fetch it again.`, { cause })
+      throw new HebbError(
+        'BAD_FILE',
+        `Expected ${file} to be gzip data: ${(cause as Error).message}. Fetch it again.`,
+        { cause },
+      )
     }
   }
   return parseIdx(bytes, file)

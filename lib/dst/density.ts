@@ -21,7 +21,10 @@ function checked(options: DensityScheduleOptions): Required<DensityScheduleOptio
   return { initialDensity, finalDensity, updates }
 }
 
-function between({ initialDensity, finalDensity, updates }: Required<DensityScheduleOptions>, share: (c: number) => number): DensitySchedule {
+function between(
+  { initialDensity, finalDensity, updates }: Required<DensityScheduleOptions>,
+  share: (c: number) => number,
+): DensitySchedule {
   // Written over the sparsity, as the sources have it.
   const initial = 1 - initialDensity
   const final = 1 - finalDensity
@@ -40,7 +43,10 @@ export const densitySchedule = {
     return () => share
   },
 
-  /** Sigmoid decay (CHTss; paper, section 3.4): x(c) = 1 / (1 + exp(-k (2c/n - 1))), normalised so that it begins and ends exactly. */
+  /**
+   * Sigmoid decay (CHTss; paper, section 3.4): x(c) = 1 / (1 + exp(-k (2c/n - 1))), normalised so that it begins and
+   * ends exactly.
+   */
   sigmoid(options: DensityScheduleOptions & { steepness?: number }): DensitySchedule {
     const k = number(options.steepness ?? 6, 'steepness', 0)
     const all = checked(options)
@@ -75,16 +81,27 @@ export interface DecayOptions {
   over?: number
 }
 
-/** Sigmoid decay to the target over a share of the updates, by default half (so that its training costs what cubic decay over all of them does). */
-export const sigmoidDensity = maker('sigmoidDensity', (options: DecayOptions & { steepness?: number } = {}): DensityRule => {
-  const { initialDensity = 0.5, over = 0.5, steepness = 6 } = options
-  number(over, 'over', 0, 1)
-  return {
-    name: 'sigmoid',
-    schedule: ({ target, updates }) =>
-      densitySchedule.sigmoid({ initialDensity: Math.max(target, initialDensity), finalDensity: target, steepness, updates: Math.floor(over * updates) }),
-  }
-})
+/**
+ * Sigmoid decay to the target over a share of the updates, by default half (so that its training costs what cubic decay
+ * over all of them does).
+ */
+export const sigmoidDensity = maker(
+  'sigmoidDensity',
+  (options: DecayOptions & { steepness?: number } = {}): DensityRule => {
+    const { initialDensity = 0.5, over = 0.5, steepness = 6 } = options
+    number(over, 'over', 0, 1)
+    return {
+      name: 'sigmoid',
+      schedule: ({ target, updates }) =>
+        densitySchedule.sigmoid({
+          initialDensity: Math.max(target, initialDensity),
+          finalDensity: target,
+          steepness,
+          updates: Math.floor(over * updates),
+        }),
+    }
+  },
+)
 
 /** Cubic decay to the target, by default over all updates. */
 export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): DensityRule => {
@@ -93,16 +110,26 @@ export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): 
   return {
     name: 'cubic',
     schedule: ({ target, updates }) =>
-      densitySchedule.cubic({ initialDensity: Math.max(target, initialDensity), finalDensity: target, updates: Math.floor(over * updates) }),
+      densitySchedule.cubic({
+        initialDensity: Math.max(target, initialDensity),
+        finalDensity: target,
+        updates: Math.floor(over * updates),
+      }),
   }
 })
 
 export interface OvershootOptions {
-  /** Density beyond the target, each up to a share of the updates. Default: 5% of all possible links up to 0.6 of the updates, then 2.5%. */
+  /**
+   * Density beyond the target, each up to a share of the updates. Default: 5% of all possible links up to 0.6 of the
+   * updates, then 2.5%.
+   */
   by?: readonly { readonly density: number; readonly until: number }[]
 }
 
-/** The target and a little more, in steps, and the target alone after the last update (elastic mutation with shrinking, MEST; Yuan et al. 2021). */
+/**
+ * The target and a little more, in steps, and the target alone after the last update (elastic mutation with shrinking,
+ * MEST; Yuan et al. 2021).
+ */
 export const overshootDensity = maker('overshootDensity', (options: OvershootOptions = {}): DensityRule => {
   const {
     by = [

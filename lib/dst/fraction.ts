@@ -24,7 +24,10 @@ export const constantFraction = maker('constantFraction', (zeta: number): Fracti
   return () => zeta
 })
 
-/** What exceeds the target density: with overshootDensity() a link that was grown has to prove itself until the next update (MEST; Yuan et al. 2021). */
+/**
+ * What exceeds the target density: with overshootDensity() a link that was grown has to prove itself until the next
+ * update (MEST; Yuan et al. 2021).
+ */
 export const excess = maker(
   'excess',
   (): Fraction =>
@@ -40,7 +43,11 @@ export interface UpdateSchedule {
   readonly fraction: Fraction
 }
 
-export function updateSchedule(options: { every?: number | 'epoch'; until?: number; fraction: number | Fraction }): UpdateSchedule {
+export function updateSchedule(options: {
+  every?: number | 'epoch'
+  until?: number
+  fraction: number | Fraction
+}): UpdateSchedule {
   const { every = 'epoch', until = 0.75, fraction } = options
   if (every !== 'epoch') integer(every, 'every', 1)
   number(until, 'until', 0, 1)

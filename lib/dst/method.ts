@@ -21,7 +21,10 @@ export interface Method {
   readonly updates?: UpdateSchedule | undefined
   /** Whether links of neurons that lost all links on one side go, too. */
   readonly percolate: boolean
-  /** A layer's links stay as they are, once more than this share of an update's new links are ones that it has removed. Undefined: never. */
+  /**
+   * A layer's links stay as they are, once more than this share of an update's new links are ones that it has removed.
+   * Undefined: never.
+   */
   readonly earlyStop?: number | undefined
   /** Sparse layers are made fully connected ones: no links, no updates. Their density must be 1. */
   readonly dense?: boolean | undefined
@@ -58,7 +61,9 @@ export function usesGradients({ prune, remove, regrow }: Pick<Method, 'prune' | 
   return removes(prune) || removes(remove) || (typeof regrow === 'object' && regrow.predictor === 'gradient')
 }
 
-/** Combines parts into a method. Without `remove` and `regrow` its updates prune alone; what else is not given is SET's. */
+/**
+ * Combines parts into a method. Without `remove` and `regrow` its updates prune alone; what else is not given is SET's.
+ */
 export function method(parts: Partial<Method> & Pick<Method, 'updates'>): Method {
   const { name = 'custom', density = constantDensity(), percolate = false } = parts
   const { remove, regrow, prune = magnitude(), updates, earlyStop, dense } = parts
@@ -66,17 +71,39 @@ export function method(parts: Partial<Method> & Pick<Method, 'updates'>): Method
     const [given, missing] = remove ? ['remove', 'regrow'] : ['regrow', 'remove']
     return `Expected ${missing} beside ${given}, got none. Give both, or none of them for updates that only prune.`
   })
-  const isRule = <T>(rule: unknown, isBuiltIn: (rule: T) => boolean) => rule === undefined || typeof rule === 'function' || isBuiltIn(rule as T)
-  expect(isRule(remove, isRemove), () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(remove)}`)
-  expect(isRule(regrow, isRegrow), () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(regrow)}`)
-  expect(typeof remove !== 'object' || !remove.historical, () => 'Expected historicalMagnitude() as prune, got it as remove')
+  const isRule = <T>(rule: unknown, isBuiltIn: (rule: T) => boolean) =>
+    rule === undefined || typeof rule === 'function' || isBuiltIn(rule as T)
+  expect(
+    isRule(remove, isRemove),
+    () => `Expected remove to be a rule such as softMagnitude() or a function, got ${show(remove)}`,
+  )
+  expect(
+    isRule(regrow, isRegrow),
+    () => `Expected regrow to be a rule such as soft('CH2-L3n') or a function, got ${show(regrow)}`,
+  )
+  expect(
+    typeof remove !== 'object' || !remove.historical,
+    () => 'Expected historicalMagnitude() as prune, got it as remove',
+  )
   expect(isRemove(prune), () => `Expected prune to be a rule such as relativeImportance(), got ${show(prune)}`)
-  expect(typeof density?.schedule === 'function', () => `Expected density to be a rule such as constantDensity(), got ${show(density)}`)
+  expect(
+    typeof density?.schedule === 'function',
+    () => `Expected density to be a rule such as constantDensity(), got ${show(density)}`,
+  )
   expect(typeof percolate === 'boolean', () => `Expected percolate to be true or false, got ${show(percolate)}`)
-  expect(!percolate || remove !== undefined, () => 'Expected percolate with remove and regrow, which brings what it deletes back, got neither of them')
-  expect(!prune.historical || remove === undefined, () => 'Expected historicalMagnitude() in a method without remove and regrow, got one with them')
+  expect(
+    !percolate || remove !== undefined,
+    () => 'Expected percolate with remove and regrow, which brings what it deletes back, got neither of them',
+  )
+  expect(
+    !prune.historical || remove === undefined,
+    () => 'Expected historicalMagnitude() in a method without remove and regrow, got one with them',
+  )
   if (earlyStop !== undefined) number(earlyStop, 'earlyStop', 0, 1)
-  expect(dense === undefined || typeof dense === 'boolean', () => `Expected dense to be true or false, got ${show(dense)}`)
+  expect(
+    dense === undefined || typeof dense === 'boolean',
+    () => `Expected dense to be true or false, got ${show(dense)}`,
+  )
   expect(!dense || !updates, () => 'Expected a dense method to have no updates, got some. Leave updates out.')
   return {
     name,

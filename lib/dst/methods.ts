@@ -15,12 +15,24 @@ export function staticSparse(parts: Parts = {}): Method {
   return method({ name: 'static', updates: undefined, topology: erdosRenyi(), ...parts })
 }
 
-/** Sparse evolutionary training (Mocanu et al., Nature Communications 2018): magnitude, random, 30% at every update of the whole run. */
+/**
+ * Sparse evolutionary training (Mocanu et al., Nature Communications 2018): magnitude, random, 30% at every update of
+ * the whole run.
+ */
 export function set(parts: Parts = {}): Method {
-  return method({ name: 'set', remove: magnitude(), regrow: random(), updates: updateSchedule({ fraction: 0.3, until: 1 }), ...parts })
+  return method({
+    name: 'set',
+    remove: magnitude(),
+    regrow: random(),
+    updates: updateSchedule({ fraction: 0.3, until: 1 }),
+    ...parts,
+  })
 }
 
-/** Cannistraci-Hebb training soft rule (arXiv 2501.19107): sampled removal and regrowth by CH2-L3n, percolation, BRF network, SWI weights. */
+/**
+ * Cannistraci-Hebb training soft rule (arXiv 2501.19107): sampled removal and regrowth by CH2-L3n, percolation, BRF
+ * network, SWI weights.
+ */
 export function chts(parts: Parts = {}): Method {
   return method({
     name: 'chts',
@@ -35,19 +47,37 @@ export function chts(parts: Parts = {}): Method {
   })
 }
 
-/** CHTs with sigmoid density decay from 50% (arXiv 2501.19107, section 3.4): before each update's removal, relative importance prunes to the scheduled density. */
+/**
+ * CHTs with sigmoid density decay from 50% (arXiv 2501.19107, section 3.4): before each update's removal, relative
+ * importance prunes to the scheduled density.
+ */
 export function chtss(parts: Parts = {}): Method {
-  return chts({ name: 'chtss', density: sigmoidDensity({ initialDensity: 0.5, over: 0.5, steepness: 6 }), prune: relativeImportance(), ...parts })
-}
-
-/** The rigged lottery (RigL; Evci et al., ICML 2020): magnitude, cosine from 30%; regrows where the dense gradient of the next batch is largest. */
-export function rigl(parts: Parts = {}): Method {
-  return method({ name: 'rigl', remove: magnitude(), regrow: largestGradient(), updates: updateSchedule({ fraction: cosine(0.3), until: 0.75 }), ...parts })
+  return chts({
+    name: 'chtss',
+    density: sigmoidDensity({ initialDensity: 0.5, over: 0.5, steepness: 6 }),
+    prune: relativeImportance(),
+    ...parts,
+  })
 }
 
 /**
- * Memory-economic sparse training with elastic mutation (MEST, EM&S; Yuan et al., NeurIPS 2021): the network has 5% of all possible links more than its
- * target, later 2.5%; each update removes as many by |w| + 0.01 |gradient| and grows them at random, and the last one leaves the target.
+ * The rigged lottery (RigL; Evci et al., ICML 2020): magnitude, cosine from 30%; regrows where the dense gradient of
+ * the next batch is largest.
+ */
+export function rigl(parts: Parts = {}): Method {
+  return method({
+    name: 'rigl',
+    remove: magnitude(),
+    regrow: largestGradient(),
+    updates: updateSchedule({ fraction: cosine(0.3), until: 0.75 }),
+    ...parts,
+  })
+}
+
+/**
+ * Memory-economic sparse training with elastic mutation (MEST, EM&S; Yuan et al., NeurIPS 2021): the network has 5% of
+ * all possible links more than its target, later 2.5%; each update removes as many by |w| + 0.01 |gradient| and grows
+ * them at random, and the last one leaves the target.
  */
 export function mest(parts: Parts = {}): Method {
   return method({
@@ -61,7 +91,10 @@ export function mest(parts: Parts = {}): Method {
   })
 }
 
-/** Gradual magnitude pruning (GMP; Zhu and Gupta 2017): cubic decay from 50%; a link that was pruned may return with the weight it had, no other grows. */
+/**
+ * Gradual magnitude pruning (GMP; Zhu and Gupta 2017): cubic decay from 50%; a link that was pruned may return with the
+ * weight it had, no other grows.
+ */
 export function gmp(parts: Parts = {}): Method {
   return method({
     name: 'gmp',
@@ -72,14 +105,17 @@ export function gmp(parts: Parts = {}): Method {
   })
 }
 
-/** Gradual pruning with zero-cost neuroregeneration (GraNet; Liu et al., NeurIPS 2021): GMP's decay, after each step of which RigL's update follows. */
+/**
+ * Gradual pruning with zero-cost neuroregeneration (GraNet; Liu et al., NeurIPS 2021): GMP's decay, after each step of
+ * which RigL's update follows.
+ */
 export function granet(parts: Parts = {}): Method {
   return rigl({ name: 'granet', density: cubicDensity({ initialDensity: 0.5 }), prune: magnitude(), ...parts })
 }
 
 /**
- * Cannistraci-Hebb training (CHT; Zhang et al., ICLR 2024): magnitude, cosine from 30%; regrows the best links by CH3-L3p, and leaves a layer alone once more
- * than 90% of what it regrows is what it removed.
+ * Cannistraci-Hebb training (CHT; Zhang et al., ICLR 2024): magnitude, cosine from 30%; regrows the best links by
+ * CH3-L3p, and leaves a layer alone once more than 90% of what it regrows is what it removed.
  */
 export function cht(parts: Parts = {}): Method {
   return chts({ name: 'cht', remove: magnitude(), regrow: topK('CH3-L3p'), earlyStop: 0.9, ...parts })

@@ -26,14 +26,20 @@ export interface BuiltInRegrow {
 }
 
 export interface ScoreOptions {
-  /** How scores are computed: 'auto', 'sparse' or 'dense'. Only a GPU's 'dense', on tensor cores, can choose other links than the rest. Default 'auto'. */
+  /**
+   * How scores are computed: 'auto', 'sparse' or 'dense'. Only a GPU's 'dense', on tensor cores, can choose other links
+   * than the rest. Default 'auto'.
+   */
   route?: PredictionRoute
 }
 
 export type RegrowRule = BuiltInRegrow | RegrowFunction
 
 function scores(predictor: LinkPredictor, { route }: ScoreOptions): Pick<BuiltInRegrow, 'predictor' | 'route'> {
-  expect(linkPredictors.includes(predictor), () => `Expected the link predictor to be one of ${linkPredictors.map(show).join(', ')}, got ${show(predictor)}`)
+  expect(
+    linkPredictors.includes(predictor),
+    () => `Expected the link predictor to be one of ${linkPredictors.map(show).join(', ')}, got ${show(predictor)}`,
+  )
   expect(
     route === undefined || predictionRoutes.includes(route),
     () => `Expected route to be one of ${predictionRoutes.map(show).join(', ')}, got ${show(route)}`,
@@ -57,8 +63,8 @@ export function soft(predictor: LinkPredictor, options: ScoreOptions = {}): Buil
 }
 
 /**
- * The missing links whose gradients are largest (RigL; Evci et al. 2020): of the batch that comes next, at the current weights. The dense gradient never
- * exists, only the candidates that can still win.
+ * The missing links whose gradients are largest (RigL; Evci et al. 2020): of the batch that comes next, at the current
+ * weights. The dense gradient never exists, only the candidates that can still win.
  */
 export function largestGradient(): BuiltInRegrow {
   return { name: 'largest gradient', predictor: 'gradient', selection: 'largest' }

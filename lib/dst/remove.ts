@@ -20,11 +20,17 @@ export type RemoveFunction = (layer: LayerView, count: number) => ArrayLike<numb
 export interface BuiltInRemove {
   readonly name: string
   readonly importance: 'magnitude' | 'relative' | 'magnitude+gradient'
-  /** Of 'magnitude', for pruning alone: pruned links take part with the weights they had, and return when these are larger than those of others. */
+  /**
+   * Of 'magnitude', for pruning alone: pruned links take part with the weights they had, and return when these are
+   * larger than those of others.
+   */
   readonly historical?: boolean
   /** Of 'magnitude+gradient': how much of the gradient's magnitude is added. */
   readonly gradientShare?: number
-  /** Soft: links to keep are sampled with probability proportional to score^T, T growing from `from` to `to` until updates stop. */
+  /**
+   * Soft: links to keep are sampled with probability proportional to score^T, T growing from `from` to `to` until
+   * updates stop.
+   */
   readonly temperature?: { readonly from: number; readonly to: number }
 }
 
@@ -47,20 +53,27 @@ export function magnitude(): BuiltInRemove {
 }
 
 /**
- * As magnitude(), among all links that the layer began with: one that was pruned keeps the weight that it had, and returns with it when that is larger
- * than what is left of others (the historical weights of GMP; Zhu and Gupta 2017). For pruning, in methods that grow nothing else. Memory: 17 bytes for each
- * link that a layer begins with, and 4 a neuron; one bit a cell more where the layer is in dense tiles.
+ * As magnitude(), among all links that the layer began with: one that was pruned keeps the weight that it had, and
+ * returns with it when that is larger than what is left of others (the historical weights of GMP; Zhu and Gupta 2017).
+ * For pruning, in methods that grow nothing else. Memory: 17 bytes for each link that a layer begins with, and 4 a
+ * neuron; one bit a cell more where the layer is in dense tiles.
  */
 export function historicalMagnitude(): BuiltInRemove {
   return { name: 'historical magnitude', importance: 'magnitude', historical: true }
 }
 
-/** The links with the smallest relative importance go: |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (RI; Zhang et al. 2024). */
+/**
+ * The links with the smallest relative importance go: |w_ij| / sum_i |w_ij| + |w_ij| / sum_j |w_ij| (RI; Zhang et al.
+ * 2024).
+ */
 export function relativeImportance(): BuiltInRemove {
   return { name: 'relative importance', importance: 'relative' }
 }
 
-/** The links with the smallest |w| + share |gradient| go (MEST; Yuan et al. 2021): of the batch that comes next, at the current weights. Default share 0.01. */
+/**
+ * The links with the smallest |w| + share |gradient| go (MEST; Yuan et al. 2021): of the batch that comes next, at the
+ * current weights. Default share 0.01.
+ */
 export function magnitudeAndGradient({ share = 0.01 }: { share?: number } = {}): BuiltInRemove {
   return { name: 'magnitude and gradient', importance: 'magnitude+gradient', gradientShare: number(share, 'share', 0) }
 }

@@ -1,7 +1,8 @@
 /**
- * Runs topology updates: (prune to the scheduled density) -> remove -> percolate -> score and regrow -> rebuild, for all layers. The built-in
- * parts are recorded into Programs once; a user's own function gets copies of the links between them. Until the rebuild nothing that training
- * sees has changed, so an update that is stopped or fails leaves the network as it was.
+ * Runs topology updates: (prune to the scheduled density) -> remove -> percolate -> score and regrow -> rebuild, for
+ * all layers. The built-in parts are recorded into Programs once; a user's own function gets copies of the links
+ * between them. Until the rebuild nothing that training sees has changed, so an update that is stopped or fails leaves
+ * the network as it was.
  */
 import type { LayerGradient } from '../autograd.js'
 import type { Device } from '../device.js'
@@ -31,7 +32,12 @@ interface Layer {
   readonly parameter: SparseParameter
   /** Density after c updates. */
   readonly density: (c: number) => number
-  readonly changes: { keep: Tensor<'uint8'>; newRows: Tensor<'int32'>; newColumns: Tensor<'int32'>; newCount: Tensor<'int32'> }
+  readonly changes: {
+    keep: Tensor<'uint8'>
+    newRows: Tensor<'int32'>
+    newColumns: Tensor<'int32'>
+    newCount: Tensor<'int32'>
+  }
   /** New links that the update has removed, and new links; where that may end a layer's updates. */
   readonly returned: Tensor<'int32'> | undefined
   /** Index of the layer's first scalar. */
@@ -61,7 +67,10 @@ export function linksAt(density: number, possible: number): number {
   return Math.round(density * possible)
 }
 
-/** Updates that a plan leads to: after every `every` steps, until the share `until` of all steps, and not after the last one. */
+/**
+ * Updates that a plan leads to: after every `every` steps, until the share `until` of all steps, and not after the last
+ * one.
+ */
 export function updatesOf(method: Method, plan: Plan): { count: number; interval: number; lastStep: number } {
   if (!method.updates) return { count: 0, interval: Number.POSITIVE_INFINITY, lastStep: 0 }
   const interval = method.updates.every === 'epoch' ? plan.stepsPerEpoch : method.updates.every
@@ -91,7 +100,13 @@ export class Scheduler {
   /** The update that runs. */
   #current: { update: number; scalars: Float64Array } = { update: 0, scalars: new Float64Array() }
 
-  constructor(device: Device, method: Method, seed: number, parameters: readonly SparseParameter[], targets: readonly number[]) {
+  constructor(
+    device: Device,
+    method: Method,
+    seed: number,
+    parameters: readonly SparseParameter[],
+    targets: readonly number[],
+  ) {
     this.#device = device
     this.#method = method
     this.#seed = seed
@@ -140,7 +155,8 @@ export class Scheduler {
           returned: this.#method.earlyStop === undefined ? undefined : new Tensor(this.#device, 'int32', 2),
           scalar: 1 + i * SCALARS,
         }))
-    if (this.#segments.length === 0 && count > 0 && !this.needsGradients && !this.#method.prune.historical) this.#record()
+    if (this.#segments.length === 0 && count > 0 && !this.needsGradients && !this.#method.prune.historical)
+      this.#record()
   }
 
   /** Whether an update is due before step `step` runs. */
@@ -159,7 +175,8 @@ export class Scheduler {
 
   /** Runs one update. */
   async update(step: number, options: ReplayOptions & { gradients?: Gradients | undefined } = {}): Promise<void> {
-    if (!this.#plan || !this.#method.updates) throw new HebbError('INVALID_ARGUMENT', 'Expected a method with updates and a plan')
+    if (!this.#plan || !this.#method.updates)
+      throw new HebbError('INVALID_ARGUMENT', 'Expected a method with updates and a plan')
     const { lastStep } = updatesOf(this.#method, this.#plan)
     const update = this.#done + 1
     const { gradients } = options
@@ -187,7 +204,8 @@ export class Scheduler {
     }
     this.#current = { update, scalars }
     for (const segment of this.#segments) {
-      if (options.signal?.aborted) throw new HebbError('ABORTED', 'The update was stopped by its AbortSignal', { cause: options.signal.reason })
+      if (options.signal?.aborted)
+        throw new HebbError('ABORTED', 'The update was stopped by its AbortSignal', { cause: options.signal.reason })
       if (typeof segment === 'function') {
         await segment()
       } else {
@@ -207,7 +225,8 @@ export class Scheduler {
 
   dispose(): void {
     this.#forget()
-    for (const { changes, returned } of this.#layers) for (const tensor of [...Object.values(changes), returned]) tensor?.dispose()
+    for (const { changes, returned } of this.#layers)
+      for (const tensor of [...Object.values(changes), returned]) tensor?.dispose()
     this.#scores?.dispose()
   }
 
@@ -223,7 +242,10 @@ export class Scheduler {
   /** The Program that the next built-in part is recorded into: the open one, or a new one after a user's function. */
   #program(): Program {
     if (!this.#open) {
-      this.#open = new Program(this.#device, { scalars: 1 + SCALARS * this.#layers.length, batch: this.#probe?.batch ?? 1 })
+      this.#open = new Program(this.#device, {
+        scalars: 1 + SCALARS * this.#layers.length,
+        batch: this.#probe?.batch ?? 1,
+      })
       this.#segments.push(this.#open)
     }
     return this.#open
@@ -276,7 +298,8 @@ export class Scheduler {
       if (returned) this.#program().record('returnedLinks', { links: parameter.matrix, changes, counts: returned })
       const links = parameter.matrix
       this.#program().record('rebuild', { links, changes, arrays: parameter.arrays })
-      if (prune.historical) this.#program().record('restoreWeights', { links, values: parameter.values, pool: poolOf(parameter) })
+      if (prune.historical)
+        this.#program().record('restoreWeights', { links, values: parameter.values, pool: poolOf(parameter) })
     }
     this.#open = undefined
   }
@@ -284,7 +307,13 @@ export class Scheduler {
   /** Records the choice of the links that stay. Without decay, pruning finds nothing to do. */
   #recordKeep(layer: Layer, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
     const { parameter, changes } = layer
-    this.#recordRanking(layer, { links: parameter.matrix, values: parameter.values, keep: changes.keep }, rule, purpose, count)
+    this.#recordRanking(
+      layer,
+      { links: parameter.matrix, values: parameter.values, keep: changes.keep },
+      rule,
+      purpose,
+      count,
+    )
   }
 
   /** Records the choice of the links that stay or return, among those of the pool. */
@@ -297,11 +326,22 @@ export class Scheduler {
     this.#program().record('chooseFromPool', { links, changes, pool })
   }
 
-  #recordRanking({ parameter, scalar }: Layer, { links, values, keep }: Candidates, rule: BuiltInRemove, purpose: 'prune' | 'remove', count: number): void {
+  #recordRanking(
+    { parameter, scalar }: Layer,
+    { links, values, keep }: Candidates,
+    rule: BuiltInRemove,
+    purpose: 'prune' | 'remove',
+    count: number,
+  ): void {
     // Scores are read by the operation after the one that writes them: all layers and rules share an array.
-    this.#scores ??= new Tensor(this.#device, 'float32', Math.max(...this.#parameters.map((p) => Math.max(p.capacity, p.pool?.links.capacity ?? 0))))
+    this.#scores ??= new Tensor(
+      this.#device,
+      'float32',
+      Math.max(...this.#parameters.map((p) => Math.max(p.capacity, p.pool?.links.capacity ?? 0))),
+    )
     const scores = this.#scores
-    const gradient = rule.importance === 'magnitude+gradient' ? { gradient: parameter.gradient, share: rule.gradientShare ?? 0 } : {}
+    const gradient =
+      rule.importance === 'magnitude+gradient' ? { gradient: parameter.gradient, share: rule.gradientShare ?? 0 } : {}
     this.#program().record('importance', { links, values, keep, rule: rule.importance, scores, ...gradient })
     this.#program().record('keepLinks', {
       links,
@@ -322,7 +362,8 @@ export class Scheduler {
       const [name, layer] = [this.#method.name, parameter.layer]
       throw new HebbError(
         'UNSUPPORTED',
-        `Expected ${name}'s layers to be used once in a forward pass, for their gradients, got ${uses.length} uses of layer ${layer}`,
+        `Expected ${name}'s layers to be used once in a forward pass, for their gradients, got ${uses.length} ` +
+          `uses of layer ${layer}`,
       )
     }
     return uses[0] as LayerGradient
@@ -347,7 +388,8 @@ export class Scheduler {
     const places: number[] = []
     const rowOffsets = new Int32Array(matrix.rows + 1)
     for (let row = 0; row < matrix.rows; ++row) {
-      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k) if (keep[slots[k] as number]) places.push(k)
+      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k)
+        if (keep[slots[k] as number]) places.push(k)
       rowOffsets[row + 1] = places.length
     }
     const count = places.length - (this.#current.scalars[scalar + KEPT] as number)
@@ -366,7 +408,9 @@ export class Scheduler {
       const slot = slots[places[place] as number] as number
       expect(
         Number.isInteger(place) && place >= 0 && place < places.length && keep[slot] === 1,
-        () => `Expected the remove function to give each place in [0, ${places.length}) at most once, got ${place} in layer ${parameter.layer}`,
+        () =>
+          `Expected the remove function to give each place in [0, ${places.length}) at most once, got ${place} ` +
+          `in layer ${parameter.layer}`,
       )
       keep[slot] = 0
     }
@@ -380,26 +424,45 @@ export class Scheduler {
     const rowOffsets = new Int32Array(matrix.rows + 1)
     const kept: number[] = []
     for (let row = 0; row < matrix.rows; ++row) {
-      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k) if (keep[k]) kept.push(links.columnIndices[k] as number)
+      for (let k = links.rowOffsets[row] as number; k < (links.rowOffsets[row + 1] as number); ++k)
+        if (keep[k]) kept.push(links.columnIndices[k] as number)
       rowOffsets[row + 1] = kept.length
     }
     const columnIndices = Int32Array.from(kept)
     const count = Math.max(0, (this.#current.scalars[scalar + TARGET] as number) - kept.length)
-    const view = { rows: matrix.rows, cols: matrix.cols, rowOffsets, columnIndices, layer: parameter.layer, update: this.#current.update, seed: this.#seed }
+    const view = {
+      rows: matrix.rows,
+      cols: matrix.cols,
+      rowOffsets,
+      columnIndices,
+      layer: parameter.layer,
+      update: this.#current.update,
+      seed: this.#seed,
+    }
     const { row, col } = await (this.#method.regrow as RegrowFunction)(view, count)
     const where = `in layer ${parameter.layer}`
     expect(
       row.length === count && col.length === count,
-      () => `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ${where}`,
+      () =>
+        `Expected the regrow function to give ${count} links, got ${row.length} rows and ${col.length} columns ` +
+        where,
     )
-    const order = Array.from({ length: count }, (_, i) => i).sort((a, b) => (row[a] as number) - (row[b] as number) || (col[a] as number) - (col[b] as number))
+    const order = Array.from({ length: count }, (_, i) => i).sort(
+      (a, b) => (row[a] as number) - (row[b] as number) || (col[a] as number) - (col[b] as number),
+    )
     const newRows = new Int32Array(parameter.capacity)
     const newColumns = new Int32Array(parameter.capacity)
     const inRange = (x: unknown, end: number) => Number.isInteger(x) && (x as number) >= 0 && (x as number) < end
     for (const [n, i] of order.entries()) {
       const [r, c] = [row[i] as number, col[i] as number]
-      expect(inRange(r, matrix.rows) && inRange(c, matrix.cols), () => `Expected new links inside ${matrix.rows} x ${matrix.cols}, got (${r}, ${c}) ${where}`)
-      expect(n === 0 || newRows[n - 1] !== r || newColumns[n - 1] !== c, () => `Expected each new link once, got (${r}, ${c}) twice ${where}`)
+      expect(
+        inRange(r, matrix.rows) && inRange(c, matrix.cols),
+        () => `Expected new links inside ${matrix.rows} x ${matrix.cols}, got (${r}, ${c}) ${where}`,
+      )
+      expect(
+        n === 0 || newRows[n - 1] !== r || newColumns[n - 1] !== c,
+        () => `Expected each new link once, got (${r}, ${c}) twice ${where}`,
+      )
       expect(
         !columnIndices.subarray(rowOffsets[r] as number, rowOffsets[r + 1] as number).includes(c),
         () => `Expected missing links, got (${r}, ${c}), which exists, ${where}`,
@@ -407,6 +470,10 @@ export class Scheduler {
       newRows[n] = r
       newColumns[n] = c
     }
-    await Promise.all([changes.newRows.write(newRows), changes.newColumns.write(newColumns), changes.newCount.write(Int32Array.of(count))])
+    await Promise.all([
+      changes.newRows.write(newRows),
+      changes.newColumns.write(newColumns),
+      changes.newCount.write(Int32Array.of(count)),
+    ])
   }
 }

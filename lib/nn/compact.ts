@@ -1,8 +1,9 @@
 /**
- * A trained chain of layers without the neurons that do nothing. A hidden neuron without inputs emits a constant, its activation of its bias: that goes
- * into the biases of the next layer, through its links, which may leave further neurons without inputs. A hidden neuron without outputs goes with its
- * links, which may leave further neurons without outputs. One pass forward and one backward find them all: what the second takes away are outputs
- * of earlier neurons, never inputs of those that stay.
+ * A trained chain of layers without the neurons that do nothing. A hidden neuron without inputs emits a constant, its
+ * activation of its bias: that goes into the biases of the next layer, through its links, which may leave further
+ * neurons without inputs. A hidden neuron without outputs goes with its links, which may leave further neurons without
+ * outputs. One pass forward and one backward find them all: what the second takes away are outputs of earlier neurons,
+ * never inputs of those that stay.
  */
 import { expect, HebbError, show } from '../error.js'
 import { Linear } from './linear.js'
@@ -25,31 +26,49 @@ interface Layer {
 
 async function read(module: Linear | SparseLinear, relus: number): Promise<Layer> {
   const [weights, bias] = module.parameters
-  if (!weights) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer or a predictor, got one that is not: it has no weights yet')
+  if (!weights)
+    throw new HebbError(
+      'DISPOSED',
+      'Expected a model in use by a trainer or a predictor, got one that is not: it has no weights yet',
+    )
   const { outFeatures: rows, inFeatures: cols } = module
   const links: Layer['links'] = []
   const dense = !(weights instanceof SparseParameter)
   if (dense) {
     const values = await weights.values.read(rows * cols)
-    for (let row = 0; row < rows; ++row) for (let col = 0; col < cols; ++col) links.push({ row, col, value: values[row * cols + col] as number })
+    for (let row = 0; row < rows; ++row)
+      for (let col = 0; col < cols; ++col) links.push({ row, col, value: values[row * cols + col] as number })
   } else {
     const { rowOffsets, columnIndices } = await weights.matrix.read()
     const values = await weights.values.read(columnIndices.length)
     for (let row = 0; row < rows; ++row) {
-      for (let k = rowOffsets[row] as number; k < (rowOffsets[row + 1] as number); ++k) links.push({ row, col: columnIndices[k] as number, value: 0 })
+      for (let k = rowOffsets[row] as number; k < (rowOffsets[row + 1] as number); ++k)
+        links.push({ row, col: columnIndices[k] as number, value: 0 })
     }
     // Values lie by column, then row.
     const byColumn = [...links].sort((a, b) => a.col - b.col || a.row - b.row)
     for (const [slot, link] of byColumn.entries()) link.value = values[slot] as number
   }
-  return { rows, cols, dense, hasBias: bias !== undefined, bias: bias ? Float64Array.from(await bias.values.read(rows)) : new Float64Array(rows), relus, links }
+  return {
+    rows,
+    cols,
+    dense,
+    hasBias: bias !== undefined,
+    bias: bias ? Float64Array.from(await bias.values.read(rows)) : new Float64Array(rows),
+    relus,
+    links,
+  }
 }
 
 /** Modules of the compact network, for those of a network in use, nested ones laid flat. */
 export async function compactModules(modules: readonly Module[]): Promise<Module[]> {
   for (const module of modules) {
     const known = [Linear, SparseLinear, Relu].some((type) => module.constructor === type)
-    if (!known) throw new HebbError('UNSUPPORTED', `Expected modules that are Linear, SparseLinear or Relu, to fold constants through, got ${show(module)}`)
+    if (!known)
+      throw new HebbError(
+        'UNSUPPORTED',
+        `Expected modules that are Linear, SparseLinear or Relu, to fold constants through, got ${show(module)}`,
+      )
   }
   const isLayer = (module: Module): module is Linear | SparseLinear => !(module instanceof Relu)
   const first = modules.findIndex(isLayer)
@@ -85,7 +104,10 @@ export async function compactModules(modules: readonly Module[]): Promise<Module
   }
   return [
     ...modules.slice(0, first).map(() => new Relu()),
-    ...layers.flatMap((layer, l) => [build(layer, stays[l] as Uint8Array, stays[l - 1]), ...Array.from({ length: layer.relus }, () => new Relu())]),
+    ...layers.flatMap((layer, l) => [
+      build(layer, stays[l] as Uint8Array, stays[l - 1]),
+      ...Array.from({ length: layer.relus }, () => new Relu()),
+    ]),
   ]
 }
 
@@ -112,7 +134,12 @@ function build({ cols, dense, hasBias, bias, links }: Layer, outputs: Uint8Array
   const rowOffsets = new Int32Array(outFeatures + 1)
   for (const { row } of kept) rowOffsets[row + 1] = (rowOffsets[row + 1] as number) + 1
   for (let r = 0; r < outFeatures; ++r) rowOffsets[r + 1] = (rowOffsets[r + 1] as number) + (rowOffsets[r] as number)
-  const module = new SparseLinear({ inFeatures, outFeatures, density: kept.length / (inFeatures * outFeatures), bias: withBias })
+  const module = new SparseLinear({
+    inFeatures,
+    outFeatures,
+    density: kept.length / (inFeatures * outFeatures),
+    bias: withBias,
+  })
   module.startFrom({
     links: { rowOffsets, columnIndices: Int32Array.from(kept, ({ col }) => col) },
     values: Float32Array.from(kept, ({ value }) => value),

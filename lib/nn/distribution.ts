@@ -10,18 +10,29 @@ export interface LayerShape {
 }
 
 /**
- * The layers' densities, for a density of all of them together. 'erk' (Evci et al. 2020, "Rigging the lottery"): proportional to (in + out) / (in * out); layers that
- * would exceed 1 are full, and the others get what is left, again in that proportion. The layers then have exactly round(density * all possible links).
+ * The layers' densities, for a density of all of them together. 'erk' (Evci et al. 2020, "Rigging the lottery"):
+ * proportional to (in + out) / (in * out); layers that would exceed 1 are full, and the others get what is left, again
+ * in that proportion. The layers then have exactly round(density * all possible links).
  */
-export function layerDensities(layers: readonly LayerShape[], share: number, distribution: Distribution = 'uniform'): number[] {
+export function layerDensities(
+  layers: readonly LayerShape[],
+  share: number,
+  distribution: Distribution = 'uniform',
+): number[] {
   density(share)
-  expect(distribution === 'uniform' || distribution === 'erk', () => `Expected distribution to be 'uniform' or 'erk', got ${show(distribution)}`)
+  expect(
+    distribution === 'uniform' || distribution === 'erk',
+    () => `Expected distribution to be 'uniform' or 'erk', got ${show(distribution)}`,
+  )
   if (distribution === 'uniform') return layers.map(() => share)
   const possible = layers.map(({ inFeatures, outFeatures }) => inFeatures * outFeatures)
   const weights = layers.map(({ inFeatures, outFeatures }) => inFeatures + outFeatures)
   const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0)
   const total = Math.round(share * sum(possible))
-  expect(total >= layers.length, () => `Expected a density of at least ${layers.length / sum(possible)} for one link a layer, got ${share}`)
+  expect(
+    total >= layers.length,
+    () => `Expected a density of at least ${layers.length / sum(possible)} for one link a layer, got ${share}`,
+  )
   const full = layers.map(() => false)
   let links: number[]
   for (;;) {
@@ -34,7 +45,9 @@ export function layerDensities(layers: readonly LayerShape[], share: number, dis
   }
   // Whole links: what is cut off goes to the largest remainders, one each.
   const whole = links.map((n) => Math.max(1, Math.floor(n)))
-  const byRemainder = layers.map((_, i) => i).sort((a, b) => ((links[b] as number) % 1) - ((links[a] as number) % 1) || a - b)
+  const byRemainder = layers
+    .map((_, i) => i)
+    .sort((a, b) => ((links[b] as number) % 1) - ((links[a] as number) % 1) || a - b)
   for (let left = total - sum(whole), at = 0; left !== 0; at = (at + 1) % layers.length) {
     const layer = byRemainder[left > 0 ? at : layers.length - 1 - at] as number
     const next = (whole[layer] as number) + Math.sign(left)

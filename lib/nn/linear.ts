@@ -44,7 +44,11 @@ export class Linear implements Module {
   }
 
   materialise({ device, seed, initialise, nextLayer, restored, waitFor }: Materials): void {
-    expect(!this.#weights, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
+    expect(
+      !this.#weights,
+      () =>
+        'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.',
+    )
     this.#weights = new DenseParameter(device, 'weights', this.outFeatures, this.inFeatures)
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
     const layer = nextLayer()
@@ -55,7 +59,14 @@ export class Linear implements Module {
       return
     }
     const deviation = this.#init.deviation({ fanIn: this.inFeatures, fanOut: this.outFeatures, density: 1 })
-    initialise.record('initializeNormal', { rows: this.outFeatures, cols: this.inFeatures, values: this.#weights.values, deviation, seed, layer })
+    initialise.record('initializeNormal', {
+      rows: this.outFeatures,
+      cols: this.inFeatures,
+      values: this.#weights.values,
+      deviation,
+      seed,
+      layer,
+    })
   }
 
   forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {

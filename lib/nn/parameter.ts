@@ -87,7 +87,10 @@ export class Pool {
   }
 }
 
-/** The links of a sparse layer. Its arrays lie by column (input), then row: cscSlots() leads to them from the links by row. */
+/**
+ * The links of a sparse layer. Its arrays lie by column (input), then row: cscSlots() leads to them from the links by
+ * row.
+ */
 export class SparseParameter extends ParameterArrays {
   readonly matrix: SparseMatrix
   /** Number of the layer in its model, part of every random counter. */

@@ -13,17 +13,28 @@ export class Sequential implements Module {
   readonly seed: number
 
   constructor(modules: readonly Module[], options: { seed?: number } = {}) {
-    expect(Array.isArray(modules) && modules.length > 0, () => `Expected a list of at least one module, got ${show(modules)}`)
+    expect(
+      Array.isArray(modules) && modules.length > 0,
+      () => `Expected a list of at least one module, got ${show(modules)}`,
+    )
     for (const [i, module] of modules.entries()) {
-      const isModule = (['materialise', 'forward', 'dispose'] as const).every((name) => typeof module?.[name] === 'function')
-      expect(isModule, () => `Expected module ${i} to be one such as SparseLinear, with materialise(), forward() and dispose(), got ${show(module)}`)
+      const isModule = (['materialise', 'forward', 'dispose'] as const).every(
+        (name) => typeof module?.[name] === 'function',
+      )
+      expect(
+        isModule,
+        () =>
+          `Expected module ${i} to be one such as SparseLinear, with materialise(), forward() and dispose(), ` +
+          `got ${show(module)}`,
+      )
     }
     this.seed = integer(options.seed ?? 0, 'seed', 0)
     let features: number | undefined
     for (const [i, module] of modules.entries()) {
       expect(
         features === undefined || module.inFeatures === undefined || module.inFeatures === features,
-        () => `Expected module ${i} to take ${features} features, the output of the one before, got ${module.inFeatures}`,
+        () =>
+          `Expected module ${i} to take ${features} features, the output of the one before, got ${module.inFeatures}`,
       )
       features = module.outFeatures ?? features
     }
@@ -68,11 +79,13 @@ export class Sequential implements Module {
   }
 
   /**
-   * The same network without its inactive neurons, read from the device: hidden neurons without inputs are folded into the biases of the next layer, those
-   * without outputs are dropped, with all that this leaves inactive. Input and output keep their widths, and the outputs their values but for rounding.
-   * A layer that would have no neuron keeps one, a sparse one that would have no link keeps one of weight 0. The result is a model for a Trainer, which
-   * begins with these weights by any method that begins at the network's density. Call it while nothing trains the model.
-   * Throws DISPOSED for a model that no trainer or predictor uses, UNSUPPORTED for modules other than Linear, SparseLinear, Relu and Sequential.
+   * The same network without its inactive neurons, read from the device: hidden neurons without inputs are folded into
+   * the biases of the next layer, those without outputs are dropped, with all that this leaves inactive. Input and
+   * output keep their widths, and the outputs their values but for rounding. A layer that would have no neuron keeps
+   * one, a sparse one that would have no link keeps one of weight 0. The result is a model for a Trainer, which begins
+   * with these weights by any method that begins at the network's density. Call it while nothing trains the model.
+   * Throws DISPOSED for a model that no trainer or predictor uses, UNSUPPORTED for modules other than Linear,
+   * SparseLinear, Relu and Sequential.
    */
   async compact(): Promise<Sequential> {
     const flat = (modules: readonly Module[]): Module[] =>

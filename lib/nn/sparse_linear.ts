@@ -58,7 +58,11 @@ export class SparseLinear implements Module {
   }
 
   materialise(materials: Materials): void {
-    expect(!this.#weights, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
+    expect(
+      !this.#weights,
+      () =>
+        'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.',
+    )
     const { device, seed, initialise } = materials
     const rows = this.outFeatures
     const cols = this.inFeatures
@@ -72,13 +76,17 @@ export class SparseLinear implements Module {
     expect(
       given === undefined || given.links.columnIndices.length === initial,
       () =>
-        `Expected a method that begins with the ${given?.links.columnIndices.length} links of the layer ${cols} -> ${rows}, got one that begins with ${initial}. A compact network is trained on by staticSparse(), set(), chts() or the like.`,
+        `Expected a method that begins with the ${given?.links.columnIndices.length} links of the layer ${cols} ` +
+        `-> ${rows}, got one that begins with ${initial}. A compact network is trained on by staticSparse(), ` +
+        'set(), chts() or the like.',
     )
     const restored = materials.restored?.(layer) ?? given?.links
     const topology = this.#topology ?? materials.topology
     const start = { rows, cols, links: initial, seed, layer }
     const later = restored ? undefined : topology.fill
-    const links = restored ?? (later ? { rowOffsets: new Int32Array(rows + 1), columnIndices: new Int32Array(0) } : topology.generate(start))
+    const links =
+      restored ??
+      (later ? { rowOffsets: new Int32Array(rows + 1), columnIndices: new Int32Array(0) } : topology.generate(start))
     const count = links.columnIndices.length
     expect(
       restored !== undefined || later !== undefined || count === initial,
@@ -93,7 +101,11 @@ export class SparseLinear implements Module {
       if (this.#bias) materials.waitFor(this.#bias.values.write(given.bias))
     }
     if (restored) return // the weights are restored, too
-    const deviation = (this.#init ?? materials.weights).deviation({ fanIn: cols, fanOut: rows, density: initial / (rows * cols) })
+    const deviation = (this.#init ?? materials.weights).deviation({
+      fanIn: cols,
+      fanOut: rows,
+      density: initial / (rows * cols),
+    })
     initialise.record('initializeNormal', { pattern: weights.matrix, values: weights.values, deviation, seed, layer })
   }
 
@@ -108,11 +120,15 @@ export class SparseLinear implements Module {
     const { inFeatures: cols, outFeatures: rows } = this
     expect(
       this.density === 1 || restored !== undefined,
-      () => `Expected the layer ${cols} -> ${rows} to have density 1, to be fully connected, got ${this.density}. Make the model with density: 1.`,
+      () =>
+        `Expected the layer ${cols} -> ${rows} to have density 1, to be fully connected, got ${this.density}. ` +
+        'Make the model with density: 1.',
     )
     expect(
       this.#start === undefined || restored !== undefined,
-      () => `Expected a method with links for the layer ${cols} -> ${rows} of a compact network, got dense(). Train it on by staticSparse(), set() or chts().`,
+      () =>
+        `Expected a method with links for the layer ${cols} -> ${rows} of a compact network, got dense(). Train ` +
+        'it on by staticSparse(), set() or chts().',
     )
     const layer = nextLayer()
     const weights = new DenseParameter(device, 'weights', rows, cols)

@@ -15,24 +15,34 @@ export interface AdamOptions {
   epsilon?: number
   /** Default 0. Applied to all parameters, biases included. */
   weightDecay?: number
-  /** Default false: decay is added to the gradient, as torch.optim.Adam does it. True: weights shrink by rate times decay, as torch.optim.AdamW does it. */
+  /**
+   * Default false: decay is added to the gradient, as torch.optim.Adam does it. True: weights shrink by rate times
+   * decay, as torch.optim.AdamW does it.
+   */
   decoupled?: boolean
 }
 
 /**
- * Adam (Kingma and Ba, 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' / (sqrt(v') + epsilon), m' and v' being m and v
- * over 1 - beta^t. Every link counts its own steps t, so that one that is regrown begins as all began.
+ * Adam (Kingma and Ba, 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' / (sqrt(v') +
+ * epsilon), m' and v' being m and v over 1 - beta^t. Every link counts its own steps t, so that one that is regrown
+ * begins as all began.
  */
 export const adam = maker('adam', (options: AdamOptions = {}): Optimizer => {
   const rate = rateOf(options.learningRate ?? 0.001)
   const beta = (value: number, name: string) => {
-    expect(typeof value === 'number' && value >= 0 && value < 1, () => `Expected ${name} to be a number of at least 0 and below 1, got ${show(value)}`)
+    expect(
+      typeof value === 'number' && value >= 0 && value < 1,
+      () => `Expected ${name} to be a number of at least 0 and below 1, got ${show(value)}`,
+    )
     return value
   }
   const beta1 = beta(options.beta1 ?? 0.9, 'beta1')
   const beta2 = beta(options.beta2 ?? 0.999, 'beta2')
   const epsilon = options.epsilon ?? 1e-8
-  expect(Number.isFinite(epsilon) && Math.fround(epsilon) > 0, () => `Expected epsilon to be a number above 0, such as 1e-8, got ${show(epsilon)}`)
+  expect(
+    Number.isFinite(epsilon) && Math.fround(epsilon) > 0,
+    () => `Expected epsilon to be a number above 0, such as 1e-8, got ${show(epsilon)}`,
+  )
   const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
   const decoupled = options.decoupled ?? false
   expect(typeof decoupled === 'boolean', () => `Expected decoupled to be true or false, got ${show(decoupled)}`)

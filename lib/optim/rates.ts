@@ -16,7 +16,10 @@ export const constant = maker('constant', (rate: number): Rate => {
   return () => rate
 })
 
-/** Falls (or rises) in equal parts from `from` to `to` over the first `over` of the epochs (default 0.9, the paper's 90 of 100), then stays. */
+/**
+ * Falls (or rises) in equal parts from `from` to `to` over the first `over` of the epochs (default 0.9, the paper's 90
+ * of 100), then stays.
+ */
 export const linear = maker('linear', (options: { from: number; to: number; over?: number }): Rate => {
   const { from, to, over = 0.9 } = options
   number(from, 'from', 0)
@@ -28,6 +31,9 @@ export const linear = maker('linear', (options: { from: number; to: number; over
 /** A number as a constant rate. */
 export function rateOf(rate: number | Rate): Rate {
   if (typeof rate === 'function') return rate
-  expect(typeof rate === 'number', () => `Expected learningRate to be a number or a schedule such as linear({ from, to }), got ${show(rate)}`)
+  expect(
+    typeof rate === 'number',
+    () => `Expected learningRate to be a number or a schedule such as linear({ from, to }), got ${show(rate)}`,
+  )
   return constant(rate)
 }

@@ -1,6 +1,6 @@
 /**
- * What runs were like, as one HTML file that needs nothing else: the table, accuracy and density over the epochs, degrees of the layers and what the
- * first layer looks at, early and late. Made of logs alone.
+ * What runs were like, as one HTML file that needs nothing else: the table, accuracy and density over the epochs,
+ * degrees of the layers and what the first layer looks at, early and late. Made of logs alone.
  */
 import { accuracyOf, type EpochEvent, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
 import { COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
@@ -20,21 +20,29 @@ const MOST_LAYERS = 8
 
 const STYLE = `
 :root { --back: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --zero: #f3f5f7 }
-.c0 { --c: #0b62c4 } .c1 { --c: #b4470b } .c2 { --c: #1a7f37 } .c3 { --c: #8250df } .c4 { --c: #bf3989 } .c5 { --c: #7a6200 } .c6 { --c: #007a7a } .c7 { --c: #59636e }
+.c0 { --c: #0b62c4 } .c1 { --c: #b4470b } .c2 { --c: #1a7f37 } .c3 { --c: #8250df } \
+.c4 { --c: #bf3989 } .c5 { --c: #7a6200 } .c6 { --c: #007a7a } .c7 { --c: #59636e }
 @media (prefers-color-scheme: dark) {
   :root { --back: #0d1117; --ink: #f0f6fc; --soft: #9198a1; --line: #3d444d; --zero: #1b2129 }
-  .c0 { --c: #58a6ff } .c1 { --c: #f0883e } .c2 { --c: #3fb950 } .c3 { --c: #bc8cff } .c4 { --c: #ff7bc8 } .c5 { --c: #d6b93a } .c6 { --c: #39c5cf } .c7 { --c: #9198a1 }
+  .c0 { --c: #58a6ff } .c1 { --c: #f0883e } .c2 { --c: #3fb950 } .c3 { --c: #bc8cff } \
+.c4 { --c: #ff7bc8 } .c5 { --c: #d6b93a } .c6 { --c: #39c5cf } .c7 { --c: #9198a1 }
 }
-body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back) }
+body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; font: 15px/1.45 system-ui, sans-serif; \
+color: var(--ink); background: var(--back) }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } h3 { font-size: 1rem; margin: 1.4rem 0 .4rem }
 p, figcaption, .soft { color: var(--soft) } figure { margin: 0 } figcaption { font-size: 12px }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; white-space: nowrap }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; \
+vertical-align: top; white-space: nowrap }
 td { font-variant-numeric: tabular-nums } .settings td { white-space: normal; overflow-wrap: anywhere }
-.row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start } .legend span { margin-right: 1.2rem; white-space: nowrap }
-.legend i { display: inline-block; width: 1.4em; height: .25em; margin-right: .4em; vertical-align: middle; background: var(--c) }
-svg { max-width: 100%; height: auto } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) } svg .title { font-size: 13px; font-weight: 600 } svg .tick { fill: var(--soft) }
-.grid { stroke: var(--line); stroke-width: .6; fill: none } .curve { stroke: var(--c); stroke-width: 1.6; fill: none; stroke-linejoin: round } .dashed { stroke-dasharray: 4 3 }
+.row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start } \
+.legend span { margin-right: 1.2rem; white-space: nowrap }
+.legend i { display: inline-block; width: 1.4em; height: .25em; margin-right: .4em; \
+vertical-align: middle; background: var(--c) }
+svg { max-width: 100%; height: auto } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) } \
+svg .title { font-size: 13px; font-weight: 600 } svg .tick { fill: var(--soft) }
+.grid { stroke: var(--line); stroke-width: .6; fill: none } \
+.curve { stroke: var(--c); stroke-width: 1.6; fill: none; stroke-linejoin: round } .dashed { stroke-dasharray: 4 3 }
 .band { fill: var(--c); opacity: .18 } .dot { fill: var(--c) } .image { background: var(--zero); fill: var(--ink) }
 `
 
@@ -49,9 +57,16 @@ export function htmlReport({ title, runs, settings }: ReportOptions): string {
   const rows = tableOf(runs)
   const methods = [...new Set(rows.map((row) => labelOf(row, rows)))]
   const groups = groupRuns(runs).map(
-    (group, i): Group => ({ row: rows[i] as Row, runs: group, colour: methods.indexOf(labelOf(rows[i] as Row, rows)) % COLOURS }),
+    (group, i): Group => ({
+      row: rows[i] as Row,
+      runs: group,
+      colour: methods.indexOf(labelOf(rows[i] as Row, rows)) % COLOURS,
+    }),
   )
-  /** Methods that are compared with each other: on the same data, at the same density; beside each, fully connected networks. */
+  /**
+   * Methods that are compared with each other: on the same data, at the same density; beside each, fully connected
+   * networks.
+   */
   const fields = new Map<string, Group[]>()
   for (const group of groups) {
     const key = `${group.row.dataset}, density ${Number((100 * group.row.density).toPrecision(4))}%`
@@ -65,7 +80,10 @@ export function htmlReport({ title, runs, settings }: ReportOptions): string {
     ...[...fields].map(([key, field]) => curvesOf(key, field, rows)),
     ...(pictured.length > 0
       ? [
-          `<h2>Topology</h2><p>Of the first seed, at the end of the first epoch that was kept (dashed) and of the last.${pictured.length > MOST_PICTURED ? ` The first ${MOST_PICTURED} of ${pictured.length} are shown.` : ''}</p>`,
+          `<h2>Topology</h2><p>Of the first seed, at the end of the first epoch that was kept (dashed) and ` +
+            `of the last.` +
+            (pictured.length > MOST_PICTURED ? ` The first ${MOST_PICTURED} of ${pictured.length} are shown.` : '') +
+            '</p>',
         ]
       : []),
     ...pictured.slice(0, MOST_PICTURED).map((group) => topologyOf(group)),
@@ -105,20 +123,27 @@ function labelOf(row: Row, rows: readonly Row[]): string {
 
 function tableHtml(rows: readonly Row[]): string {
   const { head, body } = tableTexts(rows)
-  const cells = (tag: string, texts: readonly string[]) => `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('')}</tr>`
+  const cells = (tag: string, texts: readonly string[]) =>
+    `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('')}</tr>`
   const failures = rows.flatMap((row) =>
-    row.failed.map(({ seed, message }) => `<li>${escaped(`${row.method} on ${row.dataset}, seed ${seed}: ${message}`)}</li>`),
+    row.failed.map(
+      ({ seed, message }) => `<li>${escaped(`${row.method} on ${row.dataset}, seed ${seed}: ${message}`)}</li>`,
+    ),
   )
   return `<div class="wide"><table>${cells('th', head)}${body.map((texts) => cells('td', texts)).join('')}</table></div>
-<p>Mean over the seeds ± its standard error. Who picks an epoch by the samples that it is measured on reports too much: the last epoch is the result.</p>
+<p>Mean over the seeds ± its standard error. Who picks an epoch by the samples that it is measured on \
+reports too much: the last epoch is the result.</p>
 ${failures.length ? `<p>Runs that failed:</p><ul>${failures.join('')}</ul>` : ''}`
 }
 
 /** Mean over the runs that have an epoch, with its standard error. */
 function mean(runs: readonly Run[], read: (epoch: EpochEvent) => number): Point[] {
   const byEpoch = new Map<number, number[]>()
-  for (const { epochs } of runs) for (const event of epochs) byEpoch.set(event.epoch, [...(byEpoch.get(event.epoch) ?? []), read(event)])
-  return [...byEpoch].sort(([a], [b]) => a - b).map(([epoch, values]) => [epoch, spread(values).mean, spread(values).error ?? 0])
+  for (const { epochs } of runs)
+    for (const event of epochs) byEpoch.set(event.epoch, [...(byEpoch.get(event.epoch) ?? []), read(event)])
+  return [...byEpoch]
+    .sort(([a], [b]) => a - b)
+    .map(([epoch, values]) => [epoch, spread(values).mean, spread(values).error ?? 0])
 }
 
 const percent = (value: number) => `${Number((100 * value).toPrecision(4))}%`
@@ -128,10 +153,14 @@ function curvesOf(key: string, field: readonly Group[], rows: readonly Row[]): s
     field.map(({ row, runs, colour }): Curve => ({ name: labelOf(row, rows), points: mean(runs, read), colour }))
   const accuracy = curves(accuracyOf)
   // The first epochs rise from chance: what tells methods apart begins after a tenth of them.
-  const late = accuracy.flatMap(({ points }) => points.slice(Math.floor(points.length / 10)).flatMap(([, y, s = 0]) => [y - s, y + s])).filter(Number.isFinite)
+  const late = accuracy
+    .flatMap(({ points }) => points.slice(Math.floor(points.length / 10)).flatMap(([, y, s = 0]) => [y - s, y + s]))
+    .filter(Number.isFinite)
   const [low, high] = [Math.min(...late), Math.max(...late)]
   const on = field.some(({ row }) => row.measuredOn === 'validation') ? 'validation' : 'test'
-  const most = Math.max(...field.flatMap(({ runs }) => runs.flatMap(({ epochs }) => epochs.map(({ density }) => density))))
+  const most = Math.max(
+    ...field.flatMap(({ runs }) => runs.flatMap(({ epochs }) => epochs.map(({ density }) => density))),
+  )
   const plain = { x: 'epoch', counts: true, yLabel: percent }
   const charts = [
     chart({
@@ -141,7 +170,13 @@ function curvesOf(key: string, field: readonly Group[], rows: readonly Row[]): s
       curves: accuracy,
       ...(high > low && { range: [low - 0.05 * (high - low), high + 0.05 * (high - low)] as const }),
     }),
-    chart({ ...plain, title: 'Loss in training', y: 'mean loss', curves: curves((epoch) => epoch.trainLoss), yLabel: String }),
+    chart({
+      ...plain,
+      title: 'Loss in training',
+      y: 'mean loss',
+      curves: curves((epoch) => epoch.trainLoss),
+      yLabel: String,
+    }),
     chart({
       ...plain,
       title: 'Links of the possible',
@@ -149,11 +184,24 @@ function curvesOf(key: string, field: readonly Group[], rows: readonly Row[]): s
       curves: curves((epoch) => epoch.density),
       ...(most > 0 && { range: [0, 1.05 * most] as const }),
     }),
-    chart({ ...plain, title: 'Active neurons', y: 'share', curves: curves((epoch) => epoch.activeNeurons), range: [0, 1.02] }),
-    chart({ ...plain, title: 'Links ever active (ITOP)', y: 'share of the possible', curves: curves((epoch) => epoch.itop) }),
+    chart({
+      ...plain,
+      title: 'Active neurons',
+      y: 'share',
+      curves: curves((epoch) => epoch.activeNeurons),
+      range: [0, 1.02],
+    }),
+    chart({
+      ...plain,
+      title: 'Links ever active (ITOP)',
+      y: 'share of the possible',
+      curves: curves((epoch) => epoch.itop),
+    }),
   ]
   const legend = field.map(
-    ({ row, colour, runs }) => `<span class="c${colour}"><i></i>${escaped(labelOf(row, rows))} (${runs.length} ${runs.length === 1 ? 'seed' : 'seeds'})</span>`,
+    ({ row, colour, runs }) =>
+      `<span class="c${colour}"><i></i>${escaped(labelOf(row, rows))} ` +
+      `(${runs.length} ${runs.length === 1 ? 'seed' : 'seeds'})</span>`,
   )
   return `<h3>${escaped(key)}</h3><p class="legend">${legend.join('')}</p><div class="row">${charts.join('')}</div>`
 }
@@ -192,18 +240,27 @@ function topologyOf({ row, runs, colour }: Group): string {
       }),
     ),
   )
-  const looks = both.map((topology) => `<h4>After epoch ${topology.epoch}</h4><div class="row">${picturesOf(topology)}</div>`).join('')
-  const left = late.layers.length > MOST_LAYERS ? `<p>The first ${MOST_LAYERS} of ${late.layers.length} layers.</p>` : ''
+  const looks = both
+    .map((topology) => `<h4>After epoch ${topology.epoch}</h4><div class="row">${picturesOf(topology)}</div>`)
+    .join('')
+  const left =
+    late.layers.length > MOST_LAYERS ? `<p>The first ${MOST_LAYERS} of ${late.layers.length} layers.</p>` : ''
   const name = `${row.method} on ${row.dataset}, density ${percent(row.density)}, network ${row.topology}`
   return `<h3>${escaped(name)}</h3><div class="row">${charts.join('')}</div>${left}${late.inputDegrees ? looks : ''}`
 }
 
-/** The first layer's inputs as pictures: links of every input, and the inputs of some neurons. Channels of an image stand below each other. */
+/**
+ * The first layer's inputs as pictures: links of every input, and the inputs of some neurons. Channels of an image
+ * stand below each other.
+ */
 function picturesOf({ shape, inputDegrees = [], fields = [] }: TopologyEvent): string {
   if (shape.length < 2 || shape.length > 3) return ''
   const [width, height] = [shape.at(-1) as number, shape.slice(0, -1).reduce((product, length) => product * length, 1)]
   const pixel = Math.max(1, Math.floor(112 / width))
-  const [least, most] = [inputDegrees.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY), inputDegrees.reduce((a, b) => Math.max(a, b), 0)]
+  const [least, most] = [
+    inputDegrees.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+    inputDegrees.reduce((a, b) => Math.max(a, b), 0),
+  ]
   const figure = (values: ArrayLike<number>, caption: string, size = pixel) =>
     `<figure>${image(values, width, height, size)}<figcaption>${escaped(caption)}</figcaption></figure>`
   const seen = fields.map(({ row, links, inputs }) => {
@@ -225,14 +282,33 @@ function settingsOf(settings: Readonly<Record<string, unknown>>, runs: readonly 
   const devices = new Set(
     runs.flatMap(({ done }) =>
       done
-        ? [[done.device.kind, done.device.name, done.device.simd, done.device.threads ? `${done.device.threads} threads` : ''].filter(Boolean).join(', ')]
+        ? [
+            [
+              done.device.kind,
+              done.device.name,
+              done.device.simd,
+              done.device.threads ? `${done.device.threads} threads` : '',
+            ]
+              .filter(Boolean)
+              .join(', '),
+          ]
         : [],
     ),
   )
-  const versions = new Set(runs.flatMap(({ done }) => (done?.version ? [`hebb ${done.version}, Node.js ${done.node}`] : [])))
-  const shown = { ...settings, ...(devices.size && { 'trained on': [...devices].join('; ') }), ...(versions.size && { with: [...versions].join('; ') }) }
+  const versions = new Set(
+    runs.flatMap(({ done }) => (done?.version ? [`hebb ${done.version}, Node.js ${done.node}`] : [])),
+  )
+  const shown = {
+    ...settings,
+    ...(devices.size && { 'trained on': [...devices].join('; ') }),
+    ...(versions.size && { with: [...versions].join('; ') }),
+  }
   const text = (value: unknown) =>
-    typeof value === 'string' ? value : Array.isArray(value) && value.every((v) => typeof v !== 'object') ? value.join(', ') : JSON.stringify(value)
+    typeof value === 'string'
+      ? value
+      : Array.isArray(value) && value.every((v) => typeof v !== 'object')
+        ? value.join(', ')
+        : JSON.stringify(value)
   return `<table class="settings">${Object.entries(shown)
     .map(([name, value]) => `<tr><th>${escaped(name)}</th><td>${escaped(text(value) ?? '')}</td></tr>`)
     .join('')}</table>`

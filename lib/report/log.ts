@@ -1,6 +1,6 @@
 /**
- * The log of a training run: JSON lines, one an event, as `hebb train --json` prints them and `hebb compare` keeps them. Accuracies, densities and
- * rates are fractions of 1, times are seconds.
+ * The log of a training run: JSON lines, one an event, as `hebb train --json` prints them and `hebb compare` keeps
+ * them. Accuracies, densities and rates are fractions of 1, times are seconds.
  */
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
@@ -67,7 +67,10 @@ export interface TopologyEvent {
   readonly shape: readonly number[]
   /** Links of every input of the first layer; absent when it has very many. */
   readonly inputDegrees?: readonly number[]
-  /** The inputs that some neurons of the first layer see: those with the most links, and some about the median. A bit an input, lowest first, in base64. */
+  /**
+   * The inputs that some neurons of the first layer see: those with the most links, and some about the median. A bit an
+   * input, lowest first, in base64.
+   */
   readonly fields?: readonly { readonly row: number; readonly links: number; readonly inputs: string }[]
 }
 
@@ -133,7 +136,8 @@ export function bestOf(event: DoneEvent): number {
 }
 
 export function epochEvent(epoch: Epoch, part: 'test' | 'validation'): EpochEvent {
-  const { trainLoss, validation, seconds, updateSeconds, links, density, activeNeurons, itop, forms, learningRate } = epoch
+  const { trainLoss, validation, seconds, updateSeconds, links, density, activeNeurons, itop, forms, learningRate } =
+    epoch
   return {
     event: 'epoch',
     epoch: epoch.epoch,
@@ -154,7 +158,12 @@ export function epochEvent(epoch: Epoch, part: 'test' | 'validation'): EpochEven
 /** What is measured once at the end, from the epochs of a run: all, or those since it was gone on with. */
 export function doneEvent(
   epochs: readonly EpochEvent[],
-  whole: Pick<DoneEvent, 'topology' | 'device' | 'version'> & { settings: Settings; steps: number; samples: number; wallSeconds: number },
+  whole: Pick<DoneEvent, 'topology' | 'device' | 'version'> & {
+    settings: Settings
+    steps: number
+    samples: number
+    wallSeconds: number
+  },
 ): DoneEvent {
   const { settings, steps, samples, wallSeconds, topology, device, version } = whole
   const last = epochs.at(-1) as EpochEvent
@@ -205,7 +214,8 @@ export async function topologyEvent(trainer: Trainer, epoch: number, shape: read
     const chosen = [...new Set([...linked.slice(0, FIELDS), ...linked.slice(middle, middle + FIELDS)])]
     const fields = chosen.map((row) => {
       const bits = new Uint8Array(Math.ceil(cols / 8))
-      for (const input of columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])) bits[input >> 3] = (bits[input >> 3] as number) | (1 << (input & 7))
+      for (const input of columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1]))
+        bits[input >> 3] = (bits[input >> 3] as number) | (1 << (input & 7))
       return { row, links: outputs[row] as number, inputs: Buffer.from(bits).toString('base64') }
     })
     looks = { inputDegrees: [...inputs], fields }
@@ -236,11 +246,13 @@ export function parseEvents(text: string): LogEvent[] {
 
 /** Sorts a run's events. `name` is for messages. */
 export function runOf(events: readonly LogEvent[], name: string): Run {
-  const of = <E extends LogEvent['event']>(kind: E) => events.filter((event): event is Extract<LogEvent, { event: E }> => event.event === kind)
+  const of = <E extends LogEvent['event']>(kind: E) =>
+    events.filter((event): event is Extract<LogEvent, { event: E }> => event.event === kind)
   const epochs = of('epoch')
   const [done] = of('done')
   const [failed] = of('failed')
   const first = epochs[0]?.epoch ?? 1
-  if (!epochs.every((event, i) => event.epoch === first + i)) throw new HebbError('BAD_FILE', `Expected ${name} to tell every epoch once, in order`)
+  if (!epochs.every((event, i) => event.epoch === first + i))
+    throw new HebbError('BAD_FILE', `Expected ${name} to tell every epoch once, in order`)
   return { epochs, topologies: of('topology'), ...(done && { done }), ...(failed && { failed }) }
 }

@@ -1,6 +1,10 @@
-/** Small pictures as SVG: curves with bands, and images of a few grey levels. Colours are classes of the page's style sheet. */
+/**
+ * Small pictures as SVG: curves with bands, and images of a few grey levels. Colours are classes of the page's style
+ * sheet.
+ */
 
-export const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
+export const escaped = (text: string) =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 
 /** A point with, perhaps, how far the band reaches to both sides. */
 export type Point = readonly [x: number, y: number, spread?: number]
@@ -46,14 +50,18 @@ function ticks(from: number, to: number, count: number, least = 0): number[] {
   const unit = 10 ** Math.floor(Math.log10(rough))
   const step = unit * ([1, 2, 5, 10].find((n) => n * unit >= rough) as number)
   const first = Math.ceil(from / step - 1e-9)
-  return Array.from({ length: Math.max(0, Math.floor(to / step + 1e-9) - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)))
+  return Array.from({ length: Math.max(0, Math.floor(to / step + 1e-9) - first + 1) }, (_, i) =>
+    Number(((first + i) * step).toPrecision(12)),
+  )
 }
 
 /** Powers of ten in [from, to]; of less than two decades, 2 and 5 of each, too. */
 function logarithmicTicks(from: number, to: number): number[] {
   const factors = to / from < 100 ? [1, 2, 5] : [1]
   const [first, last] = [Math.floor(Math.log10(from)), Math.floor(Math.log10(to))]
-  const all = Array.from({ length: last - first + 1 }, (_, i) => factors.map((factor) => Number((factor * 10 ** (first + i)).toPrecision(6)))).flat()
+  const all = Array.from({ length: last - first + 1 }, (_, i) =>
+    factors.map((factor) => Number((factor * 10 ** (first + i)).toPrecision(6))),
+  ).flat()
   return all.filter((value) => value >= from * (1 - 1e-9) && value <= to * (1 + 1e-9))
 }
 
@@ -61,24 +69,39 @@ const at = (n: number) => Number(n.toFixed(1)).toString()
 
 /** Curves on two axes. */
 export function chart(options: ChartOptions): string {
-  const { title, x, y, width = 460, height = 280, logarithmic = false, counts = false, yLabel = (value) => String(value) } = options
+  const {
+    title,
+    x,
+    y,
+    width = 460,
+    height = 280,
+    logarithmic = false,
+    counts = false,
+    yLabel = (value) => String(value),
+  } = options
   const [left, right, top, bottom] = [58, 12, 30, 42]
   const curves = options.curves.map((curve) => ({
     ...curve,
     points: thinned(
-      curve.points.filter(([px, py]) => Number.isFinite(px) && Number.isFinite(py) && (!logarithmic || (px > 0 && py > 0))),
+      curve.points.filter(
+        ([px, py]) => Number.isFinite(px) && Number.isFinite(py) && (!logarithmic || (px > 0 && py > 0)),
+      ),
       MOST_POINTS,
     ),
   }))
   const all = curves.flatMap(({ points }) => points)
   const bounds = (values: number[]): [number, number] => {
-    const [low, high] = [values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY), values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)]
+    const [low, high] = [
+      values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY),
+      values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
+    ]
     if (low > high) return logarithmic ? [1, 10] : [0, 1]
     if (low < high) return [low, high]
     return logarithmic ? [low / 2, high * 2] : [low - 0.5 * (Math.abs(low) || 1), high + 0.5 * (Math.abs(high) || 1)]
   }
   const [x0, x1] = bounds(all.map(([px]) => px))
-  const [y0, y1] = options.range ?? bounds(all.flatMap(([, py, spread = 0]) => (logarithmic ? [py] : [py - spread, py + spread])))
+  const [y0, y1] =
+    options.range ?? bounds(all.flatMap(([, py, spread = 0]) => (logarithmic ? [py] : [py - spread, py + spread])))
   const scale = logarithmic ? Math.log10 : (value: number) => value
   const share = (value: number, from: number, to: number) => (scale(value) - scale(from)) / (scale(to) - scale(from))
   const across = (value: number) => left + share(value, x0, x1) * (width - left - right)
@@ -97,10 +120,14 @@ export function chart(options: ChartOptions): string {
   }
   // What leaves the axes is cut off.
   const [wide, high] = [width - left - right, height - top - bottom]
-  out.push(`<svg x="${left}" y="${top - 2}" width="${wide + 2}" height="${high + 4}" viewBox="${left} ${top - 2} ${wide + 2} ${high + 4}" overflow="hidden">`)
+  out.push(
+    `<svg x="${left}" y="${top - 2}" width="${wide + 2}" height="${high + 4}" viewBox="${left} ${top - 2} ` +
+      `${wide + 2} ${high + 4}" overflow="hidden">`,
+  )
   for (const { points, colour } of curves) {
     if (!points.some(([, , spread]) => spread)) continue
-    const edge = (sign: number) => points.map(([px, py, spread = 0]) => `${at(across(px))} ${at(down(py + sign * spread))}`)
+    const edge = (sign: number) =>
+      points.map(([px, py, spread = 0]) => `${at(across(px))} ${at(down(py + sign * spread))}`)
     out.push(`<path class="band c${colour % COLOURS}" d="M${[...edge(1), ...edge(-1).reverse()].join('L')}Z"/>`)
   }
   for (const { points, colour, name, dashed } of curves) {
@@ -110,7 +137,8 @@ export function chart(options: ChartOptions): string {
     const [[px, py]] = points as [Point]
     out.push(
       points.length === 1
-        ? `<circle class="dot ${kind}" cx="${at(across(px))}" cy="${at(down(py))}" r="3"><title>${escaped(name)}</title></circle>`
+        ? `<circle class="dot ${kind}" cx="${at(across(px))}" cy="${at(down(py))}" r="3"><title>${escaped(name)}` +
+            '</title></circle>'
         : `<path class="curve ${kind}" d="M${path}"><title>${escaped(name)}</title></path>`,
     )
   }
@@ -119,7 +147,10 @@ export function chart(options: ChartOptions): string {
   text((left + width - right) / 2, height - 8, x, 'tick', ' text-anchor="middle"')
   const middle = at((top + height - bottom) / 2)
   text(13, Number(middle), y, 'tick', ` text-anchor="middle" transform="rotate(-90 13 ${middle})"`)
-  return `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(title)}">${out.join('')}</svg>`
+  return (
+    `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="` +
+    `${escaped(title)}">${out.join('')}</svg>`
+  )
 }
 
 /** Grey levels of an image. */
@@ -132,11 +163,17 @@ export function image(values: ArrayLike<number>, width: number, height: number, 
     for (let x = 0; x < width; ) {
       const level = Math.round(LEVELS * Math.max(0, Math.min(1, values[y * width + x] as number)))
       let end = x + 1
-      while (end < width && Math.round(LEVELS * Math.max(0, Math.min(1, values[y * width + end] as number))) === level) ++end
+      while (end < width && Math.round(LEVELS * Math.max(0, Math.min(1, values[y * width + end] as number))) === level)
+        ++end
       paths[level] += `M${x} ${y}h${end - x}v1h${x - end}z`
       x = end
     }
   }
-  const drawn = paths.map((path, level) => (level > 0 && path ? `<path fill-opacity="${(level / LEVELS).toFixed(2)}" d="${path}"/>` : ''))
-  return `<svg class="image" viewBox="0 0 ${width} ${height}" width="${width * pixel}" height="${height * pixel}" shape-rendering="crispEdges">${drawn.join('')}</svg>`
+  const drawn = paths.map((path, level) =>
+    level > 0 && path ? `<path fill-opacity="${(level / LEVELS).toFixed(2)}" d="${path}"/>` : '',
+  )
+  return (
+    `<svg class="image" viewBox="0 0 ${width} ${height}" width="${width * pixel}" height="${height * pixel}" ` +
+    `shape-rendering="crispEdges">${drawn.join('')}</svg>`
+  )
 }

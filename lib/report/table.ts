@@ -45,18 +45,37 @@ export function spread(values: readonly number[]): Spread {
   return { mean, error: Math.sqrt(variance / values.length) }
 }
 
-/** What is the same in all runs of a row. Early logs have no settings: what they were asked for is then read off what came out. */
-export function identityOf({ done, failed }: Run): Pick<Row, 'dataset' | 'method' | 'topology' | keyof typeof PART_TITLES | 'density' | 'epochs'> | undefined {
+/**
+ * What is the same in all runs of a row. Early logs have no settings: what they were asked for is then read off what
+ * came out.
+ */
+export function identityOf({
+  done,
+  failed,
+}: Run): Pick<Row, 'dataset' | 'method' | 'topology' | keyof typeof PART_TITLES | 'density' | 'epochs'> | undefined {
   const settings: Settings | undefined = done?.settings ?? failed?.settings
   if (settings) {
     const { dataset, method, density, epochs } = settings
-    const parts = Object.fromEntries(PARTS.flatMap((part) => (settings[part] !== undefined ? [[part, settings[part]]] : [])))
+    const parts = Object.fromEntries(
+      PARTS.flatMap((part) => (settings[part] !== undefined ? [[part, settings[part]]] : [])),
+    )
     return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...parts, density, epochs }
   }
-  return done && { dataset: done.dataset, method: done.method, topology: done.topology, density: Number(done.density.toFixed(4)), epochs: done.epochs }
+  return (
+    done && {
+      dataset: done.dataset,
+      method: done.method,
+      topology: done.topology,
+      density: Number(done.density.toFixed(4)),
+      epochs: done.epochs,
+    }
+  )
 }
 
-/** Runs of one row, by what they have in common; in the order of the first of each. Runs that are not finished belong to none. */
+/**
+ * Runs of one row, by what they have in common; in the order of the first of each. Runs that are not finished belong to
+ * none.
+ */
 export function groupRuns(runs: readonly Run[]): Run[][] {
   const groups = new Map<string, Run[]>()
   for (const run of runs) {
@@ -64,7 +83,9 @@ export function groupRuns(runs: readonly Run[]): Run[][] {
     if (!identity) continue
     // A failed run does not know its method's topology.
     const { topology: _, ...rest } = identity
-    const asked = (run.done?.settings ?? run.failed?.settings)?.topology ?? (run.done?.settings || run.failed ? '' : identity.topology)
+    const asked =
+      (run.done?.settings ?? run.failed?.settings)?.topology ??
+      (run.done?.settings || run.failed ? '' : identity.topology)
     const key = JSON.stringify([rest, asked])
     groups.set(key, [...(groups.get(key) ?? []), run])
   }
@@ -75,7 +96,9 @@ export function tableOf(runs: readonly Run[]): Row[] {
   return groupRuns(runs).map((group) => {
     const done = group.flatMap((run) => run.done ?? []).sort((a, b) => a.seed - b.seed)
     const all = (read: (run: DoneEvent) => number) => spread(done.map(read))
-    const identity = identityOf(group.find((run) => run.done) ?? (group[0] as Run)) as NonNullable<ReturnType<typeof identityOf>>
+    const identity = identityOf(group.find((run) => run.done) ?? (group[0] as Run)) as NonNullable<
+      ReturnType<typeof identityOf>
+    >
     const validation = group.some((run) => ((run.done?.settings ?? run.failed?.settings)?.validationSplit ?? 0) > 0)
     return {
       ...identity,
@@ -87,7 +110,9 @@ export function tableOf(runs: readonly Run[]): Row[] {
       itop: all((run) => run.itop),
       secondsPerEpoch: all((run) => (run.seconds + run.updateSeconds) / run.epochs),
       links: all((run) => run.links),
-      failed: group.flatMap(({ failed }) => (failed ? [{ seed: failed.settings.seed, code: failed.code, message: failed.message }] : [])),
+      failed: group.flatMap(({ failed }) =>
+        failed ? [{ seed: failed.settings.seed, code: failed.code, message: failed.message }] : [],
+      ),
     }
   })
 }
@@ -109,14 +134,25 @@ export function tableTexts(rows: readonly Row[]): { head: string[]; body: string
   const parts = PARTS.filter((part) => rows.some((row) => row[part] !== undefined))
   return {
     head: [
-      ...['data', 'method', 'network', ...parts.map((part) => PART_TITLES[part]), 'density %', 'seeds', `${on} accuracy %, last epoch`],
+      ...[
+        'data',
+        'method',
+        'network',
+        ...parts.map((part) => PART_TITLES[part]),
+        'density %',
+        'seeds',
+        `${on} accuracy %, last epoch`,
+      ],
       ...[`best epoch (picked on the ${on} set)`, 'active neurons %', 'ITOP %', 's an epoch', 'links'],
     ],
     body: rows.map((row) => [
       ...[row.dataset, row.method, row.topology, ...parts.map((part) => partText(row[part])), densityText(row.density)],
       [row.seeds.join(', '), ...row.failed.map(({ seed, code }) => `${seed}: ${code}`)].filter(Boolean).join('; '),
       ...[percents(row.accuracy), percents(row.bestAccuracy), percents(row.activeNeurons, 1), percents(row.itop, 1)],
-      ...[Number.isFinite(row.secondsPerEpoch.mean) ? row.secondsPerEpoch.mean.toPrecision(3) : '-', whole(row.links.mean)],
+      ...[
+        Number.isFinite(row.secondsPerEpoch.mean) ? row.secondsPerEpoch.mean.toPrecision(3) : '-',
+        whole(row.links.mean),
+      ],
     ]),
   }
 }
@@ -125,7 +161,8 @@ export function tableTexts(rows: readonly Row[]): { head: string[]; body: string
 export function markdownTable(rows: readonly Row[]): string {
   const { head, body } = tableTexts(rows)
   const widths = head.map((title, i) => Math.max(title.length, ...body.map((cells) => (cells[i] as string).length)))
-  const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i] as number)).join(' | ')} |`
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i] as number)).join(' | ')} |`
   return [line(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(line)].join('\n')
 }
 
@@ -138,9 +175,19 @@ export function csvTable(rows: readonly Row[]): string {
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
   }
   const lines = rows.map((row) => [
-    ...[row.dataset, row.method, row.topology, ...PARTS.map((part) => row[part]), row.density, row.epochs, row.measuredOn, row.seeds.join(' ')],
+    ...[
+      row.dataset,
+      row.method,
+      row.topology,
+      ...PARTS.map((part) => row[part]),
+      row.density,
+      row.epochs,
+      row.measuredOn,
+      row.seeds.join(' '),
+    ],
     row.failed.map(({ seed, code }) => `${seed}:${code}`).join(' '),
     ...spreads.flatMap((name) => [row[name].mean, row[name].error]),
   ])
-  return `${[[...head, ...spreads.flatMap((name) => [name, `${name}StandardError`])], ...lines].map((line) => line.map(quoted).join(',')).join('\n')}\n`
+  const names = [...head, ...spreads.flatMap((name) => [name, `${name}StandardError`])]
+  return `${[names, ...lines].map((line) => line.map(quoted).join(',')).join('\n')}\n`
 }

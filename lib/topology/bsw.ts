@@ -4,13 +4,16 @@ import { maker } from '../recipe.js'
 import type { Topology } from './topology.js'
 
 export interface BswOptions {
-  /** Probability in [0, 1] that a link of the ring lattice is rewired: 0 the lattice, 1 links anywhere (Erdős-Rényi). Default 0.25. */
+  /**
+   * Probability in [0, 1] that a link of the ring lattice is rewired: 0 the lattice, 1 links anywhere (Erdős-Rényi).
+   * Default 0.25.
+   */
   beta?: number
 }
 
 /**
- * Bipartite small world (arXiv 2501.19107, after Watts and Strogatz 1998): each neuron of the smaller side is linked to the nearest ones of the larger side, and
- * each link is rewired with probability beta to any place that has none.
+ * Bipartite small world (arXiv 2501.19107, after Watts and Strogatz 1998): each neuron of the smaller side is linked to
+ * the nearest ones of the larger side, and each link is rewired with probability beta to any place that has none.
  */
 export const bsw = maker('bsw', (options: BswOptions = {}): Topology => {
   const beta = number(options.beta ?? 0.25, 'beta', 0, 1)

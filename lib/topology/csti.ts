@@ -14,13 +14,17 @@ function make(data: Dataset | undefined): Topology {
   const features = ({ rows, cols }: LayerStart): Dataset => {
     expect(
       data !== undefined,
-      () => 'Expected csti() to have its data to draw links, got one from a file, which holds no data. Give the topology again: csti({ data }).',
+      () =>
+        'Expected csti() to have its data to draw links, got one from a file, which holds no data. Give the ' +
+        'topology again: csti({ data }).',
     )
     expectSamples(data)
     expect(
       rows % data.features === 0 && cols % data.features === 0,
       () =>
-        `Expected layers whose widths are multiples of the ${data.features} features of ${data.name}, for csti(), got ${cols} -> ${rows}. Make the hidden layers once or twice as wide as the input, or give this layer another topology.`,
+        `Expected layers whose widths are multiples of the ${data.features} features of ${data.name}, for ` +
+        `csti(), got ${cols} -> ${rows}. Make the hidden layers once or twice as wide as the input, or give ` +
+        'this layer another topology.',
     )
     return data
   }
@@ -41,10 +45,11 @@ function make(data: Dataset | undefined): Topology {
 maker('csti', () => make(undefined))
 
 /**
- * Correlated sparse topological initialisation (CHT, ICLR 2024): links where the features' |Pearson correlation| over the training set is largest. Neuron n of a
- * layer stands for feature n mod features, so every layer's widths must be multiples of the data's features; all layers use the same correlations, as in
- * the paper. Features without variance correlate with none. Links beyond all correlations that are not 0 lie anywhere, by the seed.
- * A checkpoint does not hold the data: its links are restored without them.
+ * Correlated sparse topological initialisation (CHT, ICLR 2024): links where the features' |Pearson correlation| over
+ * the training set is largest. Neuron n of a layer stands for feature n mod features, so every layer's widths must be
+ * multiples of the data's features; all layers use the same correlations, as in the paper. Features without variance
+ * correlate with none. Links beyond all correlations that are not 0 lie anywhere, by the seed. A checkpoint does not
+ * hold the data: its links are restored without them.
  */
 export function csti(options: CstiOptions): Topology {
   const data = options?.data

@@ -5,7 +5,10 @@ import type { SparseParameter } from '../nn/parameter.js'
 import type { PlainCsr } from '../tensor.js'
 
 export interface DescribeOptions {
-  /** Steps of work up to which clustering and path lengths are exact; beyond, they are estimated from samples. Default 2^28, some tenths of a second a layer. */
+  /**
+   * Steps of work up to which clustering and path lengths are exact; beyond, they are estimated from samples. Default
+   * 2^28, some tenths of a second a layer.
+   */
   exactUpTo?: number
   /** Seed of the samples. Default 0. */
   seed?: number
@@ -40,15 +43,21 @@ export interface LayerDescription {
   readonly inputs: Degrees
   readonly outputs: Degrees
   /**
-   * Bipartite clustering (Robins and Alexander 2004): 4 x cycles of four links / paths of three links, the share of such paths whose ends are linked. NaN without
-   * such paths.
+   * Bipartite clustering (Robins and Alexander 2004): 4 x cycles of four links / paths of three links, the share of
+   * such paths whose ends are linked. NaN without such paths.
    */
   readonly clustering: Measured
-  /** Characteristic path length: mean distance in links between active neurons of either side that are connected. NaN without any. */
+  /**
+   * Characteristic path length: mean distance in links between active neurons of either side that are connected. NaN
+   * without any.
+   */
   readonly pathLength: Measured
   /** Share of the pairs of active neurons that are connected within the layer. */
   readonly connected: number
-  /** What is left when neurons without links on one side go, and their links with them, through the whole chain of layers. */
+  /**
+   * What is left when neurons without links on one side go, and their links with them, through the whole chain of
+   * layers.
+   */
   readonly percolated: { readonly links: number; readonly inputs: number; readonly outputs: number }
 }
 
@@ -64,7 +73,8 @@ export interface TopologyDescription {
 
 function degreesOf({ degrees, neurons }: { degrees: Int32Array; neurons: Int32Array }): Degrees {
   const histogram = Array.from(degrees, (degree, i) => ({ degree, neurons: neurons[i] as number }))
-  const sum = (term: (entry: (typeof histogram)[number]) => number) => histogram.reduce((total, entry) => total + term(entry), 0)
+  const sum = (term: (entry: (typeof histogram)[number]) => number) =>
+    histogram.reduce((total, entry) => total + term(entry), 0)
   const all = sum((entry) => entry.neurons)
   const mean = sum((entry) => entry.degree * entry.neurons) / all
   return {
@@ -120,10 +130,14 @@ function checked({ exactUpTo = 2 ** 28, seed = 0 }: DescribeOptions): [number, n
 }
 
 /**
- * Describes the links of a layer, or of layers in the order of their network: a layer with as many inputs as the one before has outputs follows it. Works at once, on the
- * calling thread and helpers of its own; Trainer.describeTopology() does not hold the event loop.
+ * Describes the links of a layer, or of layers in the order of their network: a layer with as many inputs as the one
+ * before has outputs follows it. Works at once, on the calling thread and helpers of its own;
+ * Trainer.describeTopology() does not hold the event loop.
  */
-export function describeTopology(links: PlainCsr | readonly PlainCsr[], options: DescribeOptions = {}): TopologyDescription {
+export function describeTopology(
+  links: PlainCsr | readonly PlainCsr[],
+  options: DescribeOptions = {},
+): TopologyDescription {
   const layers: readonly PlainCsr[] = 'rowOffsets' in links ? [links] : links
   for (const layer of layers)
     expect(
@@ -135,7 +149,10 @@ export function describeTopology(links: PlainCsr | readonly PlainCsr[], options:
 }
 
 /** Describes a model's sparse layers, on their device's thread. */
-export async function describeLayers(layers: readonly SparseParameter[], options: DescribeOptions = {}): Promise<TopologyDescription> {
+export async function describeLayers(
+  layers: readonly SparseParameter[],
+  options: DescribeOptions = {},
+): Promise<TopologyDescription> {
   const [exactUpTo, seed] = checked(options)
   if (layers.length === 0) return descriptionOf([])
   const follows = layers.map(({ matrix, layer }, i) => {

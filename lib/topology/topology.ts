@@ -11,18 +11,26 @@ export interface LayerStart {
   readonly layer: number
 }
 
-/** How a sparse layer's first links are drawn. Exactly `links` of them, no duplicates, the same for the same seed and layer. */
+/**
+ * How a sparse layer's first links are drawn. Exactly `links` of them, no duplicates, the same for the same seed and
+ * layer.
+ */
 export interface Topology {
   readonly name: string
   generate(layer: LayerStart): Links
-  /** @internal Gives the matrix the links of generate(), on the device's thread: the links of a large layer take seconds to draw. */
+  /**
+   * @internal Gives the matrix the links of generate(), on the device's thread: the links of a large layer take seconds
+   * to draw.
+   */
   fill?(matrix: SparseMatrix, layer: LayerStart): Promise<void>
 }
 
 export function checkTopology(topology: Topology): Topology {
   expect(
     typeof topology?.generate === 'function',
-    () => `Expected topology to be brf(), bsw(), bsf(), csti({ data }), erdosRenyi() or an object with generate(layer), got ${show(topology)}`,
+    () =>
+      'Expected topology to be brf(), bsw(), bsf(), csti({ data }), erdosRenyi() or an object with ' +
+      `generate(layer), got ${show(topology)}`,
   )
   return topology
 }

@@ -1,6 +1,7 @@
 /**
- * A whole training state in one file: parameters, links, optimizer state, the history of the links, how far the run is, and how the model, the
- * optimizer and the method were made. All randomness is counters (seed, update, epoch), so these few numbers are the random state.
+ * A whole training state in one file: parameters, links, optimizer state, the history of the links, how far the run is,
+ * and how the model, the optimizer and the method were made. All randomness is counters (seed, update, epoch), so these
+ * few numbers are the random state.
  */
 import { HebbError } from '../error.js'
 import type { Links } from '../native.js'
@@ -58,15 +59,26 @@ export function namedParameters(module: Module, path = ''): [string, Parameter][
   return module.parameters.map((parameter) => [`${path}${parameter.name}`, parameter])
 }
 
-export async function writeCheckpoint(file: string, state: TrainingState, notes: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function writeCheckpoint(
+  file: string,
+  state: TrainingState,
+  notes: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const { model, optimizer, method, loss, progress } = state
   const tensors: Outgoing[] = []
   const layers: Record<string, number> = {}
-  const add = (name: string, type: Outgoing['type'], shape: readonly number[], read: () => StoredArray | Promise<StoredArray>) =>
-    tensors.push({ name, type, shape, read })
+  const add = (
+    name: string,
+    type: Outgoing['type'],
+    shape: readonly number[],
+    read: () => StoredArray | Promise<StoredArray>,
+  ) => tensors.push({ name, type, shape, read })
   for (const [name, parameter] of namedParameters(model)) {
     if (tensors.some((tensor) => tensor.name === name || tensor.name === `${name}.values`))
-      throw new HebbError('INVALID_ARGUMENT', `Expected every parameter of a module to have a name of its own, got ${name} twice`)
+      throw new HebbError(
+        'INVALID_ARGUMENT',
+        `Expected every parameter of a module to have a name of its own, got ${name} twice`,
+      )
     let shape: readonly number[]
     let read = (tensor: Tensor, count: number) => tensor.read(count)
     if (parameter instanceof SparseParameter) {
@@ -85,16 +97,25 @@ export async function writeCheckpoint(file: string, state: TrainingState, notes:
         const places = cscSlots({ rowOffsets, columnIndices }, pool.cols)
         add(`pool.${name}.rowOffsets`, 'I32', [rowOffsets.length], () => rowOffsets)
         add(`pool.${name}.columnIndices`, 'I32', [columnIndices.length], () => columnIndices)
-        add(`pool.${name}.values`, 'F32', [columnIndices.length], async () => inRowOrder(await values.read(columnIndices.length), places))
+        add(`pool.${name}.values`, 'F32', [columnIndices.length], async () =>
+          inRowOrder(await values.read(columnIndices.length), places),
+        )
       }
       const history = await state.history(parameter)
-      if (history) add(`history.${name}`, 'I64', [history.length], () => new BigInt64Array(history.buffer, history.byteOffset, history.length))
+      if (history)
+        add(
+          `history.${name}`,
+          'I64',
+          [history.length],
+          () => new BigInt64Array(history.buffer, history.byteOffset, history.length),
+        )
     } else {
       shape = parameter.cols === 1 ? [parameter.rows] : [parameter.rows, parameter.cols]
       add(name, 'F32', shape, () => parameter.values.read())
     }
     const count = shape.reduce((product, length) => product * length, 1)
-    for (const [slot, tensor] of parameter.slots) add(`optimizer.${slot}.${name}`, 'F32', shape, () => read(tensor, count))
+    for (const [slot, tensor] of parameter.slots)
+      add(`optimizer.${slot}.${name}`, 'F32', shape, () => read(tensor, count))
   }
   const { run } = progress
   if (run) add('run.totals', 'F64', [run.totals.length], () => run.totals)
@@ -131,10 +152,17 @@ export class Checkpoint {
     if (format !== 'hebb') throw this.#bad('another program made it')
     if (!/^\d+$/.test(version ?? '')) throw this.#bad('it does not tell its version')
     if (Number(version) > VERSION)
-      throw new HebbError('UNSUPPORTED', `Expected a checkpoint of version ${VERSION} or older, got version ${version} in ${file}. Install a newer hebb.`)
-    this.notes = Object.fromEntries(Object.entries(metadata).flatMap(([name, note]) => (name.startsWith('note.') ? [[name.slice(5), note]] : [])))
+      throw new HebbError(
+        'UNSUPPORTED',
+        `Expected a checkpoint of version ${VERSION} or older, got version ${version} in ${file}. Install a ` +
+          'newer hebb.',
+      )
+    this.notes = Object.fromEntries(
+      Object.entries(metadata).flatMap(([name, note]) => (name.startsWith('note.') ? [[name.slice(5), note]] : [])),
+    )
     const loss = this.#json('loss')
-    if (loss !== null && loss !== 'crossEntropy' && loss !== 'meanSquaredError') throw this.#bad(`its loss is '${loss}'`)
+    if (loss !== null && loss !== 'crossEntropy' && loss !== 'meanSquaredError')
+      throw this.#bad(`its loss is '${loss}'`)
     this.loss = loss ?? undefined
     this.#layers = new Map(Object.entries(this.#object('layers')).map(([name, layer]) => [Number(layer), name]))
     this.progress = this.#readProgress()
@@ -174,8 +202,15 @@ export class Checkpoint {
           : module instanceof Linear || module instanceof SparseLinear
             ? [`${path}weights`, `${outFeatures} x ${inFeatures}`]
             : []
-      if (name && shapeOf(name) !== expected && !(name === `${path}weights` && inFeatures === 1 && shapeOf(name) === `${outFeatures}`))
-        throw this.#bad(`the model's layer ${inFeatures} -> ${outFeatures} needs a tensor '${name}' of shape ${expected}, the file has ${shapeOf(name)}`)
+      if (
+        name &&
+        shapeOf(name) !== expected &&
+        !(name === `${path}weights` && inFeatures === 1 && shapeOf(name) === `${outFeatures}`)
+      )
+        throw this.#bad(
+          `the model's layer ${inFeatures} -> ${outFeatures} needs a tensor '${name}' of shape ${expected}, the ` +
+            `file has ${shapeOf(name)}`,
+        )
     }
     visit(model, '')
   }
@@ -194,7 +229,10 @@ export class Checkpoint {
   }
 
   #links(name: string): Links {
-    return { rowOffsets: this.#tensor(`${name}.rowOffsets`, 'I32') as Int32Array, columnIndices: this.#tensor(`${name}.columnIndices`, 'I32') as Int32Array }
+    return {
+      rowOffsets: this.#tensor(`${name}.rowOffsets`, 'I32') as Int32Array,
+      columnIndices: this.#tensor(`${name}.columnIndices`, 'I32') as Int32Array,
+    }
   }
 
   /** Whether its sparse layers were made fully connected ones. */
@@ -215,7 +253,8 @@ export class Checkpoint {
     const halves = new Uint32Array(data.buffer, data.byteOffset, 2 * data.length)
     for (let i = 0, last = -1; i < data.length; ++i) {
       const cell = (halves[2 * i] as number) + 2 ** 32 * (halves[2 * i + 1] as number)
-      if (cell <= last || cell >= cells) throw this.#bad(`its tensor '${name}' does not list links of the layer in their order`)
+      if (cell <= last || cell >= cells)
+        throw this.#bad(`its tensor '${name}' does not list links of the layer in their order`)
       last = cell
     }
     return new BigUint64Array(data.buffer, data.byteOffset, data.length)
@@ -226,7 +265,8 @@ export class Checkpoint {
     const known = new Set<string>()
     const put = async (name: string, tensor: Tensor, length: number, slots?: Int32Array) => {
       const data = this.#tensor(name, 'F32') as Float32Array
-      if (data.length !== length) throw this.#bad(`its tensor '${name}' has ${data.length} elements, but the model needs ${length}`)
+      if (data.length !== length)
+        throw this.#bad(`its tensor '${name}' has ${data.length} elements, but the model needs ${length}`)
       await tensor.write(slots ? inColumnOrder(data, slots) : data, length)
     }
     for (const [name, parameter] of namedParameters(model)) {
@@ -238,13 +278,20 @@ export class Checkpoint {
       await put(sparse ? `${name}.values` : name, parameter.values, length, slots)
       const pool = sparse && parameter.pool ? this.pool(parameter.layer) : undefined
       if (sparse && parameter.pool && pool)
-        await put(`pool.${name}.values`, parameter.pool.values, pool.columnIndices.length, cscSlots(pool, parameter.matrix.cols))
+        await put(
+          `pool.${name}.values`,
+          parameter.pool.values,
+          pool.columnIndices.length,
+          cscSlots(pool, parameter.matrix.cols),
+        )
       for (const [slot, tensor] of parameter.slots) {
-        if (this.#tensors.has(`optimizer.${slot}.${name}`)) await put(`optimizer.${slot}.${name}`, tensor, length, slots)
+        if (this.#tensors.has(`optimizer.${slot}.${name}`))
+          await put(`optimizer.${slot}.${name}`, tensor, length, slots)
       }
     }
     for (const name of this.#tensors.keys()) {
-      const isParameter = name.startsWith('modules.') && !name.endsWith('.rowOffsets') && !name.endsWith('.columnIndices')
+      const isParameter =
+        name.startsWith('modules.') && !name.endsWith('.rowOffsets') && !name.endsWith('.columnIndices')
       if (isParameter && !known.has(name)) throw this.#bad(`its tensor '${name}' has no place in the model`)
     }
   }
@@ -257,7 +304,8 @@ export class Checkpoint {
       run?: Record<string, unknown>
     }
     const count = (value: unknown, what: string, least = 0) => {
-      if (!Number.isSafeInteger(value) || (value as number) < least) throw this.#bad(`its ${what} is ${JSON.stringify(value)}`)
+      if (!Number.isSafeInteger(value) || (value as number) < least)
+        throw this.#bad(`its ${what} is ${JSON.stringify(value)}`)
       return value as number
     }
     const seconds = (value: unknown) => (typeof value === 'number' && value >= 0 ? value : 0)
@@ -280,7 +328,10 @@ export class Checkpoint {
     }
     return {
       step: count(step, 'step'),
-      plan: plan && { epochs: count(plan.epochs, 'number of epochs', 1), stepsPerEpoch: count(plan.stepsPerEpoch, 'number of steps', 1) },
+      plan: plan && {
+        epochs: count(plan.epochs, 'number of epochs', 1),
+        stepsPerEpoch: count(plan.stepsPerEpoch, 'number of steps', 1),
+      },
       updates: {
         done: count(updates?.done, 'number of updates'),
         step: count(updates?.step, 'step of the last update'),
@@ -300,7 +351,8 @@ export class Checkpoint {
 
   #object(name: string): Record<string, unknown> {
     const value = this.#json(name)
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw this.#bad(`its '${name}' is not an object`)
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw this.#bad(`its '${name}' is not an object`)
     return value as Record<string, unknown>
   }
 

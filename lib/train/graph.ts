@@ -1,4 +1,6 @@
-/** A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host. */
+/**
+ * A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host.
+ */
 import { type LayerGradient, Tape, type Value } from '../autograd.js'
 import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
@@ -43,13 +45,22 @@ export class SampleOrder {
   readonly indices: Tensor<'int32'>
   readonly #program: Program
 
-  /** With a seed, a new random order every epoch, which depends on the seed and the epoch alone; without one, as the samples lie. */
+  /**
+   * With a seed, a new random order every epoch, which depends on the seed and the epoch alone; without one, as the
+   * samples lie.
+   */
   constructor(device: Device, data: DeviceDataset, seed?: number) {
     const { samples } = data.dataset
     this.data = data
     this.indices = new Tensor(device, 'int32', samples)
     this.#program = new Program(device)
-    this.#program.record('permute', { indices: this.indices, count: samples, seed: seed ?? 0, epoch: 0, identity: seed === undefined })
+    this.#program.record('permute', {
+      indices: this.indices,
+      count: samples,
+      seed: seed ?? 0,
+      epoch: 0,
+      identity: seed === undefined,
+    })
   }
 
   /** Puts the samples into the order of an epoch. */
@@ -120,7 +131,10 @@ export class Graph {
     const { device, batch, optimizer, loss } = options
     this.#options = options
     this.batch = batch
-    this.program = new Program(device, { scalars: Math.max(1, optimizer?.scalars({ epoch: 0, epochs: 1 }).length ?? 0), batch })
+    this.program = new Program(device, {
+      scalars: Math.max(1, optimizer?.scalars({ epoch: 0, epochs: 1 }).length ?? 0),
+      batch,
+    })
     this.#tape = new Tape(this.program, batch, optimizer !== undefined)
     this.#totals = new Tensor(device, 'float64', 4)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
@@ -132,8 +146,8 @@ export class Graph {
   }
 
   /**
-   * The step without the optimizer's: it leaves the gradients at the current weights in place, and changes nothing else that lasts. It shares the
-   * graph's activations, and takes memory for its sums alone.
+   * The step without the optimizer's: it leaves the gradients at the current weights in place, and changes nothing else
+   * that lasts. It shares the graph's activations, and takes memory for its sums alone.
    */
   get probe(): Probe {
     if (!this.#probe) {
@@ -149,7 +163,12 @@ export class Graph {
 
   /** Sums since the last call of setTotals. */
   async totals(): Promise<LossTotals> {
-    const [loss, correct, samples, nonFiniteStep] = (await this.#totals.read()) as unknown as [number, number, number, number]
+    const [loss, correct, samples, nonFiniteStep] = (await this.#totals.read()) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ]
     return { loss: loss / samples, accuracy: correct / samples, samples, ...(nonFiniteStep >= 0 && { nonFiniteStep }) }
   }
 
@@ -176,7 +195,10 @@ export class Graph {
   }
 
   /** Records forward, loss and backward as far as they are wanted. */
-  #record(tape: Tape, totals: Tensor<'float64'>): { input: Activations; output: Activations; targets: Activations | undefined } {
+  #record(
+    tape: Tape,
+    totals: Tensor<'float64'>,
+  ): { input: Activations; output: Activations; targets: Activations | undefined } {
     const { model, features, order, loss } = this.#options
     const input = tape.activations(features)
     if (order) this.#gather(tape.program, input, order, tape.training ? model.seed : undefined)
@@ -193,7 +215,12 @@ export class Graph {
   }
 
   /** With a seed, images are augmented as their data set says. */
-  #gather(program: Program, output: Activations, { data: { dataset, x, labels, scales, shifts }, indices }: SampleOrder, seed?: number): void {
+  #gather(
+    program: Program,
+    output: Activations,
+    { data: { dataset, x, labels, scales, shifts }, indices }: SampleOrder,
+    seed?: number,
+  ): void {
     const { samples, scale, shift, shape, augment } = dataset
     const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
     const [channels, height, width] = shape.length === 3 ? shape : [1, ...shape]
@@ -204,7 +231,10 @@ export class Graph {
       ...{ channels, samples, indices, count: samples, output },
     })
     if (this.labels) {
-      expect(labels !== undefined, () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`)
+      expect(
+        labels !== undefined,
+        () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`,
+      )
       program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })
     }
   }
@@ -212,10 +242,19 @@ export class Graph {
   #lossOf(tape: Tape, output: Value, target: Activations | undefined, loss: Loss, totals: Tensor<'float64'>): void {
     const gradient = tape.training ? tape.gradientOf(output) : undefined
     if (loss === 'crossEntropy') {
-      expect(output.activation === 'none', () => 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.')
+      expect(
+        output.activation === 'none',
+        () => 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.',
+      )
       tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets: this.labels, gradient, totals })
     } else {
-      tape.program.record('meanSquaredError', { output: output.activations, target, gradient, activation: output.activation, totals })
+      tape.program.record('meanSquaredError', {
+        output: output.activations,
+        target,
+        gradient,
+        activation: output.activation,
+        totals,
+      })
     }
   }
 }

@@ -9,14 +9,18 @@ export interface TopologyMeasures {
   readonly links: number
   /** Links over possible links, all sparse layers together. */
   readonly density: number
-  /** Share of active neurons (ANP): inputs with a link over all sparse layers, and outputs with a link of the last one, over all of these. */
+  /**
+   * Share of active neurons (ANP): inputs with a link over all sparse layers, and outputs with a link of the last one,
+   * over all of these.
+   */
   readonly activeNeurons: number
   /** Links ever active over possible links (ITOP rate; Liu et al. 2021); NaN when they are not tracked. */
   readonly itop: number
   /** Links a layer. */
   readonly linksPerLayer: readonly number[]
   /**
-   * How each sparse layer's forward product is computed: link by link, or in dense tiles, zeros included, where that is faster (DeviceInfo.denseFrom).
+   * How each sparse layer's forward product is computed: link by link, or in dense tiles, zeros included, where that is
+   * faster (DeviceInfo.denseFrom).
    */
   readonly forms: readonly ExecutionForm[]
 }
@@ -45,8 +49,8 @@ export class Measures {
   #unite: Program
 
   /**
-   * `trackHistory`: whether to list the links that were ever active, for the ITOP rate. `full`: the links of layers that were made fully connected ones, and are no
-   * sparse parameters.
+   * `trackHistory`: whether to list the links that were ever active, for the ITOP rate. `full`: the links of layers
+   * that were made fully connected ones, and are no sparse parameters.
    */
   constructor(
     device: Device,
@@ -59,12 +63,17 @@ export class Measures {
     if (trackHistory) {
       this.#histories = parameters.map((parameter) => ({
         parameter,
-        ever: new Tensor(device, 'uint64', Math.min(parameter.matrix.rows * parameter.matrix.cols, 4 * parameter.capacity)),
+        ever: new Tensor(
+          device,
+          'uint64',
+          Math.min(parameter.matrix.rows * parameter.matrix.cols, 4 * parameter.capacity),
+        ),
         count: new Tensor(device, 'uint64', 1),
       }))
     }
     this.#active = new Program(device)
-    for (const { parameter, counts } of this.#layers) this.#active.record('activeNeurons', { links: parameter.matrix, counts })
+    for (const { parameter, counts } of this.#layers)
+      this.#active.record('activeNeurons', { links: parameter.matrix, counts })
     this.#unite = this.#recordUnite()
   }
 
@@ -104,7 +113,10 @@ export class Measures {
       this.#unite.dispose()
       this.#unite = this.#recordUnite()
     }
-    await Promise.all([known.ever.write(history, history.length), known.count.write(BigUint64Array.of(BigInt(history.length)))])
+    await Promise.all([
+      known.ever.write(history, history.length),
+      known.count.write(BigUint64Array.of(BigInt(history.length))),
+    ])
   }
 
   async read(): Promise<TopologyMeasures> {
@@ -131,7 +143,14 @@ export class Measures {
     let ever = this.#histories ? fully : Number.NaN
     for (const { count } of this.#histories ?? []) ever += Number((await count.read())[0])
     const share = (a: number, b: number) => (b === 0 ? 1 : a / b)
-    return { links, density: share(links, possible), activeNeurons: share(active, neurons), itop: share(ever, possible), linksPerLayer, forms }
+    return {
+      links,
+      density: share(links, possible),
+      activeNeurons: share(active, neurons),
+      itop: share(ever, possible),
+      linksPerLayer,
+      forms,
+    }
   }
 
   dispose(): void {

@@ -15,11 +15,16 @@ export interface TrainerOptions {
   loss?: Loss
   /** A device, or how to open one. Default 'auto'. */
   device?: DeviceChoice
-  /** Default true: the links that were ever active are listed, 8 bytes each, for the ITOP rate. Without it `itop` is NaN. */
+  /**
+   * Default true: the links that were ever active are listed, 8 bytes each, for the ITOP rate. Without it `itop` is
+   * NaN.
+   */
   trackHistory?: boolean
 }
 
-/** What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may. */
+/**
+ * What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may.
+ */
 export interface TrainerLoadOptions extends Partial<TrainerOptions> {
   model?: Sequential
 }
@@ -42,8 +47,8 @@ export interface ResumeOptions {
   /** Evaluated after every epoch. */
   validation?: Dataset
   /**
-   * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then throws ABORTED. What was trained
-   * stays, and resume() goes on from there.
+   * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then
+   * throws ABORTED. What was trained stays, and resume() goes on from there.
    */
   signal?: AbortSignal
   /** Called at most every 50 ms while an epoch runs. */

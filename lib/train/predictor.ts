@@ -1,4 +1,6 @@
-/** What a trained network does: outputs for samples, and how good they are. Holds no gradient and no optimizer state. */
+/**
+ * What a trained network does: outputs for samples, and how good they are. Holds no gradient and no optimizer state.
+ */
 import { type Dataset, expectSamples } from '../data/dataset.js'
 import { Device, type DeviceOptions, type Memory } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
@@ -46,14 +48,21 @@ export function lossFor(data: Dataset, loss?: Loss): Loss {
 /** Refuses data that the model cannot take. */
 export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
   const { inFeatures, outFeatures } = model
-  expect(typeof data?.samples === 'number', () => `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`)
+  expect(
+    typeof data?.samples === 'number',
+    () => `Expected a data set made by dataset(), mnist() or the like, got ${show(data)}`,
+  )
   expect(
     inFeatures === data.features,
-    () => `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ${data.features}`,
+    () =>
+      `Expected ${data.name} to have ${inFeatures} features a sample, the width of the model's input, got ` +
+      data.features,
   )
   expect(
     outFeatures === data.classes || (data.labels !== undefined && (outFeatures as number) > data.classes),
-    () => `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the model's output, got ${data.classes}`,
+    () =>
+      `Expected ${data.name} to have ${outFeatures} ${data.labels ? 'classes' : 'outputs'}, the width of the ` +
+      `model's output, got ${data.classes}`,
   )
   expect(
     (lossFor(data, loss) === 'crossEntropy') === (data.labels !== undefined),
@@ -73,7 +82,8 @@ export class DeviceDatasets {
 
   /** With a seed, for training: its samples are read in random orders. */
   of(data: Dataset, seed?: number): SampleOrder {
-    if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
+    if (this.#disposed)
+      throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
     let found = this.#found.get(data)
     if (!found) {
       found = { data: new DeviceDataset(this.#device, data) }
@@ -89,7 +99,8 @@ export class DeviceDatasets {
 
   dispose(): void {
     this.#disposed = true
-    for (const { data, shuffled, asTheyLie } of this.#found.values()) for (const owned of [data, shuffled, asTheyLie]) owned?.dispose()
+    for (const { data, shuffled, asTheyLie } of this.#found.values())
+      for (const owned of [data, shuffled, asTheyLie]) owned?.dispose()
   }
 }
 
@@ -116,7 +127,14 @@ export class Inference {
     const loss = lossFor(set, this.#loss)
     if (this.#evaluating?.order !== order) {
       this.#evaluating?.graph.dispose()
-      const graph = new Graph({ device: this.#device, model: this.#model, batch: Math.min(BATCH, set.samples), features: set.features, order, loss })
+      const graph = new Graph({
+        device: this.#device,
+        model: this.#model,
+        batch: Math.min(BATCH, set.samples),
+        features: set.features,
+        order,
+        loss,
+      })
       this.#evaluating = { order, graph }
       await order.shuffle(0)
     }
@@ -152,7 +170,10 @@ export class Inference {
   check(x: Float32Array | Dataset): number {
     const features = this.#model.inFeatures as number
     const samples = x instanceof Float32Array ? x.length / features : x?.samples
-    expect(samples > 0 && Number.isInteger(samples), () => `Expected x to hold samples of ${features} features, got ${show(x)}`)
+    expect(
+      samples > 0 && Number.isInteger(samples),
+      () => `Expected x to hold samples of ${features} features, got ${show(x)}`,
+    )
     if (!(x instanceof Float32Array)) checkData(this.#model, x, this.#loss)
     return samples
   }
@@ -167,7 +188,10 @@ export class Inference {
 function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
   const [begin, end] = [first * features, (first + count) * features]
   if (x instanceof Float32Array) {
-    expect(x.length >= end, () => `Expected x to keep its ${end} numbers, got ${x.length}. Was its ArrayBuffer transferred or resized?`)
+    expect(
+      x.length >= end,
+      () => `Expected x to keep its ${end} numbers, got ${x.length}. Was its ArrayBuffer transferred or resized?`,
+    )
     return x.subarray(begin, end)
   }
   expectSamples(x)
@@ -176,7 +200,9 @@ function slice(x: Float32Array | Dataset, first: number, count: number, features
   const plane = perChannel ? features / perChannel.scale.length : features
   for (let i = 0; i < seen.length; ++i) {
     const channel = Math.floor((i % features) / plane)
-    const [scale, shift] = perChannel ? [perChannel.scale[channel] as number, perChannel.shift[channel] as number] : [x.scale, x.shift]
+    const [scale, shift] = perChannel
+      ? [perChannel.scale[channel] as number, perChannel.shift[channel] as number]
+      : [x.scale, x.shift]
     seen[i] = (seen[i] as number) * scale + shift
   }
   return seen
@@ -189,7 +215,10 @@ export interface LoadOptions {
   model?: Sequential
 }
 
-/** A trained network from a file, for use without training: it has weights and links, and no gradients or optimizer state. */
+/**
+ * A trained network from a file, for use without training: it has weights and links, and no gradients or optimizer
+ * state.
+ */
 export class Predictor {
   readonly device: Device
   readonly model: Sequential
@@ -213,7 +242,10 @@ export class Predictor {
     this.#inference = new Inference(device, model, this.#datasets, checkpoint.loss)
   }
 
-  /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. Calls may overlap; they wait for each other. */
+  /**
+   * The network's outputs (logits) for [samples][features] as the network sees them, or for a data set:
+   * [samples][classes]. Calls may overlap; they wait for each other.
+   */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
     const samples = this.#inference.check(x)
     return this.#inTurn(() => this.#inference.predict(x, samples, options))
@@ -251,7 +283,8 @@ export class Predictor {
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
     const mine = this.#queue.then(() => {
-      if (this.#disposed) throw new HebbError('DISPOSED', 'Expected a predictor that is in use, got one that was disposed')
+      if (this.#disposed)
+        throw new HebbError('DISPOSED', 'Expected a predictor that is in use, got one that was disposed')
       return run()
     })
     this.#queue = mine.catch(() => {})
@@ -260,13 +293,16 @@ export class Predictor {
 }
 
 /**
- * Reads the network of a checkpoint, for predictions. Optimizer state is not loaded. A file runs no code, but it may ask for as much memory as the network
- * takes that it describes.
+ * Reads the network of a checkpoint, for predictions. Optimizer state is not loaded. A file runs no code, but it may
+ * ask for as much memory as the network takes that it describes.
  */
 export async function load(file: string, options: LoadOptions = {}): Promise<Predictor> {
   const checkpoint = await readCheckpoint(file, { training: false })
   const model = options.model ?? checkpoint.model()
-  expect(model.parameters.length === 0, () => 'Expected a model that nothing uses, got one that is in use. Dispose its trainer, or make another model.')
+  expect(
+    model.parameters.length === 0,
+    () => 'Expected a model that nothing uses, got one that is in use. Dispose its trainer, or make another model.',
+  )
   checkpoint.check(model)
   const { device, owned } = openDevice(options.device ?? 'auto')
   const predictor = new Predictor(device, owned, model, checkpoint)

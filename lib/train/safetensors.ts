@@ -1,6 +1,7 @@
 /**
- * The safetensors format, written so that a reader finds either a whole file or none: an 8-byte length, a JSON header that tells each tensor's type,
- * shape and place, then the elements. Files of this library also carry a SHA-256 of everything in them.
+ * The safetensors format, written so that a reader finds either a whole file or none: an 8-byte length, a JSON header
+ * that tells each tensor's type, shape and place, then the elements. Files of this library also carry a SHA-256 of
+ * everything in them.
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
 import { type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
@@ -38,7 +39,8 @@ export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbErr
 }
 
 function reasonOf(error: NodeJS.ErrnoException): string {
-  if (error.code === 'ENOSPC' || error.code === 'EDQUOT') return 'the disk is full. Free some space, or give another folder'
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+    return 'the disk is full. Free some space, or give another folder'
   if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
     return 'the folder may not be written to. Change its permissions, or give another folder'
   if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return 'there is no such folder. Make it first'
@@ -55,8 +57,15 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number,
   }
 }
 
-/** Writes `file` beside its place, syncs it, and moves it there: whatever happens meanwhile, the file is the old one or the new one. */
-export async function writeTensors(file: string, tensors: readonly Outgoing[], metadata: Readonly<Record<string, string>>): Promise<void> {
+/**
+ * Writes `file` beside its place, syncs it, and moves it there: whatever happens meanwhile, the file is the old one or
+ * the new one.
+ */
+export async function writeTensors(
+  file: string,
+  tensors: readonly Outgoing[],
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
   // Behind a link lies the file that is meant.
   const place = await realpath(file).catch(() => file)
   // Who writes it is in the name, so that what a killed process left can be told from what is being written.
@@ -77,7 +86,8 @@ export async function writeTensors(file: string, tensors: readonly Outgoing[], m
     if (cause instanceof HebbError || (cause as NodeJS.ErrnoException).code === undefined) throw cause
     throw cannotWrite(file, cause as NodeJS.ErrnoException)
   }
-  // The rename survives a power cut once the folder is on disk, too. Not every file system can do this; none needs it to keep files whole.
+  // The rename survives a power cut once the folder is on disk, too. Not every file system can do this; none needs it
+  // to keep files whole.
   const folder = await open(dirname(place), 'r').catch(() => undefined)
   await folder?.sync().catch(() => {})
   await folder?.close()
@@ -89,13 +99,17 @@ async function removeAbandoned(file: string): Promise<void> {
   const begin = `${basename(file)}.${hostname()}-`
   for (const entry of await readdir(dirname(file)).catch(() => [] as string[])) {
     const owner = entry.startsWith(begin) && /^(\d+)-[0-9a-f]{12}\.tmp$/.exec(entry.slice(begin.length))?.[1]
-    if (owner && (await isAbandoned(join(dirname(file), entry), Number(owner)))) await unlink(join(dirname(file), entry)).catch(() => {})
+    if (owner && (await isAbandoned(join(dirname(file), entry), Number(owner))))
+      await unlink(join(dirname(file), entry)).catch(() => {})
   }
 }
 
 async function isAbandoned(path: string, owner: number): Promise<boolean> {
   // In a container every process may have the same number: what is older than this one is not its own.
-  if (owner === process.pid) return ((await stat(path).catch(() => undefined))?.mtimeMs ?? Number.POSITIVE_INFINITY) < performance.timeOrigin - 1000
+  if (owner === process.pid)
+    return (
+      ((await stat(path).catch(() => undefined))?.mtimeMs ?? Number.POSITIVE_INFINITY) < performance.timeOrigin - 1000
+    )
   try {
     process.kill(owner, 0)
     return false
@@ -104,7 +118,12 @@ async function isAbandoned(path: string, owner: number): Promise<boolean> {
   }
 }
 
-async function writeTo(handle: FileHandle, file: string, tensors: readonly Outgoing[], metadata: Readonly<Record<string, string>>): Promise<void> {
+async function writeTo(
+  handle: FileHandle,
+  file: string,
+  tensors: readonly Outgoing[],
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
   // Large elements first, so that all are aligned to their size.
   const sizeOf = ({ type }: Outgoing) => types[type].BYTES_PER_ELEMENT
   const ordered = [...tensors].sort((a, b) => sizeOf(b) - sizeOf(a))
@@ -119,7 +138,8 @@ async function writeTo(handle: FileHandle, file: string, tensors: readonly Outgo
   const start = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
   start.writeBigUInt64LE(BigInt(start.length - 8))
   json.copy(start, 8)
-  if (json.length > LONGEST_HEADER) throw new HebbError('INVALID_ARGUMENT', `Expected metadata of at most ${LONGEST_HEADER} bytes, got ${json.length}`)
+  if (json.length > LONGEST_HEADER)
+    throw new HebbError('INVALID_ARGUMENT', `Expected metadata of at most ${LONGEST_HEADER} bytes, got ${json.length}`)
   const hash = createHash('sha256').update(start)
   let position = start.length
   for (const tensor of ordered) {
@@ -128,7 +148,8 @@ async function writeTo(handle: FileHandle, file: string, tensors: readonly Outgo
     await writeAll(handle, bytes, position, hash)
     position += bytes.length
   }
-  if (position !== start.length + end) throw new HebbError('INTERNAL', `Expected ${end} bytes of tensors for ${file}, got ${position - start.length}`)
+  if (position !== start.length + end)
+    throw new HebbError('INTERNAL', `Expected ${end} bytes of tensors for ${file}, got ${position - start.length}`)
   // Without its checksum a file that was cut off is recognised even if its length is right.
   start.write(`sha256:${hash.digest('hex')}`, start.indexOf(NO_CHECKSUM), 'latin1')
   await writeAll(handle, start, 0)
@@ -142,7 +163,10 @@ interface Entry {
   readonly end: number
 }
 
-/** Reads a file of this library; `wanted` says which tensors to keep. Nothing is returned before the checksum has been found right. */
+/**
+ * Reads a file of this library; `wanted` says which tensors to keep. Nothing is returned before the checksum has been
+ * found right.
+ */
 export async function readTensors(
   file: string,
   wanted: (name: string) => boolean = () => true,
@@ -152,7 +176,8 @@ export async function readTensors(
     handle = await open(file, 'r')
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new HebbError('MISSING_FILE', `Expected a checkpoint at ${file}, got none`, { cause })
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new HebbError('MISSING_FILE', `Expected a checkpoint at ${file}, got none`, { cause })
     throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${message}`, { cause })
   }
   try {
@@ -201,10 +226,12 @@ async function readFrom(handle: FileHandle, file: string, wanted: (name: string)
       tensors.set(name, { type, shape, data })
     } else {
       const buffer = new Uint8Array(Math.min(CHUNK, end - begin))
-      for (let left = end - begin; left > 0; left -= buffer.length) await fill(buffer.subarray(0, Math.min(left, buffer.length)), hash)
+      for (let left = end - begin; left > 0; left -= buffer.length)
+        await fill(buffer.subarray(0, Math.min(left, buffer.length)), hash)
     }
   }
-  if (`sha256:${hash.digest('hex')}` !== checksum) throw bad('its checksum does not fit. It is damaged; take an older one.')
+  if (`sha256:${hash.digest('hex')}` !== checksum)
+    throw bad('its checksum does not fit. It is damaged; take an older one.')
   return { metadata, tensors }
 }
 
@@ -214,7 +241,8 @@ function parseHeader(
   bad: (what: string) => HebbError,
   truncated: () => HebbError,
 ): { entries: Entry[]; metadata: Record<string, string> } {
-  const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+  const isObject = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
   let json: unknown
   try {
@@ -224,7 +252,8 @@ function parseHeader(
   }
   if (!isObject(json)) throw bad('its header is not a list of tensors')
   const { __metadata__: metadata = {}, ...rest } = json
-  if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) throw bad('its metadata are not texts')
+  if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string'))
+    throw bad('its metadata are not texts')
   const entries: Entry[] = []
   for (const [name, tensor] of Object.entries(rest)) {
     if (!isObject(tensor)) throw bad(`its header tells nothing of the tensor '${name}'`)
@@ -232,11 +261,13 @@ function parseHeader(
     if (typeof dtype !== 'string' || !Object.hasOwn(types, dtype))
       throw bad(`its tensor '${name}' has the type '${dtype}', not one of ${Object.keys(types).join(', ')}`)
     if (!Array.isArray(shape) || !shape.every(isCount)) throw bad(`its tensor '${name}' has no shape`)
-    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) throw bad(`its tensor '${name}' has no place`)
+    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
+      throw bad(`its tensor '${name}' has no place`)
     const [begin, end] = offsets as [number, number]
     const type = dtype as StoredType
     const bytes = shape.reduce((product: number, n) => product * n, types[type].BYTES_PER_ELEMENT)
-    if (end - begin !== bytes) throw bad(`its tensor '${name}' takes ${end - begin} bytes, but its shape needs ${bytes}`)
+    if (end - begin !== bytes)
+      throw bad(`its tensor '${name}' takes ${end - begin} bytes, but its shape needs ${bytes}`)
     entries.push({ name, type, shape, begin, end })
   }
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end)

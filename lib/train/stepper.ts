@@ -1,4 +1,7 @@
-/** Takes training's steps: keeps the graph that they replay, makes the topology updates that are due before them, and finds where numbers go wrong. */
+/**
+ * Takes training's steps: keeps the graph that they replay, makes the topology updates that are due before them, and
+ * finds where numbers go wrong.
+ */
 import type { Dataset } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
@@ -9,7 +12,10 @@ import { namedParameters, type Run } from './checkpoint.js'
 import { Graph, type Loss, type SampleOrder } from './graph.js'
 import type { Measures } from './measures.js'
 
-/** Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), written by the host. */
+/**
+ * Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), written
+ * by the host.
+ */
 export interface NextBatch {
   readonly samples: number
   readonly first: number
@@ -67,7 +73,9 @@ export class Stepper {
     return this.#training.graph
   }
 
-  /** Makes the update that is due before the graph takes its next step, on the batch `next`; gives the seconds it took. */
+  /**
+   * Makes the update that is due before the graph takes its next step, on the batch `next`; gives the seconds it took.
+   */
   async update(graph: Graph, next: NextBatch, signal?: AbortSignal): Promise<number> {
     const start = performance.now()
     let gradients: Gradients | undefined
@@ -78,7 +86,9 @@ export class Stepper {
       try {
         await program.replay(1, { signal })
       } catch (error) {
-        throw (error as HebbError).code === 'NON_FINITE' ? await this.whereNotFinite(graph, this.step, error as HebbError) : error
+        throw (error as HebbError).code === 'NON_FINITE'
+          ? await this.whereNotFinite(graph, this.step, error as HebbError)
+          : error
       }
       gradients = { probe, columns: next.columns }
     }
@@ -88,7 +98,13 @@ export class Stepper {
   }
 
   /** Replays steps, and counts those that were done. */
-  async run(graph: Graph, steps: number, signal?: AbortSignal, onProgress?: (done: number) => void, run?: Run): Promise<void> {
+  async run(
+    graph: Graph,
+    steps: number,
+    signal?: AbortSignal,
+    onProgress?: (done: number) => void,
+    run?: Run,
+  ): Promise<void> {
     const before = graph.program.stepsDone
     const done = () => graph.program.stepsDone - before
     let failure: { error: unknown } | undefined
@@ -105,7 +121,9 @@ export class Stepper {
     try {
       await graph.program.replay(steps, { signal })
     } catch (error) {
-      throw (error as HebbError).code === 'NON_FINITE' ? await this.whereNotFinite(graph, this.step + done(), error as HebbError) : error
+      throw (error as HebbError).code === 'NON_FINITE'
+        ? await this.whereNotFinite(graph, this.step + done(), error as HebbError)
+        : error
     } finally {
       clearInterval(timer)
       this.step += done()
@@ -136,17 +154,21 @@ export class Stepper {
       for (const { module, output } of graph.outputs) {
         const path = `modules.${module}`
         const bad = []
-        for (const [name, { values }] of named) if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
+        for (const [name, { values }] of named)
+          if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
         if (bad.length === 0 && finite(await output.read())) continue
         const { inFeatures, outFeatures } = this.#model.modules[module] ?? {}
-        where = `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ${outFeatures})`
+        where =
+          `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ` +
+          `${outFeatures})`
         break
       }
     }
     const epoch = this.stepsPerEpoch ? ` (epoch ${Math.floor(step / this.stepsPerEpoch) + 1})` : ''
     return new HebbError(
       'NON_FINITE',
-      `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the learning rate, or look at the data.`,
+      `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the ` +
+        'learning rate, or look at the data.',
       { cause },
     )
   }

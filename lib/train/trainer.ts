@@ -15,8 +15,25 @@ import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './ch
 import { type Loss, noTotals } from './graph.js'
 import { IMAGINED_UPDATES, materialise } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
-import type { Batch, CheckpointOptions, Epoch, FitOptions, ResumeOptions, TrainerLoadOptions, TrainerOptions } from './options.js'
-import { checkData, DeviceDatasets, type Evaluation, Inference, lossFor, openDevice, type RunOptions, sparseLayers } from './predictor.js'
+import type {
+  Batch,
+  CheckpointOptions,
+  Epoch,
+  FitOptions,
+  ResumeOptions,
+  TrainerLoadOptions,
+  TrainerOptions,
+} from './options.js'
+import {
+  checkData,
+  DeviceDatasets,
+  type Evaluation,
+  Inference,
+  lossFor,
+  openDevice,
+  type RunOptions,
+  sparseLayers,
+} from './predictor.js'
 import { disposed, Stepper } from './stepper.js'
 
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
@@ -43,14 +60,27 @@ export class Trainer {
   constructor(model: Sequential, options: TrainerOptions, checkpoint?: Checkpoint) {
     const { optimizer, dst = staticSparse(), loss, trackHistory = true } = options
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
-    expect(model.parameters.length === 0, () => 'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.')
-    expect(typeof optimizer?.record === 'function', () => `Expected optimizer to be sgd(...) or adam(...), got ${show(optimizer)}`)
-    expect(typeof dst?.density?.schedule === 'function', () => `Expected dst to be a method such as chts(), got ${show(dst)}`)
+    expect(
+      model.parameters.length === 0,
+      () =>
+        'Expected a model that no trainer uses, got one that is in use. Dispose its trainer, or make another model.',
+    )
+    expect(
+      typeof optimizer?.record === 'function',
+      () => `Expected optimizer to be sgd(...) or adam(...), got ${show(optimizer)}`,
+    )
+    expect(
+      typeof dst?.density?.schedule === 'function',
+      () => `Expected dst to be a method such as chts(), got ${show(dst)}`,
+    )
     expect(
       loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',
       () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`,
     )
-    expect(typeof trackHistory === 'boolean', () => `Expected trackHistory to be true or false, got ${show(trackHistory)}`)
+    expect(
+      typeof trackHistory === 'boolean',
+      () => `Expected trackHistory to be true or false, got ${show(trackHistory)}`,
+    )
     this.method = method(dst)
     const { device, owned } = openDevice(options.device ?? 'auto')
     this.device = device
@@ -83,8 +113,9 @@ export class Trainer {
   }
 
   /**
-   * A trainer as it was when save() wrote the file. The model, the optimizer and the method are made again as they were; parts that were
-   * functions of your own must be given, others may be replaced. resume() goes on with a run of fit() that was not finished.
+   * A trainer as it was when save() wrote the file. The model, the optimizer and the method are made again as they
+   * were; parts that were functions of your own must be given, others may be replaced. resume() goes on with a run of
+   * fit() that was not finished.
    */
   static async load(file: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
     const checkpoint = await readCheckpoint(file, { training: true })
@@ -119,7 +150,10 @@ export class Trainer {
     return this.#run && { epochs: this.#run.epochs, batchSize: this.#run.batchSize, epoch: this.#run.epoch }
   }
 
-  /** Lays the method's updates and the learning rate out over a run. fit() does it by itself; call it before a loop over batches of your own. */
+  /**
+   * Lays the method's updates and the learning rate out over a run. fit() does it by itself; call it before a loop over
+   * batches of your own.
+   */
   plan(options: { epochs: number; stepsPerEpoch: number }): void {
     if (this.#disposed) throw disposed()
     this.#layOut(options)
@@ -135,7 +169,9 @@ export class Trainer {
       expect(
         schedule(0) === density || updatesOf(this.method, plan).count > 0,
         () =>
-          `Expected a run with at least one topology update, for ${this.method.name} to reach the density ${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or update more often.`,
+          `Expected a run with at least one topology update, for ${this.method.name} to reach the density ` +
+          `${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or ` +
+          'update more often.',
       )
     }
     this.#plan = { epochs, stepsPerEpoch }
@@ -144,17 +180,30 @@ export class Trainer {
   }
 
   /**
-   * Trains for some epochs, from the first one on, and gives a report after each. Leaving the loop stops the training; within it, the trainer may be
-   * saved, evaluated and asked for predictions.
+   * Trains for some epochs, from the first one on, and gives a report after each. Leaving the loop stops the training;
+   * within it, the trainer may be saved, evaluated and asked for predictions.
    */
   async *fit(train: Dataset, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
     const epochs = integer(options.epochs, 'epochs', 1)
     const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
     this.#checkRun(train, options)
-    expect(batchSize <= train.samples, () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`)
-    const run: Run = { epochs, batchSize, samples: train.samples, epoch: 0, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() }
+    expect(
+      batchSize <= train.samples,
+      () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`,
+    )
+    const run: Run = {
+      epochs,
+      batchSize,
+      samples: train.samples,
+      epoch: 0,
+      done: 0,
+      seconds: 0,
+      updateSeconds: 0,
+      totals: noTotals(),
+    }
     const { signal } = options
-    if (signal?.aborted) throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
+    if (signal?.aborted)
+      throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
     this.#begin()
     try {
       this.#layOut({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
@@ -167,22 +216,30 @@ export class Trainer {
     yield* this.#epochs(run, train, options)
   }
 
-  /** Goes on with the run of fit() that was stopped or saved before its end, as if it had not been: the result is the same to the last bit. */
+  /**
+   * Goes on with the run of fit() that was stopped or saved before its end, as if it had not been: the result is the
+   * same to the last bit.
+   */
   async *resume(train: Dataset, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
     this.#checkRun(train, options)
     const run = this.#run
     if (!run || run.epoch >= run.epochs) {
       throw new HebbError(
         'INVALID_ARGUMENT',
-        `Expected a run that is not finished, got ${run ? `one that has done its ${run.epochs} epochs` : 'none'}. Begin one with fit().`,
+        `Expected a run that is not finished, got ${run ? `one that has done its ${run.epochs} epochs` : 'none'}` +
+          '. Begin one with fit().',
       )
     }
-    expect(train.samples === run.samples, () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${train.name}`)
+    expect(
+      train.samples === run.samples,
+      () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${train.name}`,
+    )
     yield* this.#epochs(run, train, options)
   }
 
   /**
-   * Trains one step on a batch of your own, after the topology update that is due before it (see plan()). Returns the batch's mean loss.
+   * Trains one step on a batch of your own, after the topology update that is due before it (see plan()). Returns the
+   * batch's mean loss.
    * Batches may differ in size. A run of fit() that was not finished ends here.
    */
   async trainOn(batch: Batch, options: RunOptions = {}): Promise<number> {
@@ -203,10 +260,16 @@ export class Trainer {
     return this.#alone(async () => {
       if (this.#stepper.fresh) await this.#measures.note()
       this.#run = undefined // its steps are not these
-      const graph = this.#stepper.graph(Math.max(samples, this.#stepper.room), features, undefined, lossFor(data, this.#loss))
+      const graph = this.#stepper.graph(
+        Math.max(samples, this.#stepper.room),
+        features,
+        undefined,
+        lossFor(data, this.#loss),
+      )
       const epoch = this.#plan ? Math.floor(this.#stepper.step / this.#plan.stepsPerEpoch) : 0
       await this.#stepper.write(graph, batch.x, data)
-      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(graph, { samples: 0, first: 0, columns: samples }, options.signal)
+      if (this.#scheduler.due(this.#stepper.step))
+        await this.#stepper.update(graph, { samples: 0, first: 0, columns: samples }, options.signal)
       await Promise.all([
         graph.program.setStep(this.#stepper.step),
         graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#plan?.epochs ?? 1 })),
@@ -224,7 +287,10 @@ export class Trainer {
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
   }
 
-  /** The network's outputs (logits) for [samples][features] as the network sees them, or for a data set: [samples][classes]. */
+  /**
+   * The network's outputs (logits) for [samples][features] as the network sees them, or for a data set:
+   * [samples][classes].
+   */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
     const samples = this.#inference.check(x)
     return this.#alone(() => this.#inference.predict(x, samples, options), options.signal)
@@ -235,7 +301,10 @@ export class Trainer {
     return this.#alone(() => this.#measures.read())
   }
 
-  /** The links of a sparse layer as they are now: W [rows = outputs][cols = inputs], by row. Sparse layers are counted from 0, in the model's order. */
+  /**
+   * The links of a sparse layer as they are now: W [rows = outputs][cols = inputs], by row. Sparse layers are counted
+   * from 0, in the model's order.
+   */
   async links(layer: number): Promise<PlainCsr> {
     const { sparse } = this.model
     if (this.#disposed) throw disposed()
@@ -250,8 +319,9 @@ export class Trainer {
   }
 
   /**
-   * Writes the whole training state to one .safetensors file: parameters, links, optimizer state, the run, and how the model, the optimizer and the
-   * method were made. The file is replaced as a whole; when that fails, it is left as it was, and so is the training.
+   * Writes the whole training state to one .safetensors file: parameters, links, optimizer state, the run, and how the
+   * model, the optimizer and the method were made. The file is replaced as a whole; when that fails, it is left as it
+   * was, and so is the training.
    */
   async save(file: string, options: { notes?: Readonly<Record<string, string>> } = {}): Promise<void> {
     return this.#alone(() => this.#save(file, options.notes))
@@ -316,7 +386,10 @@ export class Trainer {
     checkData(this.model, train, this.#loss)
     if (validation) checkData(this.model, validation, this.#loss)
     if (!checkpoint) return
-    expect(typeof checkpoint.file === 'string' && checkpoint.file !== '', () => `Expected checkpoint.file to be a path, got ${show(checkpoint.file)}`)
+    expect(
+      typeof checkpoint.file === 'string' && checkpoint.file !== '',
+      () => `Expected checkpoint.file to be a path, got ${show(checkpoint.file)}`,
+    )
     if (checkpoint.everyEpochs !== undefined) integer(checkpoint.everyEpochs, 'checkpoint.everyEpochs', 1)
     if (checkpoint.everySteps !== undefined) integer(checkpoint.everySteps, 'checkpoint.everySteps', 1)
   }
@@ -326,8 +399,15 @@ export class Trainer {
     while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options), options.signal)
   }
 
-  async #epoch(run: Run, train: Dataset, { validation, signal, onProgress, checkpoint }: ResumeOptions): Promise<Epoch> {
-    expect(this.#run === run, () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended')
+  async #epoch(
+    run: Run,
+    train: Dataset,
+    { validation, signal, onProgress, checkpoint }: ResumeOptions,
+  ): Promise<Epoch> {
+    expect(
+      this.#run === run,
+      () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended',
+    )
     const { epochs, batchSize } = run
     const stepsPerEpoch = Math.ceil(train.samples / batchSize)
     const order = this.#datasets.of(train, this.model.seed)
@@ -349,9 +429,17 @@ export class Trainer {
         if (this.#scheduler.due(this.#stepper.step)) {
           const { samples } = train
           const first = run.done * batchSize
-          run.updateSeconds += await this.#stepper.update(graph, { samples, first, columns: Math.min(batchSize, samples - first) }, signal)
+          run.updateSeconds += await this.#stepper.update(
+            graph,
+            { samples, first, columns: Math.min(batchSize, samples - first) },
+            signal,
+          )
         }
-        const steps = Math.min(stepsPerEpoch - run.done, this.#scheduler.until(this.#stepper.step), everySteps - (this.#stepper.step % everySteps || 0))
+        const steps = Math.min(
+          stepsPerEpoch - run.done,
+          this.#scheduler.until(this.#stepper.step),
+          everySteps - (this.#stepper.step % everySteps || 0),
+        )
         const before = run.done
         const progress = onProgress && ((n: number) => onProgress({ epoch, epochs, step: before + n, stepsPerEpoch }))
         const start = performance.now()
@@ -385,7 +473,8 @@ export class Trainer {
     }
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
     const everyEpochs = checkpoint?.everyEpochs ?? (checkpoint?.everySteps ? Number.POSITIVE_INFINITY : 1)
-    if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#stepper.step % everySteps === 0)) await this.#saveNow(checkpoint)
+    if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#stepper.step % everySteps === 0))
+      await this.#saveNow(checkpoint)
     return report
   }
 
@@ -395,13 +484,18 @@ export class Trainer {
       await this.#save(file, notes)
     } catch (error) {
       if (onError) onError(error as Error)
-      else process.emitWarning(`The checkpoint was not written, training goes on. ${(error as Error).message}`, 'HebbWarning')
+      else
+        process.emitWarning(
+          `The checkpoint was not written, training goes on. ${(error as Error).message}`,
+          'HebbWarning',
+        )
     }
   }
 
   #save(file: string, notes = this.#notes): Promise<void> {
     expect(typeof file === 'string' && file !== '', () => `Expected file to be a path, got ${show(file)}`)
-    for (const [name, note] of Object.entries(notes)) expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
+    for (const [name, note] of Object.entries(notes))
+      expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
     this.#notes = { ...notes }
     return writeCheckpoint(
       file,

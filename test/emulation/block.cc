@@ -1,10 +1,11 @@
-// A block's threads share one operating-system thread. Each runs until it must wait for others, then the next one goes on: a run depends on
-// the order asked for and on nothing else. A fiber whose thread has ended takes the next thread that has not begun, so kernels without barriers and
-// warp primitives never leave the first fiber.
+// A block's threads share one operating-system thread. Each runs until it must wait for others, then the next one goes
+// on: a run depends on the order asked for and on nothing else. A fiber whose thread has ended takes the next thread
+// that has not begun, so kernels without barriers and warp primitives never leave the first fiber.
 //
-// This file is compiled without ThreadSanitizer, which then sees the kernels' accesses and what orders them on a GPU: barriers, __syncwarp, fences
-// and launches. To it every thread of a block is a thread of its own, in one of two sets that blocks take in turn: neighbouring blocks are
-// unordered. State that fibers touch is plain arrays: whatever shares a template with instrumented code would be watched.
+// This file is compiled without ThreadSanitizer, which then sees the kernels' accesses and what orders them on a GPU:
+// barriers, __syncwarp, fences and launches. To it every thread of a block is a thread of its own, in one of two sets
+// that blocks take in turn: neighbouring blocks are unordered. State that fibers touch is plain arrays: whatever shares
+// a template with instrumented code would be watched.
 #include "block.h"
 
 #include <cmath>
@@ -38,8 +39,8 @@ namespace {
 
 constexpr unsigned kThreads = 1024;  // of a block, at most
 constexpr unsigned kWarp = 32;
-constexpr unsigned kCopies = 64;     // cp.async under way in one thread, at most
-constexpr unsigned kShared = 64;     // shared variables of a kernel, at most
+constexpr unsigned kCopies = 64;  // cp.async under way in one thread, at most
+constexpr unsigned kShared = 64;  // shared variables of a kernel, at most
 
 enum class State : uint8_t { fresh, ready, atBarrier, inWarp, ended };
 
@@ -101,14 +102,14 @@ unsigned char* dynamicShared;
 Thread threads[kThreads];
 Copies copies[kThreads];
 unsigned threadCount, live;
-unsigned lanesLeft[kThreads / kWarp];              // lanes that have not ended
-Meeting* meetings[kThreads / kWarp][kWarp];        // by the lowest lane of the mask
+unsigned lanesLeft[kThreads / kWarp];        // lanes that have not ended
+Meeting* meetings[kThreads / kWarp][kWarp];  // by the lowest lane of the mask
 Meeting meetingStore[2][kThreads];
 Meeting* freeMeetings;
 
 uint16_t ready[2 * kThreads];  // a ring
 unsigned readyFirst, readyEnd;
-uint16_t fresh[kThreads];      // in the order in which they begin
+uint16_t fresh[kThreads];  // in the order in which they begin
 unsigned freshNext;
 
 Worker* workers[2 * kThreads];
@@ -161,7 +162,8 @@ void push(unsigned number) {
   ready[readyEnd++ % (2 * kThreads)] = static_cast<uint16_t>(number);
 }
 
-/// Those that have begun go first: few of a block's warps are then under way at once. In random order, everybody has the same chance.
+/// Those that have begun go first: few of a block's warps are then under way at once. In random order, everybody has
+/// the same chance.
 Thread* pick() {
   const unsigned waiting = readyEnd - readyFirst, unborn = threadCount - freshNext;
   if (waiting + unborn == 0) return nullptr;
@@ -186,7 +188,8 @@ Thread* pick() {
   for (unsigned i = 0; i < threadCount && shown < 4; ++i) {
     const Thread& t = threads[i];
     if (t.state != State::atBarrier && t.state != State::inWarp) continue;
-    length += static_cast<size_t>(snprintf(waiting + length, sizeof waiting - length, "%s thread %u at the %s in %s:%d", shown++ ? "," : "", t.number,
+    length += static_cast<size_t>(snprintf(waiting + length, sizeof waiting - length, "%s thread %u at the %s in %s:%d",
+                                           shown++ ? "," : "", t.number,
                                            t.state == State::atBarrier ? "barrier" : "warp primitive", t.file, t.line));
     if (length >= sizeof waiting) break;
   }
@@ -250,13 +253,16 @@ void wait() {
 
 void ends(Thread* thread) {
   const unsigned number = thread->number;
-  if (copies[number].count) fault(cudaErrorLaunchFailure, "the thread ends with cp.async under way that nobody waited for");
+  if (copies[number].count)
+    fault(cudaErrorLaunchFailure, "the thread ends with cp.async under way that nobody waited for");
   if (meetingPoint.arrived) {
-    fault(cudaErrorLaunchFailure, "the thread ends while others of its block wait at the barrier in %s:%d", meetingPoint.file, meetingPoint.line);
+    fault(cudaErrorLaunchFailure, "the thread ends while others of its block wait at the barrier in %s:%d",
+          meetingPoint.file, meetingPoint.line);
   }
   for (const Meeting* m : meetings[thread->warp]) {
     if (m && (m->mask >> thread->lane & 1)) {
-      fault(cudaErrorLaunchFailure, "the thread ends while others of its warp wait for it at the warp primitive in %s:%d", m->file, m->line);
+      fault(cudaErrorLaunchFailure,
+            "the thread ends while others of its warp wait for it at the warp primitive in %s:%d", m->file, m->line);
     }
   }
   thread->state = State::ended;
@@ -301,7 +307,8 @@ void* unwritten(size_t bytes, size_t alignment) {
   void* memory = nullptr;
   if (posix_memalign(&memory, alignment, bytes)) abort();
 #if defined(HEBB_EMULATION_TSAN)
-  for (volatile char* c = static_cast<char*>(memory); bytes > 0; --bytes) *c++ = static_cast<char>(kUnwritten);  // memset would be watched
+  // Not memset, which would be watched.
+  for (volatile char* c = static_cast<char*>(memory); bytes > 0; --bytes) *c++ = static_cast<char>(kUnwritten);
 #else
   memset(memory, kUnwritten, bytes);
 #endif
@@ -369,7 +376,9 @@ void clearAway() {
 #endif
 }
 
-bool samePlace(const char* a, int lineOfA, const char* b, int lineOfB) { return lineOfA == lineOfB && (a == b || !strcmp(a, b)); }
+bool samePlace(const char* a, int lineOfA, const char* b, int lineOfB) {
+  return lineOfA == lineOfB && (a == b || !strcmp(a, b));
+}
 
 unsigned combine(const Meeting& m) {
   unsigned result = 0;
@@ -378,7 +387,9 @@ unsigned combine(const Meeting& m) {
     if (!(m.mask >> lane & 1)) continue;
     const auto v = static_cast<unsigned>(m.words[lane].bits);
     const bool isSigned = m.words[lane].isSigned;
-    const auto below = [isSigned](unsigned a, unsigned b) { return isSigned ? static_cast<int>(a) < static_cast<int>(b) : a < b; };
+    const auto below = [isSigned](unsigned a, unsigned b) {
+      return isSigned ? static_cast<int>(a) < static_cast<int>(b) : a < b;
+    };
     switch (m.kind) {
       case Collective::ballot: result |= v << lane; break;
       case Collective::any:
@@ -397,12 +408,14 @@ unsigned combine(const Meeting& m) {
 }
 
 bool isShuffle(Collective kind) {
-  return kind == Collective::shuffle || kind == Collective::shuffleUp || kind == Collective::shuffleDown || kind == Collective::shuffleXor;
+  return kind == Collective::shuffle || kind == Collective::shuffleUp || kind == Collective::shuffleDown ||
+         kind == Collective::shuffleXor;
 }
 
 // ---- tensor cores
 
-/// What a lane brings to mma.sync and takes from it, on its own stack: all lanes are there while the last one to come multiplies.
+/// What a lane brings to mma.sync and takes from it, on its own stack: all lanes are there while the last one to come
+/// multiplies.
 struct Fragments {
   const uint32_t *a, *b;
   float* sums;
@@ -416,7 +429,9 @@ double numberOfTf32(uint32_t bits) {
 
 double numberOfHalf(uint32_t bits) {
   const int exponent = static_cast<int>(bits >> 10 & 31), fraction = static_cast<int>(bits & 1023);
-  const double size = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+  const double size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                      : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                     : ldexp(fraction, -24);
   return bits >> 15 & 1 ? -size : size;
 }
 
@@ -439,14 +454,17 @@ float sumOf(const double* addends, unsigned count) {
 void multiplyAll(const Meeting& m) {
   constexpr unsigned rows = 16, columns = 8;
   const bool half = m.kind == Collective::multiplyHalf;
-  const unsigned depth = half ? 16 : 8, perWord = half ? 2 : 1, across = 4 * perWord;  // across: of the sum's places, with the first half of a lane's words
+  // `across`: of the sum's places, with the first half of a lane's words.
+  const unsigned depth = half ? 16 : 8, perWord = half ? 2 : 1, across = 4 * perWord;
   double a[rows][16], b[16][columns];
   const auto lanes = [&](unsigned lane) {
     Fragments f;
     memcpy(&f, reinterpret_cast<const void*>(m.words[lane].bits), sizeof f);
     return f;
   };
-  const auto part = [&](uint32_t word, unsigned i) { return half ? numberOfHalf(word >> 16 * i & 0xffff) : numberOfTf32(word); };
+  const auto part = [&](uint32_t word, unsigned i) {
+    return half ? numberOfHalf(word >> 16 * i & 0xffff) : numberOfTf32(word);
+  };
   for (unsigned lane = 0; lane < kWarp; ++lane) {
     const Fragments f = lanes(lane);
     const unsigned g = lane / 4, t = lane % 4;
@@ -501,7 +519,8 @@ Unwatched::~Unwatched() {
 #endif
 }
 
-cudaError_t runGrid(const Grid& asked, Order how, uint64_t seed, const std::function<void()>& thread, std::string* report) {
+cudaError_t runGrid(const Grid& asked, Order how, uint64_t seed, const std::function<void()>& thread,
+                    std::string* report) {
   grid = &asked;
   body = &thread;
   order = how;
@@ -545,7 +564,8 @@ cudaError_t runGrid(const Grid& asked, Order how, uint64_t seed, const std::func
   for (uint64_t i = 0; i < blocks && !failed; ++i) {
     const uint64_t b = order == Order::forward ? i : order == Order::reversed ? blocks - 1 - i : at;
     at = (at + stride) % blocks;
-    blockIdx = {static_cast<unsigned>(b % gridDim.x), static_cast<unsigned>(b / gridDim.x % gridDim.y), static_cast<unsigned>(b / gridDim.x / gridDim.y)};
+    blockIdx = {static_cast<unsigned>(b % gridDim.x), static_cast<unsigned>(b / gridDim.x % gridDim.y),
+                static_cast<unsigned>(b / gridDim.x / gridDim.y)};
     runBlock();
   }
   acquire(HEBB_ORDER(endOrder));
@@ -567,10 +587,11 @@ void fault(cudaError_t error, const char* format, ...) {
     abort();
   }
   if (self) {
-    snprintf(failureText, sizeof failureText, "%s, block (%u, %u, %u), thread (%u, %u, %u): %s", grid->operation, blockIdx.x, blockIdx.y, blockIdx.z,
-             self->index.x, self->index.y, self->index.z, words);
+    snprintf(failureText, sizeof failureText, "%s, block (%u, %u, %u), thread (%u, %u, %u): %s", grid->operation,
+             blockIdx.x, blockIdx.y, blockIdx.z, self->index.x, self->index.y, self->index.z, words);
   } else {
-    snprintf(failureText, sizeof failureText, "%s, block (%u, %u, %u): %s", grid->operation, blockIdx.x, blockIdx.y, blockIdx.z, words);
+    snprintf(failureText, sizeof failureText, "%s, block (%u, %u, %u): %s", grid->operation, blockIdx.x, blockIdx.y,
+             blockIdx.z, words);
   }
   failed = true;
   failure = error;
@@ -584,17 +605,23 @@ void fault(cudaError_t error, const char* format, ...) {
 int barrier(Barrier kind, int predicate, const char* file, int line) {
   Thread* const me = self;
   auto& point = meetingPoint;
-  if (live != threadCount) fault(cudaErrorLaunchFailure, "the thread waits at the barrier in %s:%d, which others of its block never reach: they have ended", file, line);
+  if (live != threadCount)
+    fault(cudaErrorLaunchFailure,
+          "the thread waits at the barrier in %s:%d, which others of its block never reach: they have ended", file,
+          line);
   if (!point.arrived) {
     point.file = file;
     point.line = line;
     point.kind = kind;
     point.gathered = kind == Barrier::all;
   } else if (point.kind != kind || !samePlace(point.file, point.line, file, line)) {
-    fault(cudaErrorLaunchFailure, "threads of one block wait at different barriers, in %s:%d and %s:%d", point.file, point.line, file, line);
+    fault(cudaErrorLaunchFailure, "threads of one block wait at different barriers, in %s:%d and %s:%d", point.file,
+          point.line, file, line);
   }
   const int yes = predicate != 0;
-  point.gathered = kind == Barrier::count ? point.gathered + yes : kind == Barrier::all ? point.gathered & yes : point.gathered | yes;
+  point.gathered = kind == Barrier::count ? point.gathered + yes
+                   : kind == Barrier::all ? point.gathered & yes
+                                          : point.gathered | yes;
   [[maybe_unused]] const unsigned parity = point.parity;
   release(HEBB_ORDER(barrierOrder[set_][parity]));
   if (++point.arrived == threadCount) {
@@ -620,14 +647,20 @@ int barrier(Barrier kind, int predicate, const char* file, int line) {
 Word collective(Collective kind, unsigned mask, Word word, int argument, int width, const char* file, int line) {
   Thread* const me = self;
   const unsigned lane = me->lane, base = static_cast<unsigned>(me->warp) * kWarp;
-  if (!(mask >> lane & 1)) fault(cudaErrorLaunchFailure, "the warp primitive in %s:%d is called by lane %u, which its mask %08x does not name", file, line, lane, mask);
-  // The last warp of a block may have fewer lanes. Those that never were are nobody's concern, unless somebody reads them.
+  if (!(mask >> lane & 1))
+    fault(cudaErrorLaunchFailure, "the warp primitive in %s:%d is called by lane %u, which its mask %08x does not name",
+          file, line, lane, mask);
+  // The last warp of a block may have fewer lanes. Those that never were are nobody's concern, unless somebody reads
+  // them.
   mask &= threadCount - base >= kWarp ? ~0u : (1u << (threadCount - base)) - 1;
   if (const unsigned gone = mask & ~lanesLeft[me->warp]) {
-    fault(cudaErrorLaunchFailure, "the warp primitive in %s:%d names lanes that have ended (%08x of its mask %08x)", file, line, gone, mask);
+    fault(cudaErrorLaunchFailure, "the warp primitive in %s:%d names lanes that have ended (%08x of its mask %08x)",
+          file, line, gone, mask);
   }
-  if (isMultiply(kind) && mask != ~0u) fault(cudaErrorLaunchFailure, "mma.sync in %s:%d in a warp of fewer than 32 lanes", file, line);
-  if (width < 1 || width > 32 || (width & (width - 1))) fault(cudaErrorLaunchFailure, "the shuffle in %s:%d has the width %d", file, line, width);
+  if (isMultiply(kind) && mask != ~0u)
+    fault(cudaErrorLaunchFailure, "mma.sync in %s:%d in a warp of fewer than 32 lanes", file, line);
+  if (width < 1 || width > 32 || (width & (width - 1)))
+    fault(cudaErrorLaunchFailure, "the shuffle in %s:%d has the width %d", file, line, width);
 
   Meeting*& slot = meetings[me->warp][__builtin_ctz(mask)];
   Meeting* const m = slot ? slot : freeMeetings;
@@ -641,8 +674,9 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
     m->file = file;
     m->line = line;
   } else if (m->mask != mask || m->kind != kind || !samePlace(m->file, m->line, file, line)) {
-    fault(cudaErrorLaunchFailure, "lanes of one warp wait in different warp primitives, in %s:%d (mask %08x) and %s:%d (mask %08x)", m->file, m->line, m->mask,
-          file, line, mask);
+    fault(cudaErrorLaunchFailure,
+          "lanes of one warp wait in different warp primitives, in %s:%d (mask %08x) and %s:%d (mask %08x)", m->file,
+          m->line, m->mask, file, line, mask);
   }
   m->words[lane] = word;
   m->arrived |= 1u << lane;
@@ -650,7 +684,8 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
   if (m->arrived == mask) {
     slot = nullptr;
     if (isMultiply(kind)) multiplyAll(*m);
-    else if (kind != Collective::barrier && kind != Collective::match && !isShuffle(kind)) m->result = {combine(*m), false};
+    else if (kind != Collective::barrier && kind != Collective::match && !isShuffle(kind))
+      m->result = {combine(*m), false};
     for (unsigned k = 0; k < kWarp; ++k) {
       const unsigned l = order == Order::reversed ? kWarp - 1 - k : k;
       if ((mask >> l & 1) && (l != lane || order == Order::random)) push(base + l);
@@ -666,11 +701,14 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
   Word result = m->result;
   if (isShuffle(kind)) {
     const unsigned source = sourceOf(kind, lane, argument, width);
-    if (!(mask >> source & 1)) fault(cudaErrorLaunchFailure, "the shuffle in %s:%d reads lane %u, which does not take part (mask %08x)", file, line, source, mask);
+    if (!(mask >> source & 1))
+      fault(cudaErrorLaunchFailure, "the shuffle in %s:%d reads lane %u, which does not take part (mask %08x)", file,
+            line, source, mask);
     result = m->words[source];
   } else if (kind == Collective::match) {
     unsigned equal = 0;
-    for (unsigned l = 0; l < kWarp; ++l) equal |= static_cast<unsigned>((mask >> l & 1) && m->words[l].bits == word.bits) << l;
+    for (unsigned l = 0; l < kWarp; ++l)
+      equal |= static_cast<unsigned>((mask >> l & 1) && m->words[l].bits == word.bits) << l;
     result = {equal, false};
   }
   m->leaving &= ~(1u << lane);
@@ -695,7 +733,8 @@ uint32_t halfOf(float x) {
   if (size >= 65520) return sign | 0x7c00u;
   if (size == 0) return sign;
   const int exponent = ilogb(size) < -14 ? -14 : ilogb(size);
-  const auto units = static_cast<uint32_t>(nearbyint(ldexp(size, 10 - exponent)));  // of 2^(exponent - 10); 1024 and above but for subnormal ones
+  // Of 2^(exponent - 10); 1024 and above but for subnormal ones.
+  const auto units = static_cast<uint32_t>(nearbyint(ldexp(size, 10 - exponent)));
   return sign | (static_cast<uint32_t>(exponent + 14) * 1024 + units);
 }
 
@@ -704,7 +743,8 @@ void multiply(Operands operands, float4& sums, const uint4& a, const uint2& b, c
   float results[4] = {sums.x, sums.y, sums.z, sums.w};
   const Fragments mine{wordsOfA, wordsOfB, results};
   const Word word{reinterpret_cast<uint64_t>(&mine), false};
-  collective(operands == Operands::half ? Collective::multiplyHalf : Collective::multiplyTf32, ~0u, word, 0, 32, file, line);
+  collective(operands == Operands::half ? Collective::multiplyHalf : Collective::multiplyTf32, ~0u, word, 0, 32, file,
+             line);
   sums = make_float4(results[0], results[1], results[2], results[3]);
 }
 
@@ -714,9 +754,11 @@ void* sharedVariable(const void* key, size_t bytes, size_t alignment) {
   }
   if (sharedCount == kShared) fault(cudaErrorLaunchOutOfResources, "more than %u shared variables", kShared);
   sharedBytes += bytes;
-  if (sharedBytes > 48 << 10) fault(cudaErrorLaunchOutOfResources, "%zu bytes of static shared memory; 48 KiB is all there is", sharedBytes);
+  if (sharedBytes > 48 << 10)
+    fault(cudaErrorLaunchOutOfResources, "%zu bytes of static shared memory; 48 KiB is all there is", sharedBytes);
   if (sharedBytes + grid->dynamicShared > grid->sharedLimit) {
-    fault(cudaErrorLaunchOutOfResources, "%zu bytes of shared memory; a block of this GPU has %zu", sharedBytes + grid->dynamicShared, grid->sharedLimit);
+    fault(cudaErrorLaunchOutOfResources, "%zu bytes of shared memory; a block of this GPU has %zu",
+          sharedBytes + grid->dynamicShared, grid->sharedLimit);
   }
   Unwatched unwatched;
   void* const memory = unwritten(bytes, alignment);
@@ -735,10 +777,13 @@ void fence() {
 }
 
 void copyAsync(void* shared, const void* global, int bytes, int valid) {
-  const auto misaligned = [bytes](const void* p) { return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes) != 0; };
+  const auto misaligned = [bytes](const void* p) {
+    return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes) != 0;
+  };
   if (bytes != 4 && bytes != 8 && bytes != 16) fault(cudaErrorLaunchFailure, "cp.async of %d bytes", bytes);
   if (valid < 0 || valid > bytes) fault(cudaErrorLaunchFailure, "cp.async of %d bytes that reads %d", bytes, valid);
-  if (misaligned(shared) || misaligned(global)) fault(cudaErrorMisalignedAddress, "cp.async of %d bytes at an address that is not a multiple of it", bytes);
+  if (misaligned(shared) || misaligned(global))
+    fault(cudaErrorMisalignedAddress, "cp.async of %d bytes at an address that is not a multiple of it", bytes);
   Copies& mine = copies[self->number];
   if (mine.count == kCopies) fault(cudaErrorLaunchFailure, "more than %u cp.async under way in one thread", kCopies);
   memset(shared, kUnwritten, static_cast<size_t>(bytes));  // both sanitizers see this as a write of the thread
@@ -762,8 +807,9 @@ void waitForCopies(int groups) {
 }  // namespace hebb::emulation
 
 #if !defined(HEBB_EMULATION_UBSAN)
-// The kernels are compiled with -fsanitize=alignment in every build, and this is what the compiler calls where an address does not fit its type.
-// (Where UndefinedBehaviorSanitizer is in the build, its own function of this name ends the process.)
+// The kernels are compiled with -fsanitize=alignment in every build, and this is what the compiler calls where an
+// address does not fit its type. (Where UndefinedBehaviorSanitizer is in the build, its own function of this name ends
+// the process.)
 namespace {
 struct TypeDescriptor {
   uint16_t kind, info;
@@ -778,7 +824,7 @@ struct TypeMismatch {
 }  // namespace
 
 extern "C" [[noreturn]] void __ubsan_handle_type_mismatch_v1_abort(TypeMismatch* at, uintptr_t address) {
-  hebb::emulation::fault(cudaErrorMisalignedAddress, "the address %#zx of a %s in %s:%u is not a multiple of %u", static_cast<size_t>(address), at->type->name,
-                         at->file, at->line, 1u << at->logAlignment);
+  hebb::emulation::fault(cudaErrorMisalignedAddress, "the address %#zx of a %s in %s:%u is not a multiple of %u",
+                         static_cast<size_t>(address), at->type->name, at->file, at->line, 1u << at->logAlignment);
 }
 #endif

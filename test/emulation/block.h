@@ -18,7 +18,8 @@ struct Grid {
 };
 
 /// On the calling operating-system thread; one at a time. After an error, `report` says what happened where.
-cudaError_t runGrid(const Grid& grid, Order order, uint64_t seed, const std::function<void()>& thread, std::string* report);
+cudaError_t runGrid(const Grid& grid, Order order, uint64_t seed, const std::function<void()>& thread,
+                    std::string* report);
 
 /// Bytes that nobody has written yet: NaN as a float, -1 as an integer.
 constexpr int kUnwritten = 0xff;

@@ -1,6 +1,7 @@
 /**
- * Which lines of cuda/ the tests run on the emulated GPU, kernels and host code: builds the addon and the C++ tests with counters, runs the tests of
- * operations and of the device, and prints a table. Exits with 1 below 95% in all, or when a test fails.
+ * Which lines of cuda/ the tests run on the emulated GPU, kernels and host code: builds the addon and the C++ tests
+ * with counters, runs the tests of operations and of the device, and prints a table. Exits with 1 below 95% in all, or
+ * when a test fails.
  * `npx tsx test/emulation/coverage.ts [folder]` (default build-coverage; needs g++ and gcov).
  */
 import { execFileSync } from 'node:child_process'
@@ -22,7 +23,22 @@ const built = performance.now()
 for (const file of counted()) rmSync(join(folder, file)) // of a run before
 let failed = false
 const tests: [string, string[]][] = [
-  ['npx', ['mocha', '--reporter', 'dot', '--timeout', '600000', '--ignore', 'test/*.test.ts', '--ignore', 'test/hazards/**', '--ignore', '**/bundle.test.ts']],
+  [
+    'npx',
+    [
+      'mocha',
+      '--reporter',
+      'dot',
+      '--timeout',
+      '600000',
+      '--ignore',
+      'test/*.test.ts',
+      '--ignore',
+      'test/hazards/**',
+      '--ignore',
+      '**/bundle.test.ts',
+    ],
+  ],
   ['ctest', ['--test-dir', folder, '--parallel', '2', '--output-on-failure']],
 ]
 for (const [command, args] of tests) {
@@ -32,7 +48,9 @@ for (const [command, args] of tests) {
     failed = true
   }
 }
-console.log(`built in ${((built - start) / 1000).toFixed()} s, tested in ${((performance.now() - built) / 1000).toFixed()} s`)
+console.log(
+  `built in ${((built - start) / 1000).toFixed()} s, tested in ${((performance.now() - built) / 1000).toFixed()} s`,
+)
 
 /** What gcov's counters were written to. */
 function counted(): string[] {
@@ -47,7 +65,8 @@ interface Report {
 const files = new Map<string, Map<number, boolean>>()
 const reports = mkdtempSync(join(tmpdir(), 'hebb-coverage-'))
 try {
-  for (const object of counted()) execFileSync('gcov', ['--json-format', join(folder, object)], { cwd: reports, stdio: 'ignore' })
+  for (const object of counted())
+    execFileSync('gcov', ['--json-format', join(folder, object)], { cwd: reports, stdio: 'ignore' })
   for (const name of readdirSync(reports)) {
     const report = JSON.parse(gunzipSync(readFileSync(join(reports, name))).toString()) as Report
     for (const { file, lines } of report.files) {
@@ -69,7 +88,8 @@ for (const [path, lines] of [...files].sort(([a], [b]) => a.localeCompare(b))) {
   all += lines.size
   const share = ((100 * (lines.size - missed.length)) / lines.size).toFixed(1)
   console.log(
-    `${path.padEnd(28)} ${share.padStart(5)}% of ${String(lines.size).padStart(4)} lines${missed.length ? `, not ${missed.sort((a, b) => a - b).join(' ')}` : ''}`,
+    `${path.padEnd(28)} ${share.padStart(5)}% of ${String(lines.size).padStart(4)} lines` +
+      `${missed.length ? `, not ${missed.sort((a, b) => a - b).join(' ')}` : ''}`,
   )
 }
 console.log(`${'cuda/'.padEnd(28)} ${((100 * ran) / all).toFixed(1).padStart(5)}% of ${String(all).padStart(4)} lines`)

@@ -1,4 +1,7 @@
-/** Dense products by cuBLAS: a device that was opened with it, with a library in its place that emulated GPUs can use (stand_in_cublas.cc). */
+/**
+ * Dense products by cuBLAS: a device that was opened with it, with a library in its place that emulated GPUs can use
+ * (stand_in_cublas.cc).
+ */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -45,7 +48,11 @@ describe('cuBLAS', () => {
       const csr = fullCsr(outputs, inputs)
       for (const columns of columnsOf(batch)) {
         const [weights, bias] = [numbers(outputs * inputs, 1), numbers(outputs, 2)]
-        const [x, dy, before] = [numbers(columns * inputs, 3), numbers(columns * outputs, 4), numbers(columns * inputs, 5)]
+        const [x, dy, before] = [
+          numbers(columns * inputs, 3),
+          numbers(columns * outputs, 4),
+          numbers(columns * inputs, 5),
+        ]
         const results = await on(device, async (w) => {
           const [input, output] = [w.batch(inputs, batch, x, 7.5), w.batch(outputs, batch)]
           const [outputGradient, inputGradient] = [w.batch(outputs, batch, dy), w.batch(inputs, batch, before)]
@@ -69,7 +76,11 @@ describe('cuBLAS', () => {
         const what = `${outputs} x ${inputs}, ${columns} of ${batch} columns`
         const expected = gradients(csr, dy, x, columns)
         expectClose(results.output, forward(csr, weights, bias, x, columns, 'relu'), `${what}: output`)
-        expectClose(results.inputGradient, backward(csr, weights, dy, columns, { initial: before }), `${what}: input gradient`)
+        expectClose(
+          results.inputGradient,
+          backward(csr, weights, dy, columns, { initial: before }),
+          `${what}: input gradient`,
+        )
         expectClose(results.gradient, expected.values, `${what}: gradient`)
         expectClose(results.biasGradient, expected.bias, `${what}: bias gradient`)
       }
@@ -80,7 +91,10 @@ describe('cuBLAS', () => {
     const run = (device: Device) =>
       on(device, async (w) => {
         const output = w.batch(70, 20)
-        await w.run([['linear', { weights: w.floats(numbers(70 * 66, 1)), input: w.batch(66, 20, numbers(20 * 66, 2)), output }]], { batch: 20 })
+        await w.run(
+          [['linear', { weights: w.floats(numbers(70 * 66, 1)), input: w.batch(66, 20, numbers(20 * 66, 2)), output }]],
+          { batch: 20 },
+        )
         return output.read(20)
       })
     using plain = new Device({ kind: 'cuda' })
@@ -112,7 +126,8 @@ describe('cuBLAS', () => {
 
   it('that is not there, or fails, says so, and opens nothing', async () => {
     const missing = await expectRefusal(
-      () => withEnvironment({ HEBB_CUBLAS: '/nowhere/libcublas.so' }, () => new Device({ kind: 'cuda', blas: 'cublas' })),
+      () =>
+        withEnvironment({ HEBB_CUBLAS: '/nowhere/libcublas.so' }, () => new Device({ kind: 'cuda', blas: 'cublas' })),
       'DEVICE_UNAVAILABLE',
       'no library',
     )
@@ -127,7 +142,10 @@ describe('cuBLAS', () => {
     const product = () =>
       on(device, async (w) => {
         const output = w.batch(70, 20)
-        await w.run([['linear', { weights: w.floats(numbers(70 * 66, 1)), input: w.batch(66, 20, numbers(20 * 66, 2)), output }]], { batch: 20 })
+        await w.run(
+          [['linear', { weights: w.floats(numbers(70 * 66, 1)), input: w.batch(66, 20, numbers(20 * 66, 2)), output }]],
+          { batch: 20 },
+        )
       })
     for (const failing of ['workspace:7', 'multiply:13']) {
       await withEnvironment({ HEBB_STAND_IN_FAIL: failing }, () => expectRefusal(product, 'INTERNAL', failing))
@@ -139,7 +157,9 @@ describe('cuBLAS', () => {
 
   it('is told of by hebb doctor', async () => {
     const doctor = (variables: Record<string, string>) =>
-      promisify(execFile)(process.execPath, ['--import', 'tsx', main, 'doctor', '--json'], { env: { ...process.env, ...variables } })
+      promisify(execFile)(process.execPath, ['--import', 'tsx', main, 'doctor', '--json'], {
+        env: { ...process.env, ...variables },
+      })
     expect(JSON.parse((await doctor({ HEBB_CUBLAS: standIn })).stdout).cublas).to.match(/libhebb_stand_in_cublas\.so/)
     expect(JSON.parse((await doctor({ HEBB_CUBLAS: '/nowhere/x.so' })).stdout).cublas).to.match(/\/nowhere\/x\.so/)
   }).timeout(60_000)

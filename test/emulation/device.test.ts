@@ -1,4 +1,7 @@
-/** What the CUDA device does when things go wrong, on a machine that can be told to: an addon that was built with HEBB_CUDA=EMULATE. */
+/**
+ * What the CUDA device does when things go wrong, on a machine that can be told to: an addon that was built with
+ * HEBB_CUDA=EMULATE.
+ */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -46,7 +49,11 @@ async function trained(device: Device): Promise<number> {
   const trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.05, momentum: 0.9 }), dst, device })
   try {
     let loss = Number.NaN
-    for await (const epoch of trainer.fit(clusters({ samples: 24, features: 12, classes: 3 }), { epochs: 2, batchSize: 8 })) loss = epoch.trainLoss
+    for await (const epoch of trainer.fit(clusters({ samples: 24, features: 12, classes: 3 }), {
+      epochs: 2,
+      batchSize: 8,
+    }))
+      loss = epoch.trainLoss
     return loss
   } finally {
     trainer.dispose()
@@ -67,7 +74,11 @@ describe('a CUDA device', () => {
         /the NVIDIA driver \(CUDA 12\.4\) is too old for this build, which needs CUDA 13.*install a driver >= 580/i,
       ],
       ['no GPU', { DEVICES: '0' }, /the NVIDIA driver \(CUDA 13\.0\) sees no GPU.*nvidia-smi/i],
-      ['a GPU that is too old', { ARCHITECTURE: '75' }, /compute capability 7\.5.*needs compute capability 8\.0 or newer.*use an A100/i],
+      [
+        'a GPU that is too old',
+        { ARCHITECTURE: '75' },
+        /compute capability 7\.5.*needs compute capability 8\.0 or newer.*use an A100/i,
+      ],
     ]
     for (const [name, settings, words] of machines) {
       it(`${name}, when it is opened and to the doctor`, async () => {
@@ -86,7 +97,11 @@ describe('a CUDA device', () => {
     }
 
     it('an index that is not there', async () => {
-      const { message } = await expectRefusal(() => new Device({ kind: 'cuda', index: 1 }), 'INVALID_ARGUMENT', 'index 1')
+      const { message } = await expectRefusal(
+        () => new Device({ kind: 'cuda', index: 1 }),
+        'INVALID_ARGUMENT',
+        'index 1',
+      )
       expect(message).to.match(/between 0 and 0.*got 1/)
     })
   })
@@ -105,8 +120,17 @@ describe('a CUDA device', () => {
         held.dispose()
       }
       const held = new Tensor(device, 'uint8', 15_000_000)
-      const { message } = await expectRefusal(() => new Tensor(device, 'uint8', 30_000_000), 'OUT_OF_MEMORY', 'too much')
-      expect(message).to.match(/could not give 30000000 bytes.*holds 15000000 bytes in 1 buffers, and \d+ of the GPU's 40000000 bytes are free/)
+      const { message } = await expectRefusal(
+        () => new Tensor(device, 'uint8', 30_000_000),
+        'OUT_OF_MEMORY',
+        'too much',
+      )
+      expect(message).to.match(
+        new RegExp(
+          /could not give 30000000 bytes.*holds 15000000 bytes in 1 buffers, /.source +
+            /and \d+ of the GPU's 40000000 bytes are free/.source,
+        ),
+      )
       held.dispose()
       new Tensor(device, 'uint8', 30_000_000).dispose()
     })
@@ -119,11 +143,14 @@ describe('a CUDA device', () => {
     const probe = new Tensor(device, 'float32', 1)
     const { buffers, bytes } = device.memory()
     let failures = 0
-    // Each allocation of setting up and of the first steps, then ever rarer ones. Two in a row: the device tries twice. What cannot be recorded as
-    // a graph for want of memory goes on one by one, so that training may succeed; it is over when it succeeds again and again.
+    // Each allocation of setting up and of the first steps, then ever rarer ones. Two in a row: the device tries twice.
+    // What cannot be recorded as a graph for want of memory goes on one by one, so that training may succeed; it is
+    // over when it succeeds again and again.
     for (let n = 1, successes = 0; successes < 40; n += n < 200 ? 1 : 17) {
       await probe.read() // what the trainer before has left in the queue is done
-      const outcome = await onMachine({ FAIL_ALLOCATION: `${n}:2` }, () => trained(device).catch((error: unknown) => error))
+      const outcome = await onMachine({ FAIL_ALLOCATION: `${n}:2` }, () =>
+        trained(device).catch((error: unknown) => error),
+      )
       if (typeof outcome === 'number') {
         expect(outcome, `allocation ${n}`).to.equal(expected)
         ++successes
@@ -143,7 +170,9 @@ describe('a CUDA device', () => {
   })
 
   it('that can be opened only half gives back what it had', async () => {
-    const failure = await onMachine({ FAIL_ALLOCATION: '1:2' }, () => expectRefusal(() => new Device({ kind: 'cuda' }), 'OUT_OF_MEMORY', 'opening'))
+    const failure = await onMachine({ FAIL_ALLOCATION: '1:2' }, () =>
+      expectRefusal(() => new Device({ kind: 'cuda' }), 'OUT_OF_MEMORY', 'opening'),
+    )
     expect(failure.message).to.match(/could not give/)
     using device = new Device({ kind: 'cuda' })
     expect(device.memory().bytes).to.equal(0)
@@ -153,10 +182,19 @@ describe('a CUDA device', () => {
     await onMachine({ DEVICES: '2' }, async () => {
       using device = new Device({ kind: 'cuda', index: 1 })
       const tensor = new Tensor(device, 'float32', 4)
-      const failure = await onMachine({ FAIL_LAUNCH: '9' }, () => expectRefusal(() => trained(device), 'INTERNAL', 'a launch that fails'))
-      expect(failure.message).to.match(/as the test asked \(cudaErrorIllegalAddress\)\. GPU 1 does nothing more for this process/)
+      const failure = await onMachine({ FAIL_LAUNCH: '9' }, () =>
+        expectRefusal(() => trained(device), 'INTERNAL', 'a launch that fails'),
+      )
+      expect(failure.message).to.match(
+        /as the test asked \(cudaErrorIllegalAddress\)\. GPU 1 does nothing more for this process/,
+      )
       const first = failure.message.slice(failure.message.indexOf('CUDA could not'))
-      for (const act of [() => tensor.read(), () => tensor.write(new Float32Array(4)), () => new Tensor(device, 'float32', 4), () => trained(device)]) {
+      for (const act of [
+        () => tensor.read(),
+        () => tensor.write(new Float32Array(4)),
+        () => new Tensor(device, 'float32', 4),
+        () => trained(device),
+      ]) {
         const again = await expectRefusal(act, 'INTERNAL', `${act}`)
         expect(again.message).to.include(first)
         void again.stack

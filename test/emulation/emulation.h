@@ -1,6 +1,7 @@
-// CUDA's device language in C++: what kernels say, said to a host compiler. cuda/launch.cuh includes this in place of CUDA's headers where
-// HEBB_EMULATION is defined. The threads of a block are fibers of one operating-system thread (block.cc); blocks run one after the other. What a
-// GPU leaves undefined ends the launch with a report: barriers and warp primitives that not all reach, lanes that have left, misaligned vectors.
+// CUDA's device language in C++: what kernels say, said to a host compiler. cuda/launch.cuh includes this in place of
+// CUDA's headers where HEBB_EMULATION is defined. The threads of a block are fibers of one operating-system thread
+// (block.cc); blocks run one after the other. What a GPU leaves undefined ends the launch with a report: barriers and
+// warp primitives that not all reach, lanes that have left, misaligned vectors.
 #pragma once
 
 #include <math.h>
@@ -32,7 +33,25 @@ namespace hebb::emulation {
 enum class Barrier { plain, count, all, any };
 int barrier(Barrier kind, int predicate, const char* file, int line);
 
-enum class Collective { barrier, shuffle, shuffleUp, shuffleDown, shuffleXor, ballot, any, all, match, add, least, most, bitAnd, bitOr, bitXor, multiplyTf32, multiplyHalf };
+enum class Collective {
+  barrier,
+  shuffle,
+  shuffleUp,
+  shuffleDown,
+  shuffleXor,
+  ballot,
+  any,
+  all,
+  match,
+  add,
+  least,
+  most,
+  bitAnd,
+  bitOr,
+  bitXor,
+  multiplyTf32,
+  multiplyHalf
+};
 /// What a lane brings to a warp primitive and takes from it.
 struct Word {
   uint64_t bits;
@@ -44,9 +63,9 @@ Word collective(Collective kind, unsigned mask, Word word, int argument, int wid
 uint32_t tf32Of(float x);
 uint32_t halfOf(float x);
 enum class Operands { tf32, half };
-/// mma.sync: sums += a b, on the fragments of the whole warp's lanes (cuda/launch.cuh says which numbers a lane holds). How a tensor core rounds is not
-/// documented; this one is no better than those that were measured: the addends of a sum, exact products all, lose what lies below 24 bits of the largest
-/// one, and the sum is cut off too.
+/// mma.sync: sums += a b, on the fragments of the whole warp's lanes (cuda/launch.cuh says which numbers a lane holds).
+/// How a tensor core rounds is not documented; this one is no better than those that were measured: the addends of a
+/// sum, exact products all, lose what lies below 24 bits of the largest one, and the sum is cut off too.
 void multiply(Operands operands, float4& sums, const uint4& a, const uint2& b, const char* file, int line);
 
 /// The block's copy of a shared variable. Its bytes are 0xff to begin with: NaN, -1.
@@ -54,8 +73,8 @@ void* sharedVariable(const void* key, size_t bytes, size_t alignment);
 void* sharedDynamic();
 void fence();
 
-/// cp.async of N bytes to shared memory: not there before this thread has waited for its group, a write from now on. Bytes from `valid` on are not read
-/// and become zeros.
+/// cp.async of N bytes to shared memory: not there before this thread has waited for its group, a write from now on.
+/// Bytes from `valid` on are not read and become zeros.
 void copyAsync(void* shared, const void* global, int bytes, int valid);
 inline void copyAsync(void* shared, const void* global, int bytes) { copyAsync(shared, global, bytes, bytes); }
 void commitCopies();
@@ -95,11 +114,11 @@ To bitsAs(From value) {
 }  // namespace hebb::emulation
 
 /// Shared memory of fixed size: HEBB_SHARED(float, tile, [32][33]).
-#define HEBB_SHARED(Type, name, extents)                                                                           \
-  using name##Shared = Type extents;                                                                               \
-  static const char name##Key = 0;                                                                                 \
-  name##Shared& name = *static_cast<name##Shared*>(::hebb::emulation::sharedVariable(&name##Key, sizeof(name##Shared), \
-                                                                                      alignof(name##Shared) > 16 ? alignof(name##Shared) : 16))
+#define HEBB_SHARED(Type, name, extents)                                              \
+  using name##Shared = Type extents;                                                  \
+  static const char name##Key = 0;                                                    \
+  name##Shared& name = *static_cast<name##Shared*>(::hebb::emulation::sharedVariable( \
+      &name##Key, sizeof(name##Shared), alignof(name##Shared) > 16 ? alignof(name##Shared) : 16))
 /// Shared memory of the size given to launch(), as an array of Type.
 #define HEBB_SHARED_DYNAMIC(Type, name) Type* const name = static_cast<Type*>(::hebb::emulation::sharedDynamic())
 
@@ -108,9 +127,15 @@ To bitsAs(From value) {
 #define HEBB_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 #define HEBB_COLLECTIVE ::hebb::emulation::Collective
 inline void __syncthreads(HEBB_HERE) { hebb::emulation::barrier(hebb::emulation::Barrier::plain, 0, file, line); }
-inline int __syncthreads_count(int predicate, HEBB_HERE) { return hebb::emulation::barrier(hebb::emulation::Barrier::count, predicate, file, line); }
-inline int __syncthreads_and(int predicate, HEBB_HERE) { return hebb::emulation::barrier(hebb::emulation::Barrier::all, predicate, file, line); }
-inline int __syncthreads_or(int predicate, HEBB_HERE) { return hebb::emulation::barrier(hebb::emulation::Barrier::any, predicate, file, line); }
+inline int __syncthreads_count(int predicate, HEBB_HERE) {
+  return hebb::emulation::barrier(hebb::emulation::Barrier::count, predicate, file, line);
+}
+inline int __syncthreads_and(int predicate, HEBB_HERE) {
+  return hebb::emulation::barrier(hebb::emulation::Barrier::all, predicate, file, line);
+}
+inline int __syncthreads_or(int predicate, HEBB_HERE) {
+  return hebb::emulation::barrier(hebb::emulation::Barrier::any, predicate, file, line);
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu, HEBB_HERE) {
   hebb::emulation::collective(HEBB_COLLECTIVE::barrier, mask, {}, 0, 32, file, line);
 }
@@ -125,7 +150,8 @@ T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, HEBB_HE
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, HEBB_HERE) {
-  return hebb::emulation::shuffle(HEBB_COLLECTIVE::shuffleDown, mask, value, static_cast<int>(delta), width, file, line);
+  return hebb::emulation::shuffle(HEBB_COLLECTIVE::shuffleDown, mask, value, static_cast<int>(delta), width, file,
+                                  line);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, HEBB_HERE) {
@@ -143,10 +169,13 @@ inline int __all_sync(unsigned mask, int predicate, HEBB_HERE) {
 template <class T>
 unsigned __match_any_sync(unsigned mask, T value, HEBB_HERE) {
   static_assert(std::is_arithmetic_v<T> && sizeof(T) >= 4);
-  return hebb::emulation::unpack<unsigned>(hebb::emulation::collective(HEBB_COLLECTIVE::match, mask, hebb::emulation::pack(value), 0, 32, file, line));
+  return hebb::emulation::unpack<unsigned>(
+      hebb::emulation::collective(HEBB_COLLECTIVE::match, mask, hebb::emulation::pack(value), 0, 32, file, line));
 }
-#define HEBB_REDUCE(name, kind, T) \
-  inline T name(unsigned mask, T value, HEBB_HERE) { return hebb::emulation::reduce(HEBB_COLLECTIVE::kind, mask, value, file, line); }
+#define HEBB_REDUCE(name, kind, T)                                                  \
+  inline T name(unsigned mask, T value, HEBB_HERE) {                                \
+    return hebb::emulation::reduce(HEBB_COLLECTIVE::kind, mask, value, file, line); \
+  }
 HEBB_REDUCE(__reduce_add_sync, add, int)
 HEBB_REDUCE(__reduce_add_sync, add, unsigned)
 HEBB_REDUCE(__reduce_min_sync, least, int)
@@ -165,27 +194,29 @@ inline void __threadfence_block() { hebb::emulation::fence(); }
 
 // ---- atomics: relaxed as on a GPU, and atomics to ThreadSanitizer
 
-#define HEBB_ATOMICS(T)                                                                                                   \
-  inline T atomicAdd(T* at, T value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }                          \
-  inline T atomicExch(T* at, T value) { return __atomic_exchange_n(at, value, __ATOMIC_RELAXED); }                        \
-  inline T atomicOr(T* at, T value) { return __atomic_fetch_or(at, value, __ATOMIC_RELAXED); }                            \
-  inline T atomicAnd(T* at, T value) { return __atomic_fetch_and(at, value, __ATOMIC_RELAXED); }                          \
-  inline T atomicXor(T* at, T value) { return __atomic_fetch_xor(at, value, __ATOMIC_RELAXED); }                          \
-  inline T atomicCAS(T* at, T expected, T value) {                                                                        \
-    __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                         \
-    return expected;                                                                                                      \
-  }                                                                                                                       \
-  inline T atomicMax(T* at, T value) {                                                                                    \
-    T old = __atomic_load_n(at, __ATOMIC_RELAXED);                                                                        \
-    while (!__atomic_compare_exchange_n(at, &old, old > value ? old : value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) { \
-    }                                                                                                                     \
-    return old;                                                                                                           \
-  }                                                                                                                       \
-  inline T atomicMin(T* at, T value) {                                                                                    \
-    T old = __atomic_load_n(at, __ATOMIC_RELAXED);                                                                        \
-    while (!__atomic_compare_exchange_n(at, &old, old < value ? old : value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) { \
-    }                                                                                                                     \
-    return old;                                                                                                           \
+#define HEBB_ATOMICS(T)                                                                               \
+  inline T atomicAdd(T* at, T value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }      \
+  inline T atomicExch(T* at, T value) { return __atomic_exchange_n(at, value, __ATOMIC_RELAXED); }    \
+  inline T atomicOr(T* at, T value) { return __atomic_fetch_or(at, value, __ATOMIC_RELAXED); }        \
+  inline T atomicAnd(T* at, T value) { return __atomic_fetch_and(at, value, __ATOMIC_RELAXED); }      \
+  inline T atomicXor(T* at, T value) { return __atomic_fetch_xor(at, value, __ATOMIC_RELAXED); }      \
+  inline T atomicCAS(T* at, T expected, T value) {                                                    \
+    __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);     \
+    return expected;                                                                                  \
+  }                                                                                                   \
+  inline T atomicMax(T* at, T value) {                                                                \
+    T old = __atomic_load_n(at, __ATOMIC_RELAXED);                                                    \
+    while (!__atomic_compare_exchange_n(at, &old, old > value ? old : value, false, __ATOMIC_RELAXED, \
+                                        __ATOMIC_RELAXED)) {                                          \
+    }                                                                                                 \
+    return old;                                                                                       \
+  }                                                                                                   \
+  inline T atomicMin(T* at, T value) {                                                                \
+    T old = __atomic_load_n(at, __ATOMIC_RELAXED);                                                    \
+    while (!__atomic_compare_exchange_n(at, &old, old < value ? old : value, false, __ATOMIC_RELAXED, \
+                                        __ATOMIC_RELAXED)) {                                          \
+    }                                                                                                 \
+    return old;                                                                                       \
   }
 HEBB_ATOMICS(int)
 HEBB_ATOMICS(unsigned)
@@ -196,9 +227,11 @@ inline unsigned atomicSub(unsigned* at, unsigned value) { return __atomic_fetch_
 
 // ---- loads and stores with a hint
 
-#define HEBB_LOAD(name) \
-  template <class T>    \
-  T name(const T* address) { return *address; }
+#define HEBB_LOAD(name)      \
+  template <class T>         \
+  T name(const T* address) { \
+    return *address;         \
+  }
 HEBB_LOAD(__ldg)
 HEBB_LOAD(__ldca)
 HEBB_LOAD(__ldcg)
@@ -206,9 +239,11 @@ HEBB_LOAD(__ldcs)
 HEBB_LOAD(__ldcv)
 HEBB_LOAD(__ldlu)
 #undef HEBB_LOAD
-#define HEBB_STORE(name) \
-  template <class T>     \
-  void name(T* address, T value) { *address = value; }
+#define HEBB_STORE(name)           \
+  template <class T>               \
+  void name(T* address, T value) { \
+    *address = value;              \
+  }
 HEBB_STORE(__stcg)
 HEBB_STORE(__stcs)
 HEBB_STORE(__stwb)
@@ -229,7 +264,8 @@ inline unsigned __brev(unsigned x) {
   return reversed;
 }
 inline unsigned long long __brevll(unsigned long long x) {
-  return static_cast<unsigned long long>(__brev(static_cast<unsigned>(x))) << 32 | __brev(static_cast<unsigned>(x >> 32));
+  return static_cast<unsigned long long>(__brev(static_cast<unsigned>(x))) << 32 |
+         __brev(static_cast<unsigned>(x >> 32));
 }
 inline int __mulhi(int a, int b) { return static_cast<int>(static_cast<int64_t>(a) * b >> 32); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32); }

@@ -42,9 +42,14 @@ function counters(): Counters {
   }
 }
 
-/** The names of the calls of a native object, and of those that it makes, go to `calls`. Own properties go before those of the class. */
+/**
+ * The names of the calls of a native object, and of those that it makes, go to `calls`. Own properties go before those
+ * of the class.
+ */
 function listen<T extends object>(native: T, calls: string[], made: readonly string[] = []): T {
-  for (const [name, { value, get }] of Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(native) as object))) {
+  for (const [name, { value, get }] of Object.entries(
+    Object.getOwnPropertyDescriptors(Object.getPrototypeOf(native) as object),
+  )) {
     if (name === 'constructor') continue
     if (get) {
       Object.defineProperty(native, name, {
@@ -117,7 +122,9 @@ for (const kind of ['cpu', 'cuda'] as const) {
 }
 
 const difference = (after: Counters, before: Counters) =>
-  Object.fromEntries(Object.entries(after).map(([name, count]) => [name, count - before[name as keyof Counters]])) as unknown as Counters
+  Object.fromEntries(
+    Object.entries(after).map(([name, count]) => [name, count - before[name as keyof Counters]]),
+  ) as unknown as Counters
 
 describe('hebb train --device cuda', () => {
   before(function () {
@@ -137,16 +144,40 @@ describe('hebb train --device cuda', () => {
         ['t10k', 40],
       ] as const) {
         const data = clusters({ samples: count, features: 36, classes: 10 })
-        await writeFile(join(folder, `${part}-images-idx3-ubyte`), Buffer.concat([header([count, 6, 6]), data.x as Uint8Array]))
-        await writeFile(join(folder, `${part}-labels-idx1-ubyte`), Buffer.concat([header([count]), Uint8Array.from(data.labels as Int32Array)]))
+        await writeFile(
+          join(folder, `${part}-images-idx3-ubyte`),
+          Buffer.concat([header([count, 6, 6]), data.x as Uint8Array]),
+        )
+        await writeFile(
+          join(folder, `${part}-labels-idx1-ubyte`),
+          Buffer.concat([header([count]), Uint8Array.from(data.labels as Int32Array)]),
+        )
       }
-      const flags = ['train', '--data', folder, '--hidden', '24,20', '--density', '0.2', '--device', 'cuda', '--batch-size', '8', '--json']
+      const flags = [
+        'train',
+        '--data',
+        folder,
+        '--hidden',
+        '24,20',
+        '--density',
+        '0.2',
+        '--device',
+        'cuda',
+        '--batch-size',
+        '8',
+        '--json',
+      ]
       const env = { ...process.env, HEBB_EMULATION_COUNTERS: countersFile }
-      await promisify(execFile)(process.execPath, ['--import', 'tsx', main, ...flags, '--epochs', String(epochs)], { env })
+      await promisify(execFile)(process.execPath, ['--import', 'tsx', main, ...flags, '--epochs', String(epochs)], {
+        env,
+      })
       return written()
     }
     // An epoch is what a run of three has more than a run of two.
-    const [few, many] = [difference(await run(80, 3), await run(80, 2)), difference(await run(800, 3), await run(800, 2))]
+    const [few, many] = [
+      difference(await run(80, 3), await run(80, 2)),
+      difference(await run(800, 3), await run(800, 2)),
+    ]
     expect(many.toHost, JSON.stringify({ few, many })).to.equal(few.toHost)
     expect(many.bytesToHost).to.equal(few.bytesToHost)
     expect(many.graphLaunches - few.graphLaunches).to.equal(90)

@@ -1,4 +1,5 @@
-// A stack that can be left and entered again: what the threads of a block run on. Switches between two of them take some nanoseconds.
+// A stack that can be left and entered again: what the threads of a block run on. Switches between two of them take
+// some nanoseconds.
 #pragma once
 
 #include <cstddef>

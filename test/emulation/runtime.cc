@@ -1,5 +1,5 @@
-// The emulated machine: devices, memory, streams, events, graphs. One lock for all of it; what waits runs what was queued, on its own thread.
-// Like block.cc this is compiled without ThreadSanitizer.
+// The emulated machine: devices, memory, streams, events, graphs. One lock for all of it; what waits runs what was
+// queued, on its own thread. Like block.cc this is compiled without ThreadSanitizer.
 #include "runtime.h"
 
 #include <algorithm>
@@ -147,9 +147,11 @@ void writeCounters() {
   std::FILE* file = std::fopen(path, "w");
   if (!file) return;
   const auto n = [](int64_t count) { return static_cast<long long>(count); };
-  std::fprintf(file, R"({"launches":%lld,"graphLaunches":%lld,"synchronizations":%lld,"allocations":%lld,"toDevice":%lld,"toHost":%lld,"bytesToHost":%lld})",
-               n(counts.launches), n(counts.graphLaunches), n(counts.synchronizations), n(counts.allocations), n(counts.toDevice), n(counts.toHost),
-               n(counts.bytesToHost));
+  std::fprintf(file,
+               R"({"launches":%lld,"graphLaunches":%lld,"synchronizations":%lld,"allocations":%lld,)"
+               R"("toDevice":%lld,"toHost":%lld,"bytesToHost":%lld})",
+               n(counts.launches), n(counts.graphLaunches), n(counts.synchronizations), n(counts.allocations),
+               n(counts.toDevice), n(counts.toHost), n(counts.bytesToHost));
   std::fclose(file);
 }
 struct AtTheEnd {
@@ -159,7 +161,7 @@ struct AtTheEnd {
 // ---- state
 
 struct GraphicsProcessor {
-  size_t reserved = 0;              // by pools and cudaMalloc
+  size_t reserved = 0;               // by pools and cudaMalloc
   cudaError_t broken = cudaSuccess;  // the error that stays
   std::unique_ptr<CUstream_st> defaultStream;
 };
@@ -171,7 +173,7 @@ std::set<CUevent_st*> events;
 std::set<CUmemPoolHandle_st*> pools;
 std::set<CUgraph_st*> graphs;
 std::set<CUgraphExec_st*> executables;
-std::map<const void*, int> sharedAllowed;  // by kernel: dynamic shared memory that was opted into
+std::map<const void*, int> sharedAllowed;               // by kernel: dynamic shared memory that was opted into
 std::map<cudaError_t, std::list<std::string>> reports;  // the newest last; callers hold pointers to them
 std::string lastReport;
 
@@ -198,8 +200,11 @@ cudaError_t usable(int device = current) {
 
 size_t sharedLimit() {
   switch (now().architecture) {
-    case 80: case 87: return 163 << 10;
-    case 86: case 89: case 120: return 99 << 10;
+    case 80:
+    case 87: return 163 << 10;
+    case 86:
+    case 89:
+    case 120: return 99 << 10;
     default: return now().architecture < 80 ? 64 << 10 : 227 << 10;
   }
 }
@@ -224,7 +229,8 @@ Allocation* holding(const void* memory, size_t bytes) {
   auto found = allocations.upper_bound(at);
   if (found == allocations.begin()) return nullptr;
   --found;
-  return at - found->first <= found->second.bytes && bytes <= found->second.bytes - (at - found->first) ? &found->second : nullptr;
+  return at - found->first <= found->second.bytes && bytes <= found->second.bytes - (at - found->first) ? &found->second
+                                                                                                        : nullptr;
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -263,7 +269,9 @@ cudaError_t drop(void* memory) {
     std::memset(memory, kUnwritten, a.bytes);  // who reads it later reads NaN
   }
   std::free(memory);
-  if (!intact) return fails(a.device, cudaErrorIllegalAddress, "somebody wrote behind the end of " + std::to_string(a.bytes) + " bytes of device memory");
+  if (!intact)
+    return fails(a.device, cudaErrorIllegalAddress,
+                 "somebody wrote behind the end of " + std::to_string(a.bytes) + " bytes of device memory");
   return cudaSuccess;
 }
 
@@ -276,7 +284,8 @@ cudaError_t runUntil(CUstream_st* stream, int64_t place) {
     stream->queue.pop_front();
     stream->done += 1;
     if (processor.broken == cudaSuccess) {
-      if (const cudaError_t error = work.run(); error != cudaSuccess && processor.broken == cudaSuccess) processor.broken = error;
+      if (const cudaError_t error = work.run(); error != cudaSuccess && processor.broken == cudaSuccess)
+        processor.broken = error;
     }
   }
   return processor.broken;
@@ -326,8 +335,11 @@ cudaError_t allocate(void** memory, size_t bytes, CUmemPoolHandle_st* pool, CUgr
   if (failingAllocations.now("HEBB_EMULATION_FAIL_ALLOCATION")) return cudaErrorMemoryAllocation;
   const int device = pool ? pool->device : current;
   GraphicsProcessor& processor = processors[device];
-  const size_t grows = graph ? 0 : pool ? (pool->used + bytes > pool->reserved ? pool->used + bytes - pool->reserved : 0) : bytes;
-  if (grows > static_cast<size_t>(now().memory) || processor.reserved > static_cast<size_t>(now().memory) - grows) return cudaErrorMemoryAllocation;
+  const size_t grows = graph  ? 0
+                       : pool ? (pool->used + bytes > pool->reserved ? pool->used + bytes - pool->reserved : 0)
+                              : bytes;
+  if (grows > static_cast<size_t>(now().memory) || processor.reserved > static_cast<size_t>(now().memory) - grows)
+    return cudaErrorMemoryAllocation;
   *memory = take(bytes);
   if (!*memory) return cudaErrorMemoryAllocation;
   processor.reserved += grows;
@@ -355,7 +367,8 @@ bool within(const void* memory, size_t bytes) {
 cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, CUstream_st* stream) {
   if (bytes == 0) return cudaSuccess;
   if (kind == cudaMemcpyDefault) {
-    kind = holding(to, 1) ? (holding(from, 1) ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice) : cudaMemcpyDeviceToHost;
+    kind = holding(to, 1) ? (holding(from, 1) ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice)
+                          : cudaMemcpyDeviceToHost;
   }
   const bool toDevice = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool fromDevice = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
@@ -367,7 +380,9 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, 
     if (kind == cudaMemcpyDeviceToDevice) counts.withinDevice += 1, counts.bytesWithinDevice += size;
     // By the order of the stream the memory may be gone by now.
     if ((toDevice && !holding(to, bytes)) || (fromDevice && !holding(from, bytes))) {
-      return fails(stream->device, cudaErrorIllegalAddress, "a copy of " + std::to_string(bytes) + " bytes of device memory that was freed before its turn came");
+      return fails(
+          stream->device, cudaErrorIllegalAddress,
+          "a copy of " + std::to_string(bytes) + " bytes of device memory that was freed before its turn came");
     }
     std::memmove(to, from, bytes);
     return cudaSuccess;
@@ -447,15 +462,20 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   if (!stream) return note(cudaErrorInvalidResourceHandle);
   if (stream->device != current) return note(cudaErrorInvalidResourceHandle);
   const dim3 g = config.gridDim, b = config.blockDim;
-  if (!g.x || !g.y || !g.z || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535) return note(cudaErrorInvalidConfiguration);
-  if (!b.x || !b.y || !b.z || b.x > 1024 || b.y > 1024 || b.z > 64 || b.x * b.y * b.z > 1024) return note(cudaErrorInvalidConfiguration);
+  if (!g.x || !g.y || !g.z || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535)
+    return note(cudaErrorInvalidConfiguration);
+  if (!b.x || !b.y || !b.z || b.x > 1024 || b.y > 1024 || b.z > 64 || b.x * b.y * b.z > 1024)
+    return note(cudaErrorInvalidConfiguration);
   const auto allowed = sharedAllowed.find(kernel);
-  if (config.dynamicSmemBytes > (allowed == sharedAllowed.end() ? size_t{48} << 10 : static_cast<size_t>(allowed->second))) return note(cudaErrorInvalidValue);
+  if (config.dynamicSmemBytes >
+      (allowed == sharedAllowed.end() ? size_t{48} << 10 : static_cast<size_t>(allowed->second)))
+    return note(cudaErrorInvalidValue);
   const Grid grid{g, b, config.dynamicSmemBytes, sharedLimit(), config.operation ? config.operation : "a kernel"};
   return note(enqueue(stream, [grid, device = stream->device, thread = std::move(thread)] {
     counts.launches += 1;
     const auto [order, seed] = orderNow();
-    if (failingLaunches.now("HEBB_EMULATION_FAIL_LAUNCH")) return fails(device, cudaErrorIllegalAddress, std::string(grid.operation) + ": as the test asked");
+    if (failingLaunches.now("HEBB_EMULATION_FAIL_LAUNCH"))
+      return fails(device, cudaErrorIllegalAddress, std::string(grid.operation) + ": as the test asked");
     std::string report;
     const cudaError_t error = runGrid(grid, order, seed + static_cast<uint64_t>(counts.launches), thread, &report);
     return error ? fails(device, error, report) : cudaSuccess;
@@ -695,7 +715,9 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (const cudaError_t error = usable()) return note(error);
   if (!events.count(event)) return note(cudaErrorInvalidResourceHandle);
   if (!event->stream || event->stream->done >= event->place) return cudaSuccess;
-  return note(runUntil(event->stream, event->stream->done + 1)) ? lastError : event->stream->done >= event->place ? cudaSuccess : cudaErrorNotReady;
+  return note(runUntil(event->stream, event->stream->done + 1)) ? lastError
+         : event->stream->done >= event->place                  ? cudaSuccess
+                                                                : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
@@ -713,7 +735,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
   Guard guard(lock);
   if (const cudaError_t error = usable()) return note(error);
-  if (properties->allocType != cudaMemAllocationTypePinned || properties->location.type != cudaMemLocationTypeDevice) return note(cudaErrorInvalidValue);
+  if (properties->allocType != cudaMemAllocationTypePinned || properties->location.type != cudaMemLocationTypeDevice)
+    return note(cudaErrorInvalidValue);
   if (properties->location.id < 0 || properties->location.id >= now().devices) return note(cudaErrorInvalidDevice);
   *pool = new CUmemPoolHandle_st{properties->location.id};
   pools.insert(*pool);
@@ -885,7 +908,9 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
   Guard guard(lock);
   CUstream_st* s = streamOf(stream);
   if (!s) return note(cudaErrorInvalidResourceHandle);
-  *status = !s->capture ? cudaStreamCaptureStatusNone : s->invalid ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+  *status = !s->capture  ? cudaStreamCaptureStatusNone
+            : s->invalid ? cudaStreamCaptureStatusInvalidated
+                         : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 

@@ -1,6 +1,7 @@
-// The part of the CUDA runtime that hebb's host code uses, on devices that exist in the program's memory only. Names, numbers of errors and
-// meanings are CUDA's; what the emulation adds is in machine.h. Streams are lazy: what is queued runs when somebody waits for it, or when the
-// queue is long, so that host code which does not wait, or lets go of memory too early, is found out.
+// The part of the CUDA runtime that hebb's host code uses, on devices that exist in the program's memory only. Names,
+// numbers of errors and meanings are CUDA's; what the emulation adds is in machine.h. Streams are lazy: what is queued
+// runs when somebody waits for it, or when the queue is long, so that host code which does not wait, or lets go of
+// memory too early, is found out.
 #pragma once
 
 #include <cstddef>
@@ -16,14 +17,14 @@
 
 struct dim3;
 // Aligned as on the GPU: a vector is read and written in one access.
-#define HEBB_VECTORS(Scalar, name)                                                                                                       \
-  struct name##1 { Scalar x; };                                                                                                          \
-  struct alignas(2 * sizeof(Scalar)) name##2 { Scalar x, y; };                                                                           \
-  struct name##3 { Scalar x, y, z; };                                                                                                    \
-  struct alignas(4 * sizeof(Scalar) > 16 ? 16 : 4 * sizeof(Scalar)) name##4 { Scalar x, y, z, w; };                                      \
-  inline name##1 make_##name##1(Scalar x) { return {x}; }                                                                                \
-  inline name##2 make_##name##2(Scalar x, Scalar y) { return {x, y}; }                                                                   \
-  inline name##3 make_##name##3(Scalar x, Scalar y, Scalar z) { return {x, y, z}; }                                                      \
+#define HEBB_VECTORS(Scalar, name)                                                                  \
+  struct name##1 { Scalar x; };                                                                     \
+  struct alignas(2 * sizeof(Scalar)) name##2 { Scalar x, y; };                                      \
+  struct name##3 { Scalar x, y, z; };                                                               \
+  struct alignas(4 * sizeof(Scalar) > 16 ? 16 : 4 * sizeof(Scalar)) name##4 { Scalar x, y, z, w; }; \
+  inline name##1 make_##name##1(Scalar x) { return {x}; }                                           \
+  inline name##2 make_##name##2(Scalar x, Scalar y) { return {x, y}; }                              \
+  inline name##3 make_##name##3(Scalar x, Scalar y, Scalar z) { return {x, y, z}; }                 \
   inline name##4 make_##name##4(Scalar x, Scalar y, Scalar z, Scalar w) { return {x, y, z, w}; }
 HEBB_VECTORS(signed char, char)
 HEBB_VECTORS(unsigned char, uchar)
@@ -46,45 +47,45 @@ struct dim3 {
 // ---- errors
 
 // X(name, number, what cudaGetErrorString says)
-#define HEBB_CUDA_ERRORS(X)                                                                     \
-  X(cudaSuccess, 0, "no error")                                                                 \
-  X(cudaErrorInvalidValue, 1, "invalid argument")                                               \
-  X(cudaErrorMemoryAllocation, 2, "out of memory")                                              \
-  X(cudaErrorInitializationError, 3, "initialization error")                                    \
-  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                         \
-  X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy")                   \
-  X(cudaErrorStubLibrary, 34, "CUDA driver is a stub library")                                  \
-  X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version") \
-  X(cudaErrorDevicesUnavailable, 46, "CUDA-capable device(s) is/are busy or unavailable")       \
-  X(cudaErrorInvalidDeviceFunction, 98, "invalid device function")                              \
-  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                               \
-  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                      \
-  X(cudaErrorDeviceNotLicensed, 102, "device doesn't have valid Grid license")                  \
-  X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available for execution on the device") \
-  X(cudaErrorECCUncorrectable, 214, "uncorrectable ECC error encountered")                      \
-  X(cudaErrorUnsupportedPtxVersion, 222, "the provided PTX was compiled with an unsupported toolchain") \
-  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                             \
-  X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")       \
-  X(cudaErrorNotReady, 600, "device not ready")                                                 \
-  X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                   \
-  X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")              \
-  X(cudaErrorLaunchTimeout, 702, "the launch timed out and was terminated")                     \
-  X(cudaErrorAssert, 710, "device-side assert triggered")                                       \
-  X(cudaErrorHardwareStackError, 714, "hardware stack error")                                   \
-  X(cudaErrorIllegalInstruction, 715, "an illegal instruction was encountered")                 \
-  X(cudaErrorMisalignedAddress, 716, "misaligned address")                                      \
-  X(cudaErrorInvalidAddressSpace, 717, "operation not supported on global/shared address space") \
-  X(cudaErrorInvalidPc, 718, "invalid program counter")                                         \
-  X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                  \
-  X(cudaErrorNotPermitted, 800, "operation not permitted")                                      \
-  X(cudaErrorNotSupported, 801, "operation not supported")                                      \
-  X(cudaErrorSystemNotReady, 802, "system not yet initialized")                                 \
-  X(cudaErrorSystemDriverMismatch, 803, "system has unsupported display driver / cuda driver combination") \
-  X(cudaErrorCompatNotSupportedOnDevice, 804, "forward compatibility was attempted on non supported HW") \
+#define HEBB_CUDA_ERRORS(X)                                                                                        \
+  X(cudaSuccess, 0, "no error")                                                                                    \
+  X(cudaErrorInvalidValue, 1, "invalid argument")                                                                  \
+  X(cudaErrorMemoryAllocation, 2, "out of memory")                                                                 \
+  X(cudaErrorInitializationError, 3, "initialization error")                                                       \
+  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                            \
+  X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy")                                      \
+  X(cudaErrorStubLibrary, 34, "CUDA driver is a stub library")                                                     \
+  X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")               \
+  X(cudaErrorDevicesUnavailable, 46, "CUDA-capable device(s) is/are busy or unavailable")                          \
+  X(cudaErrorInvalidDeviceFunction, 98, "invalid device function")                                                 \
+  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                                  \
+  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                                         \
+  X(cudaErrorDeviceNotLicensed, 102, "device doesn't have valid Grid license")                                     \
+  X(cudaErrorNoKernelImageForDevice, 209, "no kernel image is available for execution on the device")              \
+  X(cudaErrorECCUncorrectable, 214, "uncorrectable ECC error encountered")                                         \
+  X(cudaErrorUnsupportedPtxVersion, 222, "the provided PTX was compiled with an unsupported toolchain")            \
+  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                                \
+  X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")                          \
+  X(cudaErrorNotReady, 600, "device not ready")                                                                    \
+  X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                                      \
+  X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")                                 \
+  X(cudaErrorLaunchTimeout, 702, "the launch timed out and was terminated")                                        \
+  X(cudaErrorAssert, 710, "device-side assert triggered")                                                          \
+  X(cudaErrorHardwareStackError, 714, "hardware stack error")                                                      \
+  X(cudaErrorIllegalInstruction, 715, "an illegal instruction was encountered")                                    \
+  X(cudaErrorMisalignedAddress, 716, "misaligned address")                                                         \
+  X(cudaErrorInvalidAddressSpace, 717, "operation not supported on global/shared address space")                   \
+  X(cudaErrorInvalidPc, 718, "invalid program counter")                                                            \
+  X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                                     \
+  X(cudaErrorNotPermitted, 800, "operation not permitted")                                                         \
+  X(cudaErrorNotSupported, 801, "operation not supported")                                                         \
+  X(cudaErrorSystemNotReady, 802, "system not yet initialized")                                                    \
+  X(cudaErrorSystemDriverMismatch, 803, "system has unsupported display driver / cuda driver combination")         \
+  X(cudaErrorCompatNotSupportedOnDevice, 804, "forward compatibility was attempted on non supported HW")           \
   X(cudaErrorMpsConnectionFailed, 805, "MPS client failed to connect to the MPS control daemon or the MPS server") \
-  X(cudaErrorMpsServerNotReady, 807, "MPS server is not ready to accept new MPS client requests") \
-  X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing") \
-  X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture") \
+  X(cudaErrorMpsServerNotReady, 807, "MPS server is not ready to accept new MPS client requests")                  \
+  X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")                    \
+  X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture")             \
   X(cudaErrorUnknown, 999, "unknown error")
 
 enum cudaError_t : int {
@@ -158,7 +159,13 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 
 // ---- memory
 
-enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
 enum cudaMemAllocationType { cudaMemAllocationTypeInvalid, cudaMemAllocationTypePinned };
 enum cudaMemLocationType { cudaMemLocationTypeInvalid, cudaMemLocationTypeDevice };
 enum cudaMemAllocationHandleType { cudaMemHandleTypeNone };
@@ -190,15 +197,24 @@ cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMallocHost(void** memory, size_t bytes);
 cudaError_t cudaFreeHost(void* memory);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream = nullptr);
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream = nullptr);
 cudaError_t cudaMemset(void* memory, int value, size_t bytes);
 
 // ---- graphs
 
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive, cudaStreamCaptureStatusInvalidated };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+enum cudaStreamCaptureStatus {
+  cudaStreamCaptureStatusNone,
+  cudaStreamCaptureStatusActive,
+  cudaStreamCaptureStatusInvalidated
+};
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
@@ -227,7 +243,10 @@ struct cudaLaunchConfig_t {
   const char* operation;  // not CUDA's: the name in reports
 };
 
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8, cudaFuncAttributePreferredSharedMemoryCarveout = 9 };
+enum cudaFuncAttribute {
+  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+  cudaFuncAttributePreferredSharedMemoryCarveout = 9
+};
 
 namespace hebb::emulation {
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread);
@@ -235,11 +254,14 @@ cudaError_t setAttribute(const void* kernel, cudaFuncAttribute attribute, int va
 }  // namespace hebb::emulation
 
 template <class... Parameters, class... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
   // The arguments are copied now, as CUDA does.
   std::tuple<std::decay_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
-  static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "a kernel's parameters are copied as bytes");
-  return hebb::emulation::launch(*config, reinterpret_cast<const void*>(kernel), [kernel, values] { std::apply(kernel, values); });
+  static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...),
+                "a kernel's parameters are copied as bytes");
+  return hebb::emulation::launch(*config, reinterpret_cast<const void*>(kernel),
+                                 [kernel, values] { std::apply(kernel, values); });
 }
 
 template <class... Parameters>

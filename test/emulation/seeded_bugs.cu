@@ -1,5 +1,5 @@
-// Bugs on purpose, each with a clean twin: a check that does not find them is no check. CMakeLists.txt says which build must find which, and by
-// what words. One bug a process:
+// Bugs on purpose, each with a clean twin: a check that does not find them is no check. CMakeLists.txt says which build
+// must find which, and by what words. One bug a process:
 //   seeded_bugs NAME         runs it; prints "right", "wrong result" or the error
 //   seeded_bugs NAME clean   the twin, which must print "right"
 #include <cstdio>
@@ -164,7 +164,8 @@ __global__ void fewLanes(int* out) {
   const int i = static_cast<int>(threadIdx.x);
   float4 sums = make_float4(0.f, 0.f, 0.f, 0.f);
   multiplyTf32(sums, make_uint4(0, 0, 0, 0), make_uint2(0, 0));
-  for (int k = i; k < kThreads; k += static_cast<int>(blockDim.x)) out[blockIdx.x * kThreads + static_cast<unsigned>(k)] = kThreads - 1 - k + static_cast<int>(sums.x);
+  for (int k = i; k < kThreads; k += static_cast<int>(blockDim.x))
+    out[blockIdx.x * kThreads + static_cast<unsigned>(k)] = kThreads - 1 - k + static_cast<int>(sums.x);
 }
 
 /// Every block leaves a number; the last to come adds them up.
@@ -196,7 +197,9 @@ __global__ void largeShared(int* out) {
   out[blockIdx.x * kThreads + threadIdx.x] = box[kThreads - 1 - i];
 }
 
-__global__ void opposite(int* out) { out[blockIdx.x * kThreads + threadIdx.x] = kThreads - 1 - static_cast<int>(threadIdx.x); }
+__global__ void opposite(int* out) {
+  out[blockIdx.x * kThreads + threadIdx.x] = kThreads - 1 - static_cast<int>(threadIdx.x);
+}
 
 constexpr int kBlocks = 5;
 constexpr size_t kOut = sizeof(int) * kBlocks * kThreads;
@@ -205,8 +208,8 @@ constexpr size_t kOut = sizeof(int) * kBlocks * kThreads;
 struct Bench {
   std::unique_ptr<Backend> backend;
   int* out = nullptr;
-  int* integers = nullptr;   // [kThreads]: kThreads - 1, ..., 0 reversed, so that in[k] = k
-  float* floats = nullptr;   // [kThreads]
+  int* integers = nullptr;  // [kThreads]: kThreads - 1, ..., 0 reversed, so that in[k] = k
+  float* floats = nullptr;  // [kThreads]
   unsigned* zero = nullptr;
   int* parts = nullptr;
   std::vector<int> result = std::vector<int>(kBlocks * kThreads, -2);
@@ -222,14 +225,18 @@ struct Bench {
     HEBB_RETURN_IF_ERROR(backend->allocate(sizeof(int) * kBlocks, reinterpret_cast<void**>(&parts)));
     std::vector<int> numbers(kThreads);
     std::vector<float> opposites(kThreads);
-    for (int i = 0; i < kThreads; ++i) numbers[static_cast<size_t>(i)] = i, opposites[static_cast<size_t>(i)] = static_cast<float>(kThreads - 1 - i);
+    for (int i = 0; i < kThreads; ++i)
+      numbers[static_cast<size_t>(i)] = i, opposites[static_cast<size_t>(i)] = static_cast<float>(kThreads - 1 - i);
     HEBB_RETURN_IF_ERROR(backend->write(integers, numbers.data(), sizeof(int) * kThreads));
     return backend->write(floats, opposites.data(), sizeof(float) * kThreads);
   }
   Status end() { return backend->read(result.data(), out, kOut); }
   void free() {
-    for (auto [memory, bytes] : {std::pair<void*, size_t>{out, kOut}, {integers, sizeof(int) * kThreads}, {floats, sizeof(float) * kThreads},
-                                 {zero, sizeof(unsigned)}, {parts, sizeof(int) * kBlocks}}) {
+    for (auto [memory, bytes] : {std::pair<void*, size_t>{out, kOut},
+                                 {integers, sizeof(int) * kThreads},
+                                 {floats, sizeof(float) * kThreads},
+                                 {zero, sizeof(unsigned)},
+                                 {parts, sizeof(int) * kBlocks}}) {
       backend->release(memory, bytes);
     }
     backend.reset();
@@ -268,22 +275,27 @@ const std::map<std::string, Run> bugs = {
     KERNEL(copyGroupShort, b.integers, b.out),
     {"fewLanes",
      [](Bench& b, bool bug) {
-       HEBB_RETURN_IF_ERROR(launch(b.cuda(), "fewLanes", bug ? fewLanes<true> : fewLanes<false>, kBlocks, dim3(bug ? 16 : 32), 0, b.out));
+       HEBB_RETURN_IF_ERROR(launch(b.cuda(), "fewLanes", bug ? fewLanes<true> : fewLanes<false>, kBlocks,
+                                   dim3(bug ? 16 : 32), 0, b.out));
        return b.end();
      }},
     KERNEL(missingFence, b.parts, b.zero, b.out),
     {"largeShared",
      [](Bench& b, bool bug) {
        constexpr size_t kBytes = 64 << 10;
-       if (!bug) HEBB_RETURN_IF_ERROR(statusOf(cudaFuncSetAttribute(largeShared<false>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), "opt in"));
-       HEBB_RETURN_IF_ERROR(launch(b.cuda(), "largeShared", bug ? largeShared<true> : largeShared<false>, kBlocks, dim3(kThreads), kBytes, b.out));
+       if (!bug)
+         HEBB_RETURN_IF_ERROR(statusOf(
+             cudaFuncSetAttribute(largeShared<false>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), "opt in"));
+       HEBB_RETURN_IF_ERROR(launch(b.cuda(), "largeShared", bug ? largeShared<true> : largeShared<false>, kBlocks,
+                                   dim3(kThreads), kBytes, b.out));
        return b.end();
      }},
     // The host's.
     {"freedTooEarly",
      [](Bench& b, bool bug) {
        if (bug) b.backend->release(b.integers, sizeof(int) * kThreads);
-       HEBB_RETURN_IF_ERROR(launch(b.cuda(), "freedTooEarly", globalOverread<false>, kBlocks, dim3(kThreads), 0, b.integers, b.out));
+       HEBB_RETURN_IF_ERROR(
+           launch(b.cuda(), "freedTooEarly", globalOverread<false>, kBlocks, dim3(kThreads), 0, b.integers, b.out));
        if (bug) b.integers = nullptr;
        return b.end();
      }},
@@ -318,7 +330,8 @@ const std::map<std::string, Run> bugs = {
        for (int i = 0; i < kBlocks * kThreads; ++i) expected.push_back(kThreads - 1 - i % kThreads);
        auto* source = static_cast<int*>(std::malloc(kOut));
        std::memcpy(source, expected.data(), kOut);
-       HEBB_RETURN_IF_ERROR(statusOf(cudaMemcpyAsync(b.out, source, kOut, cudaMemcpyHostToDevice, b.cuda().stream()), "write"));
+       HEBB_RETURN_IF_ERROR(
+           statusOf(cudaMemcpyAsync(b.out, source, kOut, cudaMemcpyHostToDevice, b.cuda().stream()), "write"));
        if (bug) std::free(source);
        const Status status = b.end();
        if (!bug) std::free(source);
@@ -327,7 +340,8 @@ const std::map<std::string, Run> bugs = {
     {"readTooEarly",
      [](Bench& b, bool bug) {
        HEBB_RETURN_IF_ERROR(launch(b.cuda(), "readTooEarly", opposite, kBlocks, dim3(kThreads), 0, b.out));
-       HEBB_RETURN_IF_ERROR(statusOf(cudaMemcpyAsync(b.result.data(), b.out, kOut, cudaMemcpyDeviceToHost, b.cuda().stream()), "read"));
+       HEBB_RETURN_IF_ERROR(
+           statusOf(cudaMemcpyAsync(b.result.data(), b.out, kOut, cudaMemcpyDeviceToHost, b.cuda().stream()), "read"));
        return bug ? Status{} : b.backend->synchronize();
      }},
     {"otherStream",  // nothing orders the two streams
@@ -339,7 +353,8 @@ const std::map<std::string, Run> bugs = {
        HEBB_RETURN_IF_ERROR(launch(b.cuda(), "otherStream", opposite, kBlocks, dim3(kThreads), 0, b.out));
        HEBB_RETURN_IF_ERROR(statusOf(cudaEventRecord(done, b.cuda().stream()), "record an event"));
        if (!bug) HEBB_RETURN_IF_ERROR(statusOf(cudaStreamWaitEvent(other, done), "wait"));
-       HEBB_RETURN_IF_ERROR(statusOf(cudaMemcpyAsync(b.result.data(), b.out, kOut, cudaMemcpyDeviceToHost, other), "read"));
+       HEBB_RETURN_IF_ERROR(
+           statusOf(cudaMemcpyAsync(b.result.data(), b.out, kOut, cudaMemcpyDeviceToHost, other), "read"));
        HEBB_RETURN_IF_ERROR(statusOf(cudaStreamSynchronize(other), "wait"));
        HEBB_RETURN_IF_ERROR(statusOf(cudaEventDestroy(done), "destroy"));
        HEBB_RETURN_IF_ERROR(statusOf(cudaStreamDestroy(other), "destroy"));

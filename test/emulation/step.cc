@@ -1,4 +1,5 @@
-// The kernels of training in one step, several blocks each, and then a step that fails: for the sanitizers, which see no race and no wrong access here.
+// The kernels of training in one step, several blocks each, and then a step that fails: for the sanitizers, which see
+// no race and no wrong access here.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -42,7 +43,8 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   check(Program::create(device, 1, batch, &program));
   const auto activations = [&](int32_t count) {
     const int32_t panel = device->backend().panel(batch);
-    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel, program->columns()};
+    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel,
+                       program->columns()};
   };
   std::vector<int32_t> offsets(hidden + 1), columns;
   for (int32_t r = 0; r < hidden; ++r) {
@@ -50,7 +52,8 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
     offsets[r + 1] = static_cast<int32_t>(columns.size());
   }
   std::shared_ptr<SparseMatrix> matrix;
-  check(SparseMatrix::create(device, hidden, features, static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix));
+  check(SparseMatrix::create(device, hidden, features, static_cast<int32_t>(columns.size()), offsets.data(),
+                             offsets.size(), columns.data(), columns.size(), &matrix));
   const Csr csr = matrix->csr();
   std::vector<int32_t> labels(samples), order(samples);
   for (int32_t i = 0; i < samples; ++i) labels[i] = i % classes;
@@ -62,12 +65,14 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   float* const denseGradient = memory.floats(int64_t{classes} * hidden);
   float* const bias = memory.floats(hidden);
   float* const biasGradient = memory.floats(hidden);
-  const Activations x = activations(features), h = activations(hidden), z = activations(classes), dz = activations(classes), dh = activations(hidden), dx = activations(features);
+  const Activations x = activations(features), h = activations(hidden), z = activations(classes),
+                    dz = activations(classes), dh = activations(hidden), dx = activations(features);
   LossTotals* const totals = memory.of(std::vector<LossTotals>(1));
   const auto record = [&](Operation operation) { check(program->record(std::move(operation), {})); };
   record(InitializeNormal{csr, values, 0.1, 3, 1});
   record(Permute{indices, samples, 5, nullptr, false});
-  record(Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, program->state(), x});
+  record(Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, program->state(),
+                x});
   record(GatherLabels{memory.of(labels), samples, indices, samples, program->state(), targets});
   record(Spmm{csr, values, bias, x, h, Activation::relu});
   record(Relu{h, h});
@@ -78,7 +83,16 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   record(SpmmTransposed{csr, values, dh, dx, x, Activation::none, false});
   record(ReluGradient{x, dx, dx, false});
   record(MeanSquaredError{h, h, dh, Activation::none, totals, program->step()});
-  record(Sddmm{csr, dh, x, memory.floats(csr.capacity), biasGradient, false, false, SgdRule{values, velocity, program->scalar(0), 0.9f, 0.1f}, SgdRule{bias, nullptr, program->scalar(0), 0, 0}, {}});
+  record(Sddmm{csr,
+               dh,
+               x,
+               memory.floats(csr.capacity),
+               biasGradient,
+               false,
+               false,
+               SgdRule{values, velocity, program->scalar(0), 0.9f, 0.1f},
+               SgdRule{bias, nullptr, program->scalar(0), 0, 0},
+               {}});
   record(Sgd{SgdRule{dense, nullptr, program->scalar(0), 0, 0}, denseGradient, int64_t{classes} * hidden, nullptr});
   check(program->setScalars({0.1}));
   check(program->rewind(samples, 0));
@@ -88,7 +102,9 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   check(Program::create(device, 1, batch, &bad));
   Activations out = x;
   out.columns = bad->columns();
-  check(bad->record(Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, bad->state(), out}, {}));
+  check(bad->record(
+      Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, bad->state(), out},
+      {}));
   check(bad->rewind(samples, 0));
   const int32_t none = samples;
   check(device->backend().write(indices + 7, &none, sizeof none));
@@ -100,7 +116,8 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
   check(bad->replay(2));
 }
 
-/// Products of a layer with a hub on each side, in each of their variants: rows that several warps add up, tiles in shared memory, both gradients in one pass.
+/// Products of a layer with a hub on each side, in each of their variants: rows that several warps add up, tiles in
+/// shared memory, both gradients in one pass.
 void products(std::shared_ptr<Device> device, int32_t batch, const char* product, const char* gradient) {
   constexpr int32_t rows = 290, cols = 300;
   setenv("HEBB_CUDA_SPMM", product, 1);
@@ -113,13 +130,15 @@ void products(std::shared_ptr<Device> device, int32_t batch, const char* product
     offsets[r + 1] = static_cast<int32_t>(columns.size());
   }
   std::shared_ptr<SparseMatrix> matrix;
-  check(SparseMatrix::create(device, rows, cols, static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix));
+  check(SparseMatrix::create(device, rows, cols, static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(),
+                             columns.data(), columns.size(), &matrix));
   const Csr csr = matrix->csr();
   std::shared_ptr<Program> program;
   check(Program::create(device, 1, batch, &program));
   const auto activations = [&](int32_t count) {
     const int32_t panel = device->backend().panel(batch);
-    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel, program->columns()};
+    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel,
+                       program->columns()};
   };
   const Activations x = activations(cols), y = activations(rows), dx = activations(cols);
   float *const values = memory.floats(csr.capacity), *const bias = memory.floats(rows);
@@ -128,7 +147,8 @@ void products(std::shared_ptr<Device> device, int32_t batch, const char* product
   record(Spmm{csr, values, bias, x, y, Activation::relu});
   record(SpmmTransposed{csr, values, y, dx, x, Activation::relu, false});
   record(Sddmm{csr, y, x, valuesGradient, biasGradient, false, false, {}, {}, {}});
-  record(Sgd{SgdRule{values, memory.floats(csr.capacity), program->scalar(0), 0.9f, 0.1f}, valuesGradient, csr.capacity, csr.rowOffsets + csr.rows});
+  record(Sgd{SgdRule{values, memory.floats(csr.capacity), program->scalar(0), 0.9f, 0.1f}, valuesGradient, csr.capacity,
+             csr.rowOffsets + csr.rows});
   check(program->setScalars({1e-6}));
   check(program->replay(2));
 }

@@ -1,5 +1,6 @@
-// The tensor-core primitives of cuda/launch.cuh, fragment by fragment, against a plain product: every place of the operands holds a number of its own, and
-// lanes read and write by the layout that the header describes. Runs on a real GPU too. Prints "right", or what is wrong.
+// The tensor-core primitives of cuda/launch.cuh, fragment by fragment, against a plain product: every place of the
+// operands holds a number of its own, and lanes read and write by the layout that the header describes. Runs on a real
+// GPU too. Prints "right", or what is wrong.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -37,7 +38,9 @@ __global__ void productTf32(const float* a, const float* b, float* c) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
   float* const mine = c + threadIdx.x / kWarp * 128;
   float4 sums = loadSums(mine, g, t);
-  multiplyTf32(sums, make_uint4(tf32Of(a[g * 8 + t]), tf32Of(a[(g + 8) * 8 + t]), tf32Of(a[g * 8 + t + 4]), tf32Of(a[(g + 8) * 8 + t + 4])),
+  multiplyTf32(sums,
+               make_uint4(tf32Of(a[g * 8 + t]), tf32Of(a[(g + 8) * 8 + t]), tf32Of(a[g * 8 + t + 4]),
+                          tf32Of(a[(g + 8) * 8 + t + 4])),
                make_uint2(tf32Of(b[t * 8 + g]), tf32Of(b[(t + 4) * 8 + g])));
   storeSums(mine, sums, g, t);
 }
@@ -49,7 +52,8 @@ __global__ void productHalf(const float* a, const float* b, float* c) {
   float4 sums = loadSums(mine, g, t);
   const auto ofA = [&](int row, int k) { return halvesOf(a[row * 16 + k], a[row * 16 + k + 1]); };
   const auto ofB = [&](int k) { return halvesOf(b[k * 8 + g], b[(k + 1) * 8 + g]); };
-  multiplyHalf(sums, make_uint4(ofA(g, 2 * t), ofA(g + 8, 2 * t), ofA(g, 2 * t + 8), ofA(g + 8, 2 * t + 8)), make_uint2(ofB(2 * t), ofB(2 * t + 8)));
+  multiplyHalf(sums, make_uint4(ofA(g, 2 * t), ofA(g + 8, 2 * t), ofA(g, 2 * t + 8), ofA(g + 8, 2 * t + 8)),
+               make_uint2(ofB(2 * t), ofB(2 * t + 8)));
   storeSums(mine, sums, g, t);
 }
 
@@ -125,22 +129,38 @@ void conversions(Device& device) {
   const float infinity = INFINITY;
   const auto scaled = [](double units, int exponent) { return static_cast<float>(std::ldexp(units, exponent)); };
   // What goes in; as tf32; as fp16.
-  const struct { float x, tf32, half; } cases[] = {
-      {0, 0, 0}, {-1.5f, -1.5f, -1.5f}, {1 + scaled(1, -10), 1 + scaled(1, -10), 1 + scaled(1, -10)},
-      {1 + scaled(1, -11), 1 + scaled(1, -10), 1},  // a tie: away from zero, and to even
-      {-1 - scaled(3, -11), -1 - scaled(2, -10), -1 - scaled(2, -10)}, {1 + scaled(1, -12), 1, 1}, {1 + scaled(3, -12), 1 + scaled(1, -10), 1 + scaled(1, -10)},
-      {scaled(2047.75, 0), 2048, 2048}, {70000, 70016, infinity}, {65519, 65504, 65504}, {65520, 65536, infinity}, {scaled(1, -24), scaled(1, -24), scaled(1, -24)},
-      {scaled(1, -25), scaled(1, -25), 0}, {scaled(3, -26), scaled(3, -26), scaled(1, -24)}, {scaled(1023.75, -24), scaled(1024, -24), scaled(1, -14)},
-      {3.4e38f, scaled(2046, 117), infinity}, {infinity, infinity, infinity}, {-infinity, -infinity, -infinity}};
+  const struct {
+    float x, tf32, half;
+  } cases[] = {{0, 0, 0},
+               {-1.5f, -1.5f, -1.5f},
+               {1 + scaled(1, -10), 1 + scaled(1, -10), 1 + scaled(1, -10)},
+               {1 + scaled(1, -11), 1 + scaled(1, -10), 1},  // a tie: away from zero, and to even
+               {-1 - scaled(3, -11), -1 - scaled(2, -10), -1 - scaled(2, -10)},
+               {1 + scaled(1, -12), 1, 1},
+               {1 + scaled(3, -12), 1 + scaled(1, -10), 1 + scaled(1, -10)},
+               {scaled(2047.75, 0), 2048, 2048},
+               {70000, 70016, infinity},
+               {65519, 65504, 65504},
+               {65520, 65536, infinity},
+               {scaled(1, -24), scaled(1, -24), scaled(1, -24)},
+               {scaled(1, -25), scaled(1, -25), 0},
+               {scaled(3, -26), scaled(3, -26), scaled(1, -24)},
+               {scaled(1023.75, -24), scaled(1024, -24), scaled(1, -14)},
+               {3.4e38f, scaled(2046, 117), infinity},
+               {infinity, infinity, infinity},
+               {-infinity, -infinity, -infinity}};
   std::vector<float> x;
   for (const auto& one : cases) x.push_back(one.x);
   std::vector<uint32_t> nothing(x.size());
   uint32_t *tf32 = device.of(nothing), *halves = device.of(nothing);
-  check(launch(cudaOf(*device.backend), "convert", convert, 1, dim3(64), 0, device.of(x), static_cast<int>(x.size()), tf32, halves));
+  check(launch(cudaOf(*device.backend), "convert", convert, 1, dim3(64), 0, device.of(x), static_cast<int>(x.size()),
+               tf32, halves));
   const std::vector<uint32_t> actualTf32 = device.back(tf32, x.size()), actualHalves = device.back(halves, x.size());
   const auto half = [](uint32_t bits) {
     const int exponent = static_cast<int>(bits >> 10 & 31), fraction = static_cast<int>(bits & 1023);
-    const double size = exponent == 31 ? INFINITY : exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24);
+    const double size = exponent == 31 ? INFINITY
+                        : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
+                                       : std::ldexp(fraction, -24);
     return bits >> 15 & 1 ? -size : size;
   };
   for (size_t i = 0; i < x.size(); ++i) {
@@ -148,8 +168,10 @@ void conversions(Device& device) {
     std::memcpy(&number, &actualTf32[i], sizeof number);
     expect(number == cases[i].tf32, "tf32", number, cases[i].tf32);
     const size_t next = (i + 1) % x.size();
-    expect(half(actualHalves[i] & 0xffff) == cases[i].half, "the lower half", half(actualHalves[i] & 0xffff), cases[i].half);
-    expect(half(actualHalves[i] >> 16) == cases[next].half, "the upper half", half(actualHalves[i] >> 16), cases[next].half);
+    expect(half(actualHalves[i] & 0xffff) == cases[i].half, "the lower half", half(actualHalves[i] & 0xffff),
+           cases[i].half);
+    expect(half(actualHalves[i] >> 16) == cases[next].half, "the upper half", half(actualHalves[i] >> 16),
+           cases[next].half);
   }
 }
 

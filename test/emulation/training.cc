@@ -1,5 +1,6 @@
-// A network trains and rewires on the emulated GPU: every kernel of a step and of a topology update runs, in each order of blocks and threads, and
-// all orders must give the same bits. Built plainly and under sanitizers; what the numbers should be is tested by test/ops.
+// A network trains and rewires on the emulated GPU: every kernel of a step and of a topology update runs, in each order
+// of blocks and threads, and all orders must give the same bits. Built plainly and under sanitizers; what the numbers
+// should be is tested by test/ops.
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -36,7 +37,8 @@ class Training {
     }
     LossTotals totals;
     HEBB_RETURN_IF_ERROR(device_->backend().read(&totals, totals_, sizeof totals));
-    if (!(totals.columns > 0) || !std::isfinite(totals.loss)) return {Code::internal, "the loss is " + std::to_string(totals.loss)};
+    if (!(totals.columns > 0) || !std::isfinite(totals.loss))
+      return {Code::internal, "the loss is " + std::to_string(totals.loss)};
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().rowOffsets, sizeof(int32_t) * (kHidden + 1)));
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().columnIndices, sizeof(int32_t) * kLinks));
     HEBB_RETURN_IF_ERROR(keep(bits, values_, sizeof(float) * kLinks));
@@ -47,7 +49,8 @@ class Training {
     return device_->backend().synchronize();
   }
 
-  /// Steps are one call each and leave the host alone: what comes back is what tells whether all went well, once a replay.
+  /// Steps are one call each and leave the host alone: what comes back is what tells whether all went well, once a
+  /// replay.
   Status epoch(int64_t steps, emulation::Counters* before, emulation::Counters* after) {
     HEBB_RETURN_IF_ERROR(Device::openCuda(0, &device_));
     HEBB_RETURN_IF_ERROR(make());
@@ -88,11 +91,13 @@ class Training {
     std::vector<int32_t> offsets{0}, columns;
     for (int32_t row = 0; row < kHidden; ++row) {
       for (int32_t c = 0; c < kInputs; ++c) {
-        if (row != 7 && (row * 31 + c * 17) % 5 == 0 && static_cast<int32_t>(columns.size()) < kLinks) columns.push_back(c);
+        if (row != 7 && (row * 31 + c * 17) % 5 == 0 && static_cast<int32_t>(columns.size()) < kLinks)
+          columns.push_back(c);
       }
       offsets.push_back(static_cast<int32_t>(columns.size()));
     }
-    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, kCapacity, offsets.data(), offsets.size(), columns.data(), columns.size(), &matrix_));
+    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, kCapacity, offsets.data(), offsets.size(),
+                                              columns.data(), columns.size(), &matrix_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 1, kBatch, &step_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 2, 1, &prune_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 4, 1, &update_));
@@ -102,7 +107,8 @@ class Training {
     std::vector<int32_t> labels;
     for (uint32_t i = 0; i < kSamples * kInputs; ++i) data.push_back(numberAt(i));
     for (int32_t i = 0; i < kSamples; ++i) labels.push_back(i % kClasses);
-    float *samples, *velocity, *gradient, *bias, *biasGradient, *denseGradient, *scores, *firstMoment, *secondMoment, *steps, *wideGradient;
+    float *samples, *velocity, *gradient, *bias, *biasGradient, *denseGradient, *scores, *firstMoment, *secondMoment,
+        *steps, *wideGradient;
     int32_t *classes, *targets, *order;
     HEBB_RETURN_IF_ERROR(array(data, &samples));
     HEBB_RETURN_IF_ERROR(array(labels, &classes));
@@ -123,14 +129,22 @@ class Training {
     HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &steps));
     HEBB_RETURN_IF_ERROR(array(std::vector<LossTotals>(1), &totals_));
     Activations x, dx, hidden, rectified, dHidden, dRectified, y, dy, wideInput, wideOutput, dWideInput, dWideOutput;
-    for (auto [features, activations] : {std::pair{kWide, &wideInput}, {kWide, &dWideInput}, {kWideOut, &wideOutput}, {kWideOut, &dWideOutput}}) {
+    for (auto [features, activations] :
+         {std::pair{kWide, &wideInput}, {kWide, &dWideInput}, {kWideOut, &wideOutput}, {kWideOut, &dWideOutput}}) {
       HEBB_RETURN_IF_ERROR(batch(features, activations));
     }
     std::vector<float> numbers;
-    for (uint32_t i = 0; i < static_cast<uint32_t>(wideInput.panels() * wideInput.panel * kWide); ++i) numbers.push_back(numberAt(i + 7));
+    for (uint32_t i = 0; i < static_cast<uint32_t>(wideInput.panels() * wideInput.panel * kWide); ++i)
+      numbers.push_back(numberAt(i + 7));
     HEBB_RETURN_IF_ERROR(device_->backend().write(wideInput.data, numbers.data(), sizeof(float) * numbers.size()));
-    for (auto [features, activations] : {std::pair{kInputs, &x}, {kInputs, &dx}, {kHidden, &hidden}, {kHidden, &rectified}, {kHidden, &dHidden},
-                                         {kHidden, &dRectified}, {kClasses, &y}, {kClasses, &dy}}) {
+    for (auto [features, activations] : {std::pair{kInputs, &x},
+                                         {kInputs, &dx},
+                                         {kHidden, &hidden},
+                                         {kHidden, &rectified},
+                                         {kHidden, &dHidden},
+                                         {kHidden, &dRectified},
+                                         {kClasses, &y},
+                                         {kClasses, &dy}}) {
       HEBB_RETURN_IF_ERROR(batch(features, activations));
     }
 
@@ -152,18 +166,25 @@ class Training {
     HEBB_RETURN_IF_ERROR(step(ReluGradient{rectified, dRectified, dHidden, false}));
     HEBB_RETURN_IF_ERROR(step(SpmmTransposed{links, values_, dHidden, dx, {}, Activation::none, false}));
     HEBB_RETURN_IF_ERROR(step(Sddmm{links, dHidden, x, gradient, biasGradient, false, false, {}, {}, {}}));
-    HEBB_RETURN_IF_ERROR(step(Sgd{{values_, velocity, rate, 0.9f, 1e-4f}, gradient, kCapacity, links.rowOffsets + links.rows}));
+    HEBB_RETURN_IF_ERROR(
+        step(Sgd{{values_, velocity, rate, 0.9f, 1e-4f}, gradient, kCapacity, links.rowOffsets + links.rows}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{bias, nullptr, rate, 0, 0}, biasGradient, kHidden, nullptr}));
     HEBB_RETURN_IF_ERROR(step(Sgd{{dense_, nullptr, rate, 0, 0}, denseGradient, kClasses * kHidden, nullptr}));
     // A layer that is worth tensor cores learns to give its own input back.
     Activations target = wideInput;
     target.features = kWideOut;
     HEBB_RETURN_IF_ERROR(step(Linear{wide_, nullptr, wideInput, wideOutput, Activation::none}));
-    HEBB_RETURN_IF_ERROR(step(MeanSquaredError{wideOutput, target, dWideOutput, Activation::none, totals_, step_->step()}));
+    HEBB_RETURN_IF_ERROR(
+        step(MeanSquaredError{wideOutput, target, dWideOutput, Activation::none, totals_, step_->step()}));
     HEBB_RETURN_IF_ERROR(step(LinearGradient{dWideOutput, wideInput, wideGradient}));
     HEBB_RETURN_IF_ERROR(step(LinearTransposed{wide_, dWideOutput, dWideInput, {}, Activation::none, false}));
-    HEBB_RETURN_IF_ERROR(step(Adam{.values = wide_, .gradient = wideGradient, .firstMoment = firstMoment, .secondMoment = secondMoment, .steps = steps,
-                                   .learningRate = rate, .capacity = kWide * kWideOut}));
+    HEBB_RETURN_IF_ERROR(step(Adam{.values = wide_,
+                                   .gradient = wideGradient,
+                                   .firstMoment = firstMoment,
+                                   .secondMoment = secondMoment,
+                                   .steps = steps,
+                                   .learningRate = rate,
+                                   .capacity = kWide * kWideOut}));
     HEBB_RETURN_IF_ERROR(step_->setScalars({0.05}));
     HEBB_RETURN_IF_ERROR(step_->rewind(kSamples, 0));
 
@@ -187,7 +208,9 @@ class Training {
       poolOffsets.push_back(static_cast<int32_t>(poolColumns.size()));
     }
     const auto poolLinks = static_cast<int32_t>(poolColumns.size());
-    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, poolLinks, poolOffsets.data(), poolOffsets.size(), poolColumns.data(), poolColumns.size(), &poolMatrix_));
+    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, poolLinks, poolOffsets.data(),
+                                              poolOffsets.size(), poolColumns.data(), poolColumns.size(),
+                                              &poolMatrix_));
     Pool pool{poolMatrix_->csr()};
     float* poolScores;
     HEBB_RETURN_IF_ERROR(array(poolLinks, &pool.values));
@@ -197,20 +220,24 @@ class Training {
     HEBB_RETURN_IF_ERROR(prune(BeginUpdate{links, changes}));
     HEBB_RETURN_IF_ERROR(prune(OpenPool{links, values_, pool}));
     HEBB_RETURN_IF_ERROR(prune(Importance{pool.links, pool.values, pool.keep, ImportanceRule::magnitude, poolScores}));
-    HEBB_RETURN_IF_ERROR(prune(KeepLinks{pool.links, poolScores, pool.keep, prune_->scalar(1), nullptr, prune_->scalar(0), 1, Purpose::prune, 0}));
+    HEBB_RETURN_IF_ERROR(prune(KeepLinks{pool.links, poolScores, pool.keep, prune_->scalar(1), nullptr,
+                                         prune_->scalar(0), 1, Purpose::prune, 0}));
     HEBB_RETURN_IF_ERROR(prune(ChooseFromPool{links, changes, pool}));
     HEBB_RETURN_IF_ERROR(prune(Rebuild{links, changes, {values_, velocity}}));
     HEBB_RETURN_IF_ERROR(prune(RestoreWeights{links, values_, pool}));
     const auto update = [&](Operation operation) { return update_->record(std::move(operation), buffers_); };
-    const double *number = update_->scalar(0), *temperature = update_->scalar(1), *kept = update_->scalar(2), *after = update_->scalar(3);
+    const double *number = update_->scalar(0), *temperature = update_->scalar(1), *kept = update_->scalar(2),
+                 *after = update_->scalar(3);
     HEBB_RETURN_IF_ERROR(update(UniteLinks{links, ever, everCount, int64_t{kHidden} * kInputs}));
     HEBB_RETURN_IF_ERROR(update(BeginUpdate{links, changes}));
     HEBB_RETURN_IF_ERROR(update(Importance{links, values_, changes.keep, ImportanceRule::relative, scores}));
-    HEBB_RETURN_IF_ERROR(update(KeepLinks{links, scores, changes.keep, kept, temperature, number, 1, Purpose::remove, 0}));
+    HEBB_RETURN_IF_ERROR(
+        update(KeepLinks{links, scores, changes.keep, kept, temperature, number, 1, Purpose::remove, 0}));
     HEBB_RETURN_IF_ERROR(update(Percolate{{{links, changes.keep}}, {}}));
     // Each chooses anew: what counts here is that its kernels run, too.
     HEBB_RETURN_IF_ERROR(update(RegrowByGradient{links, changes, x, dHidden, after, number, 1, 0}));
-    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch3L3n, Selection::sample, after, number, 1, 0, PredictionRoute::dense}));
+    HEBB_RETURN_IF_ERROR(update(
+        Regrow{links, changes, LinkPredictor::ch3L3n, Selection::sample, after, number, 1, 0, PredictionRoute::dense}));
     HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch3L3p, Selection::sample, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(ReturnedLinks{links, changes, returned_}));
@@ -230,7 +257,9 @@ class Training {
 int orders() {
   using emulation::Order;
   Bits first;
-  for (auto [order, seed, name] : {std::tuple{Order::forward, 0, "forward"}, {Order::reversed, 0, "reversed"}, {Order::random, 1, "random:1"},
+  for (auto [order, seed, name] : {std::tuple{Order::forward, 0, "forward"},
+                                   {Order::reversed, 0, "reversed"},
+                                   {Order::random, 1, "random:1"},
                                    {Order::random, 2, "random:2"}}) {
     emulation::setOrder(order, static_cast<uint64_t>(seed));
     Bits bits;
@@ -246,11 +275,13 @@ int orders() {
     }
     const emulation::Counters counters = emulation::counters();
     if (counters.liveAllocations || counters.liveBytes) {
-      std::printf("%s: Expected all memory back, %lld bytes are not\n", name, static_cast<long long>(counters.liveBytes));
+      std::printf("%s: Expected all memory back, %lld bytes are not\n", name,
+                  static_cast<long long>(counters.liveBytes));
       return 1;
     }
-    std::printf("%s: %lld launches, %lld allocations, %lld switches so far\n", name, static_cast<long long>(counters.launches),
-                static_cast<long long>(counters.allocations), static_cast<long long>(counters.switches));
+    std::printf("%s: %lld launches, %lld allocations, %lld switches so far\n", name,
+                static_cast<long long>(counters.launches), static_cast<long long>(counters.allocations),
+                static_cast<long long>(counters.switches));
   }
   return 0;
 }
@@ -263,10 +294,11 @@ int epoch() {
       std::printf("%s\n", status.message().c_str());
       return 1;
     }
-    const int64_t graphs = after.graphLaunches - before.graphLaunches, toHost = after.toHost - before.toHost, toDevice = after.toDevice - before.toDevice,
-                  allocations = after.allocations - before.allocations;
-    std::printf("%lld steps: %lld graphs, %lld copies to the host, %lld to the device, %lld allocations\n", static_cast<long long>(steps),
-                static_cast<long long>(graphs), static_cast<long long>(toHost), static_cast<long long>(toDevice), static_cast<long long>(allocations));
+    const int64_t graphs = after.graphLaunches - before.graphLaunches, toHost = after.toHost - before.toHost,
+                  toDevice = after.toDevice - before.toDevice, allocations = after.allocations - before.allocations;
+    std::printf("%lld steps: %lld graphs, %lld copies to the host, %lld to the device, %lld allocations\n",
+                static_cast<long long>(steps), static_cast<long long>(graphs), static_cast<long long>(toHost),
+                static_cast<long long>(toDevice), static_cast<long long>(allocations));
     if (graphs != steps || toHost > 1 || toDevice != 0 || allocations != 0) {
       std::printf("Expected a graph for each step, one copy to the host at most, and nothing else\n");
       return 1;
@@ -291,7 +323,8 @@ int failures() {
       return n > 30 ? 0 : 1;
     }
     if (status.code() != Code::outOfMemory) {
-      std::printf("allocation %lld fails: Expected outOfMemory, got %s\n", static_cast<long long>(n), status.message().c_str());
+      std::printf("allocation %lld fails: Expected outOfMemory, got %s\n", static_cast<long long>(n),
+                  status.message().c_str());
       return 1;
     }
   }

@@ -1,7 +1,8 @@
 /**
- * Feeds the readers of files with changed inputs for a while: `tsx test/fuzz/main.ts [--seconds=20] [--seed=N] [--keep]`, seconds for each target.
- * Inputs whose end was not seen before join the others; with --keep they are written to corpus/. Ends with 1 at the first input that a reader does not
- * survive, and writes it to the working directory.
+ * Feeds the readers of files with changed inputs for a while: `tsx test/fuzz/main.ts [--seconds=20] [--seed=N]
+ * [--keep]`, seconds for each target. Inputs whose end was not seen before join the others; with --keep they are
+ * written to corpus/. Ends with 1 at the first input that a reader does not survive, and writes it to the working
+ * directory.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +12,9 @@ import { parseArgs } from 'node:util'
 import { randomFrom } from '../synthetic.js'
 import { type Input, targets } from './targets.js'
 
-const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' }, keep: { type: 'boolean' } } })
+const { values } = parseArgs({
+  options: { seconds: { type: 'string' }, seed: { type: 'string' }, keep: { type: 'boolean' } },
+})
 const seconds = Number(values.seconds ?? 20)
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
 const folder = mkdtempSync(join(tmpdir(), 'hebb-fuzz-'))
@@ -48,9 +51,15 @@ for (const target of targets) {
   } catch (error) {
     const file = `fuzz-${target.name}.bin`
     writeFileSync(file, current)
-    console.error(`${target.name}: an input of ${current.length} bytes, kept in ${file}, after ${executions} executions, seed ${seed}:`, error)
+    console.error(
+      `${target.name}: an input of ${current.length} bytes, kept in ${file}, after ${executions} executions, ` +
+        `seed ${seed}:`,
+      error,
+    )
     process.exit(1)
   }
-  console.log(`${target.name}: ${executions} executions in ${seconds} s, ${seen.size} different ends (${kept} new), seed ${seed}`)
+  console.log(
+    `${target.name}: ${executions} executions in ${seconds} s, ${seen.size} different ends (${kept} new), seed ${seed}`,
+  )
 }
 process.exit(0)

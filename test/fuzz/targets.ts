@@ -1,6 +1,7 @@
 /**
- * What the readers of files may do with any bytes: give what the format says, or throw a HebbError. Each target runs an input and tells in a few words
- * how it ended; ends that were not seen before are worth keeping, for they are other branches of the reader.
+ * What the readers of files may do with any bytes: give what the format says, or throw a HebbError. Each target runs an
+ * input and tells in a few words how it ended; ends that were not seen before are worth keeping, for they are other
+ * branches of the reader.
  */
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
@@ -26,7 +27,9 @@ async function endOf(act: () => unknown, codes: readonly ErrorCode[]): Promise<s
   } catch (error) {
     if (!(error instanceof HebbError) || !codes.includes(error.code))
       throw new Error(`Expected a HebbError (${codes.join(', ')}), got ${error}`, { cause: error })
-    const words = error.message.replace(/'[^']*'|\b0x[0-9a-f]+|\b[0-9a-f]{8}\b|\/\S+|[\d.e+-]*\d[\d.e+-]*|NaN|Infinity/g, '#').replace(/#[ x#,]*#/g, '#')
+    const words = error.message
+      .replace(/'[^']*'|\b0x[0-9a-f]+|\b[0-9a-f]{8}\b|\/\S+|[\d.e+-]*\d[\d.e+-]*|NaN|Infinity/g, '#')
+      .replace(/#[ x#,]*#/g, '#')
     return `${error.code} ${words.slice(0, 160)}`
   }
 }
@@ -129,7 +132,8 @@ function mutateJson(json: Json, random: () => number): Json {
 function sealed(header: Json, data: Buffer): Input {
   const zeros = `sha256:${'0'.repeat(64)}`
   const metadata = (header as { __metadata__?: Json }).__metadata__
-  if (typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) && 'checksum' in metadata) metadata.checksum = zeros
+  if (typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) && 'checksum' in metadata)
+    metadata.checksum = zeros
   const json = Buffer.from(JSON.stringify(header))
   const start = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ')
   start.writeBigUInt64LE(BigInt(start.length - 8))
@@ -145,12 +149,15 @@ function mutateFile(input: Input, random: () => number): Input {
   const data = input.subarray(8 + length)
   if (random() < 0.2 && data.length > 0) {
     const changed = Buffer.from(data)
-    for (let n = 1 + Math.floor(random() * 8); n > 0; --n) changed[Math.floor(random() * changed.length)] = Math.floor(random() * 256)
+    for (let n = 1 + Math.floor(random() * 8); n > 0; --n)
+      changed[Math.floor(random() * changed.length)] = Math.floor(random() * 256)
     return sealed(header, changed)
   }
   let mutated = header
   for (let n = 1 + Math.floor(random() * 2); n > 0; --n) mutated = mutateJson(mutated, random)
-  return typeof mutated === 'object' && mutated !== null && !Array.isArray(mutated) ? sealed(mutated, data) : Buffer.from(JSON.stringify(mutated))
+  return typeof mutated === 'object' && mutated !== null && !Array.isArray(mutated)
+    ? sealed(mutated, data)
+    : Buffer.from(JSON.stringify(mutated))
 }
 
 let device: Device | undefined
@@ -160,10 +167,15 @@ export const targets: readonly Target[] = [
     name: 'idx',
     async run(input, scratch) {
       const zipped = input.length % 64 === 5
-      if (zipped) await writeFile(scratch, input.length % 128 === 5 ? gzipSync(input) : Buffer.concat([Buffer.of(0x1f, 0x8b), input]))
+      if (zipped)
+        await writeFile(
+          scratch,
+          input.length % 128 === 5 ? gzipSync(input) : Buffer.concat([Buffer.of(0x1f, 0x8b), input]),
+        )
       return endOf(async () => {
         const { shape, data } = zipped ? await readIdx(scratch) : parseIdx(input)
-        if (shape.reduce((product, n) => product * n, 1) !== data.length) throw new Error(`${shape} is not the shape of ${data.length} bytes`)
+        if (shape.reduce((product, n) => product * n, 1) !== data.length)
+          throw new Error(`${shape} is not the shape of ${data.length} bytes`)
       }, ['BAD_FILE'])
     },
     mutate: mutateBytes,
@@ -174,11 +186,13 @@ export const targets: readonly Target[] = [
       await writeFile(scratch, input)
       return endOf(async () => {
         for (const [name, { shape, data }] of (await readTensors(scratch)).tensors) {
-          if (shape.reduce((product, n) => product * n, 1) !== data.length) throw new Error(`${shape} is not the shape of ${name}`)
+          if (shape.reduce((product, n) => product * n, 1) !== data.length)
+            throw new Error(`${shape} is not the shape of ${name}`)
         }
       }, ['BAD_FILE'])
     },
-    mutate: (input, random) => (random() < 0.3 || input.length < 8 ? mutateBytes(input, random) : safely(() => mutateFile(input, random), input)),
+    mutate: (input, random) =>
+      random() < 0.3 || input.length < 8 ? mutateBytes(input, random) : safely(() => mutateFile(input, random), input),
   },
   {
     name: 'checkpoint',

@@ -1,6 +1,16 @@
 /** Hazard: an AbortSignal that is heard late, or that leaves something half done. */
 import { expect } from 'chai'
-import { type Batch, chts, cosine, Device, erdosRenyi, HebbError, mlp, Trainer, updateSchedule } from '../../lib/index.js'
+import {
+  type Batch,
+  chts,
+  cosine,
+  Device,
+  erdosRenyi,
+  HebbError,
+  mlp,
+  Trainer,
+  updateSchedule,
+} from '../../lib/index.js'
 import { cpu, numbers, on, randomCsr } from '../support.js'
 import { clusters } from '../synthetic.js'
 import { batchOf, bound, optimizer, pause, stateOf } from './training.js'
@@ -8,7 +18,10 @@ import { batchOf, bound, optimizer, pause, stateOf } from './training.js'
 /** Milliseconds from abort() to the error. */
 const SOON = 1000
 
-/** Calls `run`, aborts it after a while, and expects ABORTED soon, with the reason. Says whether it was stopped before it was done. */
+/**
+ * Calls `run`, aborts it after a while, and expects ABORTED soon, with the reason. Says whether it was stopped before
+ * it was done.
+ */
 async function aborted(after: number, run: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> {
   const stop = new AbortController()
   let at = Number.NaN
@@ -49,7 +62,10 @@ describe('abort', () => {
     expect(trainer.step).to.equal(1)
   })
 
-  it('within a topology update changes nothing, after it leaves it whole, and training goes on as if nothing had happened', async () => {
+  const title =
+    'within a topology update changes nothing, after it leaves it whole, ' +
+    'and training goes on as if nothing had happened'
+  it(title, async () => {
     const batches = [1, 2, 3].map((seed) => batchOf(16, 64, seed))
     using disturbed = await beforeUpdate(1000, batches.slice(0, 2))
     const before = await stateOf(disturbed.model)
@@ -76,7 +92,11 @@ describe('abort', () => {
   })
 
   it('while the first links are drawn, which takes seconds, ends the call and not the drawing', async () => {
-    using trainer = new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+    using trainer = new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), {
+      optimizer: optimizer(),
+      dst: chts(),
+      device: 'cpu',
+    })
     const batch = batchOf(16, 64)
     const data = clusters({ samples: 32, features: 64, classes: 4 })
     expect(await aborted(50, (signal) => trainer.trainOn(batch, { signal }))).to.equal(true)
@@ -87,7 +107,11 @@ describe('abort', () => {
 
   it('within a long training step leaves whole steps', async () => {
     const batch = batchOf(512, 64)
-    const make = () => new Trainer(mlp({ widths: [64, 900, 900, 900, 4], density: 0.4, topology: erdosRenyi() }), { optimizer: optimizer(), device: 'cpu' })
+    const make = () =>
+      new Trainer(mlp({ widths: [64, 900, 900, 900, 4], density: 0.4, topology: erdosRenyi() }), {
+        optimizer: optimizer(),
+        device: 'cpu',
+      })
     using undisturbed = make()
     const states: string[] = []
     let duration = Number.POSITIVE_INFINITY
@@ -115,7 +139,10 @@ describe('abort', () => {
   it('stops evaluate and predict, and both work afterwards', async () => {
     const data = clusters({ samples: 20_000, features: 64, classes: 4 })
     const device = { kind: 'cpu', threads: 1 } as const
-    using trainer = new Trainer(mlp({ widths: [64, 1000, 1000, 4], density: 0.5, topology: erdosRenyi() }), { optimizer: optimizer(), device })
+    using trainer = new Trainer(mlp({ widths: [64, 1000, 1000, 4], density: 0.5, topology: erdosRenyi() }), {
+      optimizer: optimizer(),
+      device,
+    })
     const few = clusters({ samples: 100, features: 64, classes: 4 })
     const { loss } = await trainer.evaluate(few)
     const logits = await trainer.predict(few)
@@ -143,8 +170,20 @@ describe('abort', () => {
           Int32Array.from({ length: samples }, (_, i) => i),
         )
         const targets = w.tensor('int32', batch)
-        program.record('gather', { floats: w.floats(numbers(samples * 64, 2)), samples, indices, count: samples, output: input })
-        program.record('gatherLabels', { labels: w.tensor('int32', samples), samples, indices, count: samples, targets })
+        program.record('gather', {
+          floats: w.floats(numbers(samples * 64, 2)),
+          samples,
+          indices,
+          count: samples,
+          output: input,
+        })
+        program.record('gatherLabels', {
+          labels: w.tensor('int32', samples),
+          samples,
+          indices,
+          count: samples,
+          targets,
+        })
         program.record('spmm', { weights: w.matrix(csr), values: w.floats(numbers(9000, 3)), input, output: hidden })
         program.record('softmaxCrossEntropy', { logits: hidden, targets, totals })
         const run = async (interrupt: boolean) => {
@@ -187,7 +226,8 @@ describe('abort', () => {
     using device = new Device({ kind: 'cpu', threads: 1 })
     await on(device, async (w) => {
       const [first, second] = [w.program(), w.program()]
-      for (const program of [first, second]) program.record('relu', { input: w.batch(4000, 1), output: w.batch(4000, 1) })
+      for (const program of [first, second])
+        program.record('relu', { input: w.batch(4000, 1), output: w.batch(4000, 1) })
       for (let i = 0; i < 30; ++i) {
         const stop = new AbortController()
         const one = first.replay(100_000_000, { signal: stop.signal }).catch((error) => error.code)

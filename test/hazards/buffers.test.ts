@@ -1,6 +1,18 @@
-/** Hazards: ArrayBuffers that are detached, shared or resized, before a call, and between the call and its completion. */
+/**
+ * Hazards: ArrayBuffers that are detached, shared or resized, before a call, and between the call and its completion.
+ */
 import { expect } from 'chai'
-import { chts, dataset, HebbError, mlp, predictLinks, SparseMatrix, sampleWithoutReplacement, Tensor, Trainer } from '../../lib/index.js'
+import {
+  chts,
+  dataset,
+  HebbError,
+  mlp,
+  predictLinks,
+  SparseMatrix,
+  sampleWithoutReplacement,
+  Tensor,
+  Trainer,
+} from '../../lib/index.js'
 import type { NativeBuffer } from '../../lib/native.js'
 import { cpu, expectRefusal, numbers, on, randomCsr } from '../support.js'
 import { clusters } from '../synthetic.js'
@@ -27,7 +39,10 @@ function shared<T extends Float32Array | Uint8Array | Int32Array>(array: T): T {
 
 /** Elements in a buffer that can be resized, or undefined where this Node cannot. */
 function resizable(elements: number): { array: Float32Array; resize: (elements: number) => void } | undefined {
-  const Resizable = ArrayBuffer as unknown as new (bytes: number, options: { maxByteLength: number }) => ArrayBuffer & { resize?(bytes: number): void }
+  const Resizable = ArrayBuffer as unknown as new (
+    bytes: number,
+    options: { maxByteLength: number },
+  ) => ArrayBuffer & { resize?(bytes: number): void }
   const buffer = new Resizable(4 * elements, { maxByteLength: 8 * elements })
   return buffer.resize && { array: new Float32Array(buffer), resize: (n) => buffer.resize?.(4 * n) }
 }
@@ -40,7 +55,8 @@ for (const [way, take] of Object.entries(takers)) {
         const batch = w.batch(10, 10)
         const gone = numbers(100, 1)
         take(gone.buffer as ArrayBuffer)
-        for (const write of [() => tensor.write(gone), () => batch.write(gone)]) await expectRefusal(write, 'INVALID_ARGUMENT', 'a detached array')
+        for (const write of [() => tensor.write(gone), () => batch.write(gone)])
+          await expectRefusal(write, 'INVALID_ARGUMENT', 'a detached array')
         expect([...(await tensor.read())]).to.deep.equal(new Array(100).fill(0))
       })
     })
@@ -69,8 +85,16 @@ for (const [way, take] of Object.entries(takers)) {
       expect(await tensor.read()).to.deep.equal(numbers(50, 3))
       expect(await matrix.read()).to.deep.equal({ rowOffsets: csr.rowOffsets, columnIndices: csr.columnIndices })
       await expectRefusal(() => new SparseMatrix(cpu(), 30, 40, given), 'INVALID_ARGUMENT', 'detached links')
-      await expectRefusal(() => new SparseMatrix(cpu(), 30, 40, { ...given, rowOffsets: csr.rowOffsets }), 'INVALID_ARGUMENT', 'detached columns')
-      await expectRefusal(() => predictLinks({ rows: 30, cols: 40, ...given }, 'CH2-L3n'), 'INVALID_ARGUMENT', 'links to predict from')
+      await expectRefusal(
+        () => new SparseMatrix(cpu(), 30, 40, { ...given, rowOffsets: csr.rowOffsets }),
+        'INVALID_ARGUMENT',
+        'detached columns',
+      )
+      await expectRefusal(
+        () => predictLinks({ rows: 30, cols: 40, ...given }, 'CH2-L3n'),
+        'INVALID_ARGUMENT',
+        'links to predict from',
+      )
       expect(sampleWithoutReplacement(values, 0).length).to.equal(0)
       await expectRefusal(() => sampleWithoutReplacement(values, 1), 'INVALID_ARGUMENT', 'detached scores')
       tensor.dispose()
@@ -94,14 +118,23 @@ for (const [way, take] of Object.entries(takers)) {
 
     it('of a data set or a batch end training with an error, and not the process', async () => {
       const data = clusters({ samples: 256, features: 16, classes: 4 })
-      using trainer = new Trainer(mlp({ widths: [16, 32, 4], density: 0.3 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [16, 32, 4], density: 0.3 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device: 'cpu',
+      })
       const trained = async () => {
         for await (const _ of trainer.fit(data, { epochs: 2 }));
       }
       await trained() // now it is on the device, and may go
       take(data.x.buffer as ArrayBuffer)
       await trained()
-      const gone = dataset({ ...clusters({ samples: 256, features: 16, classes: 4 }), y: new Int32Array(256), shape: [16], classes: 4 })
+      const gone = dataset({
+        ...clusters({ samples: 256, features: 16, classes: 4 }),
+        y: new Int32Array(256),
+        shape: [16],
+        classes: 4,
+      })
       take(gone.x.buffer as ArrayBuffer)
       await expectRefusal(() => trainer.evaluate(gone), 'INVALID_ARGUMENT', 'evaluate')
       await expectRefusal(() => trainer.predict(gone), 'INVALID_ARGUMENT', 'predict')
@@ -140,7 +173,12 @@ describe('SharedArrayBuffers', () => {
       expect(await cpu().native.readActivations(batch, columns, 10)).to.equal(columns)
       expect([...columns]).to.deep.equal([...data])
       const csr = randomCsr(30, 40, 200, 1)
-      const matrix = w.own(new SparseMatrix(cpu(), 30, 40, { rowOffsets: shared(csr.rowOffsets), columnIndices: shared(csr.columnIndices) }))
+      const matrix = w.own(
+        new SparseMatrix(cpu(), 30, 40, {
+          rowOffsets: shared(csr.rowOffsets),
+          columnIndices: shared(csr.columnIndices),
+        }),
+      )
       expect(await matrix.read()).to.deep.equal({ rowOffsets: csr.rowOffsets, columnIndices: csr.columnIndices })
       expect(sampleWithoutReplacement(shared(Float32Array.of(0, 1, 0)), 1)).to.deep.equal(Int32Array.of(1))
     })
@@ -151,7 +189,11 @@ describe('SharedArrayBuffers', () => {
     const results = []
     for (const x of [data.x as Uint8Array, shared(data.x as Uint8Array)]) {
       const set = dataset({ x, y: data.labels as Int32Array, shape: [16] })
-      using trainer = new Trainer(mlp({ widths: [16, 32, 4], density: 0.3 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [16, 32, 4], density: 0.3 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device: 'cpu',
+      })
       for await (const _ of trainer.fit(set, { epochs: 3 }));
       const { x: batch, y } = batchOf(32, 16)
       const loss = await trainer.trainOn({ x: x.buffer instanceof SharedArrayBuffer ? shared(batch) : batch, y })
@@ -177,7 +219,10 @@ describe('ArrayBuffers that are resized', () => {
         await expectRefusal(() => target.write(array), 'INVALID_ARGUMENT', 'a shrunk array')
         resize(1000)
         await target.write(array)
-        expect([...(await target.read())]).to.deep.equal([...numbers(1000, 7).subarray(0, 10), ...new Array(990).fill(0)])
+        expect([...(await target.read())]).to.deep.equal([
+          ...numbers(1000, 7).subarray(0, 10),
+          ...new Array(990).fill(0),
+        ])
       }
     })
   })

@@ -21,7 +21,10 @@ describe('child processes started while training goes on', () => {
         expect((await once(child, 'exit'))[0]).to.equal(0)
       })
       const executed = promisify(execFile)(process.execPath, say)
-      const forked = fork('-', { execPath: process.execPath, execArgv: ['-e', 'process.send("well"); process.disconnect()', '--'] })
+      const forked = fork('-', {
+        execPath: process.execPath,
+        execArgv: ['-e', 'process.send("well"); process.disconnect()', '--'],
+      })
       const [message] = await once(forked, 'message')
       expect(message).to.equal('well')
       expect((await executed).stdout).to.equal('well')

@@ -8,8 +8,16 @@ describe('two devices', () => {
   it('train at the same time, with the bits that each gives alone', async () => {
     using a = new Device({ kind: 'cpu', threads: 2 })
     using b = new Device({ kind: 'cpu', threads: 3 })
-    const together = await Promise.all([train({ seed: 1, device: a }), train({ seed: 2, device: b }), train({ seed: 3, device: a })])
-    const alone = [await train({ seed: 1, device: a }), await train({ seed: 2, device: a }), await train({ seed: 3, device: b })]
+    const together = await Promise.all([
+      train({ seed: 1, device: a }),
+      train({ seed: 2, device: b }),
+      train({ seed: 3, device: a }),
+    ])
+    const alone = [
+      await train({ seed: 1, device: a }),
+      await train({ seed: 2, device: a }),
+      await train({ seed: 3, device: b }),
+    ]
     expect(together).to.deep.equal(alone)
     for (const device of [a, b]) expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
   })
@@ -30,7 +38,11 @@ describe('two devices', () => {
         const [mine, foreign] = [operandsOf(w), operandsOf(theirs)]
         const program = new Program(device, { batch: 8 })
         for (const name of Object.keys(foreign) as (keyof typeof foreign)[]) {
-          const error = await expectRefusal(() => program.record('spmm', { ...mine, [name]: foreign[name] }), 'INVALID_ARGUMENT', name)
+          const error = await expectRefusal(
+            () => program.record('spmm', { ...mine, [name]: foreign[name] }),
+            'INVALID_ARGUMENT',
+            name,
+          )
           expect(error.message).to.match(new RegExp(`${name} to be on the program's device`))
         }
         program.record('spmm', mine)
@@ -38,7 +50,11 @@ describe('two devices', () => {
         program.dispose()
         const tensor = new Tensor(device, 'float32', 100)
         await expectRefusal(() => tensor.copy(foreign.values), 'INVALID_ARGUMENT', 'copy')
-        await expectRefusal(() => mine.output.read.call({ ...foreign.output, device, features: 20, capacity: 8 }, 8), 'INVALID_ARGUMENT', 'activations')
+        await expectRefusal(
+          () => mine.output.read.call({ ...foreign.output, device, features: 20, capacity: 8 }, 8),
+          'INVALID_ARGUMENT',
+          'activations',
+        )
         tensor.dispose()
       }),
     )

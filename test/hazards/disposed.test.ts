@@ -21,7 +21,10 @@ function objectsOf(device: Device) {
 }
 
 /** Everything that the objects can be asked for. */
-function usesOf(device: Device, { tensor, other, input, matrix, program, record }: ReturnType<typeof objectsOf>): Record<string, () => unknown> {
+function usesOf(
+  device: Device,
+  { tensor, other, input, matrix, program, record }: ReturnType<typeof objectsOf>,
+): Record<string, () => unknown> {
   return {
     'tensor.read': () => tensor.read(),
     'tensor.write': () => tensor.write(new Float32Array(100)),
@@ -59,7 +62,10 @@ describe('after dispose', () => {
     for (const [what, use] of Object.entries(uses)) await expectRefusal(use, 'DISPOSED', what)
   })
 
-  it('of a tensor, activations, matrix or program it says DISPOSED, what was recorded goes on, and disposing twice is fine', async () => {
+  const title =
+    'of a tensor, activations, matrix or program it says DISPOSED, what was recorded goes on, ' +
+    'and disposing twice is fine'
+  it(title, async () => {
     using device = new Device({ kind: 'cpu', threads: 2 })
     const objects = objectsOf(device)
     const { tensor, other, input, output, matrix, program } = objects
@@ -69,7 +75,8 @@ describe('after dispose', () => {
     expect((await output.read()).every((v) => v === 0)).to.equal(true)
     for (let i = 0; i < 2; ++i) program.dispose()
     for (let i = 0; i < 2; ++i) for (const object of [output, other]) object.dispose()
-    for (const [what, use] of Object.entries(uses)) if (/^(tensor|activations|matrix|program)/.test(what)) await expectRefusal(use, 'DISPOSED', what)
+    for (const [what, use] of Object.entries(uses))
+      if (/^(tensor|activations|matrix|program)/.test(what)) await expectRefusal(use, 'DISPOSED', what)
     await expectRefusal(() => program.stepsDone, 'DISPOSED', 'stepsDone')
     await expectRefusal(() => program.operationCount, 'DISPOSED', 'operationCount')
     expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
@@ -146,7 +153,11 @@ describe('dispose in the middle', () => {
     for (const own of [true, false]) {
       for (const after of [0, 1, 3, 10, 30, 100]) {
         const model = mlp({ widths: [64, 300, 300, 4], density: 0.3 })
-        const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts(), device: own ? { kind: 'cpu', threads: 2 } : device })
+        const trainer = new Trainer(model, {
+          optimizer: optimizer(),
+          dst: chts(),
+          device: own ? { kind: 'cpu', threads: 2 } : device,
+        })
         const run = (async () => {
           for await (const _ of trainer.fit(data, { epochs: 1000, validation: data }));
         })()

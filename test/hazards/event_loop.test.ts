@@ -4,7 +4,10 @@ import { chts, chtss, mlp, set, Trainer, updateSchedule } from '../../lib/index.
 import { clusters } from '../synthetic.js'
 import { batchOf, bound, Lateness, optimizer, pause } from './training.js'
 
-/** Milliseconds that a timer may be late: long enough for a busy machine of two processors, far shorter than what is done meanwhile. */
+/**
+ * Milliseconds that a timer may be late: long enough for a busy machine of two processors, far shorter than what is
+ * done meanwhile.
+ */
 const LATE = 250
 
 describe('the event loop turns', () => {
@@ -26,7 +29,11 @@ describe('the event loop turns', () => {
     it(`while a trainer is made, trains and updates the topology by ${name}`, async () => {
       const data = clusters({ samples: 1024, features: 64, classes: 4 })
       await timerIsNeverLate(async () => {
-        using trainer = new Trainer(mlp({ widths: [64, 1000, 1000, 4], density }), { optimizer: optimizer(), dst, device: 'cpu' })
+        using trainer = new Trainer(mlp({ widths: [64, 1000, 1000, 4], density }), {
+          optimizer: optimizer(),
+          dst,
+          device: 'cpu',
+        })
         for await (const _ of trainer.fit(data, { epochs: 2, batchSize: 32, validation: data }));
         await trainer.predict(data)
         await trainer.measures()
@@ -37,7 +44,11 @@ describe('the event loop turns', () => {
   it('while the links of a large layer are drawn, which takes about half a second', async () => {
     const batch = batchOf(16, 64)
     await timerIsNeverLate(async () => {
-      using trainer = new Trainer(mlp({ widths: [64, 900, 900, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+      using trainer = new Trainer(mlp({ widths: [64, 900, 900, 4], density: 0.5 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device: 'cpu',
+      })
       await trainer.trainOn(batch)
     })
   })

@@ -18,12 +18,19 @@ if (way === 'natural') {
   void train({ epochs: 4 }).then((result) => console.log(result))
   new Trainer(mlp({ widths: [64, 200, 4], density: 0.3 }), { optimizer: optimizer(), dst: chts() })
 } else if (phase === 'training') {
-  const trainer = new Trainer(mlp({ widths: [64, 600, 600, 4], density: 0.3 }), { optimizer: optimizer(), device: 'cpu' })
+  const trainer = new Trainer(mlp({ widths: [64, 600, 600, 4], density: 0.3 }), {
+    optimizer: optimizer(),
+    device: 'cpu',
+  })
   setTimeout(end, 100)
   for await (const _ of trainer.fit(clusters({ samples: 50_000, features: 64, classes: 4 }), { epochs: 100 }));
 } else if (phase === 'updating') {
   const model = mlp({ widths: [64, 1500, 1500, 4], density: 0.5, topology: erdosRenyi() })
-  const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts({ updates: updateSchedule({ every: 1, fraction: 0.3 }) }), device: 'cpu' })
+  const trainer = new Trainer(model, {
+    optimizer: optimizer(),
+    dst: chts({ updates: updateSchedule({ every: 1, fraction: 0.3 }) }),
+    device: 'cpu',
+  })
   trainer.plan({ epochs: 100, stepsPerEpoch: 10 })
   await trainer.trainOn(batchOf(16, 64))
   setTimeout(end, 50)

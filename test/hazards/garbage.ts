@@ -1,4 +1,7 @@
-/** Runs with --expose-gc: drops objects of every kind without disposing them. Prints what went wrong; for garbage.test.ts. */
+/**
+ * Runs with --expose-gc: drops objects of every kind without disposing them. Prints what went wrong; for
+ * garbage.test.ts.
+ */
 import { setImmediate } from 'node:timers/promises'
 import { Activations, chts, Device, mlp, Program, SparseMatrix, Tensor, Trainer } from '../../lib/index.js'
 import { clusters } from '../synthetic.js'
@@ -15,13 +18,17 @@ async function collect(): Promise<void> {
 }
 
 function expectEqual(actual: unknown, expected: unknown, what: string): void {
-  if (JSON.stringify(actual) !== JSON.stringify(expected)) throw new Error(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
+  if (JSON.stringify(actual) !== JSON.stringify(expected))
+    throw new Error(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(actual)}`)
 }
 
 const none = { buffers: 0, bytes: 0 }
 const live = ({ buffers, bytes } = device.memory()) => ({ buffers, bytes })
 const device = new Device({ kind: 'cpu', threads: 2 })
-const links = { rowOffsets: Int32Array.from({ length: 301 }, (_, i) => 20 * i), columnIndices: Int32Array.from({ length: 6000 }, (_, i) => i % 20) }
+const links = {
+  rowOffsets: Int32Array.from({ length: 301 }, (_, i) => 20 * i),
+  columnIndices: Int32Array.from({ length: 6000 }, (_, i) => i % 20),
+}
 
 const tasks: Record<string, () => Promise<void>> = {
   /** Operands, their program and its promise are dropped while the replay runs. */
@@ -43,7 +50,9 @@ const tasks: Record<string, () => Promise<void>> = {
   },
   /** Reads and writes of tensors that nobody holds; what a read promises is right. */
   async copies() {
-    const reads = Array.from({ length: 50 }, (_, i) => new Tensor(device, 'float32', new Float32Array(10_000).fill(i)).read())
+    const reads = Array.from({ length: 50 }, (_, i) =>
+      new Tensor(device, 'float32', new Float32Array(10_000).fill(i)).read(),
+    )
     for (let i = 0; i < 50; ++i) void new Tensor(device, 'int32', 10_000).write(new Int32Array(10_000))
     gc()
     for (const [i, read] of reads.entries())
@@ -57,7 +66,11 @@ const tasks: Record<string, () => Promise<void>> = {
     const data = clusters({ samples: 512, features: 48, classes: 4 })
     const results: string[] = []
     for (let i = 0; i < 4; ++i) {
-      const trainer = new Trainer(mlp({ widths: [48, 120, 120, 4], density: 0.1 }), { optimizer: optimizer(), dst: chts(), device })
+      const trainer = new Trainer(mlp({ widths: [48, 120, 120, 4], density: 0.1 }), {
+        optimizer: optimizer(),
+        dst: chts(),
+        device,
+      })
       const timer = setInterval(gc, 3)
       for await (const _ of trainer.fit(data, { epochs: 4 }));
       clearInterval(timer)
@@ -65,7 +78,11 @@ const tasks: Record<string, () => Promise<void>> = {
     }
     expectEqual(new Set(results).size, 1, 'different results')
     // And one that is left in the middle.
-    const left = new Trainer(mlp({ widths: [48, 120, 120, 4], density: 0.1 }), { optimizer: optimizer(), dst: chts(), device })
+    const left = new Trainer(mlp({ widths: [48, 120, 120, 4], density: 0.1 }), {
+      optimizer: optimizer(),
+      dst: chts(),
+      device,
+    })
     for await (const _ of left.fit(data, { epochs: 1000 })) break
   },
   /** Devices are objects like others. */
@@ -87,7 +104,8 @@ const tasks: Record<string, () => Promise<void>> = {
       most = Math.max(most, device.memory().bytes)
       await setImmediate()
     }
-    if (most > 400 * 2 ** 20) throw new Error(`Expected at most half of 800 MiB to be live at once, got ${most / 2 ** 20} MiB`)
+    if (most > 400 * 2 ** 20)
+      throw new Error(`Expected at most half of 800 MiB to be live at once, got ${most / 2 ** 20} MiB`)
   },
 }
 

@@ -1,4 +1,7 @@
-/** Hazards: operands of another type than an operation reads, and memory that an operation would read after having written it. */
+/**
+ * Hazards: operands of another type than an operation reads, and memory that an operation would read after having
+ * written it.
+ */
 import { expect } from 'chai'
 import { Tensor } from '../../lib/index.js'
 import type { Operands } from '../../lib/program.js'
@@ -9,7 +12,10 @@ const csr = randomCsr(16, 16, 90, 1)
 const batch = 8
 const types: TensorType[] = ['float32', 'float64', 'int32', 'uint8', 'uint64']
 
-/** Operands of every operation that can be recorded, all of them good. Square layers and equal lengths, so that only what is tested can be wrong. */
+/**
+ * Operands of every operation that can be recorded, all of them good. Square layers and equal lengths, so that only
+ * what is tested can be wrong.
+ */
 function operationsOf(w: Workspace): Record<string, Operands> {
   const matrix = () => w.matrix(csr)
   const floats = (count = 256) => w.floats(count)
@@ -17,7 +23,12 @@ function operationsOf(w: Workspace): Record<string, Operands> {
   const changes = () => changesOf(w, 90)
   const pool = () => ({ links: matrix(), values: floats(), keep: w.tensor('uint8', 90) })
   const totals = () => w.tensor('float64', 4)
-  const products = { outputGradient: activations(), inputGradient: activations(), input: activations(), activation: 'relu' }
+  const products = {
+    outputGradient: activations(),
+    inputGradient: activations(),
+    input: activations(),
+    activation: 'relu',
+  }
   const gradients = { outputGradient: activations(), input: activations(), gradient: floats(), biasGradient: floats() }
   const stream = { samples: 10, indices: w.tensor('int32', 16), count: 10 }
   return {
@@ -32,12 +43,34 @@ function operationsOf(w: Workspace): Record<string, Operands> {
     linearGradient: gradients,
     relu: { input: activations(), output: activations() },
     reluGradient: { output: activations(), outputGradient: activations(), inputGradient: activations() },
-    softmaxCrossEntropy: { logits: activations(), targets: w.tensor('int32', 16), gradient: activations(), totals: totals() },
+    softmaxCrossEntropy: {
+      logits: activations(),
+      targets: w.tensor('int32', 16),
+      gradient: activations(),
+      totals: totals(),
+    },
     meanSquaredError: { output: activations(), target: activations(), gradient: activations(), totals: totals() },
     sgd: { count: 90, values: floats(), velocity: floats(), gradient: floats(), learningRate: 0, momentum: 0.9 },
-    adam: { count: 90, values: floats(), gradient: floats(), firstMoment: floats(), secondMoment: floats(), steps: floats(), learningRate: 0 },
+    adam: {
+      count: 90,
+      values: floats(),
+      gradient: floats(),
+      firstMoment: floats(),
+      secondMoment: floats(),
+      steps: floats(),
+      learningRate: 0,
+    },
     importance: { links: matrix(), values: floats(), keep: w.tensor('uint8', 90), rule: 'relative', scores: floats() },
-    keepLinks: { links: matrix(), scores: floats(), keep: w.tensor('uint8', 90), count: 0, update: 0, seed: 1, purpose: 'remove', layer: 0 },
+    keepLinks: {
+      links: matrix(),
+      scores: floats(),
+      keep: w.tensor('uint8', 90),
+      count: 0,
+      update: 0,
+      seed: 1,
+      purpose: 'remove',
+      layer: 0,
+    },
     percolate: {
       layers: [
         { links: matrix(), keep: w.tensor('uint8', 90) },
@@ -45,7 +78,16 @@ function operationsOf(w: Workspace): Record<string, Operands> {
       ],
       relations: [{ first: 0, second: 1, kind: 'consecutive' }],
     },
-    regrow: { links: matrix(), changes: changes(), predictor: 'none', selection: 'sample', count: 0, update: 0, seed: 1, layer: 0 },
+    regrow: {
+      links: matrix(),
+      changes: changes(),
+      predictor: 'none',
+      selection: 'sample',
+      count: 0,
+      update: 0,
+      seed: 1,
+      layer: 0,
+    },
     openPool: { links: matrix(), values: floats(), pool: pool() },
     chooseFromPool: { links: matrix(), changes: changes(), pool: pool() },
     restoreWeights: { links: matrix(), values: floats(), pool: pool() },
@@ -67,11 +109,15 @@ function replaced(operands: any, path: readonly string[], by: unknown): any {
 }
 
 /** Where tensors are among the operands. */
-function* tensorsIn(operands: object, path: readonly string[] = []): Generator<[path: string[], tensor: Tensor<TensorType>]> {
+function* tensorsIn(
+  operands: object,
+  path: readonly string[] = [],
+): Generator<[path: string[], tensor: Tensor<TensorType>]> {
   for (const [name, operand] of Object.entries(operands)) {
     const here = [...path, name]
     if (operand instanceof Tensor) yield [here, operand]
-    else if (typeof operand === 'object' && operand !== null && [Object, Array].includes(operand.constructor)) yield* tensorsIn(operand, here)
+    else if (typeof operand === 'object' && operand !== null && [Object, Array].includes(operand.constructor))
+      yield* tensorsIn(operand, here)
   }
 }
 
@@ -89,7 +135,11 @@ describe('operands', () => {
             expect(error.message, what).to.match(new RegExp(`to be a tensor of ${tensor.type}, got one of ${type}`))
             ++refused
           }
-          await expectRefusal(() => program.record(operation, replaced(operands, path, w.batch(16, batch))), 'INVALID_ARGUMENT', `${operation}: activations`)
+          await expectRefusal(
+            () => program.record(operation, replaced(operands, path, w.batch(16, batch))),
+            'INVALID_ARGUMENT',
+            `${operation}: activations`,
+          )
         }
         program.record(operation, operands)
       }
@@ -183,13 +233,21 @@ describe('operands', () => {
       for (const kind of ['consecutive', 'joint']) {
         for (const layer of [0, 1]) {
           const relations = [{ first: layer, second: layer, kind }]
-          const error = await expectRefusal(() => program.record('percolate', { ...percolate, relations }), 'INVALID_ARGUMENT', `${kind} ${layer}`)
+          const error = await expectRefusal(
+            () => program.record('percolate', { ...percolate, relations }),
+            'INVALID_ARGUMENT',
+            `${kind} ${layer}`,
+          )
           expect(error.message).to.match(/between two layers/)
         }
       }
       const narrow = { links: w.matrix(randomCsr(9, 7, 20, 1)), keep: w.tensor('uint8', 20) }
       const layers = [percolate.layers[0], narrow]
-      await expectRefusal(() => program.record('percolate', { ...percolate, layers }), 'INVALID_ARGUMENT', 'layers of 16 and 7 neurons')
+      await expectRefusal(
+        () => program.record('percolate', { ...percolate, layers }),
+        'INVALID_ARGUMENT',
+        'layers of 16 and 7 neurons',
+      )
     })
   })
 })

@@ -1,4 +1,7 @@
-/** Trains and saves after every step, from the checkpoint if there is one; says each step with a checksum of everything. Killed by kill.test.ts. */
+/**
+ * Trains and saves after every step, from the checkpoint if there is one; says each step with a checksum of everything.
+ * Killed by kill.test.ts.
+ */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { chtss, mlp, type SparseParameter, sgd, Trainer, updateSchedule } from '../../lib/index.js'
@@ -34,7 +37,10 @@ async function checksum(): Promise<string> {
 
 while (trainer.step < Number(total)) {
   const first = (trainer.step % STEPS_PER_EPOCH) * BATCH
-  await trainer.trainOn({ x: x.subarray(30 * first, 30 * (first + BATCH)), y: (data.labels as Int32Array).subarray(first, first + BATCH) })
+  await trainer.trainOn({
+    x: x.subarray(30 * first, 30 * (first + BATCH)),
+    y: (data.labels as Int32Array).subarray(first, first + BATCH),
+  })
   await trainer.save(file)
   process.stdout.write(`${trainer.step} ${await checksum()}\n`)
 }

@@ -1,7 +1,8 @@
 /**
- * Creates, trains, updates, saves, loads and disposes, again and again: `tsx test/hazards/soak.ts [seconds]` (default 20). After every cycle no native
- * byte is live; resident memory, read after every cycle, does not grow: of the cycles after the first fifth, the last third is on average within
- * 2% or 8 MiB of the first third. Ends with 1 and says why otherwise.
+ * Creates, trains, updates, saves, loads and disposes, again and again: `tsx test/hazards/soak.ts [seconds]` (default
+ * 20). After every cycle no native byte is live; resident memory, read after every cycle, does not grow: of the cycles
+ * after the first fifth, the last third is on average within 2% or 8 MiB of the first third. Ends with 1 and says why
+ * otherwise.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -44,7 +45,8 @@ for (let cycle = 0; performance.now() < end || cycle < 30; ++cycle) {
   await predictor.predict(data)
   predictor.dispose()
   const { buffers, bytes } = device.memory()
-  if (buffers !== 0 || bytes !== 0) fail(`Expected no live native memory after cycle ${cycle}, got ${buffers} buffers of ${bytes} bytes`)
+  if (buffers !== 0 || bytes !== 0)
+    fail(`Expected no live native memory after cycle ${cycle}, got ${buffers} buffers of ${bytes} bytes`)
   if (epochs !== 6) fail(`Expected 6 epochs, got ${epochs}`)
   if (device !== shared) device.dispose()
   global.gc?.()
@@ -63,7 +65,8 @@ const third = Math.floor(settled.length / 3)
 const [first, last] = [mean(settled.slice(0, third)), mean(settled.slice(-third))]
 const MiB = 2 ** 20
 console.log(
-  `${resident.length} cycles in ${seconds} s; live native bytes 0 after each; resident ${(first / MiB).toFixed(1)} MiB early, ${(last / MiB).toFixed(1)} MiB late`,
+  `${resident.length} cycles in ${seconds} s; live native bytes 0 after each; resident ` +
+    `${(first / MiB).toFixed(1)} MiB early, ${(last / MiB).toFixed(1)} MiB late`,
 )
 if (last - first > Math.max(0.02 * first, 8 * MiB)) fail('Expected resident memory not to grow')
 process.exit(0)

@@ -1,16 +1,33 @@
-/** What the tests of hazards and their child programs share: a small training run whose result is one string, bounds on time, and child processes. */
+/**
+ * What the tests of hazards and their child programs share: a small training run whose result is one string, bounds on
+ * time, and child processes.
+ */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
-import { type Batch, chts, type Device, type DeviceOptions, mlp, type Sequential, SparseParameter, sgd, Trainer } from '../../lib/index.js'
+import {
+  type Batch,
+  chts,
+  type Device,
+  type DeviceOptions,
+  mlp,
+  type Sequential,
+  SparseParameter,
+  sgd,
+  Trainer,
+} from '../../lib/index.js'
 import { clusters } from '../synthetic.js'
 
-/** Milliseconds as a bound: HEBB_TIME_FACTOR says how many times slower than normal this run is, for instance under a sanitizer. */
+/**
+ * Milliseconds as a bound: HEBB_TIME_FACTOR says how many times slower than normal this run is, for instance under a
+ * sanitizer.
+ */
 export function bound(milliseconds: number): number {
   return milliseconds * Number(process.env.HEBB_TIME_FACTOR ?? 1)
 }
 
-export const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
+export const pause = (milliseconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds))
 
 /** Bits of typed arrays, as a string. */
 export function digest(arrays: Iterable<ArrayBufferView>): string {
@@ -42,9 +59,16 @@ export interface Run {
   device?: Device | DeviceOptions
 }
 
-/** Trains a small network by CHTs, with an update an epoch: a few hundred milliseconds. The same seed gives the same string, anywhere. */
+/**
+ * Trains a small network by CHTs, with an update an epoch: a few hundred milliseconds. The same seed gives the same
+ * string, anywhere.
+ */
 export async function train({ seed = 0, epochs = 8, device = { kind: 'cpu', threads: 2 } }: Run = {}): Promise<string> {
-  using trainer = new Trainer(mlp({ widths: [48, 200, 200, 4], density: 0.1, seed }), { optimizer: optimizer(), dst: chts(), device })
+  using trainer = new Trainer(mlp({ widths: [48, 200, 200, 4], density: 0.1, seed }), {
+    optimizer: optimizer(),
+    dst: chts(),
+    device,
+  })
   const data = clusters({ samples: 1024, features: 48, classes: 4, seed: 7 })
   for await (const _ of trainer.fit(data, { epochs, batchSize: 32, validation: data }));
   return await stateOf(trainer.model)
@@ -65,7 +89,10 @@ export interface Ended {
   milliseconds: number
 }
 
-/** Runs one of the child programs beside this file to its end. It is killed, which a test sees as a signal, when it hangs. */
+/**
+ * Runs one of the child programs beside this file to its end. It is killed, which a test sees as a signal, when it
+ * hangs.
+ */
 export function child(name: string, args: readonly string[] = [], nodeFlags: readonly string[] = []): Promise<Ended> {
   const start = performance.now()
   return new Promise((resolve) => {

@@ -12,20 +12,31 @@ const { batchOf, optimizer, train } = await import('./training.js')
 if (task === 'train') {
   say(await train({ seed, device: { kind: 'cpu', threads: 1 } }))
 } else if (phase === 'training') {
-  const trainer = new Trainer(mlp({ widths: [64, 600, 600, 4], density: 0.3 }), { optimizer: optimizer(), device: 'cpu' })
+  const trainer = new Trainer(mlp({ widths: [64, 600, 600, 4], density: 0.3 }), {
+    optimizer: optimizer(),
+    device: 'cpu',
+  })
   for (;;) {
     await trainer.trainOn(batchOf(128, 64))
     say('training')
   }
 } else if (phase === 'updating') {
   const model = mlp({ widths: [64, 1500, 1500, 4], density: 0.5, topology: erdosRenyi() })
-  const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts({ updates: updateSchedule({ every: 1, fraction: 0.3 }) }), device: 'cpu' })
+  const trainer = new Trainer(model, {
+    optimizer: optimizer(),
+    dst: chts({ updates: updateSchedule({ every: 1, fraction: 0.3 }) }),
+    device: 'cpu',
+  })
   trainer.plan({ epochs: 10, stepsPerEpoch: 10 })
   await trainer.trainOn(batchOf(16, 64))
   setTimeout(() => say('updating'), 50)
   await trainer.trainOn(batchOf(16, 64))
 } else if (phase === 'drawing') {
-  new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), { optimizer: optimizer(), dst: chts(), device: 'cpu' })
+  new Trainer(mlp({ widths: [64, 3000, 3000, 4], density: 0.5 }), {
+    optimizer: optimizer(),
+    dst: chts(),
+    device: 'cpu',
+  })
   setTimeout(() => say('drawing'), 200) // in the course of seconds
 } else if (phase === 'pending') {
   // Hundreds of promises of every kind, behind a replay that does not end.

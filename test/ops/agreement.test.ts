@@ -1,6 +1,19 @@
 import type { Operands } from '../../lib/program.js'
 import type { Activations, Tensor, TensorType } from '../../lib/tensor.js'
-import { columnsOf, cpu, expectNear, expectSameBits, gpu, nameOf, numbers, on, places, randomCsr, shapes, type Workspace } from '../support.js'
+import {
+  columnsOf,
+  cpu,
+  expectNear,
+  expectSameBits,
+  gpu,
+  nameOf,
+  numbers,
+  on,
+  places,
+  randomCsr,
+  shapes,
+  type Workspace,
+} from '../support.js'
 
 type Operations = readonly (readonly [string, Operands])[]
 type Results = Record<string, Tensor<TensorType> | Activations>
@@ -28,7 +41,13 @@ describe('the CUDA kernels', () => {
 
   /** Runs what `describe` makes of a workspace on both devices, and compares. */
   async function agree(
-    describe: (w: Workspace) => { operations: Operations; results: Results; batch?: number; columns?: number; scalars?: number[] },
+    describe: (w: Workspace) => {
+      operations: Operations
+      results: Results
+      batch?: number
+      columns?: number
+      scalars?: number[]
+    },
     tolerance: number,
     what: string,
   ): Promise<void> {
@@ -48,7 +67,11 @@ describe('the CUDA kernels', () => {
   }
 
   // Narrow and wide tiles of the dense products, few classes and many.
-  const layers = [...shapes, { rows: 70, cols: 45, links: 500, batch: 33 }, { rows: 130, cols: 77, links: 2000, batch: 150 }]
+  const layers = [
+    ...shapes,
+    { rows: 70, cols: 45, links: 500, batch: 33 },
+    { rows: 130, cols: 77, links: 2000, batch: 150 },
+  ]
 
   for (const shape of layers) {
     const { rows, cols, links, batch } = shape
@@ -71,7 +94,10 @@ describe('the CUDA kernels', () => {
             return {
               operations: [
                 ['spmm', { weights, values, bias, input, output, activation }],
-                ['spmmTransposed', { weights, values, outputGradient, inputGradient, input, activation, accumulate: true }],
+                [
+                  'spmmTransposed',
+                  { weights, values, outputGradient, inputGradient, input, activation, accumulate: true },
+                ],
               ],
               results: { output, inputGradient },
               batch,
@@ -88,7 +114,10 @@ describe('the CUDA kernels', () => {
             return {
               operations: [
                 ['linear', { weights, bias, input, output, activation, product: 'fma' }],
-                ['linearTransposed', { weights, outputGradient, inputGradient, input, activation, accumulate: true, product: 'fma' }],
+                [
+                  'linearTransposed',
+                  { weights, outputGradient, inputGradient, input, activation, accumulate: true, product: 'fma' },
+                ],
               ],
               results: { ...(rows > 32 && { output }), ...(cols > 32 && { inputGradient }) },
               batch,
@@ -107,7 +136,12 @@ describe('the CUDA kernels', () => {
               Int32Array.from({ length: batch }, (_, i) => (i * 7) % rows),
             )
             const totals = w.tensor('float64', 4)
-            return { operations: [['softmaxCrossEntropy', { logits, targets, gradient, totals }]], results: { gradient }, batch, columns }
+            return {
+              operations: [['softmaxCrossEntropy', { logits, targets, gradient, totals }]],
+              results: { gradient },
+              batch,
+              columns,
+            }
           },
           rows <= 32 ? 0 : 1e-6,
           `softmaxCrossEntropy, ${columns} columns`,
@@ -119,7 +153,10 @@ describe('the CUDA kernels', () => {
       for (const columns of columnsOf(batch)) {
         await agree(
           (w) => {
-            const [input, outputGradient] = [w.batch(cols, batch, numbers(columns * cols, 2), 7.5), w.batch(rows, batch, numbers(columns * rows, 3))]
+            const [input, outputGradient] = [
+              w.batch(cols, batch, numbers(columns * cols, 2), 7.5),
+              w.batch(rows, batch, numbers(columns * rows, 3)),
+            ]
             const [gradient, dense] = [w.floats(links), w.floats(rows * cols)]
             const [bias, denseBias] = [w.floats(rows), w.floats(rows)]
             const output = w.batch(rows, batch)
@@ -160,8 +197,30 @@ describe('the CUDA kernels', () => {
             ['initializeNormal', { pattern, values, deviation: 0.3, seed: 5e9 + 1, layer: 2 }],
             ['initializeNormal', { rows: 33, cols: 21, values: dense, deviation: 0.3, seed: 7, layer: 1 }],
             ['permute', { indices, count: 1025, seed: 5e9 + 3, epoch: 1 }],
-            ['gather', { floats: w.floats(numbers(20 * 50, 3)), samples: 20, scale: 1.7, shift: 0.3, indices: order, count: 70, output }],
-            ['sgd', { pattern, values, velocity, gradient: w.floats(numbers(701, 4)), learningRate: 0, momentum: 0.9, weightDecay: 0.01 }],
+            [
+              'gather',
+              {
+                floats: w.floats(numbers(20 * 50, 3)),
+                samples: 20,
+                scale: 1.7,
+                shift: 0.3,
+                indices: order,
+                count: 70,
+                output,
+              },
+            ],
+            [
+              'sgd',
+              {
+                pattern,
+                values,
+                velocity,
+                gradient: w.floats(numbers(701, 4)),
+                learningRate: 0,
+                momentum: 0.9,
+                weightDecay: 0.01,
+              },
+            ],
           ],
           results: { values, velocity, dense, indices, output },
           batch: 70,

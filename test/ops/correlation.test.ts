@@ -33,7 +33,9 @@ function drawn(samples: number, features: number, bytes: boolean, seed: number):
 function reference({ x, samples, features }: Sample): { first: number; second: number; r: number }[] {
   const mean = new Float64Array(features)
   for (let i = 0; i < x.length; ++i) mean[i % features] += x[i] / samples
-  const column = Array.from({ length: features }, (_, f) => Float64Array.from({ length: samples }, (_, s) => x[s * features + f] - mean[f]))
+  const column = Array.from({ length: features }, (_, f) =>
+    Float64Array.from({ length: samples }, (_, s) => x[s * features + f] - mean[f]),
+  )
   const dot = (a: Float64Array, b: Float64Array) => a.reduce((sum, v, i) => sum + v * b[i], 0)
   const constant = Array.from({ length: features }, (_, f) => x.every((v, i) => i % features !== f || v === x[f]))
   const pairs = []
@@ -42,7 +44,8 @@ function reference({ x, samples, features }: Sample): { first: number; second: n
       const r =
         constant[first] || constant[second]
           ? 0
-          : dot(column[first], column[second]) / Math.sqrt(dot(column[first], column[first]) * dot(column[second], column[second]))
+          : dot(column[first], column[second]) /
+            Math.sqrt(dot(column[first], column[first]) * dot(column[second], column[second]))
       pairs.push({ first, second, r })
     }
   }
@@ -70,7 +73,10 @@ describe('correlations of features', () => {
         for (const [i, r] of all.correlation.entries()) {
           const [first, second] = [all.first[i], all.second[i]]
           expect(first, 'first').to.be.below(second)
-          expect(Math.abs(r - (known.get(first * features + second) as number)), `pair ${first}, ${second}`).to.be.below(tolerance)
+          expect(
+            Math.abs(r - (known.get(first * features + second) as number)),
+            `pair ${first}, ${second}`,
+          ).to.be.below(tolerance)
           expect(Math.abs(r)).to.be.at.most(i === 0 ? 1 : Math.abs(all.correlation[i - 1]))
         }
         expect(new Set(Array.from(all.first, (f, i) => f * features + all.second[i])).size).to.equal(all.first.length)
@@ -97,7 +103,11 @@ describe('correlations of features', () => {
   it('take whole samples of bytes or floats', async () => {
     await expectRefusal(() => addon.strongestPairs(new Uint8Array(7), 3, 1), 'INVALID_ARGUMENT', 'a part of a sample')
     await expectRefusal(() => addon.strongestPairs(new Uint8Array(0), 3, 1), 'INVALID_ARGUMENT', 'no sample')
-    await expectRefusal(() => addon.strongestPairs(new Int16Array(3) as unknown as Uint8Array, 3, 1), 'INVALID_ARGUMENT', 'integers')
+    await expectRefusal(
+      () => addon.strongestPairs(new Int16Array(3) as unknown as Uint8Array, 3, 1),
+      'INVALID_ARGUMENT',
+      'integers',
+    )
   })
 })
 
@@ -125,7 +135,8 @@ describe('csti', () => {
           }),
         )
         const whole = Math.floor(links / cellsOfPair)
-        for (const { first, second } of ranked.slice(0, whole)) expect(linked.get(first * 24 + second), `${first}, ${second}`).to.equal(cellsOfPair)
+        for (const { first, second } of ranked.slice(0, whole))
+          expect(linked.get(first * 24 + second), `${first}, ${second}`).to.equal(cellsOfPair)
         const rest = links - whole * cellsOfPair
         if (rest) expect(linked.get(ranked[whole].first * 24 + ranked[whole].second)).to.equal(rest)
         expect(linked.size).to.equal(Math.ceil(links / cellsOfPair))
@@ -141,19 +152,30 @@ describe('csti', () => {
   })
 
   it('puts links that exceed the correlations anywhere, by the seed', () => {
-    const few = dataset({ x: Uint8Array.of(1, 1, 5, 2, 3, 5, 3, 2, 5), y: [0, 1, 0], shape: [3] }) // the third is constant
-    const made = (links: number, seed: number) => cellsOf({ rows: 3, cols: 3, ...csti({ data: few }).generate({ rows: 3, cols: 3, links, seed, layer: 0 }) })
+    // The third is constant.
+    const few = dataset({ x: Uint8Array.of(1, 1, 5, 2, 3, 5, 3, 2, 5), y: [0, 1, 0], shape: [3] })
+    const made = (links: number, seed: number) =>
+      cellsOf({ rows: 3, cols: 3, ...csti({ data: few }).generate({ rows: 3, cols: 3, links, seed, layer: 0 }) })
     expect(made(2, 0)).to.deep.equal([1, 3])
     const drawn = Array.from({ length: 300 }, (_, seed) => made(3, seed))
     for (const cells of drawn) expect(cells).to.include.members([1, 3])
-    expect(new Set(drawn.map(String)).size).to.equal(7) // the third link takes each of the other places; missing one has probability 7 (6/7)^300
+    // The third link takes each of the other places; missing one has probability 7 (6/7)^300.
+    expect(new Set(drawn.map(String)).size).to.equal(7)
     expect(made(9, 0)).to.deep.equal([0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
 
   it('refuses other widths, and data that are none', async () => {
-    const error = await expectRefusal(() => csti({ data }).generate({ rows: 30, cols: 24, links: 5, seed: 0, layer: 0 }), 'INVALID_ARGUMENT', 'width 30')
+    const error = await expectRefusal(
+      () => csti({ data }).generate({ rows: 30, cols: 24, links: 5, seed: 0, layer: 0 }),
+      'INVALID_ARGUMENT',
+      'width 30',
+    )
     expect(error.message).to.match(/multiples of the 24 features of dataset, for csti\(\), got 24 -> 30/)
-    await expectRefusal(() => csti({ data }).generate({ rows: 24, cols: 24, links: 577, seed: 0, layer: 0 }), 'INVALID_ARGUMENT', 'too many links')
+    await expectRefusal(
+      () => csti({ data }).generate({ rows: 24, cols: 24, links: 577, seed: 0, layer: 0 }),
+      'INVALID_ARGUMENT',
+      'too many links',
+    )
     // @ts-expect-error data are needed
     await expectRefusal(() => csti({}), 'INVALID_ARGUMENT', 'no data')
     // @ts-expect-error data are needed
@@ -161,19 +183,31 @@ describe('csti', () => {
     const moved = dataset({ x: sample.x.slice(), y: new Uint8Array(500), shape: [24], classes: 2 })
     const topology = csti({ data: moved })
     structuredClone(moved.x, { transfer: [moved.x.buffer as ArrayBuffer] })
-    await expectRefusal(() => topology.generate({ rows: 24, cols: 24, links: 5, seed: 0, layer: 0 }), 'INVALID_ARGUMENT', 'data that were transferred')
+    await expectRefusal(
+      () => topology.generate({ rows: 24, cols: 24, links: 5, seed: 0, layer: 0 }),
+      'INVALID_ARGUMENT',
+      'data that were transferred',
+    )
   })
 
-  it("draws a model's layers on the device's thread as it draws them at once, though the data are transferred meanwhile", async () => {
+  const title =
+    "draws a model's layers on the device's thread as it draws them at once, though the data are transferred meanwhile"
+  it(title, async () => {
     const own = dataset({ x: sample.x.slice(), y: new Uint8Array(500), shape: [24], classes: 2 })
     const model = mlp({ widths: [24, 48, 48, 2], density: 0.1, seed: 7 })
-    using trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.1 }), dst: staticSparse({ topology: csti({ data: own }) }), device: 'cpu' })
+    using trainer = new Trainer(model, {
+      optimizer: sgd({ learningRate: 0.1 }),
+      dst: staticSparse({ topology: csti({ data: own }) }),
+      device: 'cpu',
+    })
     structuredClone(own.x, { transfer: [own.x.buffer as ArrayBuffer] })
     await trainer.measures()
     for (const { matrix, layer } of model.sparse) {
       const { rows, cols } = matrix
       const links = Math.round(0.1 * rows * cols)
-      expect(await matrix.read(), `layer ${layer}`).to.deep.equal(csti({ data }).generate({ rows, cols, links, seed: 7, layer }))
+      expect(await matrix.read(), `layer ${layer}`).to.deep.equal(
+        csti({ data }).generate({ rows, cols, links, seed: 7, layer }),
+      )
     }
   })
 
@@ -182,7 +216,10 @@ describe('csti', () => {
     try {
       const file = join(folder, 'csti.safetensors')
       const make = () =>
-        new Trainer(mlp({ widths: [24, 24, 2], density: 0.2, topology: csti({ data }) }), { optimizer: sgd({ learningRate: 0.1 }), device: 'cpu' })
+        new Trainer(mlp({ widths: [24, 24, 2], density: 0.2, topology: csti({ data }) }), {
+          optimizer: sgd({ learningRate: 0.1 }),
+          device: 'cpu',
+        })
       using trainer = make()
       await trainer.save(file)
       using loaded = await Trainer.load(file, { device: 'cpu' })
@@ -190,7 +227,11 @@ describe('csti', () => {
       using predictor = await load(file, { device: 'cpu' })
       expect(await predictor.predict(numbers(24, 1))).to.deep.equal(await trainer.predict(numbers(24, 1)))
       const again = remake(write(csti({ data }), 'topology')) as Topology
-      const error = await expectRefusal(() => again.generate({ rows: 24, cols: 24, links: 5, seed: 0, layer: 0 }), 'INVALID_ARGUMENT', 'no data')
+      const error = await expectRefusal(
+        () => again.generate({ rows: 24, cols: 24, links: 5, seed: 0, layer: 0 }),
+        'INVALID_ARGUMENT',
+        'no data',
+      )
       expect(error.message).to.match(/csti\(\{ data \}\)/)
     } finally {
       await rm(folder, { recursive: true })

@@ -2,7 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { brf, bsf, describeTopology, erdosRenyi, load, mlp, set, sgd, type TopologyDescription, Trainer } from '../../lib/index.js'
+import {
+  brf,
+  bsf,
+  describeTopology,
+  erdosRenyi,
+  load,
+  mlp,
+  set,
+  sgd,
+  type TopologyDescription,
+  Trainer,
+} from '../../lib/index.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { eachLink, fullCsr } from '../reference.js'
 import { cpu, csrOf, expectRefusal, random, randomCsr } from '../support.js'
@@ -24,11 +35,15 @@ function reference(csr: PlainCsr) {
     }
   })
   const n = rows + cols
-  const distance = Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => (i === j ? 0 : Number.POSITIVE_INFINITY)))
+  const distance = Array.from({ length: n }, (_, i) =>
+    Array.from({ length: n }, (_, j) => (i === j ? 0 : Number.POSITIVE_INFINITY)),
+  )
   eachLink(csr, (r, c) => {
     distance[r][rows + c] = distance[rows + c][r] = 1
   })
-  for (let k = 0; k < n; ++k) for (let i = 0; i < n; ++i) for (let j = 0; j < n; ++j) distance[i][j] = Math.min(distance[i][j], distance[i][k] + distance[k][j])
+  for (let k = 0; k < n; ++k)
+    for (let i = 0; i < n; ++i)
+      for (let j = 0; j < n; ++j) distance[i][j] = Math.min(distance[i][j], distance[i][k] + distance[k][j])
   let [active, pairs, sum] = [0, 0, 0]
   for (let i = 0; i < n; ++i) {
     if (distance[i].includes(1)) ++active
@@ -70,7 +85,11 @@ function percolated(layers: readonly PlainCsr[]): { links: number; inputs: numbe
       if (left[l].length + left[l + 1].length < before) changed = true
     }
   }
-  return left.map((cells) => ({ links: cells.length, inputs: new Set(cells.map(([, c]) => c)).size, outputs: new Set(cells.map(([r]) => r)).size }))
+  return left.map((cells) => ({
+    links: cells.length,
+    inputs: new Set(cells.map(([, c]) => c)).size,
+    outputs: new Set(cells.map(([r]) => r)).size,
+  }))
 }
 
 function sameOrNaN(actual: number, expected: number, what: string): void {
@@ -88,7 +107,10 @@ describe('describeTopology', () => {
     ['a star', csrOf(1, 9, [0, 1, 2, 3, 4, 5, 6, 7, 8])],
     ['all links', fullCsr(5, 7)],
     ['a ring', { rows: 12, cols: 12, ...brf({ r: 0 }).generate({ rows: 12, cols: 12, links: 36, seed: 0, layer: 0 }) }],
-    ['a scale-free network', { rows: 20, cols: 15, ...bsf().generate({ rows: 20, cols: 15, links: 70, seed: 3, layer: 0 }) }],
+    [
+      'a scale-free network',
+      { rows: 20, cols: 15, ...bsf().generate({ rows: 20, cols: 15, links: 70, seed: 3, layer: 0 }) },
+    ],
   ]
   for (const [rows, cols, links] of [
     [7, 9, 12],
@@ -106,7 +128,12 @@ describe('describeTopology', () => {
       const [layer] = layers
       const expected = reference(csr)
       const links = csr.columnIndices.length
-      expect([layers.length, layer.outFeatures, layer.inFeatures, layer.links]).to.deep.equal([1, csr.rows, csr.cols, links])
+      expect([layers.length, layer.outFeatures, layer.inFeatures, layer.links]).to.deep.equal([
+        1,
+        csr.rows,
+        csr.cols,
+        links,
+      ])
       expect(layer.density).to.equal(links / (csr.rows * csr.cols))
       sameOrNaN(layer.clustering.value, expected.clustering, 'clustering')
       sameOrNaN(layer.pathLength.value, expected.pathLength, 'path length')
@@ -118,9 +145,14 @@ describe('describeTopology', () => {
         expect(layer[side].neurons).to.equal(degrees.length)
         expect(layer[side].active).to.equal(degrees.filter((d) => d > 0).length)
         expect(layer[side].mean).to.be.closeTo(mean, 1e-12)
-        expect(layer[side].deviation).to.be.closeTo(Math.sqrt(degrees.reduce((a, d) => a + (d - mean) ** 2, 0) / degrees.length), 1e-12)
+        expect(layer[side].deviation).to.be.closeTo(
+          Math.sqrt(degrees.reduce((a, d) => a + (d - mean) ** 2, 0) / degrees.length),
+          1e-12,
+        )
         expect(layer[side].largest).to.equal(Math.max(...degrees))
-        expect(layer[side].histogram.flatMap(({ degree, neurons }) => new Array(neurons).fill(degree))).to.deep.equal(degrees.sort((a, b) => a - b))
+        expect(layer[side].histogram.flatMap(({ degree, neurons }) => new Array(neurons).fill(degree))).to.deep.equal(
+          degrees.sort((a, b) => a - b),
+        )
       }
     })
   }
@@ -129,22 +161,37 @@ describe('describeTopology', () => {
     const next = random(7)
     for (let run = 0; run < 60; ++run) {
       const widths = Array.from({ length: 3 + Math.floor(3 * next()) }, () => 3 + Math.floor(9 * next()))
-      const layers = widths.slice(1).map((rows, i) => randomCsr(rows, widths[i], Math.ceil((0.1 + 0.25 * next()) * rows * widths[i]), Math.floor(1e6 * next())))
+      const layers = widths
+        .slice(1)
+        .map((rows, i) =>
+          randomCsr(rows, widths[i], Math.ceil((0.1 + 0.25 * next()) * rows * widths[i]), Math.floor(1e6 * next())),
+        )
       const description = describeTopology(layers)
       const expected = percolated(layers)
       expect(description.layers.map((layer) => layer.percolated)).to.deep.equal(expected)
       const neurons = widths.reduce((a, b) => a + b, 0)
       const left = expected.reduce((total, layer) => total + layer.inputs, 0) + (expected.at(-1)?.outputs as number)
-      expect(description.percolated).to.deep.equal({ links: expected.reduce((total, layer) => total + layer.links, 0), neurons: left / neurons })
+      expect(description.percolated).to.deep.equal({
+        links: expected.reduce((total, layer) => total + layer.links, 0),
+        neurons: left / neurons,
+      })
     }
     const apart = [randomCsr(6, 5, 4, 1), randomCsr(4, 7, 3, 2)] // 6 outputs, then 7 inputs
-    expect(describeTopology(apart).layers.map((layer) => layer.percolated)).to.deep.equal(apart.flatMap((csr) => percolated([csr])))
+    expect(describeTopology(apart).layers.map((layer) => layer.percolated)).to.deep.equal(
+      apart.flatMap((csr) => percolated([csr])),
+    )
   })
 
   it('estimates by samples what would take too long, within its standard error', () => {
     for (const [name, csr] of [
-      ['scale-free', { rows: 300, cols: 200, ...bsf().generate({ rows: 300, cols: 200, links: 2500, seed: 1, layer: 0 }) }],
-      ['receptive fields', { rows: 300, cols: 300, ...brf({ r: 0.1 }).generate({ rows: 300, cols: 300, links: 1500, seed: 1, layer: 0 }) }],
+      [
+        'scale-free',
+        { rows: 300, cols: 200, ...bsf().generate({ rows: 300, cols: 200, links: 2500, seed: 1, layer: 0 }) },
+      ],
+      [
+        'receptive fields',
+        { rows: 300, cols: 300, ...brf({ r: 0.1 }).generate({ rows: 300, cols: 300, links: 1500, seed: 1, layer: 0 }) },
+      ],
     ] as const) {
       const [exact] = describeTopology(csr).layers
       for (let seed = 0; seed < 20; ++seed) {
@@ -164,9 +211,12 @@ describe('describeTopology', () => {
 
   it('sees the lattice become a small world, and hubs', () => {
     const shape = { rows: 1568, cols: 1568, links: 24_586 }
-    const measure = (links: { rowOffsets: Int32Array; columnIndices: Int32Array }) => describeTopology({ ...shape, ...links }).layers[0]
+    const measure = (links: { rowOffsets: Int32Array; columnIndices: Int32Array }) =>
+      describeTopology({ ...shape, ...links }).layers[0]
     const start = { ...shape, seed: 1, layer: 0 }
-    const [lattice, random, hubs] = [brf({ r: 0 }), erdosRenyi(), bsf()].map((topology) => measure(topology.generate(start)))
+    const [lattice, random, hubs] = [brf({ r: 0 }), erdosRenyi(), bsf()].map((topology) =>
+      measure(topology.generate(start)),
+    )
     expect(lattice.clustering.value).to.be.above(20 * random.clustering.value)
     expect(lattice.pathLength.value).to.be.above(10 * random.pathLength.value)
     expect(hubs.inputs.largest).to.be.above(4 * random.inputs.largest)
@@ -180,7 +230,8 @@ describe('describeTopology', () => {
       ['no rows', { ...good, rows: 0 }],
       ['nothing', {}],
     ]
-    for (const [what, links] of bad) await expectRefusal(() => describeTopology([links as PlainCsr]), 'INVALID_ARGUMENT', what)
+    for (const [what, links] of bad)
+      await expectRefusal(() => describeTopology([links as PlainCsr]), 'INVALID_ARGUMENT', what)
     await expectRefusal(() => describeTopology(good, { exactUpTo: -1 }), 'INVALID_ARGUMENT', 'negative work')
   })
 
@@ -191,10 +242,16 @@ describe('describeTopology', () => {
       const model = mlp({ widths: [30, 40, 50, 4], density: 0.03, seed: 2 })
       using trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.1 }), dst: set(), device: cpu(2) })
       const described: TopologyDescription = await trainer.describeTopology()
-      const layers = await Promise.all(model.sparse.map(async ({ matrix }) => ({ rows: matrix.rows, cols: matrix.cols, ...(await matrix.read()) })))
+      const layers = await Promise.all(
+        model.sparse.map(async ({ matrix }) => ({ rows: matrix.rows, cols: matrix.cols, ...(await matrix.read()) })),
+      )
       expect(described).to.deep.equal(describeTopology(layers))
       const measures = await trainer.measures()
-      expect([described.links, described.density, described.activeNeurons]).to.deep.equal([measures.links, measures.density, measures.activeNeurons])
+      expect([described.links, described.density, described.activeNeurons]).to.deep.equal([
+        measures.links,
+        measures.density,
+        measures.activeNeurons,
+      ])
       expect(described.percolated.neurons).to.be.below(described.activeNeurons)
       await trainer.save(file)
       using predictor = await load(file, { device: cpu(1) })
@@ -205,7 +262,16 @@ describe('describeTopology', () => {
   })
 
   it('of a network without sparse layers is empty', async () => {
-    using trainer = new Trainer(mlp({ widths: [3, 2], density: 0.5 }), { optimizer: sgd({ learningRate: 0.1 }), device: cpu(1) })
-    expect(await trainer.describeTopology()).to.deep.equal({ layers: [], links: 0, density: 1, activeNeurons: 1, percolated: { links: 0, neurons: 1 } })
+    using trainer = new Trainer(mlp({ widths: [3, 2], density: 0.5 }), {
+      optimizer: sgd({ learningRate: 0.1 }),
+      device: cpu(1),
+    })
+    expect(await trainer.describeTopology()).to.deep.equal({
+      layers: [],
+      links: 0,
+      density: 1,
+      activeNeurons: 1,
+      percolated: { links: 0, neurons: 1 },
+    })
   })
 })

@@ -27,7 +27,13 @@ interface Source {
 }
 
 /** The batches of `steps` steps over the samples that `order` names: [capacity][features], padding included. */
-function gather(device: Device, { bytes, floats, features, scale, shift }: Source, order: Int32Array, batch: number, steps: number): Promise<Float32Array[]> {
+function gather(
+  device: Device,
+  { bytes, floats, features, scale, shift }: Source,
+  order: Int32Array,
+  batch: number,
+  steps: number,
+): Promise<Float32Array[]> {
   return on(device, async (w) => {
     const output = w.batch(features, batch, new Float32Array(features * batch).fill(9))
     const program = w.program({ batch })
@@ -57,7 +63,12 @@ function orderOf(length: number, samples: number, seed: number): Int32Array {
 }
 
 /** Samples of one batch by the definition: [columns][features]. */
-function expectBatch(actual: Float32Array, { bytes, floats, features, scale = 1, shift = 0 }: Source, samples: Int32Array, what: string): void {
+function expectBatch(
+  actual: Float32Array,
+  { bytes, floats, features, scale = 1, shift = 0 }: Source,
+  samples: Int32Array,
+  what: string,
+): void {
   const data = (bytes ?? floats) as ArrayLike<number>
   const at = (i: number) => data[samples[Math.floor(i / features)] * features + (i % features)] * Math.fround(scale)
   const value = Float64Array.from({ length: samples.length * features }, (_, i) => at(i) + Math.fround(shift))
@@ -86,7 +97,12 @@ describe('gather', () => {
     it(`brings samples into columns, everywhere: ${features} features, batch ${batch}`, async () => {
       const next = random(1)
       const sources: Source[] = [
-        { bytes: Uint8Array.from({ length: samples * features }, () => Math.floor(next() * 256)), features, scale: 1 / 255 / 0.3081, shift: -0.1307 / 0.3081 },
+        {
+          bytes: Uint8Array.from({ length: samples * features }, () => Math.floor(next() * 256)),
+          features,
+          scale: 1 / 255 / 0.3081,
+          shift: -0.1307 / 0.3081,
+        },
         { bytes: Uint8Array.from({ length: samples * features }, () => Math.floor(next() * 256)), features },
         { floats: numbers(samples * features, 2), features, scale: 3.7, shift: -0.3 },
         { floats: numbers(samples * features, 3), features },
@@ -106,12 +122,16 @@ describe('gather', () => {
     const floats = numbers(40 * 20, 5)
     const order = orderOf(30, 40, 6)
     const [batch] = await everywhere((device) => gather(device, { floats, features: 20 }, order, 30, 1))
-    expect([...batch]).to.deep.equal([...order].flatMap((sample) => [...floats.subarray(sample * 20, sample * 20 + 20)]))
+    expect([...batch]).to.deep.equal(
+      [...order].flatMap((sample) => [...floats.subarray(sample * 20, sample * 20 + 20)]),
+    )
   })
 
   it('gives the same bits on any number of threads', async () => {
     const bytes = Uint8Array.from(numbers(71 * 800, 7, 0, 256))
-    await onAnyThreads((device) => gather(device, { bytes, features: 800, scale: 0.01, shift: -1 }, orderOf(300, 71, 8), 300, 1))
+    await onAnyThreads((device) =>
+      gather(device, { bytes, features: 800, scale: 0.01, shift: -1 }, orderOf(300, 71, 8), 300, 1),
+    )
   })
 
   /** Images, and what is done to them. */
@@ -129,7 +149,14 @@ describe('gather', () => {
   }
 
   /** Batches of images in their own order, from step `first` and sample `next` on: [columns][features]. */
-  function gatherImages(device: Device, images: Images, batch: number, steps: number, first = 0, next = 0): Promise<Float32Array[]> {
+  function gatherImages(
+    device: Device,
+    images: Images,
+    batch: number,
+    steps: number,
+    first = 0,
+    next = 0,
+  ): Promise<Float32Array[]> {
     const { bytes, floats, channels, scales, shifts, ...augmentation } = images
     const features = channels * images.height * images.width
     const samples = (bytes ?? (floats as Float32Array)).length / features
@@ -137,7 +164,14 @@ describe('gather', () => {
       const output = w.batch(features, batch, new Float32Array(features * batch).fill(9))
       const program = w.program({ batch })
       program.record('gather', {
-        ...{ bytes: bytes && w.tensor('uint8', bytes), floats: floats && w.tensor('float32', floats), samples, channels, augmentation, output },
+        ...{
+          bytes: bytes && w.tensor('uint8', bytes),
+          floats: floats && w.tensor('float32', floats),
+          samples,
+          channels,
+          augmentation,
+          output,
+        },
         ...{ scales: scales && w.tensor('float32', scales), shifts: shifts && w.tensor('float32', shifts) },
         ...{
           indices: w.tensor(
@@ -151,7 +185,9 @@ describe('gather', () => {
       const batches: Float32Array[] = []
       for (let step = 0; step < steps; ++step) {
         await program.replay(1)
-        batches.push((await output.read()).slice(0, features * Math.min(batch, samples - ((next + step * batch) % samples))))
+        batches.push(
+          (await output.read()).slice(0, features * Math.min(batch, samples - ((next + step * batch) % samples))),
+        )
       }
       return batches
     })
@@ -170,7 +206,11 @@ describe('gather', () => {
         for (let x = 0; x < width; ++x) {
           const [row, place] = [y + down, (mirrored ? width - 1 - x : x) + right]
           const inside = row >= 0 && row < height && place >= 0 && place < width
-          const value = inside ? (images.bytes ?? (images.floats as Float32Array))[((sample * channels + channel) * height + row) * width + place] : 0
+          const value = inside
+            ? (images.bytes ?? (images.floats as Float32Array))[
+                ((sample * channels + channel) * height + row) * width + place
+              ]
+            : 0
           pixels.push(value * (scales?.[channel] ?? 1) + (shifts?.[channel] ?? 0))
         }
     return pixels
@@ -184,7 +224,10 @@ describe('gather', () => {
     [3, 9, 11, 4, 40],
     [1, 28, 28, 3, 48],
   ]) {
-    it(`cuts, flips and scales images by channel, everywhere: ${channels}x${height}x${width}, padding ${padding}, batch ${batch}`, async () => {
+    const title =
+      `cuts, flips and scales images by channel, everywhere: ${channels}x${height}x${width}, ` +
+      `padding ${padding}, batch ${batch}`
+    it(title, async () => {
       const count = Math.ceil(1.4 * batch)
       const length = count * channels * height * width
       const bytes = Uint8Array.from(numbers(length, 31, 0, 256))
@@ -202,7 +245,12 @@ describe('gather', () => {
           for (const [b, actual] of batches.entries()) {
             const samples = Array.from({ length: b === 0 ? batch : count - batch }, (_, c) => b * batch + c)
             const value = Float64Array.from(samples.flatMap((sample, column) => cut(images, sample, 10 + b, column)))
-            expectClose(actual, { value, magnitude: value.map((v) => Math.abs(v) + 2) }, `source ${i} at ${place}, batch ${b}`, 4e-7)
+            expectClose(
+              actual,
+              { value, magnitude: value.map((v) => Math.abs(v) + 2) },
+              `source ${i} at ${place}, batch ${b}`,
+              4e-7,
+            )
           }
         }
       }
@@ -220,24 +268,40 @@ describe('gather', () => {
     const rest = await gatherImages(cpu(), { bytes, scales, shifts, ...shape }, 32, 3, 3, 32)
     expect(rest).to.deep.equal(whole.slice(3))
     expect(whole[2]).to.not.deep.equal(whole[0]) // the same images one epoch later
-    const plain = await everywhere((device) => gatherImages(device, { bytes, scales, shifts, ...shape, padding: 0, flip: false }, 32, 1))
-    expect([...(plain[0] as Float32Array)]).to.deep.equal([...bytes.subarray(0, 32 * 3072)].map((v, i) => v * scales[(i >> 10) % 3] + shifts[(i >> 10) % 3]))
+    const plain = await everywhere((device) =>
+      gatherImages(device, { bytes, scales, shifts, ...shape, padding: 0, flip: false }, 32, 1),
+    )
+    expect([...(plain[0] as Float32Array)]).to.deep.equal(
+      [...bytes.subarray(0, 32 * 3072)].map((v, i) => v * scales[(i >> 10) % 3] + shifts[(i >> 10) % 3]),
+    )
   })
 
   it('cuts at all places and flips alike often', async () => {
-    // The image's one bright pixel is in its middle, so where it lands tells the cut; its neighbour on the right tells the flip.
+    // The image's one bright pixel is in its middle, so where it lands tells the cut; its neighbour on the right tells
+    // the flip.
     const [side, padding, batch, steps] = [7, 1, 500, 12]
     const image = new Uint8Array(side * side)
     image[3 * side + 3] = 255
     image[3 * side + 4] = 100
     const bytes = new Uint8Array(batch * side * side)
     for (let i = 0; i < batch; ++i) bytes.set(image, i * side * side)
-    const batches = await gatherImages(cpu(), { bytes, channels: 1, height: side, width: side, padding, flip: true, seed: 11 }, batch, steps)
+    const batches = await gatherImages(
+      cpu(),
+      { bytes, channels: 1, height: side, width: side, padding, flip: true, seed: 11 },
+      batch,
+      steps,
+    )
     const seen = batches.flatMap((data) =>
-      Array.from({ length: batch }, (_, c) => `${data.subarray(c * 49, c * 49 + 49).indexOf(255)} ${data.subarray(c * 49, c * 49 + 49).indexOf(100)}`),
+      Array.from(
+        { length: batch },
+        (_, c) =>
+          `${data.subarray(c * 49, c * 49 + 49).indexOf(255)} ${data.subarray(c * 49, c * 49 + 49).indexOf(100)}`,
+      ),
     )
     const expected = new Map<string, number>()
-    for (const y of [2, 3, 4]) for (const x of [2, 3, 4]) for (const beside of [-1, 1]) expected.set(`${7 * y + x} ${7 * y + x + beside}`, 1 / 18)
+    for (const y of [2, 3, 4])
+      for (const x of [2, 3, 4])
+        for (const beside of [-1, 1]) expected.set(`${7 * y + x} ${7 * y + x + beside}`, 1 / 18)
     expect(chiSquareTest(tally(seen), expected)).to.be.above(FALSE_ALARM)
   })
 
@@ -247,7 +311,13 @@ describe('gather', () => {
       const order = orderOf(50, 71, 9)
       const targets = w.tensor('int32', 32)
       const program = w.program({ batch: 32 })
-      program.record('gatherLabels', { labels: w.tensor('int32', labels), samples: 71, indices: w.tensor('int32', order), count: 50, targets })
+      program.record('gatherLabels', {
+        labels: w.tensor('int32', labels),
+        samples: 71,
+        indices: w.tensor('int32', order),
+        count: 50,
+        targets,
+      })
       await program.rewind(50)
       await program.replay(1)
       expect([...(await targets.read())]).to.deep.equal([...order.slice(0, 32)].map((i) => 1000 + i))
@@ -283,10 +353,22 @@ describe('gather', () => {
           'channels that do not divide the features': [{ channels: 4 }, 'INVALID_ARGUMENT'],
           'scales without shifts': [{ scales: w.floats(1) }, 'INVALID_ARGUMENT'],
           'too few scales': [{ channels: 3, scales: w.floats(2), shifts: w.floats(3) }, 'INVALID_ARGUMENT'],
-          'images of another size': [{ augmentation: { height: 2, width: 2, padding: 0, flip: false, seed: 0 } }, 'INVALID_ARGUMENT'],
-          'images of other channels': [{ channels: 2, augmentation: { height: 2, width: 3, padding: 0, flip: false, seed: 0 } }, 'INVALID_ARGUMENT'],
-          'a frame of less than nothing': [{ augmentation: { height: 2, width: 3, padding: -1, flip: false, seed: 0 } }, 'INVALID_ARGUMENT'],
-          'an endless frame': [{ augmentation: { height: 2, width: 3, padding: 65536, flip: false, seed: 0 } }, 'INVALID_ARGUMENT'],
+          'images of another size': [
+            { augmentation: { height: 2, width: 2, padding: 0, flip: false, seed: 0 } },
+            'INVALID_ARGUMENT',
+          ],
+          'images of other channels': [
+            { channels: 2, augmentation: { height: 2, width: 3, padding: 0, flip: false, seed: 0 } },
+            'INVALID_ARGUMENT',
+          ],
+          'a frame of less than nothing': [
+            { augmentation: { height: 2, width: 3, padding: -1, flip: false, seed: 0 } },
+            'INVALID_ARGUMENT',
+          ],
+          'an endless frame': [
+            { augmentation: { height: 2, width: 3, padding: 65536, flip: false, seed: 0 } },
+            'INVALID_ARGUMENT',
+          ],
           'indices of another device': [{ indices: other.tensor('int32', 10) }, 'INVALID_ARGUMENT'],
           'disposed indices': [{ indices: gone }, 'DISPOSED'],
         },
@@ -343,7 +425,13 @@ describe('gather', () => {
   it('refuses a stream that is longer than its indices', async () => {
     await on(cpu(), async (w) => {
       const program = w.program({ batch: 16 })
-      program.record('gather', { bytes: w.tensor('uint8', 100), samples: 100, indices: w.tensor('int32', 64), count: 10, output: w.batch(1, 16) })
+      program.record('gather', {
+        bytes: w.tensor('uint8', 100),
+        samples: 100,
+        indices: w.tensor('int32', 64),
+        count: 10,
+        output: w.batch(1, 16),
+      })
       const step = (samples: number) => async () => {
         await program.rewind(samples)
         await program.replay(1)

@@ -61,7 +61,11 @@ function grow(device: Device, growth: Growth): Promise<number[]> {
       batch,
       columns,
     })
-    const [rows, cols, added] = await Promise.all([changes.newRows.read(), changes.newColumns.read(), changes.newCount.read()])
+    const [rows, cols, added] = await Promise.all([
+      changes.newRows.read(),
+      changes.newColumns.read(),
+      changes.newCount.read(),
+    ])
     return Array.from(rows.slice(0, added[0]), (row, n) => row * csr.cols + cols[n])
   })
 }
@@ -77,11 +81,16 @@ function keptOf({ csr, keep }: Growth): PlainCsr {
 /** |dY X^T| in double precision. */
 function magnitudes({ csr: { rows, cols }, x, dy, columns }: Growth): Float64Array {
   const sums = new Float64Array(rows * cols)
-  for (let c = 0; c < columns; ++c) for (let i = 0; i < rows; ++i) for (let j = 0; j < cols; ++j) sums[i * cols + j] += dy[c * rows + i] * x[c * cols + j]
+  for (let c = 0; c < columns; ++c)
+    for (let i = 0; i < rows; ++i)
+      for (let j = 0; j < cols; ++j) sums[i * cols + j] += dy[c * rows + i] * x[c * cols + j]
   return sums.map(Math.abs)
 }
 
-/** Expects missing links in order, and the largest gradients: none that was left out is larger than one that was taken by more than rounding. */
+/**
+ * Expects missing links in order, and the largest gradients: none that was left out is larger than one that was taken
+ * by more than rounding.
+ */
 function expectLargest(cells: number[], growth: Growth, what: string): void {
   const kept = keptOf(growth)
   const mask = maskOf(kept)
@@ -97,7 +106,10 @@ function expectLargest(cells: number[], growth: Growth, what: string): void {
   expect(missed, `${what}: the largest one left out`).to.be.at.most(worst + 4e-7 * growth.columns)
 }
 
-/** The cells to be chosen by the reference; undefined when it is a matter of rounding. Gradients that are 0 are drawn from. */
+/**
+ * The cells to be chosen by the reference; undefined when it is a matter of rounding. Gradients that are 0 are drawn
+ * from.
+ */
 function expectedCells(growth: Growth): number[] | undefined {
   const { csr, count, update = 1, seed = 0, layer = 0 } = growth
   const kept = keptOf(growth)
@@ -116,7 +128,13 @@ function expectedCells(growth: Growth): number[] | undefined {
   const free = Array.from(mask, (_, cell) => cell).filter((cell) => !mask[cell])
   const fill = wanted - chosen.length
   const complement = fill > free.length / 2
-  const drawn = distinctDraws(complement ? free.length - fill : fill, free.length, seed, update, purposeWord('fill', layer))
+  const drawn = distinctDraws(
+    complement ? free.length - fill : fill,
+    free.length,
+    seed,
+    update,
+    purposeWord('fill', layer),
+  )
   return [...chosen, ...free.filter((_, n) => drawn.has(n) !== complement)].sort((a, b) => a - b)
 }
 
@@ -156,7 +174,11 @@ describe('gradient growth', () => {
           const keep = flagsOf(links, share, 2)
           const [x, dy] = [sparseNumbers(columns * cols, 3), numbers(columns * rows, 4)]
           const most = rows * cols
-          for (const count of new Set([Math.min(most, links + 1), Math.min(most, links + Math.ceil(most / 10)), most])) {
+          for (const count of new Set([
+            Math.min(most, links + 1),
+            Math.min(most, links + Math.ceil(most / 10)),
+            most,
+          ])) {
             const growth: Growth = { csr, keep, x, dy, columns, batch, count, update: 5, seed: 6e9, layer: 4 }
             const what = `${columns} columns, ${share} kept, ${count} links`
             const cells = await onAnyThreads((device) => grow(device, growth))
@@ -179,7 +201,17 @@ describe('gradient growth', () => {
       const csr = randomCsr(rows, cols, links, 1)
       const [x, dy] = [exactNumbers(columns * cols, 3), exactNumbers(columns * rows, 4)]
       for (const count of [links + 5, links + 500]) {
-        const growth: Growth = { csr, keep: flagsOf(links, 0.6, 5), x, dy, columns, count, seed: 9, update: 3, layer: 2 }
+        const growth: Growth = {
+          csr,
+          keep: flagsOf(links, 0.6, 5),
+          x,
+          dy,
+          columns,
+          count,
+          seed: 9,
+          update: 3,
+          layer: 2,
+        }
         const cells = await everywhere((device) => grow(device, growth))
         expectLargest(cells, growth, `${rows} x ${cols}`)
         expect(cells).to.deep.equal(expectedCells({ ...growth }))
@@ -188,7 +220,8 @@ describe('gradient growth', () => {
   })
 
   it('differs between places in no more than what rounding may exchange', async () => {
-    // Sums over a batch are taken in one order everywhere. Processors that do not fuse multiply and add round twice, and may exchange links at the threshold.
+    // Sums over a batch are taken in one order everywhere. Processors that do not fuse multiply and add round twice,
+    // and may exchange links at the threshold.
     let [grown, different] = [0, 0]
     for (const seed of [1, 2, 3, 4, 5, 6]) {
       const csr = randomCsr(120, 140, 1700, seed)
@@ -217,7 +250,9 @@ describe('gradient growth', () => {
     const csr = csrOf(4, 5, [0, 1, 5, 7, 8, 12, 19])
     // Row 1 alone has a gradient, in columns 1 and 3, of which (1, 3) exists as cell 8.
     const [x, dy] = [Float32Array.of(0, 2, 0, 1, 0), Float32Array.of(0, -3, 0, 0)]
-    const missing = Array.from({ length: 20 }, (_, cell) => cell).filter((cell) => ![0, 1, 5, 7, 8, 12, 19].includes(cell))
+    const missing = Array.from({ length: 20 }, (_, cell) => cell).filter(
+      (cell) => ![0, 1, 5, 7, 8, 12, 19].includes(cell),
+    )
     for (const [grown, updates] of [
       [1, 20],
       [3, 6000],
@@ -237,7 +272,13 @@ describe('gradient growth', () => {
   })
 
   it('depends on seed, update and layer where gradients are alike', async () => {
-    const base: Growth = { csr: randomCsr(20, 20, 80, 9), x: new Float32Array(20).fill(1), dy: new Float32Array(20).fill(-1), columns: 1, count: 120 }
+    const base: Growth = {
+      csr: randomCsr(20, 20, 80, 9),
+      x: new Float32Array(20).fill(1),
+      dy: new Float32Array(20).fill(-1),
+      columns: 1,
+      count: 120,
+    }
     const first = await grow(cpu(), base)
     expect(await grow(cpu(2), base)).to.deep.equal(first)
     for (const different of [{ seed: 1 }, { seed: 2 ** 32 }, { update: 2 }, { layer: 1 }])
@@ -246,7 +287,8 @@ describe('gradient growth', () => {
 
   it('grows nothing when there are links enough', async () => {
     const base = { csr: randomCsr(20, 30, 100, 3), x: numbers(30, 1), dy: numbers(20, 2), columns: 1 }
-    for (const count of [100, 99, 0]) expect(await everywhere((device) => grow(device, { ...base, count }))).to.deep.equal([])
+    for (const count of [100, 99, 0])
+      expect(await everywhere((device) => grow(device, { ...base, count }))).to.deep.equal([])
   })
 
   it('names the first missing link whose gradient is not finite, and works on', async () => {
@@ -257,11 +299,21 @@ describe('gradient growth', () => {
       x[69] = bad // (0, 69) and (1, 69) exist; 0 times it is NaN as well
       x[3] = bad
       for (const place of places) {
-        const error = await expectRefusal(() => grow(at(place), { csr, x, dy: Float32Array.of(1, 1, 1), columns: 1, count: 5 }), 'NON_FINITE', `${bad}`)
+        const error = await expectRefusal(
+          () => grow(at(place), { csr, x, dy: Float32Array.of(1, 1, 1), columns: 1, count: 5 }),
+          'NON_FINITE',
+          `${bad}`,
+        )
         expect(error.message).to.match(/from neuron 3 to neuron 0 of layer 0\b/)
-        const later = await expectRefusal(() => grow(at(place), { csr, x: x.with(3, 1), dy, columns: 1, count: 5, layer: 8 }), 'NON_FINITE', `${bad}`)
+        const later = await expectRefusal(
+          () => grow(at(place), { csr, x: x.with(3, 1), dy, columns: 1, count: 5, layer: 8 }),
+          'NON_FINITE',
+          `${bad}`,
+        )
         expect(later.message).to.match(/from neuron 69 to neuron 2 of layer 8\b/)
-        expect((await grow(at(place), { csr, x: x.with(3, 1).with(69, 0), dy, columns: 1, count: 5 })).length).to.equal(2)
+        expect((await grow(at(place), { csr, x: x.with(3, 1).with(69, 0), dy, columns: 1, count: 5 })).length).to.equal(
+          2,
+        )
       }
     }
   })
@@ -273,7 +325,11 @@ describe('gradient growth', () => {
         [15, 16],
         [40, 31],
       ]) {
-        const error = await expectRefusal(() => grow(at(place), { ...base, capacity, count: tooMany }), 'INVALID_ARGUMENT', `${tooMany} links`)
+        const error = await expectRefusal(
+          () => grow(at(place), { ...base, capacity, count: tooMany }),
+          'INVALID_ARGUMENT',
+          `${tooMany} links`,
+        )
         expect(error.message).to.match(/layer 9\b/)
         expect((await grow(at(place), { ...base, capacity, count: tooMany - 1 })).length).to.equal(tooMany - 13)
       }
@@ -282,7 +338,15 @@ describe('gradient growth', () => {
 
   it('gives the same bits on any number of threads in a layer of several parts', async () => {
     const csr = randomCsr(1100, 90, 9000, 6)
-    const growth: Growth = { csr, keep: flagsOf(9000, 0.7, 7), x: sparseNumbers(90 * 20, 1), dy: numbers(1100 * 20, 2), columns: 20, count: 9000, seed: 8 }
+    const growth: Growth = {
+      csr,
+      keep: flagsOf(9000, 0.7, 7),
+      x: sparseNumbers(90 * 20, 1),
+      dy: numbers(1100 * 20, 2),
+      columns: 20,
+      count: 9000,
+      seed: 8,
+    }
     const cells = await onAnyThreads((device) => grow(device, growth))
     expectLargest(cells, growth, 'parts')
     if (fuses && places.includes('cuda')) expectSameBits(await grow(at('cuda'), growth), cells, 'cuda')

@@ -1,6 +1,20 @@
 import { expect } from 'chai'
 import { type PlainCsr, SparseMatrix } from '../../lib/tensor.js'
-import { at, byColumn, cellsOf, changesOf, cpu, csrOf, expectOnlyGoodOperands, expectRefusal, on, places, random, randomCsr, Workspace } from '../support.js'
+import {
+  at,
+  byColumn,
+  cellsOf,
+  changesOf,
+  cpu,
+  csrOf,
+  expectOnlyGoodOperands,
+  expectRefusal,
+  on,
+  places,
+  random,
+  randomCsr,
+  Workspace,
+} from '../support.js'
 
 describe('uniteLinks', () => {
   it('collects the links that were ever active, sorted and once', async () => {
@@ -15,7 +29,9 @@ describe('uniteLinks', () => {
           await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 700 }]])
           for (const cell of cellsOf(csr)) seen.add(cell)
           expect((await count.read())[0]).to.equal(BigInt(seen.size))
-          expect([...(await ever.read()).slice(0, seen.size)].map(Number)).to.deep.equal([...seen].sort((a, b) => a - b))
+          expect([...(await ever.read()).slice(0, seen.size)].map(Number)).to.deep.equal(
+            [...seen].sort((a, b) => a - b),
+          )
         }
       })
   })
@@ -25,7 +41,8 @@ describe('uniteLinks', () => {
       await on(at(place), async (w) => {
         const full = randomCsr(5, 6, 30, 1)
         const [ever, count] = [w.tensor('uint64', 30), w.tensor('uint64', 1)]
-        for (const csr of [randomCsr(5, 6, 10, 2), full, full]) await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 30 }]])
+        for (const csr of [randomCsr(5, 6, 10, 2), full, full])
+          await w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity: 30 }]])
         expect([...(await ever.read())].map(Number)).to.deep.equal(Array.from({ length: 30 }, (_, i) => i))
 
         const rowOffsets = new Int32Array(70_001).fill(1, 1)
@@ -41,7 +58,8 @@ describe('uniteLinks', () => {
     for (const place of places)
       await on(at(place), async (w) => {
         const [ever, count] = [w.tensor('uint64', 20), w.tensor('uint64', 1)]
-        const unite = (csr: PlainCsr, capacity: number) => w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity }]])
+        const unite = (csr: PlainCsr, capacity: number) =>
+          w.run([['uniteLinks', { links: w.matrix(csr), ever, count, capacity }]])
         await unite(csrOf(4, 5, [0, 2, 4, 6]), 6)
         const before = await ever.read()
         await expectRefusal(() => unite(csrOf(4, 5, [1, 2, 3, 5]), 6), 'INVALID_ARGUMENT', 'a union of 7')
@@ -111,7 +129,10 @@ describe('returnedLinks', () => {
             ])
             const counts = w.tensor('int32', 2)
             await w.run([['returnedLinks', { links: w.matrix(csr, capacity), changes, counts }]])
-            expect([...(await counts.read())], `${place}, ${rows} x ${cols}`).to.deep.equal([fresh.filter((cell) => removed.has(cell)).length, fresh.length])
+            expect([...(await counts.read())], `${place}, ${rows} x ${cols}`).to.deep.equal([
+              fresh.filter((cell) => removed.has(cell)).length,
+              fresh.length,
+            ])
           })
       }
     }

@@ -23,7 +23,13 @@ type Rule = 'magnitude' | 'relative'
 /** What a link that is not kept must still hold afterwards. */
 const untouched = -77
 
-function importance(device: Device, csr: PlainCsr, values: Float32Array, keep: Uint8Array, rule: Rule): Promise<Float32Array> {
+function importance(
+  device: Device,
+  csr: PlainCsr,
+  values: Float32Array,
+  keep: Uint8Array,
+  rule: Rule,
+): Promise<Float32Array> {
   return on(device, async (w) => {
     const links = csr.columnIndices.length
     const scores = w.floats(new Float32Array(Math.max(1, links)).fill(untouched))
@@ -31,7 +37,9 @@ function importance(device: Device, csr: PlainCsr, values: Float32Array, keep: U
     const all = new Uint8Array(Math.max(1, links))
     all.set(byColumn(csr, keep))
     await flags.write(all)
-    await w.run([['importance', { links: w.matrix(csr), values: w.floats(byColumn(csr, values)), keep: flags, rule, scores }]])
+    await w.run([
+      ['importance', { links: w.matrix(csr), values: w.floats(byColumn(csr, values)), keep: flags, rule, scores }],
+    ])
     return byRow(csr, await scores.read())
   })
 }
@@ -46,7 +54,10 @@ function expectScores(actual: Float32Array, csr: PlainCsr, values: Float32Array,
   for (let k = 0; k < actual.length; ++k) {
     if (!keep[k]) expect(actual[k], `link ${k} is left alone`).to.equal(untouched)
     // Magnitudes are exact; sums of up to 61 of them are rounded 60 times.
-    else expect(Math.abs(actual[k] - expected[k]), `link ${k}: ${actual[k]} for ${expected[k]}`).to.be.at.most(rule === 'magnitude' ? 0 : 4e-6 * expected[k])
+    else
+      expect(Math.abs(actual[k] - expected[k]), `link ${k}: ${actual[k]} for ${expected[k]}`).to.be.at.most(
+        rule === 'magnitude' ? 0 : 4e-6 * expected[k],
+      )
   }
 }
 
@@ -58,7 +69,13 @@ describe('importance', () => {
         const values = numbers(shape.links, 2)
         for (const share of [1, 0.5, 0]) {
           const keep = flagsOf(shape.links, share, 3)
-          expectScores(await everywhere((device) => importance(device, csr, values, keep, rule)), csr, values, keep, rule)
+          expectScores(
+            await everywhere((device) => importance(device, csr, values, keep, rule)),
+            csr,
+            values,
+            keep,
+            rule,
+          )
         }
       })
     }
@@ -76,7 +93,12 @@ describe('importance', () => {
             const all = new Uint8Array(Math.max(1, links))
             all.set(byColumn(csr, keep))
             await flags.write(all)
-            const operands = { values: w.floats(byColumn(csr, values)), gradient: w.floats(byColumn(csr, gradient)), keep: flags, scores: out }
+            const operands = {
+              values: w.floats(byColumn(csr, values)),
+              gradient: w.floats(byColumn(csr, gradient)),
+              keep: flags,
+              scores: out,
+            }
             await w.run([['importance', { links: w.matrix(csr), ...operands, rule: 'magnitude+gradient', share }]])
             return byRow(csr, await out.read())
           }),
@@ -92,7 +114,11 @@ describe('importance', () => {
   it('gives zero weights no importance, in rows and columns of zeros too', async () => {
     const csr = randomCsr(12, 15, 60, 4)
     const keep = new Uint8Array(60).fill(1)
-    for (const values of [new Float32Array(60), numbers(60, 5).map((v) => (v < 0.5 ? 0 : v)), new Float32Array(60).fill(-0)]) {
+    for (const values of [
+      new Float32Array(60),
+      numbers(60, 5).map((v) => (v < 0.5 ? 0 : v)),
+      new Float32Array(60).fill(-0),
+    ]) {
       const scores = await importance(cpu(), csr, values, keep, 'relative')
       expectScores(scores, csr, values, keep, 'relative')
       expect(scores.every((s, k) => (values[k] === 0 ? Object.is(s, 0) : s > 0))).to.equal(true)
@@ -111,7 +137,8 @@ describe('importance', () => {
     const csr = randomCsr(260, 200, 40_000, 8)
     const values = numbers(40_000, 9)
     const keep = flagsOf(40_000, 0.7, 10)
-    for (const rule of ['magnitude', 'relative'] as const) await onAnyThreads((device) => importance(device, csr, values, keep, rule))
+    for (const rule of ['magnitude', 'relative'] as const)
+      await onAnyThreads((device) => importance(device, csr, values, keep, rule))
   })
 
   it('lets NaN through, for the choice to report', async () => {
@@ -132,7 +159,13 @@ describe('importance', () => {
       gone.dispose()
       const scores = w.floats(12)
       const keep = w.tensor('uint8', new Uint8Array(12).fill(1))
-      const good = { links: w.matrix(csr), values: w.floats(new Float32Array(12).fill(-3)), keep, rule: 'magnitude', scores }
+      const good = {
+        links: w.matrix(csr),
+        values: w.floats(new Float32Array(12).fill(-3)),
+        keep,
+        rule: 'magnitude',
+        scores,
+      }
       await expectOnlyGoodOperands(program, 'importance', good, {
         'too few values': [{ values: w.floats(11) }, 'INVALID_ARGUMENT'],
         'too few flags': [{ keep: w.tensor('uint8', 11) }, 'INVALID_ARGUMENT'],
@@ -140,9 +173,15 @@ describe('importance', () => {
         'more links than values': [{ links: w.matrix(csr, 13) }, 'INVALID_ARGUMENT'],
         'an unknown rule': [{ rule: 'gradient' }, 'INVALID_ARGUMENT'],
         'no gradient for the rule that adds it': [{ rule: 'magnitude+gradient', share: 0.01 }, 'INVALID_ARGUMENT'],
-        'a gradient too short': [{ rule: 'magnitude+gradient', share: 0.01, gradient: w.floats(11) }, 'INVALID_ARGUMENT'],
+        'a gradient too short': [
+          { rule: 'magnitude+gradient', share: 0.01, gradient: w.floats(11) },
+          'INVALID_ARGUMENT',
+        ],
         'a negative share': [{ rule: 'magnitude+gradient', share: -1, gradient: w.floats(12) }, 'INVALID_ARGUMENT'],
-        'scores in the place of the gradient': [{ rule: 'magnitude+gradient', share: 1, gradient: scores }, 'INVALID_ARGUMENT'],
+        'scores in the place of the gradient': [
+          { rule: 'magnitude+gradient', share: 1, gradient: scores },
+          'INVALID_ARGUMENT',
+        ],
         'no rule': [{ rule: undefined }, 'INVALID_ARGUMENT'],
         'links of another device': [{ links: other.matrix(csr) }, 'INVALID_ARGUMENT'],
         'disposed scores': [{ scores: gone }, 'DISPOSED'],

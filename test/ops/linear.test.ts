@@ -34,7 +34,10 @@ const shapes = [
   [10, 61, 300],
 ] as const
 
-/** Layers of at least 64 x 64, which a GPU may give to its tensor cores: whole tiles, remainders of tiles and of vectors, several panels. */
+/**
+ * Layers of at least 64 x 64, which a GPU may give to its tensor cores: whole tiles, remainders of tiles and of
+ * vectors, several panels.
+ */
 const largeShapes = [
   [64, 64, 64],
   [67, 65, 1],
@@ -63,7 +66,14 @@ function linear(
   return on(device, async (w) => {
     const columns = x.length / inputs
     const output = w.batch(outputs, batch)
-    const operands = { weights: w.floats(weights), bias: bias && w.floats(bias), input: w.batch(inputs, batch, x, 7.5), output, activation, product }
+    const operands = {
+      weights: w.floats(weights),
+      bias: bias && w.floats(bias),
+      input: w.batch(inputs, batch, x, 7.5),
+      output,
+      activation,
+      product,
+    }
     await w.run([['linear', operands]], { batch, columns })
     return output.read(columns)
   })
@@ -137,7 +147,11 @@ for (const place of places) {
           for (const activation of [undefined, 'relu']) {
             for (const b of [undefined, bias]) {
               const what = `${columns} columns, ${activation}, ${b ? 'bias' : 'no bias'}`
-              expectClose(await linear(device, layer, weights, b, x, activation), forward(csr, weights, b, x, columns, activation), what)
+              expectClose(
+                await linear(device, layer, weights, b, x, activation),
+                forward(csr, weights, b, x, columns, activation),
+                what,
+              )
             }
           }
         }
@@ -200,15 +214,35 @@ describe('linear', () => {
       const weights = numbers(outputs * inputs, 1, 0.5, 1)
       const x = numbers(batch * inputs, 2, 0.5, 1)
       const dy = numbers(batch * outputs, 3, 0.5, 1)
-      expectClose(await linear(gpu(), layer, weights, undefined, x), forward(csr, weights, undefined, x, batch), 'linear', 1e-6)
-      expectClose(await linearTransposed(gpu(), layer, weights, dy), backward(csr, weights, dy, batch), 'linearTransposed', 1e-6)
-      expectClose((await linearGradient(gpu(), layer, dy, x)).values, gradients(csr, dy, x, batch).values, 'linearGradient', 1e-6)
+      expectClose(
+        await linear(gpu(), layer, weights, undefined, x),
+        forward(csr, weights, undefined, x, batch),
+        'linear',
+        1e-6,
+      )
+      expectClose(
+        await linearTransposed(gpu(), layer, weights, dy),
+        backward(csr, weights, dy, batch),
+        'linearTransposed',
+        1e-6,
+      )
+      expectClose(
+        (await linearGradient(gpu(), layer, dy, x)).values,
+        gradients(csr, dy, x, batch).values,
+        'linearGradient',
+        1e-6,
+      )
     }
     // Of very different sizes, and where one tf32 number would lose three digits.
     const layer = { inputs: 64, outputs: 64, batch: 16, product: 'tensorCores' } as const
     const weights = numbers(64 * 64, 4).map((v, i) => v * 10 ** ((i % 7) - 3))
     const x = numbers(16 * 64, 5).map((v, i) => v * 10 ** ((i % 5) - 2))
-    expectClose(await linear(gpu(), layer, weights, undefined, x), forward(fullCsr(64, 64), weights, undefined, x, 16), 'sizes', 1e-6)
+    expectClose(
+      await linear(gpu(), layer, weights, undefined, x),
+      forward(fullCsr(64, 64), weights, undefined, x, 16),
+      'sizes',
+      1e-6,
+    )
   })
 
   it('takes tensor cores for layers of 64 x 64 and more, whatever the batch, and lets NaN through', async function () {
@@ -225,7 +259,11 @@ describe('linear', () => {
       const all = await bits(layer, weights, x)
       expectSameBits(all, await bits({ ...layer, product }, weights, x), `${outputs}x${inputs}`)
       // A column's result is that of a batch of its own.
-      expectSameBits(all.slice(66 * outputs, 67 * outputs), await bits({ ...layer, batch: 1 }, weights, x.slice(66 * inputs, 67 * inputs)), 'one column')
+      expectSameBits(
+        all.slice(66 * outputs, 67 * outputs),
+        await bits({ ...layer, batch: 1 }, weights, x.slice(66 * inputs, 67 * inputs)),
+        'one column',
+      )
     }
     const x = numbers(64 * 64, 3)
     x[5] = Number.NaN
@@ -241,7 +279,8 @@ describe('linear', () => {
     const [weights, bias, g] = [numbers(66, 5), numbers(6, 6), numbers(19 * 6, 7)]
     const point = { x: Float64Array.from(x), weights: Float64Array.from(weights), bias: Float64Array.from(bias) }
     // The input went through relu: where it is 0, its gradient before relu is 0.
-    const loss = () => forward(csr, point.weights, point.bias, point.x, 19).value.reduce((sum, y, i) => sum + g[i] * y + y ** 2 / 2, 0)
+    const loss = () =>
+      forward(csr, point.weights, point.bias, point.x, 19).value.reduce((sum, y, i) => sum + g[i] * y + y ** 2 / 2, 0)
     const dy = Float32Array.from(forward(csr, weights, bias, x, 19).value, (y, i) => g[i] + y)
     const actual = await linearGradient(cpu(), layer, dy, x)
     expectNear(actual.values, numericalGradient(loss, point.weights), 'weights', 1e-5)
@@ -311,7 +350,10 @@ describe('linearGradient and sgd', () => {
   ]
   const rules = [{}, { weightDecay: 0.1 }, { momentum: 0.9 }, { momentum: 0.9, weightDecay: 0.1 }]
 
-  /** What three steps leave of weights, bias and their velocities, with nothing or something else that reads the gradients. */
+  /**
+   * What three steps leave of weights, bias and their velocities, with nothing or something else that reads the
+   * gradients.
+   */
   const trained = (
     device: Device,
     { outputs, inputs, batch, columns }: (typeof sizes)[number],
@@ -326,14 +368,24 @@ describe('linearGradient and sgd', () => {
       const [gradient, biasGradient] = [w.floats(count), w.floats(outputs)]
       const [values, bias] = [w.floats(numbers(count, 3)), w.floats(numbers(outputs, 5))]
       const [velocity, biasVelocity] = rule.momentum ? [w.floats(numbers(count, 4)), w.floats(numbers(outputs, 6))] : []
-      const batches = { outputGradient: w.batch(outputs, batch, numbers(columns * outputs, 1)), input: w.batch(inputs, batch, numbers(columns * inputs, 2)) }
+      const batches = {
+        outputGradient: w.batch(outputs, batch, numbers(columns * outputs, 1)),
+        input: w.batch(inputs, batch, numbers(columns * inputs, 2)),
+      }
       program.record('linearGradient', { ...batches, gradient, biasGradient })
       if (!fused) {
         program.record('sgd', { count, values: w.floats(count), gradient, learningRate: 0 })
         program.record('sgd', { count: outputs, values: w.floats(outputs), gradient: biasGradient, learningRate: 0 })
       }
       program.record('sgd', { count, values, gradient, velocity, learningRate: 0, ...rule })
-      program.record('sgd', { count: outputs, values: bias, gradient: biasGradient, velocity: biasVelocity, learningRate: 0, ...rule })
+      program.record('sgd', {
+        count: outputs,
+        values: bias,
+        gradient: biasGradient,
+        velocity: biasVelocity,
+        learningRate: 0,
+        ...rule,
+      })
       await program.replay(3)
       expect(program.operationCount).to.equal(fused ? 2 : 6)
       return Promise.all([values, bias, velocity, biasVelocity].map((tensor) => tensor?.read()))

@@ -22,7 +22,10 @@ function expectScores(actual: Scores, expected: Scores, what: string): void {
   for (let n = 0; n < expected.score.length; ++n) {
     const error = Math.abs(actual.score[n] - expected.score[n])
     if (!(error <= tolerance * expected.score[n])) {
-      expect.fail(`${what}: link (${expected.row[n]}, ${expected.col[n]}) scores ${actual.score[n]}, expected ${expected.score[n]}`)
+      expect.fail(
+        `${what}: link (${expected.row[n]}, ${expected.col[n]}) scores ${actual.score[n]}, expected ` +
+          expected.score[n],
+      )
     }
   }
 }
@@ -30,7 +33,11 @@ function expectScores(actual: Scores, expected: Scores, what: string): void {
 /** The nonzero scores, by row, then column. */
 function listed(scores: Float64Array, cols: number): Scores {
   const cells = Array.from(scores, (_, cell) => cell).filter((cell) => scores[cell] !== 0)
-  return { row: cells.map((cell) => Math.floor(cell / cols)), col: cells.map((cell) => cell % cols), score: cells.map((cell) => scores[cell]) }
+  return {
+    row: cells.map((cell) => Math.floor(cell / cols)),
+    col: cells.map((cell) => cell % cols),
+    score: cells.map((cell) => scores[cell]),
+  }
 }
 
 function transposed(csr: PlainCsr): PlainCsr {
@@ -51,18 +58,31 @@ interface Case {
 }
 
 describe("predictLinks: the authors' scores", () => {
-  const { cases } = JSON.parse(readFileSync(new URL('../vectors/link-prediction.json', import.meta.url), 'utf8')) as { cases: Case[] }
+  const { cases } = JSON.parse(readFileSync(new URL('../vectors/link-prediction.json', import.meta.url), 'utf8')) as {
+    cases: Case[]
+  }
   for (const { name, rows, cols, rowOffsets, columnIndices, scores } of cases) {
     for (const predictor of predictors) {
       if (!scores[predictor]) continue
       it(`${predictor}, ${name}`, async () => {
-        const csr = { rows, cols, rowOffsets: Int32Array.from(rowOffsets), columnIndices: Int32Array.from(columnIndices) }
+        const csr = {
+          rows,
+          cols,
+          rowOffsets: Int32Array.from(rowOffsets),
+          columnIndices: Int32Array.from(columnIndices),
+        }
         for (const route of ['auto', 'sparse', 'dense'] as const)
           expectScores(predictLinks(csr, predictor, { route }), scores[predictor], `${predictor}, ${route}`)
         for (const place of places)
           await on(at(place), async (w) => {
-            for (const route of place === 'cuda' && predictor.endsWith('p') ? (['sparse'] as const) : (['sparse', 'dense'] as const))
-              expectScores(await w.matrix(csr).predictLinks(predictor, { route }), scores[predictor], `${place}, ${predictor}, ${route}`)
+            for (const route of place === 'cuda' && predictor.endsWith('p')
+              ? (['sparse'] as const)
+              : (['sparse', 'dense'] as const))
+              expectScores(
+                await w.matrix(csr).predictLinks(predictor, { route }),
+                scores[predictor],
+                `${place}, ${predictor}, ${route}`,
+              )
           })
         // The reference of these tests is held to them too.
         expectScores(listed(linkScores(csr, predictor), cols), scores[predictor], 'reference')
@@ -91,7 +111,8 @@ describe('predictLinks', () => {
   for (const { rows, cols, links } of shapes) {
     it(`agrees with the definition: ${rows}x${cols}, ${links} links`, () => {
       const csr = links === rows * cols ? fullCsr(rows, cols) : randomCsr(rows, cols, links, 1)
-      for (const predictor of predictors) expectScores(predictLinks(csr, predictor), listed(linkScores(csr, predictor), cols), predictor)
+      for (const predictor of predictors)
+        expectScores(predictLinks(csr, predictor), listed(linkScores(csr, predictor), cols), predictor)
     })
   }
 
@@ -126,7 +147,11 @@ describe('predictLinks', () => {
             for (const predictor of predictors) {
               const expected = predictLinks(csr, predictor, { route: 'sparse' })
               for (const route of ['sparse', 'auto'] as const)
-                expectSameBits(await w.matrix(csr, links + 5).predictLinks(predictor, { route }), expected, `${place}, ${predictor}, ${rows}x${cols}, ${route}`)
+                expectSameBits(
+                  await w.matrix(csr, links + 5).predictLinks(predictor, { route }),
+                  expected,
+                  `${place}, ${predictor}, ${rows}x${cols}, ${route}`,
+                )
             }
           })
       }
@@ -153,7 +178,9 @@ describe('predictLinks', () => {
               expect([...got.row], where).to.deep.equal(expected.row)
               expect([...got.col], where).to.deep.equal(expected.col)
               const allowed = place === 'cuda' ? 1e-6 : tolerance
-              const off = Array.from(expected.score).findIndex((score, n) => !(Math.abs(got.score[n] - score) <= allowed * score))
+              const off = Array.from(expected.score).findIndex(
+                (score, n) => !(Math.abs(got.score[n] - score) <= allowed * score),
+              )
               if (off >= 0) expect.fail(`${where}: ${got.score[off]} instead of ${expected.score[off]}`)
               expectSameBits(await matrix.predictLinks(predictor, { route: 'dense' }), got, where)
             })
@@ -165,7 +192,11 @@ describe('predictLinks', () => {
       if (!places.includes('cuda')) this.skip()
       await on(at('cuda'), async (w) => {
         for (const predictor of ['CH2-L3p', 'CH3-L3p'] as const) {
-          const error = await expectRefusal(() => w.matrix(csrOf(2, 2, [0, 2, 3])).predictLinks(predictor, { route: 'dense' }), 'UNSUPPORTED', predictor)
+          const error = await expectRefusal(
+            () => w.matrix(csrOf(2, 2, [0, 2, 3])).predictLinks(predictor, { route: 'dense' }),
+            'UNSUPPORTED',
+            predictor,
+          )
           expect(error.message).to.match(/'auto' or 'sparse' for a predictor by paths/)
         }
       })
@@ -178,8 +209,17 @@ describe('predictLinks', () => {
             [8256, 8193],
             [2, 70_000],
           ]) {
-            const matrix = w.matrix({ rows, cols, rowOffsets: new Int32Array(rows + 1), columnIndices: new Int32Array() })
-            await expectRefusal(() => matrix.predictLinks('CH2-L3n', { route: 'dense' }), 'UNSUPPORTED', `${place}, ${rows} x ${cols}`)
+            const matrix = w.matrix({
+              rows,
+              cols,
+              rowOffsets: new Int32Array(rows + 1),
+              columnIndices: new Int32Array(),
+            })
+            await expectRefusal(
+              () => matrix.predictLinks('CH2-L3n', { route: 'dense' }),
+              'UNSUPPORTED',
+              `${place}, ${rows} x ${cols}`,
+            )
           }
         })
     })
@@ -210,10 +250,18 @@ describe('predictLinks', () => {
       const csr = randomCsr(rows, cols, links, 4)
       for (const predictor of predictors) {
         const alone = predictLinks(csr, predictor)
-        expectSameBits(predictLinks({ ...csr, cols: 70_000 }, predictor), alone, `${predictor}, ${rows}x${cols}, more columns`)
+        expectSameBits(
+          predictLinks({ ...csr, cols: 70_000 }, predictor),
+          alone,
+          `${predictor}, ${rows}x${cols}, more columns`,
+        )
         const rowOffsets = new Int32Array(70_001).fill(links)
         rowOffsets.set(csr.rowOffsets)
-        expectSameBits(predictLinks({ ...csr, rows: 70_000, rowOffsets }, predictor), alone, `${predictor}, ${rows}x${cols}, more rows`)
+        expectSameBits(
+          predictLinks({ ...csr, rows: 70_000, rowOffsets }, predictor),
+          alone,
+          `${predictor}, ${rows}x${cols}, more rows`,
+        )
       }
     }
   })
@@ -221,12 +269,25 @@ describe('predictLinks', () => {
   it('scores a path of length three', () => {
     // 0 - 0 - 1 - 1: outputs 0 and 1 share input 0, and output 1 has input 1 too. Missing: (0, 1).
     const csr = csrOf(2, 2, [0, 2, 3])
-    // By output 1: one common neighbour, external degree 2 - 1. By input 0: one common neighbour, external degree 2 - 1.
-    expect(predictLinks(csr, 'CH2-L3n')).to.deep.equal({ row: Int32Array.of(0), col: Int32Array.of(1), score: Float32Array.of(4) })
-    expect(predictLinks(csr, 'CH3-L3n')).to.deep.equal({ row: Int32Array.of(0), col: Int32Array.of(1), score: Float32Array.of(2) })
+    // By output 1: one common neighbour, external degree 2 - 1. By input 0: one common neighbour, external degree 2 -
+    // 1.
+    expect(predictLinks(csr, 'CH2-L3n')).to.deep.equal({
+      row: Int32Array.of(0),
+      col: Int32Array.of(1),
+      score: Float32Array.of(4),
+    })
+    expect(predictLinks(csr, 'CH3-L3n')).to.deep.equal({
+      row: Int32Array.of(0),
+      col: Int32Array.of(1),
+      score: Float32Array.of(2),
+    })
     // The one path: sqrt(2 * 2 / (1 * 1)), and 1.
     expectScores(predictLinks(csr, 'CH2-L3p'), { row: [0], col: [1], score: [2] }, 'CH2-L3p')
-    expect(predictLinks(csr, 'CH3-L3p')).to.deep.equal({ row: Int32Array.of(0), col: Int32Array.of(1), score: Float32Array.of(1) })
+    expect(predictLinks(csr, 'CH3-L3p')).to.deep.equal({
+      row: Int32Array.of(0),
+      col: Int32Array.of(1),
+      score: Float32Array.of(1),
+    })
   })
 
   it('gives a layer and its transpose the same scores', () => {
@@ -235,28 +296,41 @@ describe('predictLinks', () => {
       for (const predictor of predictors) {
         const there = predictLinks(csr, predictor)
         const back = predictLinks(transposed(csr), predictor)
-        const byColumn = Array.from(there.row, (_, n) => n).sort((a, b) => there.col[a] - there.col[b] || there.row[a] - there.row[b])
-        const turned = { row: byColumn.map((n) => there.col[n]), col: byColumn.map((n) => there.row[n]), score: byColumn.map((n) => there.score[n]) }
+        const byColumn = Array.from(there.row, (_, n) => n).sort(
+          (a, b) => there.col[a] - there.col[b] || there.row[a] - there.row[b],
+        )
+        const turned = {
+          row: byColumn.map((n) => there.col[n]),
+          col: byColumn.map((n) => there.row[n]),
+          score: byColumn.map((n) => there.score[n]),
+        }
         expectScores(back, turned, predictor)
       }
     }
   })
 
   it('does without the coefficients that would not fit into memory', () => {
-    // Two outputs with 4200 of 8300 inputs each, 100 of them in common: the inputs' coefficients would take 8300 x 8320 floats.
+    // Two outputs with 4200 of 8300 inputs each, 100 of them in common: the inputs' coefficients would take 8300 x 8320
+    // floats.
     const cols = 8300
-    const csr = csrOf(2, cols, [...Array.from({ length: 4200 }, (_, j) => j), ...Array.from({ length: 4200 }, (_, j) => cols + 4100 + j)])
+    const csr = csrOf(2, cols, [
+      ...Array.from({ length: 4200 }, (_, j) => j),
+      ...Array.from({ length: 4200 }, (_, j) => cols + 4100 + j),
+    ])
     const { row, col, score } = predictLinks(csr, 'CH2-L3n')
     expect(row.length).to.equal(2 * 4100)
     expect([row[0], col[0], row[4100], col[4100]]).to.deep.equal([0, 4200, 1, 0])
-    // Through the other output: 100 common inputs, 4100 of its own. Through the 100 common inputs: each has one output more than it shares.
+    // Through the other output: 100 common inputs, 4100 of its own. Through the 100 common inputs: each has one output
+    // more than it shares.
     const expected = 101 / 4100 + 100 * (2 / 1)
-    for (const s of score) if (!(Math.abs(s - expected) <= tolerance * expected)) expect.fail(`${s} instead of ${expected}`)
+    for (const s of score)
+      if (!(Math.abs(s - expected) <= tolerance * expected)) expect.fail(`${s} instead of ${expected}`)
     // 100 paths over the common inputs and the other output.
     const paths = predictLinks(csr, 'CH2-L3p')
     expect(paths.row.length).to.equal(2 * 4100)
     const byPaths = 100 * Math.sqrt((2 * 101) / (1 * 4100))
-    for (const s of paths.score) if (!(Math.abs(s - byPaths) <= tolerance * byPaths)) expect.fail(`${s} instead of ${byPaths}`)
+    for (const s of paths.score)
+      if (!(Math.abs(s - byPaths) <= tolerance * byPaths)) expect.fail(`${s} instead of ${byPaths}`)
   })
 
   it('refuses what is no matrix, and unknown predictors', async () => {
@@ -279,7 +353,11 @@ describe('predictLinks', () => {
       await expectRefusal(() => predictLinks({ ...csr, ...different }, 'CH2-L3n'), 'INVALID_ARGUMENT', what)
     }
     await expectRefusal(() => predictLinks(csr, 'CH4-L3p' as 'CH3-L3p'), 'INVALID_ARGUMENT', 'an unknown predictor')
-    await expectRefusal(() => predictLinks(csr, 'CH3-L3n', { route: 'fast' as 'auto' }), 'INVALID_ARGUMENT', 'an unknown route')
+    await expectRefusal(
+      () => predictLinks(csr, 'CH3-L3n', { route: 'fast' as 'auto' }),
+      'INVALID_ARGUMENT',
+      'an unknown route',
+    )
     expect(predictLinks(csr, 'CH2-L3n').row.length).to.equal(listed(linkScores(csr, 'CH2-L3n'), 3).row.length)
   })
 })

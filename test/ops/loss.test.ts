@@ -26,7 +26,14 @@ interface Result {
   gradient: Float32Array
 }
 
-function crossEntropy(device: Device, classes: number, batch: number, logits: Float32Array, targets: Int32Array, training = true): Promise<Result> {
+function crossEntropy(
+  device: Device,
+  classes: number,
+  batch: number,
+  logits: Float32Array,
+  targets: Int32Array,
+  training = true,
+): Promise<Result> {
   return on(device, async (w) => {
     const columns = targets.length
     const gradient = w.batch(classes, batch, new Float32Array(batch * classes).fill(9))
@@ -97,8 +104,15 @@ for (const place of places) {
           const expected = softmaxCrossEntropy(logits, targets, classes, columns)
           const { totals, gradient } = await crossEntropy(device, classes, batch, logits, targets)
           expectTotals(totals, expected, columns, `${columns} columns`)
-          const magnitude = expected.gradient.map((g, j) => (targets[Math.floor(j / classes)] === j % classes ? g + 2 / columns : g))
-          expectClose(gradient.slice(0, columns * classes), { value: expected.gradient, magnitude }, `${columns} columns`, 4e-6)
+          const magnitude = expected.gradient.map((g, j) =>
+            targets[Math.floor(j / classes)] === j % classes ? g + 2 / columns : g,
+          )
+          expectClose(
+            gradient.slice(0, columns * classes),
+            { value: expected.gradient, magnitude },
+            `${columns} columns`,
+            4e-6,
+          )
           const padding = gradient.slice(columns * classes, Math.min(batch, Math.ceil(columns / 16) * 16) * classes)
           expect(
             padding.every((g) => g === 0),
@@ -141,8 +155,15 @@ for (const place of places) {
             const expected = meanSquaredError(output, target, features, columns, activation)
             const { totals, gradient } = await squaredError(device, features, batch, output, target, activation)
             expectTotals(totals, expected, columns, `${columns} columns, ${activation}`)
-            const magnitude = expected.gradient.map((g, j) => (g === 0 ? 0 : ((Math.abs(output[j]) + Math.abs(target[j])) * 2) / (features * columns)))
-            expectClose(gradient.slice(0, columns * features), { value: expected.gradient, magnitude }, `${columns} columns, ${activation}`, 4e-7)
+            const magnitude = expected.gradient.map((g, j) =>
+              g === 0 ? 0 : ((Math.abs(output[j]) + Math.abs(target[j])) * 2) / (features * columns),
+            )
+            expectClose(
+              gradient.slice(0, columns * features),
+              { value: expected.gradient, magnitude },
+              `${columns} columns, ${activation}`,
+              4e-7,
+            )
             const padding = gradient.slice(columns * features, Math.min(batch, Math.ceil(columns / 16) * 16) * features)
             expect(
               padding.every((g) => g === 0),
@@ -184,7 +205,12 @@ describe('losses', () => {
         ).loss / 12,
       point,
     )
-    expectNear((await squaredError(cpu(), 7, 12, rectified, target, 'relu')).gradient, through, 'mean squared error after relu', 1e-5)
+    expectNear(
+      (await squaredError(cpu(), 7, 12, rectified, target, 'relu')).gradient,
+      through,
+      'mean squared error after relu',
+      1e-5,
+    )
   })
 
   it('add up over steps, and note the first step that was not finite', async () => {
@@ -208,7 +234,15 @@ describe('losses', () => {
   })
 
   it('note an infinite squared error', async () => {
-    const { totals } = await squaredError(cpu(), 2, 2, Float32Array.of(1, 2, Number.POSITIVE_INFINITY, 0), new Float32Array(4), 'none', false)
+    const { totals } = await squaredError(
+      cpu(),
+      2,
+      2,
+      Float32Array.of(1, 2, Number.POSITIVE_INFINITY, 0),
+      new Float32Array(4),
+      'none',
+      false,
+    )
     expect([totals[0], totals[3]]).to.deep.equal([Number.POSITIVE_INFINITY, 0])
   })
 
@@ -218,13 +252,23 @@ describe('losses', () => {
         const totals = w.tensor('float64', Float64Array.of(1, 2, 3, -1))
         const program = w.program({ batch: 2 })
         const [logits, gradient] = [w.batch(2, 2, Float32Array.of(1, bad, 0, 0)), w.batch(2, 2)]
-        program.record('softmaxCrossEntropy', { logits, targets: w.tensor('int32', Int32Array.of(1, 1)), gradient, totals })
+        program.record('softmaxCrossEntropy', {
+          logits,
+          targets: w.tensor('int32', Int32Array.of(1, 1)),
+          gradient,
+          totals,
+        })
         await program.setStep(7)
         const failure = await expectRefusal(() => program.replay(3), 'NON_FINITE', 'a loss')
         expect(failure.message).to.match(/in step 7/)
         expect(program.stepsDone).to.equal(7)
         const squares = w.program({ batch: 2 })
-        squares.record('meanSquaredError', { output: logits, target: w.batch(2, 2, new Float32Array(4)), gradient, totals })
+        squares.record('meanSquaredError', {
+          output: logits,
+          target: w.batch(2, 2, new Float32Array(4)),
+          gradient,
+          totals,
+        })
         await expectRefusal(() => squares.replay(1), 'NON_FINITE', 'a squared error')
         expect([...(await totals.read())]).to.deep.equal([1, 2, 3, -1])
       })
@@ -249,7 +293,12 @@ describe('losses', () => {
       const totals = w.tensor('float64', 4)
       const gone = w.tensor('float64', 4)
       gone.dispose()
-      const good = { logits: w.batch(3, 8, numbers(24, 1)), targets: w.tensor('int32', 8), gradient: w.batch(3, 8), totals }
+      const good = {
+        logits: w.batch(3, 8, numbers(24, 1)),
+        targets: w.tensor('int32', 8),
+        gradient: w.batch(3, 8),
+        totals,
+      }
       await expectOnlyGoodOperands(program, 'softmaxCrossEntropy', good, {
         'too few targets': [{ targets: w.tensor('int32', 7) }, 'INVALID_ARGUMENT'],
         'no targets': [{ targets: undefined }, 'INVALID_ARGUMENT'],

@@ -3,7 +3,20 @@ import { Tape, type Value } from '../../lib/autograd.js'
 import { DenseParameter, SparseParameter } from '../../lib/nn/parameter.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, fullCsr, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
-import { at, byColumn, byRow, cpu, expectNear, expectRefusal, expectSameBits, numbers, on, places, randomCsr, type Workspace } from '../support.js'
+import {
+  at,
+  byColumn,
+  byRow,
+  cpu,
+  expectNear,
+  expectRefusal,
+  expectSameBits,
+  numbers,
+  on,
+  places,
+  randomCsr,
+  type Workspace,
+} from '../support.js'
 
 const batch = 23
 
@@ -16,12 +29,18 @@ interface Layer {
 
 function layerOf(outputs: number, inputs: number, links: number, seed: number): Layer {
   const csr = links === outputs * inputs ? fullCsr(outputs, inputs) : randomCsr(outputs, inputs, links, seed)
-  return { csr, weights: Float64Array.from(numbers(links, seed + 1)), bias: Float64Array.from(numbers(outputs, seed + 2)) }
+  return {
+    csr,
+    weights: Float64Array.from(numbers(links, seed + 1)),
+    bias: Float64Array.from(numbers(outputs, seed + 2)),
+  }
 }
 
 function sparseParameters(w: Workspace, layer: Layer): { weights: SparseParameter; bias: DenseParameter } {
   const { rows, cols } = layer.csr
-  const weights = w.own(new SparseParameter(w.device, 'weights', 0, rows, cols, layer.csr, layer.csr.columnIndices.length))
+  const weights = w.own(
+    new SparseParameter(w.device, 'weights', 0, rows, cols, layer.csr, layer.csr.columnIndices.length),
+  )
   void weights.values.write(byColumn(layer.csr, Float32Array.from(layer.weights)))
   return { weights, bias: biasParameter(w, layer) }
 }
@@ -39,7 +58,8 @@ function biasParameter(w: Workspace, layer: Layer): DenseParameter {
   return bias
 }
 
-const apply = ({ csr, weights, bias }: Layer, x: Float64Array, activation = 'none') => forward(csr, weights, bias, x, batch, activation).value
+const apply = ({ csr, weights, bias }: Layer, x: Float64Array, activation = 'none') =>
+  forward(csr, weights, bias, x, batch, activation).value
 
 describe('a network on the tape', () => {
   //   x - first, relu - h - second - p - relu - r - third  -> cross-entropy
@@ -127,7 +147,12 @@ describe('a network on the tape', () => {
         for (const [name, layer] of Object.entries(layers)) {
           const weights = gradients[`${name} weights`]
           const sparse = parameters[name as keyof typeof parameters].weights instanceof SparseParameter
-          expectNear(sparse ? byRow(layer.csr, weights) : weights, numericalGradient(loss, layer.weights), `${name} weights`, 2e-5)
+          expectNear(
+            sparse ? byRow(layer.csr, weights) : weights,
+            numericalGradient(loss, layer.weights),
+            `${name} weights`,
+            2e-5,
+          )
           expectNear(gradients[`${name} bias`], numericalGradient(loss, layer.bias), `${name} bias`, 2e-5)
         }
         await program.replay(2)
@@ -147,11 +172,21 @@ describe('a network on the tape', () => {
       const { weights, bias } = sparseParameters(w, first)
       const h = tape.sparseLinear(tape.input(w.batch(7, batch, x)), weights, bias, 'relu')
       const y = tape.sparseLinear(h, weights, bias, 'none')
-      const operands = { output: y.activations, target: w.batch(7, batch, target), gradient: tape.gradientOf(y), totals: w.tensor('float64', 4) }
+      const operands = {
+        output: y.activations,
+        target: w.batch(7, batch, target),
+        gradient: tape.gradientOf(y),
+        totals: w.tensor('float64', 4),
+      }
       program.record('meanSquaredError', operands)
       tape.backward()
       await program.replay(2)
-      expectNear(byRow(first.csr, await weights.gradient.read()), numericalGradient(loss, first.weights), 'weights', 1e-5)
+      expectNear(
+        byRow(first.csr, await weights.gradient.read()),
+        numericalGradient(loss, first.weights),
+        'weights',
+        1e-5,
+      )
       expectNear(await bias.gradient.read(), numericalGradient(loss, first.bias), 'bias', 1e-5)
     })
   })
@@ -169,11 +204,21 @@ describe('a network on the tape', () => {
       const otherBias = biasParameter(w, second)
       const h = tape.sparseLinear(tape.input(w.batch(7, batch, x)), weights, bias, 'relu')
       const y = tape.sparseLinear(h, weights, otherBias, 'none')
-      const operands = { output: y.activations, target: w.batch(7, batch, target), gradient: tape.gradientOf(y), totals: w.tensor('float64', 4) }
+      const operands = {
+        output: y.activations,
+        target: w.batch(7, batch, target),
+        gradient: tape.gradientOf(y),
+        totals: w.tensor('float64', 4),
+      }
       program.record('meanSquaredError', operands)
       tape.backward()
       await program.replay(2)
-      expectNear(byRow(first.csr, await weights.gradient.read()), numericalGradient(loss, first.weights), 'weights', 1e-5)
+      expectNear(
+        byRow(first.csr, await weights.gradient.read()),
+        numericalGradient(loss, first.weights),
+        'weights',
+        1e-5,
+      )
       expectNear(await bias.gradient.read(), numericalGradient(loss, first.bias), 'the first bias', 1e-5)
       expectNear(await otherBias.gradient.read(), numericalGradient(loss, second.bias), 'the second bias', 1e-5)
     })
@@ -185,7 +230,10 @@ describe('a network on the tape', () => {
     const [target, auxiliary] = [numbers(batch * 4, 93), numbers(batch * 7, 94)]
     const loss = () => {
       const h = apply(first, x)
-      return (meanSquaredError(h, auxiliary, 7, batch).loss + meanSquaredError(apply(second, h), target, 4, batch).loss) / batch
+      return (
+        (meanSquaredError(h, auxiliary, 7, batch).loss + meanSquaredError(apply(second, h), target, 4, batch).loss) /
+        batch
+      )
     }
     await on(cpu(), async (w) => {
       const program = w.program({ batch })
@@ -194,12 +242,32 @@ describe('a network on the tape', () => {
       const h = tape.sparseLinear(tape.input(w.batch(5, batch, x)), a.weights, a.bias, 'none')
       const y = tape.sparseLinear(h, b.weights, b.bias, 'none')
       const totals = w.tensor('float64', 4)
-      program.record('meanSquaredError', { output: h.activations, target: w.batch(7, batch, auxiliary), gradient: tape.gradientOf(h), totals })
-      program.record('meanSquaredError', { output: y.activations, target: w.batch(4, batch, target), gradient: tape.gradientOf(y), totals })
+      program.record('meanSquaredError', {
+        output: h.activations,
+        target: w.batch(7, batch, auxiliary),
+        gradient: tape.gradientOf(h),
+        totals,
+      })
+      program.record('meanSquaredError', {
+        output: y.activations,
+        target: w.batch(4, batch, target),
+        gradient: tape.gradientOf(y),
+        totals,
+      })
       tape.backward()
       await program.replay(2)
-      expectNear(byRow(second.csr, await b.weights.gradient.read()), numericalGradient(loss, second.weights), 'second', 1e-5)
-      expectNear(byRow(first.csr, await a.weights.gradient.read()), numericalGradient(loss, first.weights), 'first', 1e-5)
+      expectNear(
+        byRow(second.csr, await b.weights.gradient.read()),
+        numericalGradient(loss, second.weights),
+        'second',
+        1e-5,
+      )
+      expectNear(
+        byRow(first.csr, await a.weights.gradient.read()),
+        numericalGradient(loss, first.weights),
+        'first',
+        1e-5,
+      )
     })
   })
 

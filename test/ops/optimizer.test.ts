@@ -33,7 +33,13 @@ const rules: Rule[] = [
 ]
 
 /** PyTorch's SGD, in double precision: g += decay w; m = momentum m + g; w -= rate m. */
-function step(values: ArrayLike<number>, velocity: ArrayLike<number>, gradient: ArrayLike<number>, rate: number, { momentum, weightDecay }: Rule) {
+function step(
+  values: ArrayLike<number>,
+  velocity: ArrayLike<number>,
+  gradient: ArrayLike<number>,
+  rate: number,
+  { momentum, weightDecay }: Rule,
+) {
   const n = values.length
   const m: Sums = { value: new Float64Array(n), magnitude: new Float64Array(n) }
   const w: Sums = { value: new Float64Array(n), magnitude: new Float64Array(n) }
@@ -54,7 +60,14 @@ describe('sgd', () => {
         for (const rule of rules) {
           await on(at(place), async (w) => {
             const [v, m] = [w.floats(values), w.floats(velocity)]
-            const operands = { count, values: v, gradient: w.floats(gradient), velocity: rule.momentum ? m : undefined, learningRate: 0, ...rule }
+            const operands = {
+              count,
+              values: v,
+              gradient: w.floats(gradient),
+              velocity: rule.momentum ? m : undefined,
+              learningRate: 0,
+              ...rule,
+            }
             await w.run([['sgd', operands]], { scalars: [0.025] })
             const expected = step(values, rule.momentum ? velocity : new Float32Array(count), gradient, 0.025, rule)
             const what = `${place}, ${JSON.stringify(rule)}`
@@ -71,11 +84,24 @@ describe('sgd', () => {
     await on(cpu(), async (w) => {
       const csr = randomCsr(7, 9, 22, 4)
       const [values, velocity] = [w.floats(numbers(30, 5)), w.floats(numbers(30, 6))]
-      const operands = { pattern: w.matrix(csr, 30), values, velocity, gradient: w.floats(numbers(30, 7)), learningRate: 0, momentum: 0.9, weightDecay: 0.1 }
+      const operands = {
+        pattern: w.matrix(csr, 30),
+        values,
+        velocity,
+        gradient: w.floats(numbers(30, 7)),
+        learningRate: 0,
+        momentum: 0.9,
+        weightDecay: 0.1,
+      }
       await w.run([['sgd', operands]], { scalars: [0.5] })
       expect((await values.read()).slice(22)).to.deep.equal(numbers(30, 5).slice(22))
       expect((await velocity.read()).slice(22)).to.deep.equal(numbers(30, 6).slice(22))
-      expectClose((await values.read()).slice(0, 22), sliced(step(numbers(30, 5), numbers(30, 6), numbers(30, 7), 0.5, rules[3]).values, 22), 'in use', 3e-7)
+      expectClose(
+        (await values.read()).slice(0, 22),
+        sliced(step(numbers(30, 5), numbers(30, 6), numbers(30, 7), 0.5, rules[3]).values, 22),
+        'in use',
+        3e-7,
+      )
     })
   })
 
@@ -99,7 +125,10 @@ describe('sgd', () => {
     await onAnyThreads((device) =>
       on(device, async (w) => {
         const [values, velocity] = [w.floats(numbers(count, 1)), w.floats(numbers(count, 2))]
-        await w.run([['sgd', { count, values, velocity, gradient: w.floats(numbers(count, 3)), learningRate: 0, ...rules[3] }]], { scalars: [0.1] })
+        await w.run(
+          [['sgd', { count, values, velocity, gradient: w.floats(numbers(count, 3)), learningRate: 0, ...rules[3] }]],
+          { scalars: [0.1] },
+        )
         return [await values.read(), await velocity.read()]
       }),
     )
@@ -160,7 +189,12 @@ interface AdamState {
 }
 
 /** Algorithm 1 of Kingma and Ba, in double precision and as it is printed; in place. */
-function adamStep(state: AdamState, gradient: ArrayLike<number>, rate: number, { beta1, beta2, epsilon, weightDecay, decoupled }: AdamRule): void {
+function adamStep(
+  state: AdamState,
+  gradient: ArrayLike<number>,
+  rate: number,
+  { beta1, beta2, epsilon, weightDecay, decoupled }: AdamRule,
+): void {
   const { values, firstMoment, secondMoment, steps } = state
   for (let i = 0; i < values.length; ++i) {
     const g = gradient[i] + (decoupled ? 0 : weightDecay * values[i])
@@ -192,7 +226,12 @@ describe('adam', () => {
     secondMoment: w.floats(secondMoment),
     steps: w.floats(steps),
   })
-  const read = async (t: ReturnType<typeof tensors>) => [await t.values.read(), await t.firstMoment.read(), await t.secondMoment.read(), await t.steps.read()]
+  const read = async (t: ReturnType<typeof tensors>) => [
+    await t.values.read(),
+    await t.firstMoment.read(),
+    await t.secondMoment.read(),
+    await t.steps.read(),
+  ]
 
   for (const count of [1, 3, 4, 5, 15, 16, 17, 31, 1000]) {
     it(`is the textbook's step for ${count} parameters of every age, with the same bits everywhere`, async () => {
@@ -204,7 +243,9 @@ describe('adam', () => {
         const state = await everywhere((device) =>
           on(device, async (w) => {
             const state = tensors(w, initial(count))
-            await w.run([['adam', { count, ...state, gradient: w.floats(gradient), learningRate: 0, ...rule }]], { scalars: [0.01] })
+            await w.run([['adam', { count, ...state, gradient: w.floats(gradient), learningRate: 0, ...rule }]], {
+              scalars: [0.01],
+            })
             return read(state)
           }),
         )
@@ -212,7 +253,10 @@ describe('adam', () => {
         for (let i = 0; i < count; ++i) {
           const what = `${JSON.stringify(rule)}, parameter ${i} of age ${expected.steps[i]}`
           const moved = Math.abs(expected.values[i] - before[i])
-          expect(values[i], what).to.be.closeTo(expected.values[i], 1e-6 * moved + 1.2e-7 * (Math.abs(before[i]) + moved))
+          expect(values[i], what).to.be.closeTo(
+            expected.values[i],
+            1e-6 * moved + 1.2e-7 * (Math.abs(before[i]) + moved),
+          )
           expect(firstMoment[i], what).to.be.closeTo(expected.firstMoment[i], 3e-7 * (1 + rule.weightDecay))
           expect(secondMoment[i], what).to.be.closeTo(expected.secondMoment[i], 3e-7 * (1 + rule.weightDecay) ** 2)
           expect(steps[i], what).to.equal(Math.min(expected.steps[i], 2 ** 24))
@@ -226,7 +270,11 @@ describe('adam', () => {
     for (const rule of adamRules.slice(0, 3)) {
       for (const place of places) {
         await on(at(place), async (w) => {
-          const zeros = { firstMoment: new Float64Array(count), secondMoment: new Float64Array(count), steps: new Float64Array(count) }
+          const zeros = {
+            firstMoment: new Float64Array(count),
+            secondMoment: new Float64Array(count),
+            steps: new Float64Array(count),
+          }
           const expected = { values: Float64Array.from(numbers(count, 1)), ...zeros }
           const state = tensors(w, expected)
           const gradient = w.floats(count)
@@ -243,14 +291,17 @@ describe('adam', () => {
             await program.replay(1)
           }
           const values = await state.values.read()
-          for (let i = 0; i < count; ++i) expect(values[i], `${place}, ${JSON.stringify(rule)}, ${i}`).to.be.closeTo(expected.values[i], 2e-5)
+          for (let i = 0; i < count; ++i)
+            expect(values[i], `${place}, ${JSON.stringify(rule)}, ${i}`).to.be.closeTo(expected.values[i], 2e-5)
           expect([...(await state.steps.read())]).to.deep.equal(new Array(count).fill(1000))
         })
       }
     }
   })
 
-  it('moves a parameter at its first step by the rate, whatever the gradient is, and one without gradients not at all', async () => {
+  const title =
+    'moves a parameter at its first step by the rate, whatever the gradient is, and one without gradients not at all'
+  it(title, async () => {
     await everywhere((device) =>
       on(device, async (w) => {
         const gradients = [1e-3, -1e-3, 7, -7, 1e6, 0]
@@ -260,7 +311,9 @@ describe('adam', () => {
           secondMoment: new Float64Array(6),
           steps: new Float64Array(6),
         })
-        await w.run([['adam', { count: 6, ...state, gradient: w.floats(gradients), learningRate: 0 }]], { scalars: [0.25] })
+        await w.run([['adam', { count: 6, ...state, gradient: w.floats(gradients), learningRate: 0 }]], {
+          scalars: [0.25],
+        })
         const values = await state.values.read()
         for (const [i, g] of gradients.entries()) expect(values[i]).to.be.closeTo(-0.25 * Math.sign(g), 1e-5)
         return values
@@ -275,7 +328,9 @@ describe('adam', () => {
           const state = tensors(w, initial(30))
           const before = await read(state)
           const pattern = w.matrix(randomCsr(7, 9, links, 4), 30)
-          await w.run([['adam', { pattern, ...state, gradient: w.floats(numbers(30, 7)), learningRate: 0 }]], { scalars: [0.5] })
+          await w.run([['adam', { pattern, ...state, gradient: w.floats(numbers(30, 7)), learningRate: 0 }]], {
+            scalars: [0.5],
+          })
           const after = await read(state)
           for (const [i, array] of after.entries()) {
             expect(array.slice(links), `array ${i}, ${links} links`).to.deep.equal(before[i].slice(links))
@@ -292,7 +347,10 @@ describe('adam', () => {
     await onAnyThreads((device) =>
       on(device, async (w) => {
         const state = tensors(w, initial(count))
-        await w.run([['adam', { count, ...state, gradient: w.floats(numbers(count, 3)), learningRate: 0, ...adamRules[1] }]], { scalars: [0.1] })
+        await w.run(
+          [['adam', { count, ...state, gradient: w.floats(numbers(count, 3)), learningRate: 0, ...adamRules[1] }]],
+          { scalars: [0.1] },
+        )
         return read(state)
       }),
     )
@@ -321,7 +379,12 @@ describe('adam', () => {
         bad[`too few of ${name}`] = [{ [name]: w.floats(11) }, 'INVALID_ARGUMENT']
         bad[`no ${name}`] = [{ [name]: undefined }, 'INVALID_ARGUMENT']
       }
-      await expectOnlyGoodOperands(program, 'adam', { count: 12, ...state, gradient: w.floats(new Float32Array(12).fill(1)), learningRate: 0 }, bad)
+      await expectOnlyGoodOperands(
+        program,
+        'adam',
+        { count: 12, ...state, gradient: w.floats(new Float32Array(12).fill(1)), learningRate: 0 },
+        bad,
+      )
       await program.setScalars([2])
       await program.replay(1)
       for (const value of await state.values.read()) expect(value).to.be.closeTo(-2, 1e-6)
@@ -365,7 +428,18 @@ class Trained {
   readonly batch: number
   readonly dy: Float32Array
   readonly x: Float32Array
-  readonly operands: Record<'pattern' | 'outputGradient' | 'input' | 'values' | 'velocity' | 'gradient' | 'bias' | 'biasVelocity' | 'biasGradient', any>
+  readonly operands: Record<
+    | 'pattern'
+    | 'outputGradient'
+    | 'input'
+    | 'values'
+    | 'velocity'
+    | 'gradient'
+    | 'bias'
+    | 'biasVelocity'
+    | 'biasGradient',
+    any
+  >
 
   constructor(device: Device, csr: PlainCsr, batch: number, columns = batch) {
     const { rows, cols } = csr
@@ -399,13 +473,28 @@ class Trained {
 
   stepValues(rule: Rule = rules[3], different: Operands = {}): void {
     const { pattern, values, velocity, gradient } = this.operands
-    this.program.record('sgd', { pattern, values, gradient, velocity: rule.momentum ? velocity : undefined, learningRate: 0, ...rule, ...different })
+    this.program.record('sgd', {
+      pattern,
+      values,
+      gradient,
+      velocity: rule.momentum ? velocity : undefined,
+      learningRate: 0,
+      ...rule,
+      ...different,
+    })
   }
 
   stepBias(rule: Rule = rules[3]): void {
     const { bias, biasVelocity, biasGradient } = this.operands
     const velocity = rule.momentum ? biasVelocity : undefined
-    this.program.record('sgd', { count: this.csr.rows, values: bias, gradient: biasGradient, velocity, learningRate: 1, ...rule })
+    this.program.record('sgd', {
+      count: this.csr.rows,
+      values: bias,
+      gradient: biasGradient,
+      velocity,
+      learningRate: 1,
+      ...rule,
+    })
   }
 
   /** Something else that reads the gradients, and changes nothing. */
@@ -413,7 +502,12 @@ class Trained {
     const { gradient, biasGradient } = this.operands
     const links = Math.max(1, this.csr.columnIndices.length)
     this.program.record('sgd', { count: links, values: this.w.floats(links), gradient, learningRate: 0 })
-    this.program.record('sgd', { count: this.csr.rows, values: this.w.floats(this.csr.rows), gradient: biasGradient, learningRate: 0 })
+    this.program.record('sgd', {
+      count: this.csr.rows,
+      values: this.w.floats(this.csr.rows),
+      gradient: biasGradient,
+      learningRate: 0,
+    })
   }
 
   async state(): Promise<Float32Array[]> {
@@ -424,7 +518,13 @@ class Trained {
 }
 
 describe('sddmm and sgd', () => {
-  async function trained<T>(device: Device, csr: PlainCsr, batch: number, use: (t: Trained) => Promise<T>, columns = batch): Promise<T> {
+  async function trained<T>(
+    device: Device,
+    csr: PlainCsr,
+    batch: number,
+    use: (t: Trained) => Promise<T>,
+    columns = batch,
+  ): Promise<T> {
     const t = new Trained(device, csr, batch, columns)
     try {
       return await use(t)
@@ -443,7 +543,10 @@ describe('sddmm and sgd', () => {
   ]
 
   for (const { rows, cols, links, batch, columns } of sizes) {
-    it(`give the same bits fused and not, everywhere and on any threads: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
+    const title =
+      `give the same bits fused and not, everywhere and on any threads: ${rows}x${cols}, ${links} links, ` +
+      `${columns} of ${batch} columns`
+    it(title, async () => {
       const csr = randomCsr(rows, cols, links, 7)
       for (const device of [...places.map((place) => at(place)), cpu(3)]) {
         for (const rule of rules) {
@@ -463,7 +566,11 @@ describe('sddmm and sgd', () => {
               },
               columns,
             )
-          expectSameBits(await run(true), await run(false), `${device.info.simd}, ${device.info.threads} threads, ${JSON.stringify(rule)}`)
+          expectSameBits(
+            await run(true),
+            await run(false),
+            `${device.info.simd}, ${device.info.threads} threads, ${JSON.stringify(rule)}`,
+          )
         }
       }
     })
@@ -493,8 +600,14 @@ describe('sddmm and sgd', () => {
     }
   })
 
-  for (const { rows, cols, links, batch, columns } of [...sizes, { rows: 90, cols: 70, links: 3000, batch: 48, columns: 41 }]) {
-    it(`go with the product before them, with the same bits: ${rows}x${cols}, ${links} links, ${columns} of ${batch} columns`, async () => {
+  for (const { rows, cols, links, batch, columns } of [
+    ...sizes,
+    { rows: 90, cols: 70, links: 3000, batch: 48, columns: 41 },
+  ]) {
+    const title =
+      `go with the product before them, with the same bits: ${rows}x${cols}, ${links} links, ` +
+      `${columns} of ${batch} columns`
+    it(title, async () => {
       const csr = randomCsr(rows, cols, links, 7)
       const initial = numbers(columns * cols, 9)
       for (const device of [...places.map((place) => at(place)), cpu(3)]) {
@@ -511,7 +624,15 @@ describe('sddmm and sgd', () => {
               async (t) => {
                 const { pattern, values, outputGradient, input } = t.operands
                 const inputGradient = t.w.batch(cols, batch, initial)
-                t.program.record('spmmTransposed', { weights: pattern, values, outputGradient, inputGradient, input, activation, accumulate })
+                t.program.record('spmmTransposed', {
+                  weights: pattern,
+                  values,
+                  outputGradient,
+                  inputGradient,
+                  input,
+                  activation,
+                  accumulate,
+                })
                 if (!fused) t.program.record('relu', { input, output: t.w.batch(cols, batch, initial) })
                 t.product()
                 t.stepValues()
@@ -522,7 +643,9 @@ describe('sddmm and sgd', () => {
               },
               columns,
             )
-          const what = `${device.info.simd}, ${device.info.threads} threads, ${activation}, ${accumulate ? 'accumulated' : 'written'}`
+          const what =
+            `${device.info.simd}, ${device.info.threads} threads, ${activation}, ` +
+            (accumulate ? 'accumulated' : 'written')
           expectSameBits(await run(true), await run(false), what)
         }
       }
@@ -559,11 +682,18 @@ describe('sddmm and sgd', () => {
       await t.program.replay(1)
       const [values, velocity, bias] = await t.state()
       const g = gradients(csr, t.dy, t.x, 20)
-      const widened = (s: Sums, of: Sums, rate: number): Sums => ({ value: s.value, magnitude: s.magnitude.map((m, i) => m + rate * of.magnitude[i]) })
+      const widened = (s: Sums, of: Sums, rate: number): Sums => ({
+        value: s.value,
+        magnitude: s.magnitude.map((m, i) => m + rate * of.magnitude[i]),
+      })
       const forValues = step(numbers(60, 3), numbers(60, 4), g.values.value, 0.05, rules[3])
       expectClose(values, widened(forValues.values, g.values, 0.05), 'values')
       expectClose(velocity, widened(forValues.velocity, g.values, 1), 'velocity')
-      expectClose(bias, widened(step(numbers(13, 5), numbers(13, 6), g.bias.value, 0.02, rules[3]).values, g.bias, 0.02), 'bias')
+      expectClose(
+        bias,
+        widened(step(numbers(13, 5), numbers(13, 6), g.bias.value, 0.02, rules[3]).values, g.bias, 0.02),
+        'bias',
+      )
     })
   })
 
@@ -580,8 +710,12 @@ describe('sddmm and sgd', () => {
         await t.program.replay(2)
         expect(t.program.operationCount).to.equal(operations)
         const once = gradients(csr, t.dy, t.x, 20)
-        const twice = ({ value, magnitude }: Sums): Sums => ({ value: value.map((g) => 2 * g), magnitude: magnitude.map((g) => 2 * g) })
-        if (accumulate) expectClose(byRow(csr, await t.operands.gradient.read()), twice(once.values), 'the values twice')
+        const twice = ({ value, magnitude }: Sums): Sums => ({
+          value: value.map((g) => 2 * g),
+          magnitude: magnitude.map((g) => 2 * g),
+        })
+        if (accumulate)
+          expectClose(byRow(csr, await t.operands.gradient.read()), twice(once.values), 'the values twice')
         if (accumulateBias) expectClose(await t.operands.biasGradient.read(), twice(once.bias), 'the bias twice')
       })
     }
@@ -628,7 +762,12 @@ describe('sddmm and sgd', () => {
       const withOldValues = await output.read()
       await trained(cpu(), csr, 20, async (alone) => {
         const expected = alone.w.batch(13, 20)
-        alone.program.record('spmm', { weights: alone.operands.pattern, values: alone.operands.values, input: alone.operands.input, output: expected })
+        alone.program.record('spmm', {
+          weights: alone.operands.pattern,
+          values: alone.operands.values,
+          input: alone.operands.input,
+          output: expected,
+        })
         await alone.program.replay(1)
         expectSameBits(withOldValues, await expected.read(), 'the old values')
       })
@@ -668,7 +807,11 @@ describe('sddmm and sgd', () => {
       t.stepValues(rules[0], { pattern: undefined, count: 5 })
       await t.program.replay(1)
       const [values] = await t.state()
-      expectSameBits(byColumn(csr, values).slice(5), byColumn(csr, numbers(60, 3)).slice(5), 'the elements that the optimizer leaves')
+      expectSameBits(
+        byColumn(csr, values).slice(5),
+        byColumn(csr, numbers(60, 3)).slice(5),
+        'the elements that the optimizer leaves',
+      )
     })
   })
 })

@@ -2,12 +2,31 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { type Relation, percolate as reference } from '../reference.js'
-import { byColumn, byRow, cpu, csrOf, everywhere, expectOnlyGoodOperands, expectRefusal, on, random, randomCsr, Workspace } from '../support.js'
+import {
+  byColumn,
+  byRow,
+  cpu,
+  csrOf,
+  everywhere,
+  expectOnlyGoodOperands,
+  expectRefusal,
+  on,
+  random,
+  randomCsr,
+  Workspace,
+} from '../support.js'
 
-function percolate(device: Device, layers: readonly PlainCsr[], keep: readonly Uint8Array[], relations: readonly Relation[]): Promise<Uint8Array[]> {
+function percolate(
+  device: Device,
+  layers: readonly PlainCsr[],
+  keep: readonly Uint8Array[],
+  relations: readonly Relation[],
+): Promise<Uint8Array[]> {
   return on(device, async (w) => {
     const flags = keep.map((k, i) => w.tensor('uint8', Uint8Array.of(...byColumn(layers[i], k), 1)))
-    await w.run([['percolate', { layers: layers.map((csr, i) => ({ links: w.matrix(csr), keep: flags[i] })), relations }]])
+    await w.run([
+      ['percolate', { layers: layers.map((csr, i) => ({ links: w.matrix(csr), keep: flags[i] })), relations }],
+    ])
     return Promise.all(flags.map(async (f, i) => byRow(layers[i], await f.read())))
   })
 }
@@ -19,7 +38,9 @@ function randomFlags(length: number, share: number, seed: number): Uint8Array {
 
 /** Layers of the given widths, input first, each with about two links a neuron, and the relations of a chain. */
 function chain(widths: readonly number[], seed: number): { layers: PlainCsr[]; relations: Relation[] } {
-  const layers = widths.slice(1).map((rows, i) => randomCsr(rows, widths[i], Math.min(rows * widths[i], rows + widths[i]), seed + i))
+  const layers = widths
+    .slice(1)
+    .map((rows, i) => randomCsr(rows, widths[i], Math.min(rows * widths[i], rows + widths[i]), seed + i))
   const relations = layers.slice(1).map((_, i) => ({ first: i, second: i + 1, kind: 'consecutive' as const }))
   return { layers, relations }
 }
@@ -33,7 +54,11 @@ describe('percolate', () => {
       { first: 0, second: 1, kind: 'consecutive' },
       { first: 1, second: 2, kind: 'consecutive' },
     ]
-    expect(await percolate(cpu(), layers, keep, relations)).to.deep.equal([Uint8Array.of(1), Uint8Array.of(1, 0), Uint8Array.of(1)])
+    expect(await percolate(cpu(), layers, keep, relations)).to.deep.equal([
+      Uint8Array.of(1),
+      Uint8Array.of(1, 0),
+      Uint8Array.of(1),
+    ])
   })
 
   it('carries a cut at one end to the other', async () => {
@@ -44,7 +69,12 @@ describe('percolate', () => {
     const layers = [diagonal, diagonal, diagonal, diagonal]
     for (const place of [0, 1, 3]) {
       const keep = layers.map((_, i) => (i === place ? cut : all))
-      expect(await percolate(cpu(), layers, keep, relations), `cut in layer ${place}`).to.deep.equal([cut, cut, cut, cut])
+      expect(await percolate(cpu(), layers, keep, relations), `cut in layer ${place}`).to.deep.equal([
+        cut,
+        cut,
+        cut,
+        cut,
+      ])
     }
   })
 
@@ -80,7 +110,12 @@ describe('percolate', () => {
   })
 
   it('agrees with the definition on an attention block: query and key joint, value before output', async () => {
-    const [query, key, value, output] = [randomCsr(12, 10, 20, 1), randomCsr(12, 10, 20, 2), randomCsr(12, 10, 20, 3), randomCsr(10, 12, 20, 4)]
+    const [query, key, value, output] = [
+      randomCsr(12, 10, 20, 1),
+      randomCsr(12, 10, 20, 2),
+      randomCsr(12, 10, 20, 3),
+      randomCsr(10, 12, 20, 4),
+    ]
     const layers = [query, key, value, output]
     const relations: Relation[] = [
       { first: 0, second: 1, kind: 'joint' },
@@ -110,7 +145,10 @@ describe('percolate', () => {
       const program = w.program()
       const attempt = async () => {
         const relations = [{ first: 0, second: 1, kind: 'consecutive' }]
-        program.record('percolate', { layers: layers.map((csr, i) => ({ links: w.matrix(csr), keep: flags[i] })), relations })
+        program.record('percolate', {
+          layers: layers.map((csr, i) => ({ links: w.matrix(csr), keep: flags[i] })),
+          relations,
+        })
         await program.replay(1)
       }
       await expectRefusal(attempt, 'INVALID_ARGUMENT', 'a hidden layer of 2 and 3 neurons')
@@ -139,10 +177,16 @@ describe('percolate', () => {
           'no flags': [{ layers: [{ links: first.links }, second] }, 'INVALID_ARGUMENT'],
           'a relation to a layer that is not there': [{ relations: [{ ...relation, second: 2 }] }, 'INVALID_ARGUMENT'],
           'a relation to a negative layer': [{ relations: [{ ...relation, first: -1 }] }, 'INVALID_ARGUMENT'],
-          'a relation of a layer to itself': [{ relations: [{ ...relation, second: relation.first }] }, 'INVALID_ARGUMENT'],
+          'a relation of a layer to itself': [
+            { relations: [{ ...relation, second: relation.first }] },
+            'INVALID_ARGUMENT',
+          ],
           'flags of one layer for both': [{ layers: [first, { ...second, keep: first.keep }] }, 'INVALID_ARGUMENT'],
           'an unknown relation': [{ relations: [{ ...relation, kind: 'parallel' }] }, 'INVALID_ARGUMENT'],
-          'flags of another device': [{ layers: [{ ...first, keep: other.tensor('uint8', 2) }, second] }, 'INVALID_ARGUMENT'],
+          'flags of another device': [
+            { layers: [{ ...first, keep: other.tensor('uint8', 2) }, second] },
+            'INVALID_ARGUMENT',
+          ],
           'disposed flags': [{ layers: [{ ...first, keep: gone }, second] }, 'DISPOSED'],
         },
       )

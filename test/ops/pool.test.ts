@@ -95,12 +95,18 @@ describe('chooseFromPool', () => {
             const changes = changesOf(w, capacity)
             await w.run([['chooseFromPool', { links: w.matrix(csr, capacity), changes, pool: poolOf(w, all, flags) }]])
             const where = `${place}, ${rows} x ${cols}, ${links.length} of ${pool.length}, ${share} chosen`
-            expect([...byRow(csr, await changes.keep.read(links.length))], where).to.deep.equal(links.map((cell) => Number(chosen.has(cell))))
+            expect([...byRow(csr, await changes.keep.read(links.length))], where).to.deep.equal(
+              links.map((cell) => Number(chosen.has(cell))),
+            )
             const had = new Set(links)
             const fresh = pool.filter((cell) => chosen.has(cell) && !had.has(cell))
             expect([...(await changes.newCount.read())], where).to.deep.equal([fresh.length])
-            expect([...(await changes.newRows.read(fresh.length))], where).to.deep.equal(fresh.map((cell) => Math.floor(cell / cols)))
-            expect([...(await changes.newColumns.read(fresh.length))], where).to.deep.equal(fresh.map((cell) => cell % cols))
+            expect([...(await changes.newRows.read(fresh.length))], where).to.deep.equal(
+              fresh.map((cell) => Math.floor(cell / cols)),
+            )
+            expect([...(await changes.newColumns.read(fresh.length))], where).to.deep.equal(
+              fresh.map((cell) => cell % cols),
+            )
           })
       }
   })
@@ -112,7 +118,11 @@ describe('chooseFromPool', () => {
         await Promise.all([changes.keep.write(Uint8Array.of(1, 0)), changes.newCount.write(Int32Array.of(5))])
         const pool = poolOf(w, csrOf(4, 5, [0, 3, 7, 19]), Uint8Array.of(1, 0, 1, 1))
         const links = w.matrix(csrOf(4, 5, [0, 3]), 2)
-        const error = await expectRefusal(() => w.run([['chooseFromPool', { links, changes, pool }]]), 'INVALID_ARGUMENT', place)
+        const error = await expectRefusal(
+          () => w.run([['chooseFromPool', { links, changes, pool }]]),
+          'INVALID_ARGUMENT',
+          place,
+        )
         expect(error.message).to.contain('chooseFromPool: Expected at most 2 links, got 3')
         expect([[...(await changes.keep.read())], [...(await changes.newCount.read())]]).to.deep.equal([[1, 0], [5]])
       })
@@ -129,7 +139,9 @@ describe('restoreWeights', () => {
           await w.run([['restoreWeights', { ...layer, pool: poolOf(w, all, new Uint8Array(pool.length)) }]])
           const has = new Set(pool)
           const values = byRow(csr, await layer.values.read(links.length))
-          expect(values, `${place}, ${rows} x ${cols}`).to.deep.equal(Float32Array.from(links, (cell) => weightOf(cell, has.has(cell) ? 1 : 0)))
+          expect(values, `${place}, ${rows} x ${cols}`).to.deep.equal(
+            Float32Array.from(links, (cell) => weightOf(cell, has.has(cell) ? 1 : 0)),
+          )
         })
   })
 
@@ -175,14 +187,27 @@ describe('operations on a pool', () => {
       const bad = {
         'no pool': [{ pool: undefined }, 'INVALID_ARGUMENT'],
         'a pool of other rows': [{ pool: poolOf(w, randomCsr(3, 5, 10, 2), new Uint8Array(10)) }, 'INVALID_ARGUMENT'],
-        'a pool of other columns': [{ pool: poolOf(w, randomCsr(4, 6, 10, 2), new Uint8Array(10)) }, 'INVALID_ARGUMENT'],
+        'a pool of other columns': [
+          { pool: poolOf(w, randomCsr(4, 6, 10, 2), new Uint8Array(10)) },
+          'INVALID_ARGUMENT',
+        ],
         'too few values': [{ pool: { ...pool, values: w.tensor('float32', 9) } }, 'INVALID_ARGUMENT'],
         'too few flags': [{ pool: { ...pool, keep: w.tensor('uint8', 9) } }, 'INVALID_ARGUMENT'],
       } as const
       const same = w.tensor('float32', numbers(10, 1))
       const shared = { values: same, pool: { ...pool, values: same } }
-      await expectOnlyGoodOperands(w.program(), 'openPool', { ...layer, pool }, { ...bad, 'the same values': [shared, 'INVALID_ARGUMENT'] })
-      await expectOnlyGoodOperands(w.program(), 'restoreWeights', { ...layer, pool }, { ...bad, 'the same values': [shared, 'INVALID_ARGUMENT'] })
+      await expectOnlyGoodOperands(
+        w.program(),
+        'openPool',
+        { ...layer, pool },
+        { ...bad, 'the same values': [shared, 'INVALID_ARGUMENT'] },
+      )
+      await expectOnlyGoodOperands(
+        w.program(),
+        'restoreWeights',
+        { ...layer, pool },
+        { ...bad, 'the same values': [shared, 'INVALID_ARGUMENT'] },
+      )
       await expectOnlyGoodOperands(w.program(), 'chooseFromPool', { links: layer.links, changes, pool }, bad)
     })
   })

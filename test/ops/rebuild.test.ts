@@ -81,13 +81,19 @@ function reference(csr: PlainCsr, arrays: Float32Array[], updates: Update[]): Ma
   return state
 }
 
-async function expectUpdated(csr: PlainCsr, arrays: Float32Array[], capacity: number, updates: Update[]): Promise<void> {
+async function expectUpdated(
+  csr: PlainCsr,
+  arrays: Float32Array[],
+  capacity: number,
+  updates: Update[],
+): Promise<void> {
   const expected = reference(csr, arrays, updates)
   for (const place of forms) {
     const { links, arrays: after, y, dx } = await updated(at(place), csr, arrays, capacity, updates)
     expect(cellsOf(links), 'links').to.deep.equal([...expected.keys()])
     expect(links.rowOffsets.length).to.equal(csr.rows + 1)
-    for (const [n, array] of after.entries()) expect([...array], `array ${n}`).to.deep.equal([...expected.values()].map((values) => values[n]))
+    for (const [n, array] of after.entries())
+      expect([...array], `array ${n}`).to.deep.equal([...expected.values()].map((values) => values[n]))
     expectClose(y, forward(links, after[0], undefined, numbers(20 * csr.cols, 1), 20), `by rows, ${place}`)
     expectClose(dx, backward(links, after[0], numbers(20 * csr.rows, 2), 20), `by columns, ${place}`)
   }
@@ -131,7 +137,10 @@ describe('rebuild', () => {
     { rows: 40, cols: 30, links: 50, removed: 40, added: 3, back: 2 },
     { rows: 20, cols: 25, links: 100, removed: 0, added: 0, back: 0 },
   ]) {
-    it(`keeps the two views and the arrays together: ${rows}x${cols}, ${links} - ${removed} + ${added} links, ${back} of them back`, async () => {
+    const title =
+      `keeps the two views and the arrays together: ${rows}x${cols}, ${links} - ${removed} + ${added} links, ` +
+      `${back} of them back`
+    it(title, async () => {
       const csr = randomCsr(rows, cols, links, 3)
       const arrays = [numbers(links, 4), numbers(links, 5)]
       const update = randomUpdate(csr, removed, added, back, 6)
@@ -173,14 +182,27 @@ describe('rebuild', () => {
         const [rows, cols, links] = [60, 50, 600]
         const csr = randomCsr(rows, cols, links, 15)
         const matrix = w.matrix(csr, 700)
-        const [values, velocity, scores] = [w.floats(byColumn(csr, numbers(links, 16)), 700), w.floats(byColumn(csr, numbers(links, 17)), 700), w.floats(700)]
+        const [values, velocity, scores] = [
+          w.floats(byColumn(csr, numbers(links, 16)), 700),
+          w.floats(byColumn(csr, numbers(links, 17)), 700),
+          w.floats(700),
+        ]
         const changes = changesOf(w, 700)
         const program = w.program({ scalars: 4 })
         const choice = { links: matrix, scores, keep: changes.keep, update: 0, seed: 1, layer: 0 }
         program.record('beginUpdate', { links: matrix, changes })
         program.record('importance', { links: matrix, values, keep: changes.keep, rule: 'relative', scores })
         program.record('keepLinks', { ...choice, count: 1, temperature: 3, purpose: 'remove' })
-        program.record('regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 2, update: 0, seed: 1, layer: 0 })
+        program.record('regrow', {
+          links: matrix,
+          changes,
+          predictor: 'CH2-L3n',
+          selection: 'sample',
+          count: 2,
+          update: 0,
+          seed: 1,
+          layer: 0,
+        })
         program.record('rebuild', { links: matrix, changes, arrays: [values, velocity] })
         let before: PlainCsr = csr
         let old = byRow(csr, await values.read())
@@ -223,16 +245,43 @@ describe('rebuild', () => {
           [
             ['beginUpdate', { links: matrix, changes }],
             ['importance', { links: matrix, values, keep: changes.keep, rule: 'magnitude', scores }],
-            ['keepLinks', { links: matrix, scores, keep: changes.keep, count: 0, temperature: 1, update: 2, seed: 0, purpose: 'remove', layer: 0 }],
+            [
+              'keepLinks',
+              {
+                links: matrix,
+                scores,
+                keep: changes.keep,
+                count: 0,
+                temperature: 1,
+                update: 2,
+                seed: 0,
+                purpose: 'remove',
+                layer: 0,
+              },
+            ],
             ['percolate', { layers: [{ links: matrix, keep: changes.keep }], relations: [] }],
-            ['regrow', { links: matrix, changes, predictor: 'CH2-L3n', selection: 'sample', count: 3, update: 2, seed: 0, layer: 0 }],
+            [
+              'regrow',
+              {
+                links: matrix,
+                changes,
+                predictor: 'CH2-L3n',
+                selection: 'sample',
+                count: 3,
+                update: 2,
+                seed: 0,
+                layer: 0,
+              },
+            ],
           ],
           { scalars: [50, 1, 1, 110] },
         )
         expect((await changes.newCount.read())[0]).to.equal(60)
         expect(cellsOf({ ...csr, ...(await matrix.read()) })).to.deep.equal(cellsOf(csr))
         expectSameBits(byRow(csr, await values.read()), numbers(100, 19), 'the values')
-        await w.run([['spmmTransposed', { weights: matrix, values, outputGradient: dy, inputGradient: dx }]], { batch: 8 })
+        await w.run([['spmmTransposed', { weights: matrix, values, outputGradient: dy, inputGradient: dx }]], {
+          batch: 8,
+        })
         expectClose(await dx.read(), backward(csr, numbers(100, 19), numbers(160, 20), 8), 'the view by columns')
         // The next update begins anew.
         await w.run([

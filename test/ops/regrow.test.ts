@@ -1,7 +1,23 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import { type LinkPredictor, linkPredictors, type PlainCsr, type PredictionRoute, predictLinks } from '../../lib/tensor.js'
-import { bestOf, chiSquareTest, distinctDraws, linkScores, maskOf, philox, purposeWord, samplingKey, setProbabilities } from '../reference.js'
+import {
+  type LinkPredictor,
+  linkPredictors,
+  type PlainCsr,
+  type PredictionRoute,
+  predictLinks,
+} from '../../lib/tensor.js'
+import {
+  bestOf,
+  chiSquareTest,
+  distinctDraws,
+  linkScores,
+  maskOf,
+  philox,
+  purposeWord,
+  samplingKey,
+  setProbabilities,
+} from '../reference.js'
 import {
   at,
   bitsOf,
@@ -48,8 +64,14 @@ function regrow(device: Device, growth: Growth): Promise<number[]> {
     const flags = new Uint8Array(links.capacity).fill(1)
     if (keep) flags.set(byColumn(csr, keep))
     await changes.keep.write(flags)
-    await w.run([['regrow', { links, changes, predictor, selection, count: 0, update: 1, seed, layer, route }]], { scalars: [count, update] })
-    const [rows, columns, added] = await Promise.all([changes.newRows.read(), changes.newColumns.read(), changes.newCount.read()])
+    await w.run([['regrow', { links, changes, predictor, selection, count: 0, update: 1, seed, layer, route }]], {
+      scalars: [count, update],
+    })
+    const [rows, columns, added] = await Promise.all([
+      changes.newRows.read(),
+      changes.newColumns.read(),
+      changes.newCount.read(),
+    ])
     return Array.from(rows.slice(0, added[0]), (row, n) => row * csr.cols + columns[n])
   })
 }
@@ -74,7 +96,10 @@ function expectValid(cells: number[], growth: Growth, what: string): void {
   ).to.equal(true)
 }
 
-/** The cells that regrow should choose, by reference Philox and the library's own scores (which other tests check); undefined when it is a matter of rounding. */
+/**
+ * The cells that regrow should choose, by reference Philox and the library's own scores (which other tests check);
+ * undefined when it is a matter of rounding.
+ */
 function expectedCells(growth: Growth): number[] | undefined {
   const { predictor, selection, count, update = 1, seed = 0, layer = 0 } = growth
   const kept = keptOf(growth)
@@ -125,10 +150,22 @@ describe('regrow', () => {
   for (const predictor of ['none', ...linkPredictors] as const) {
     for (const selection of ['sample', 'largest'] as const) {
       for (const { rows, cols, links, count } of shapes) {
-        it(`chooses missing links as its Philox words say: ${predictor}, ${selection}, ${rows}x${cols}, ${links} to ${count} links`, async () => {
+        const title =
+          `chooses missing links as its Philox words say: ${predictor}, ${selection}, ${rows}x${cols}, ` +
+          `${links} to ${count} links`
+        it(title, async () => {
           const csr = randomCsr(rows, cols, links, 1)
           for (const share of [1, 0.7, 0]) {
-            const growth = { csr, keep: flagsOf(links, share, 2), predictor, selection, count, update: 5, seed: 6e9, layer: 4 }
+            const growth = {
+              csr,
+              keep: flagsOf(links, share, 2),
+              predictor,
+              selection,
+              count,
+              update: 5,
+              seed: 6e9,
+              layer: 4,
+            }
             const cells = await everywhere((device) => regrow(device, growth))
             expectValid(cells, growth, `${share} kept`)
             const expected = expectedCells(growth)
@@ -142,7 +179,9 @@ describe('regrow', () => {
   it('grows nothing when there are links enough', async () => {
     const csr = randomCsr(20, 30, 100, 3)
     for (const count of [100, 99, 0])
-      expect(await everywhere((device) => regrow(device, { csr, predictor: 'CH2-L3n', selection: 'sample', count }))).to.deep.equal([])
+      expect(
+        await everywhere((device) => regrow(device, { csr, predictor: 'CH2-L3n', selection: 'sample', count })),
+      ).to.deep.equal([])
   })
 
   it('takes the best scores of the kept topology', async () => {
@@ -184,17 +223,30 @@ describe('regrow', () => {
     ] as const) {
       const csr = randomCsr(rows, cols, links, 6)
       for (const predictor of linkPredictors) {
-        const growth: Growth = { csr, keep: flagsOf(links, 0.7, 7), predictor, selection: 'sample', count: links, seed: 8 }
+        const growth: Growth = {
+          csr,
+          keep: flagsOf(links, 0.7, 7),
+          predictor,
+          selection: 'sample',
+          count: links,
+          seed: 8,
+        }
         const cells = await regrow(cpu(), { ...growth, route: 'sparse' })
         for (const place of places.filter((place) => place !== 'cuda')) {
           for (const threads of [1, 2])
-            expectSameBits(await regrow(at(place, threads), { ...growth, route: 'dense' }), cells, `${predictor}, ${place}, ${threads} threads`)
+            expectSameBits(
+              await regrow(at(place, threads), { ...growth, route: 'dense' }),
+              cells,
+              `${predictor}, ${place}, ${threads} threads`,
+            )
         }
       }
     }
   })
 
-  it('chooses by the dense route of a GPU what the sparse one chooses, but where keys are as close as its scores', async function () {
+  const title =
+    'chooses by the dense route of a GPU what the sparse one chooses, but where keys are as close as its scores'
+  it(title, async function () {
     if (!places.includes('cuda')) this.skip()
     let [grown, differing] = [0, 0]
     for (const [rows, cols, links] of [
@@ -218,12 +270,14 @@ describe('regrow', () => {
         }
       }
     }
-    // Scores that are equal by the definition may differ in their last bits here, and then the largest ones are not chosen by the seed alone.
+    // Scores that are equal by the definition may differ in their last bits here, and then the largest ones are not
+    // chosen by the seed alone.
     expect(grown).to.be.above(5000)
     expect(differing, `of ${grown}`).to.be.at.most(0.002 * grown)
   })
 
-  // A backend may score such rows in parts: the columns that a hub's paths lead to are more than a table of them has room for.
+  // A backend may score such rows in parts: the columns that a hub's paths lead to are more than a table of them has
+  // room for.
   for (const [rows, cols, links, predictor] of [
     [40, 6000, 6000, 'CH2-L3n'],
     [6000, 40, 6000, 'CH2-L3n'],
@@ -237,7 +291,14 @@ describe('regrow', () => {
       while (cells.size < links) cells.add(Math.floor(next() ** 2 * rows) * cols + Math.floor(next() ** 2 * cols))
       const csr = csrOf(rows, cols, cells)
       for (const selection of ['sample', 'largest'] as const) {
-        const growth: Growth = { csr, keep: flagsOf(links, 0.9, 6), predictor, selection, count: links, route: 'sparse' }
+        const growth: Growth = {
+          csr,
+          keep: flagsOf(links, 0.9, 6),
+          predictor,
+          selection,
+          count: links,
+          route: 'sparse',
+        }
         expectValid(await everywhere((device) => regrow(device, growth)), growth, selection)
       }
     })
@@ -249,7 +310,10 @@ describe('regrow', () => {
       const first = await regrow(cpu(), base)
       expect(await regrow(cpu(2), base)).to.deep.equal(first)
       for (const different of [{ seed: 1 }, { seed: 2 ** 32 }, { update: 2 }, { layer: 1 }]) {
-        expect(await regrow(cpu(), { ...base, ...different }), `${predictor}, ${JSON.stringify(different)}`).to.not.deep.equal(first)
+        expect(
+          await regrow(cpu(), { ...base, ...different }),
+          `${predictor}, ${JSON.stringify(different)}`,
+        ).to.not.deep.equal(first)
       }
     }
   })
@@ -289,7 +353,11 @@ describe('regrow', () => {
       it(`samples ${grown} like sequential draws by ${predictor}`, async () => {
         const scores = scoresOf(predictor)
         expect(Math.max(...scores), 'a wide range of scores').to.be.above(6 * Math.min(...scores.filter((s) => s > 0)))
-        const sets = await manyUpdates({ csr: uneven, predictor, selection: 'sample', count: 12 + grown }, missing, 2 * updates)
+        const sets = await manyUpdates(
+          { csr: uneven, predictor, selection: 'sample', count: 12 + grown },
+          missing,
+          2 * updates,
+        )
         expect(chiSquareTest(tally(sets), setProbabilities(scores, grown))).to.be.above(FALSE_ALARM)
       })
     }
@@ -301,8 +369,15 @@ describe('regrow', () => {
     expect([positive, missing.length]).to.deep.equal([8, 18])
     for (const selection of ['sample', 'largest'] as const) {
       for (const extra of [1, 2]) {
-        const sets = await manyUpdates({ csr: uneven, predictor: 'CH2-L3n', selection, count: 12 + positive + extra }, missing, updates)
-        expect(chiSquareTest(tally(sets), setProbabilities(scores, positive + extra)), `${selection}, ${extra}`).to.be.above(FALSE_ALARM)
+        const sets = await manyUpdates(
+          { csr: uneven, predictor: 'CH2-L3n', selection, count: 12 + positive + extra },
+          missing,
+          updates,
+        )
+        expect(
+          chiSquareTest(tally(sets), setProbabilities(scores, positive + extra)),
+          `${selection}, ${extra}`,
+        ).to.be.above(FALSE_ALARM)
       }
     }
   })
@@ -310,8 +385,14 @@ describe('regrow', () => {
   it('chooses uniformly without a predictor', async () => {
     const small = csrOf(4, 5, [0, 1, 5, 7, 8, 12, 19])
     for (const grown of [1, 2, 11]) {
-      const sets = await manyUpdates({ csr: small, predictor: 'none', selection: 'sample', count: 7 + grown }, missingOf(small), updates)
-      expect(chiSquareTest(tally(sets), setProbabilities(new Array(13).fill(1), grown)), `${grown}`).to.be.above(FALSE_ALARM)
+      const sets = await manyUpdates(
+        { csr: small, predictor: 'none', selection: 'sample', count: 7 + grown },
+        missingOf(small),
+        updates,
+      )
+      expect(chiSquareTest(tally(sets), setProbabilities(new Array(13).fill(1), grown)), `${grown}`).to.be.above(
+        FALSE_ALARM,
+      )
     }
   })
 
@@ -323,8 +404,15 @@ describe('regrow', () => {
     const tied = Array.from(scores, (_, cell) => cell).filter((cell) => Math.abs(scores[cell] - best) < 1e-9)
     expect(tied.length).to.be.within(4, 10)
     for (const grown of [1, 2]) {
-      const sets = await manyUpdates({ csr: ring, predictor: 'CH2-L3n', selection: 'largest', count: 10 + grown }, tied, updates)
-      expect(chiSquareTest(tally(sets), setProbabilities(new Array(tied.length).fill(1), grown)), `${grown}`).to.be.above(FALSE_ALARM)
+      const sets = await manyUpdates(
+        { csr: ring, predictor: 'CH2-L3n', selection: 'largest', count: 10 + grown },
+        tied,
+        updates,
+      )
+      expect(
+        chiSquareTest(tally(sets), setProbabilities(new Array(tied.length).fill(1), grown)),
+        `${grown}`,
+      ).to.be.above(FALSE_ALARM)
     }
   })
 
@@ -340,7 +428,16 @@ describe('regrow', () => {
           const changes = changesOf(w, capacity)
           const program = w.program({ scalars: 2 })
           program.record('beginUpdate', { links, changes })
-          program.record('regrow', { links, changes, predictor: 'CH2-L3n', selection: 'sample', count: 0, update: 1, seed: 0, layer: 9 })
+          program.record('regrow', {
+            links,
+            changes,
+            predictor: 'CH2-L3n',
+            selection: 'sample',
+            count: 0,
+            update: 1,
+            seed: 0,
+            layer: 9,
+          })
           program.record('rebuild', { links, changes, arrays: [] })
           await program.setScalars([tooMany, 1])
           const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `${tooMany} links`)
@@ -361,7 +458,16 @@ describe('regrow', () => {
       const changes = changesOf(w, 15)
       const gone = w.tensor('int32', 15)
       gone.dispose()
-      const good = { links: w.matrix(csr, 15), changes, predictor: 'none', selection: 'sample', count: 0, update: 1, seed: 0, layer: 0 }
+      const good = {
+        links: w.matrix(csr, 15),
+        changes,
+        predictor: 'none',
+        selection: 'sample',
+        count: 0,
+        update: 1,
+        seed: 0,
+        layer: 0,
+      }
       await changes.keep.write(new Uint8Array(15).fill(1))
       await expectOnlyGoodOperands(program, 'regrow', good, {
         'few flags': [{ changes: { ...changes, keep: w.tensor('uint8', 14) } }, 'INVALID_ARGUMENT'],
@@ -374,7 +480,10 @@ describe('regrow', () => {
         'an unknown selection': [{ selection: 'best' }, 'INVALID_ARGUMENT'],
         'a count that the program lacks': [{ count: 2 }, 'INVALID_ARGUMENT'],
         'no update': [{ update: undefined }, 'INVALID_ARGUMENT'],
-        'new rows of another device': [{ changes: { ...changes, newRows: other.tensor('int32', 15) } }, 'INVALID_ARGUMENT'],
+        'new rows of another device': [
+          { changes: { ...changes, newRows: other.tensor('int32', 15) } },
+          'INVALID_ARGUMENT',
+        ],
         'disposed new rows': [{ changes: { ...changes, newRows: gone } }, 'DISPOSED'],
       })
       await program.setScalars([14, 1])

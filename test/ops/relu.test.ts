@@ -1,17 +1,38 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { numericalGradient } from '../reference.js'
-import { columnsOf, cpu, everywhere, expectClose, expectNear, expectOnlyGoodOperands, numbers, on, onAnyThreads, Workspace } from '../support.js'
+import {
+  columnsOf,
+  cpu,
+  everywhere,
+  expectClose,
+  expectNear,
+  expectOnlyGoodOperands,
+  numbers,
+  on,
+  onAnyThreads,
+  Workspace,
+} from '../support.js'
 
 function relu(device: Device, features: number, batch: number, x: Float32Array): Promise<Float32Array> {
   return on(device, async (w) => {
     const output = w.batch(features, batch)
-    await w.run([['relu', { input: w.batch(features, batch, x, 7.5), output }]], { batch, columns: x.length / features })
+    await w.run([['relu', { input: w.batch(features, batch, x, 7.5), output }]], {
+      batch,
+      columns: x.length / features,
+    })
     return output.read(x.length / features)
   })
 }
 
-function reluGradient(device: Device, features: number, batch: number, y: Float32Array, dy: Float32Array, initial?: Float32Array): Promise<Float32Array> {
+function reluGradient(
+  device: Device,
+  features: number,
+  batch: number,
+  y: Float32Array,
+  dy: Float32Array,
+  initial?: Float32Array,
+): Promise<Float32Array> {
   return on(device, async (w) => {
     const inputGradient = w.batch(features, batch, initial)
     const operands = {

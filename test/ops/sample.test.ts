@@ -1,7 +1,16 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { type PlainCsr, sampleWithoutReplacement } from '../../lib/tensor.js'
-import { bestOf, chiSquareTest, eachLink, philox, purposeWord, type Ranked, samplingKey, setProbabilities } from '../reference.js'
+import {
+  bestOf,
+  chiSquareTest,
+  eachLink,
+  philox,
+  purposeWord,
+  type Ranked,
+  samplingKey,
+  setProbabilities,
+} from '../reference.js'
 import {
   at,
   bitsOf,
@@ -28,8 +37,12 @@ describe('Philox', () => {
   it("gives the published answers (Random123's known-answer tests, philox4x32-10)", () => {
     const ones = 0xffffffff
     expect(philox(0, [0, 0, 0, 0])).to.deep.equal([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8])
-    expect(philox(0xffffffffffffffffn, [ones, ones, ones, ones])).to.deep.equal([0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd])
-    expect(philox(0x299f31d0a4093822n, [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344])).to.deep.equal([0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1])
+    expect(philox(0xffffffffffffffffn, [ones, ones, ones, ones])).to.deep.equal([
+      0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd,
+    ])
+    expect(philox(0x299f31d0a4093822n, [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344])).to.deep.equal([
+      0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1,
+    ])
   })
 })
 
@@ -51,7 +64,9 @@ describe('sampleWithoutReplacement', () => {
 
   /** Draws with `draws` seeds and compares the sets with those of sequential draws. */
   function expectSequentialLaw(scores: number[], k: number, temperature: number, firstSeed = 0): void {
-    const sets = Array.from({ length: draws }, (_, i) => bitsOf(sampleWithoutReplacement(scores, k, { temperature, seed: firstSeed + i })))
+    const sets = Array.from({ length: draws }, (_, i) =>
+      bitsOf(sampleWithoutReplacement(scores, k, { temperature, seed: firstSeed + i })),
+    )
     const law = setProbabilities(
       scores.map((s) => (s === 0 ? 0 : s ** temperature)),
       k,
@@ -78,22 +93,30 @@ describe('sampleWithoutReplacement', () => {
     expectSequentialLaw([1, 1.1, 0.9, 1.25, 0, 0.8, 1.05], 1, 9, 7e6)
     // score^9 itself would be 0 or infinite in float32.
     const scale = (scores: number[], by: number) => scores.map((s) => s * by)
-    const sets = (scores: number[]) => Array.from({ length: draws }, (_, i) => bitsOf(sampleWithoutReplacement(scores, 2, { temperature: 9, seed: 8e6 + i })))
+    const sets = (scores: number[]) =>
+      Array.from({ length: draws }, (_, i) =>
+        bitsOf(sampleWithoutReplacement(scores, 2, { temperature: 9, seed: 8e6 + i })),
+      )
     const law = setProbabilities(
       [1, 1.1, 0.9, 1.2].map((s) => s ** 9),
       2,
     )
-    for (const by of [1e-30, 1e30]) expect(chiSquareTest(tally(sets(scale([1, 1.1, 0.9, 1.2], by))), law), `times ${by}`).to.be.above(FALSE_ALARM)
+    for (const by of [1e-30, 1e30])
+      expect(chiSquareTest(tally(sets(scale([1, 1.1, 0.9, 1.2], by))), law), `times ${by}`).to.be.above(FALSE_ALARM)
   })
 
   it('draws like sequential draws from denormal scores', () => {
-    const sets = Array.from({ length: draws }, (_, i) => bitsOf(sampleWithoutReplacement([2 ** -140, 2 ** -139, 2 ** -138, 0], 1, { seed: 9e6 + i })))
+    const sets = Array.from({ length: draws }, (_, i) =>
+      bitsOf(sampleWithoutReplacement([2 ** -140, 2 ** -139, 2 ** -138, 0], 1, { seed: 9e6 + i })),
+    )
     expect(chiSquareTest(tally(sets), setProbabilities([1, 2, 4, 0], 1))).to.be.above(FALSE_ALARM)
   })
 
   it('prefers overwhelming scores always', () => {
     for (let seed = 0; seed < 200; ++seed) {
-      expect([...sampleWithoutReplacement([1e-38, 3e38, 1e-45, 0, 1e38], 2, { temperature: 9, seed })]).to.deep.equal([1, 4])
+      expect([...sampleWithoutReplacement([1e-38, 3e38, 1e-45, 0, 1e38], 2, { temperature: 9, seed })]).to.deep.equal([
+        1, 4,
+      ])
     }
   })
 
@@ -105,12 +128,17 @@ describe('sampleWithoutReplacement', () => {
         const scores = mixedScores(n, seed)
         // Seeds of more than 32 bits use both words of the key.
         const big = seed * 4_294_967_296 + 7
-        const ranked = Array.from(scores, (score, i) => rankOf(score, temperature, philox(big, [0, i, 0, purposeWord('sample')])))
+        const ranked = Array.from(scores, (score, i) =>
+          rankOf(score, temperature, philox(big, [0, i, 0, purposeWord('sample')])),
+        )
         for (const k of [1, 7, 30, n - 5]) {
           const expected = bestOf(ranked, k)
           if (!expected) continue
           ++decided
-          expect([...sampleWithoutReplacement(scores, k, { temperature, seed: big })], `seed ${big}, T ${temperature}, k ${k}`).to.deep.equal(expected)
+          expect(
+            [...sampleWithoutReplacement(scores, k, { temperature, seed: big })],
+            `seed ${big}, T ${temperature}, k ${k}`,
+          ).to.deep.equal(expected)
         }
       }
     }
@@ -137,13 +165,25 @@ describe('sampleWithoutReplacement', () => {
   it('refuses scores that are no weights, and numbers out of range', async () => {
     for (const bad of [Number.NaN, -1, Number.POSITIVE_INFINITY, -1e-30]) {
       await expectRefusal(() => sampleWithoutReplacement([1, bad, 1], 1), 'NON_FINITE', `a score of ${bad}`)
-      await expectRefusal(() => sampleWithoutReplacement([...new Array(40).fill(1), bad], 1), 'NON_FINITE', `a last score of ${bad}`)
+      await expectRefusal(
+        () => sampleWithoutReplacement([...new Array(40).fill(1), bad], 1),
+        'NON_FINITE',
+        `a last score of ${bad}`,
+      )
     }
     await expectRefusal(() => sampleWithoutReplacement([1, 2], 3), 'INVALID_ARGUMENT', 'more than there are')
     await expectRefusal(() => sampleWithoutReplacement([1, 2], -1), 'INVALID_ARGUMENT', 'less than none')
     await expectRefusal(() => sampleWithoutReplacement([1, 2], 0.5), 'INVALID_ARGUMENT', 'half of one')
-    await expectRefusal(() => sampleWithoutReplacement([1, 2], 1, { temperature: -1 }), 'INVALID_ARGUMENT', 'a negative temperature')
-    await expectRefusal(() => sampleWithoutReplacement([1, 2], 1, { temperature: Number.NaN }), 'INVALID_ARGUMENT', 'a temperature of NaN')
+    await expectRefusal(
+      () => sampleWithoutReplacement([1, 2], 1, { temperature: -1 }),
+      'INVALID_ARGUMENT',
+      'a negative temperature',
+    )
+    await expectRefusal(
+      () => sampleWithoutReplacement([1, 2], 1, { temperature: Number.NaN }),
+      'INVALID_ARGUMENT',
+      'a temperature of NaN',
+    )
     await expectRefusal(() => sampleWithoutReplacement([1, 2], 1, { seed: -1 }), 'INVALID_ARGUMENT', 'a negative seed')
     await expectRefusal(() => sampleWithoutReplacement([1, 2], 1, { seed: 1.5 }), 'INVALID_ARGUMENT', 'half a seed')
   })
@@ -189,7 +229,9 @@ const kept = (flags: Uint8Array) => [...flags].flatMap((flag, k) => (flag ? [k] 
 /** Ranks of a layer's links. */
 function ranksOf({ csr, scores, temperature, update = 1, seed = 0, purpose = 'remove', layer = 0 }: Choice): Ranked[] {
   const ranks: Ranked[] = []
-  eachLink(csr, (row, col, k) => ranks.push(rankOf(scores[k], temperature, philox(seed, [row, col, update, purposeWord(purpose, layer)]))))
+  eachLink(csr, (row, col, k) =>
+    ranks.push(rankOf(scores[k], temperature, philox(seed, [row, col, update, purposeWord(purpose, layer)]))),
+  )
   return ranks
 }
 
@@ -214,15 +256,28 @@ describe('keepLinks', () => {
         for (const temperature of [undefined, 0, 1, 9]) {
           for (const count of [0, 1, Math.floor(open.length / 2), open.length - 1, open.length, open.length + 3]) {
             if (count < 0) continue
-            const choice: Choice = { csr, scores: seen, keep, count, temperature, update: 7, seed: 5e9, purpose: 'prune', layer: 3 }
+            const choice: Choice = {
+              csr,
+              scores: seen,
+              keep,
+              count,
+              temperature,
+              update: 7,
+              seed: 5e9,
+              purpose: 'prune',
+              layer: 3,
+            }
             const actual = kept(await everywhere((device) => keepLinks(device, choice)))
-            expect(actual.length, `T = ${temperature}, ${count} of ${open.length}`).to.equal(Math.min(count, open.length))
+            expect(actual.length, `T = ${temperature}, ${count} of ${open.length}`).to.equal(
+              Math.min(count, open.length),
+            )
             const ranks = ranksOf(choice)
             const best = bestOf(
               open.map((k) => ranks[k]),
               Math.min(count, open.length),
             )
-            if (best) expect(actual, `T = ${temperature}, ${count} of ${open.length}`).to.deep.equal(best.map((i) => open[i]))
+            if (best)
+              expect(actual, `T = ${temperature}, ${count} of ${open.length}`).to.deep.equal(best.map((i) => open[i]))
           }
         }
       }
@@ -244,8 +299,16 @@ describe('keepLinks', () => {
     const base: Choice = { csr: randomCsr(20, 20, 200, 6), scores: numbers(200, 7, 0.5, 1), count: 100, temperature: 1 }
     const first = kept(await keepLinks(cpu(), base))
     expect(kept(await keepLinks(cpu(2), base))).to.deep.equal(first)
-    for (const different of [{ seed: 1 }, { seed: 2 ** 32 }, { update: 2 }, { purpose: 'prune' }, { layer: 1 }] as const) {
-      expect(kept(await keepLinks(cpu(), { ...base, ...different })), JSON.stringify(different)).to.not.deep.equal(first)
+    for (const different of [
+      { seed: 1 },
+      { seed: 2 ** 32 },
+      { update: 2 },
+      { purpose: 'prune' },
+      { layer: 1 },
+    ] as const) {
+      expect(kept(await keepLinks(cpu(), { ...base, ...different })), JSON.stringify(different)).to.not.deep.equal(
+        first,
+      )
     }
   })
 
@@ -257,13 +320,31 @@ describe('keepLinks', () => {
     const wins = new Set(winners)
     const rest = Array.from({ length: 200 }, (_, k) => k).filter((k) => wins.has(k) || k % 3 === 0)
     const rowOffsets = csr.rowOffsets.map((end) => rest.filter((k) => k < end).length)
-    const smaller = { rows: 20, cols: 20, rowOffsets, columnIndices: Int32Array.from(rest, (k) => csr.columnIndices[k]) }
-    const again = kept(await keepLinks(cpu(), { csr: smaller, scores: Float32Array.from(rest, (k) => scores[k]), count: 60, temperature: 1 }))
+    const smaller = {
+      rows: 20,
+      cols: 20,
+      rowOffsets,
+      columnIndices: Int32Array.from(rest, (k) => csr.columnIndices[k]),
+    }
+    const again = kept(
+      await keepLinks(cpu(), {
+        csr: smaller,
+        scores: Float32Array.from(rest, (k) => scores[k]),
+        count: 60,
+        temperature: 1,
+      }),
+    )
     expect(again.map((i) => rest[i])).to.deep.equal(winners)
   })
 
   /** The sets that stay in many updates of one layer. */
-  async function manyChoices(csr: PlainCsr, scores: Float32Array, count: number, temperature: number | undefined, updates: number): Promise<number[]> {
+  async function manyChoices(
+    csr: PlainCsr,
+    scores: Float32Array,
+    count: number,
+    temperature: number | undefined,
+    updates: number,
+  ): Promise<number[]> {
     return on(cpu(), async (w) => {
       const changes = changesOf(w, scores.length)
       const program = w.program({ scalars: 3 })
@@ -312,7 +393,9 @@ describe('keepLinks', () => {
     const tied = Float32Array.of(3, 1, 1, 0, 1, 2, 1)
     const sets = await manyChoices(randomCsr(3, 4, 7, 10), tied, 4, undefined, 6000)
     // Places 0 and 5 are the largest; two of the four ties join them, all pairs alike.
-    const pairs = [1, 2, 4, 6].flatMap((a, i, all) => all.slice(i + 1).map((b) => [bitsOf([0, 5, a, b]), 1 / 6] as const))
+    const pairs = [1, 2, 4, 6].flatMap((a, i, all) =>
+      all.slice(i + 1).map((b) => [bitsOf([0, 5, a, b]), 1 / 6] as const),
+    )
     expect(chiSquareTest(tally(sets), new Map(pairs))).to.be.above(FALSE_ALARM)
   })
 
@@ -327,7 +410,17 @@ describe('keepLinks', () => {
           flags[3] = 0
           const [scores, keep] = [w.floats(values), w.tensor('uint8', flags)]
           const program = w.program({ scalars: 3 })
-          program.record('keepLinks', { links: w.matrix(csr), scores, keep, count: 0, temperature: 1, update: 2, seed: 0, purpose: 'remove', layer: 41 })
+          program.record('keepLinks', {
+            links: w.matrix(csr),
+            scores,
+            keep,
+            count: 0,
+            temperature: 1,
+            update: 2,
+            seed: 0,
+            purpose: 'remove',
+            layer: 41,
+          })
           await program.setScalars([10, 1, 1])
           const error = await expectRefusal(() => program.replay(1), 'NON_FINITE', `a score of ${bad}`)
           expect(error.message).to.match(/layer 41\b/)

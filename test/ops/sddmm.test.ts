@@ -37,11 +37,16 @@ interface Case {
   withoutBias?: boolean
 }
 
-function sddmm(device: Device, { csr, dy, x, batch, initial, withoutBias }: Case): Promise<{ values: Float32Array; bias: Float32Array }> {
+function sddmm(
+  device: Device,
+  { csr, dy, x, batch, initial, withoutBias }: Case,
+): Promise<{ values: Float32Array; bias: Float32Array }> {
   return on(device, async (w) => {
     const links = csr.columnIndices.length
     const columns = x.length / csr.cols
-    const gradient = w.floats(initial?.values ? byColumn(csr, initial.values) : new Float32Array(links).fill(Number.NaN))
+    const gradient = w.floats(
+      initial?.values ? byColumn(csr, initial.values) : new Float32Array(links).fill(Number.NaN),
+    )
     const biasGradient = w.floats(initial?.bias ?? new Float32Array(csr.rows).fill(Number.NaN))
     const operands = {
       pattern: w.matrix(csr),
@@ -69,12 +74,17 @@ for (const place of places) {
           const x = numbers(columns * cols, 30)
           const [values, bias] = [numbers(links, 40), numbers(rows, 50)]
           for (const initial of [undefined, { values, bias }, { values }, { bias }]) {
-            const what = `${columns} columns, ${initial ? `${Object.keys(initial).join(' and ')} accumulated` : 'written'}`
+            const how = initial ? `${Object.keys(initial).join(' and ')} accumulated` : 'written'
+            const what = `${columns} columns, ${how}`
             const expected = gradients(csr, dy, x, columns, initial)
             const actual = await sddmm(device, { csr, dy, x, batch, initial })
             expectClose(actual.values, expected.values, `values, ${what}`)
             expectClose(actual.bias, expected.bias, `bias, ${what}`)
-            expectClose((await sddmm(device, { csr, dy, x, batch, initial, withoutBias: true })).values, expected.values, `values alone, ${what}`)
+            expectClose(
+              (await sddmm(device, { csr, dy, x, batch, initial, withoutBias: true })).values,
+              expected.values,
+              `values alone, ${what}`,
+            )
           }
         }
       })
@@ -101,33 +111,50 @@ describe('sddmm on the GPU', () => {
     }
   }
 
-  /** Both gradients of a layer and, with a rule, the optimizer's steps: one operation, once the engine has fused them. */
-  const backwardOf = (csr: PlainCsr, batch: number, columns: number, rule: object | undefined, accumulate: boolean) => (device: Device) =>
-    on(device, async (w) => {
-      const links = csr.columnIndices.length
-      const [pattern, values] = [w.matrix(csr, links + 700), w.floats(numbers(links, 1), links + 700)]
-      const [gradient, biasGradient] = [w.floats(numbers(links, 2), links + 700), w.floats(numbers(csr.rows, 3))]
-      const [velocity, bias] = [w.floats(numbers(links, 4), links + 700), w.floats(numbers(csr.rows, 5))]
-      const outputGradient = w.batch(csr.rows, batch, numbers(columns * csr.rows, 6))
-      const input = w.batch(csr.cols, batch, numbers(columns * csr.cols, 7), 7.5)
-      const inputGradient = w.batch(csr.cols, batch, numbers(columns * csr.cols, 8))
-      const operations: [string, Operands][] = [
-        ['spmmTransposed', { weights: pattern, values, outputGradient, inputGradient, input, activation: 'relu', accumulate }],
-        ['sddmm', { pattern, outputGradient, input, gradient, biasGradient, accumulate }],
-      ]
-      if (rule)
-        operations.push(
-          ['sgd', { pattern, values, gradient, velocity, learningRate: 0, ...rule }],
-          ['sgd', { count: csr.rows, values: bias, gradient: biasGradient, learningRate: 0 }],
-        )
-      await w.run(operations, { batch, columns, scalars: [0.1] })
-      const written = rule && !accumulate ? [] : [gradient, biasGradient] // a step that is fused leaves no gradient
-      const results = await Promise.all([values, velocity, bias, ...written].map((tensor) => tensor.read()))
-      return [...results.map((result) => result.subarray(0, links)), (await inputGradient.read(columns)) as Float32Array]
-    })
+  /**
+   * Both gradients of a layer and, with a rule, the optimizer's steps: one operation, once the engine has fused them.
+   */
+  const backwardOf =
+    (csr: PlainCsr, batch: number, columns: number, rule: object | undefined, accumulate: boolean) =>
+    (device: Device) =>
+      on(device, async (w) => {
+        const links = csr.columnIndices.length
+        const [pattern, values] = [w.matrix(csr, links + 700), w.floats(numbers(links, 1), links + 700)]
+        const [gradient, biasGradient] = [w.floats(numbers(links, 2), links + 700), w.floats(numbers(csr.rows, 3))]
+        const [velocity, bias] = [w.floats(numbers(links, 4), links + 700), w.floats(numbers(csr.rows, 5))]
+        const outputGradient = w.batch(csr.rows, batch, numbers(columns * csr.rows, 6))
+        const input = w.batch(csr.cols, batch, numbers(columns * csr.cols, 7), 7.5)
+        const inputGradient = w.batch(csr.cols, batch, numbers(columns * csr.cols, 8))
+        const operations: [string, Operands][] = [
+          [
+            'spmmTransposed',
+            { weights: pattern, values, outputGradient, inputGradient, input, activation: 'relu', accumulate },
+          ],
+          ['sddmm', { pattern, outputGradient, input, gradient, biasGradient, accumulate }],
+        ]
+        if (rule)
+          operations.push(
+            ['sgd', { pattern, values, gradient, velocity, learningRate: 0, ...rule }],
+            ['sgd', { count: csr.rows, values: bias, gradient: biasGradient, learningRate: 0 }],
+          )
+        await w.run(operations, { batch, columns, scalars: [0.1] })
+        const written = rule && !accumulate ? [] : [gradient, biasGradient] // a step that is fused leaves no gradient
+        const results = await Promise.all([values, velocity, bias, ...written].map((tensor) => tensor.read()))
+        return [
+          ...results.map((result) => result.subarray(0, links)),
+          (await inputGradient.read(columns)) as Float32Array,
+        ]
+      })
   const rule = { momentum: 0.9, weightDecay: 0.1 }
-  const layers = [...shapes.map((shape) => ({ name: nameOf(shape), csr: randomCsr(shape.rows, shape.cols, shape.links, 9), batch: shape.batch }))]
-  for (const { name, csr } of hubs) for (const batch of [3, 32, 49, 64]) layers.push({ name: `${name}, batch ${batch}`, csr, batch })
+  const layers = [
+    ...shapes.map((shape) => ({
+      name: nameOf(shape),
+      csr: randomCsr(shape.rows, shape.cols, shape.links, 9),
+      batch: shape.batch,
+    })),
+  ]
+  for (const { name, csr } of hubs)
+    for (const batch of [3, 32, 49, 64]) layers.push({ name: `${name}, batch ${batch}`, csr, batch })
 
   for (const { name, csr, batch } of layers) {
     it(`has the bits of separate launches where one does both gradients: ${name}`, async () => {
@@ -139,10 +166,17 @@ describe('sddmm on the GPU', () => {
         ] as const) {
           const run = backwardOf(csr, batch, columns, step, accumulate)
           const apart = await withEnvironment('HEBB_CUDA_SDDMM', 'apart', () => run(gpu()))
-          const together = await withEnvironment('HEBB_CUDA_SDDMM', 'together', () => (columns === batch ? inAnyOrder(run) : run(gpu())))
-          expectSameBits(together, apart, `${columns} columns, ${step ? 'a step' : 'no step'}, ${accumulate ? 'accumulated' : 'written'}`)
+          const together = await withEnvironment('HEBB_CUDA_SDDMM', 'together', () =>
+            columns === batch ? inAnyOrder(run) : run(gpu()),
+          )
+          expectSameBits(
+            together,
+            apart,
+            `${columns} columns, ${step ? 'a step' : 'no step'}, ${accumulate ? 'accumulated' : 'written'}`,
+          )
           const onCpu = await run(cpu())
-          for (const [i, result] of apart.entries()) expectNear(result, onCpu[i], `${columns} columns, result ${i}`, 2e-5) // of sums of 1100 terms
+          for (const [i, result] of apart.entries())
+            expectNear(result, onCpu[i], `${columns} columns, result ${i}`, 2e-5) // of sums of 1100 terms
         }
       }
     })
@@ -174,7 +208,11 @@ describe('sddmm', () => {
           accumulate,
         }
         await w.run([['sddmm', operands]], { batch: 8 })
-        expectClose(await biasGradient.read(), gradients(csr, dy, x, 8, accumulate ? { bias } : undefined).bias, `${accumulate}`)
+        expectClose(
+          await biasGradient.read(),
+          gradients(csr, dy, x, 8, accumulate ? { bias } : undefined).bias,
+          `${accumulate}`,
+        )
       }
     })
   })
@@ -186,7 +224,8 @@ describe('sddmm', () => {
     const g = numbers(batch * 8, 6)
     const point = { values: Float64Array.from(numbers(30, 7)), bias: Float64Array.from(numbers(8, 8)) }
     // A loss that is not linear in the parameters: sum of g * y + y^2 / 2, whose derivative by y is g + y.
-    const loss = () => forward(csr, point.values, point.bias, x, batch).value.reduce((sum, y, i) => sum + g[i] * y + y ** 2 / 2, 0)
+    const loss = () =>
+      forward(csr, point.values, point.bias, x, batch).value.reduce((sum, y, i) => sum + g[i] * y + y ** 2 / 2, 0)
     const dy = Float32Array.from(forward(csr, point.values, point.bias, x, batch).value, (y, i) => g[i] + y)
     const actual = await sddmm(cpu(), { csr, dy, x, batch })
     expectNear(actual.values, numericalGradient(loss, point.values), 'values', 1e-5)
@@ -202,7 +241,13 @@ describe('sddmm', () => {
       const gone = w.floats(12)
       gone.dispose()
       const gradient = w.floats(12)
-      const good = { pattern: w.matrix(csr), outputGradient: w.batch(5, 8, dy), input: w.batch(6, 8, x), gradient, biasGradient: w.floats(5) }
+      const good = {
+        pattern: w.matrix(csr),
+        outputGradient: w.batch(5, 8, dy),
+        input: w.batch(6, 8, x),
+        gradient,
+        biasGradient: w.floats(5),
+      }
       await expectOnlyGoodOperands(program, 'sddmm', good, {
         'too few inputs': [{ input: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
         'too few outputs': [{ outputGradient: w.batch(4, 8) }, 'INVALID_ARGUMENT'],

@@ -86,7 +86,10 @@ function spmmTransposed(device: Device, { csr, values, dy, batch, input, initial
   })
 }
 
-function layerOf({ rows, cols, links }: Shape, seed: number): { csr: PlainCsr; values: Float32Array; bias: Float32Array } {
+function layerOf(
+  { rows, cols, links }: Shape,
+  seed: number,
+): { csr: PlainCsr; values: Float32Array; bias: Float32Array } {
   return { csr: randomCsr(rows, cols, links, seed), values: numbers(links, seed + 1), bias: numbers(rows, seed + 2) }
 }
 
@@ -107,7 +110,11 @@ for (const place of forms) {
           for (const activation of [undefined, 'none', 'relu']) {
             for (const b of [undefined, bias]) {
               const what = `${columns} columns, ${activation}, ${b ? 'bias' : 'no bias'}`
-              expectClose(await spmm(device, { csr, values, bias: b, x, batch, activation }), forward(csr, values, b, x, columns, activation), what)
+              expectClose(
+                await spmm(device, { csr, values, bias: b, x, batch, activation }),
+                forward(csr, values, b, x, columns, activation),
+                what,
+              )
             }
           }
         }
@@ -198,7 +205,8 @@ describe('the variants of spmm and spmmTransposed on the GPU', () => {
   it('let NaN and infinity through to the rows that have a link to them, and to no other', async () => {
     const { csr, values } = layerOf({ rows: 70, cols: 300, links: 2000, batch: 0 }, 1)
     const x = numbers(80 * csr.cols, 2)
-    for (let column = 0; column < 80; ++column) x[column * csr.cols + 260] = column % 2 ? Number.NaN : Number.POSITIVE_INFINITY
+    for (let column = 0; column < 80; ++column)
+      x[column * csr.cols + 260] = column % 2 ? Number.NaN : Number.POSITIVE_INFINITY
     const expected = await spmm(cpu(), { csr, values, x, batch: 80 })
     for (const variant of VARIANTS) {
       const actual = await withEnvironment(VARIANT, variant, () => spmm(gpu(), { csr, values, x, batch: 80 }))
@@ -239,8 +247,10 @@ describe('spmm and spmmTransposed', () => {
     }
   })
 
-  it('take dense tiles from the share of links on that the device says, and only where there may be so many', async () => {
-    const bits = (csr: PlainCsr, device: Device) => spmm(device, { csr, values: numbers(csr.columnIndices.length, 3), x: numbers(20 * csr.cols, 4), batch: 20 })
+  const title = 'take dense tiles from the share of links on that the device says, and only where there may be so many'
+  it(title, async () => {
+    const bits = (csr: PlainCsr, device: Device) =>
+      spmm(device, { csr, values: numbers(csr.columnIndices.length, 3), x: numbers(20 * csr.cols, 4), batch: 20 })
     const bytes = (device: Device, csr: PlainCsr, capacity: number) =>
       on(device, async (w) => {
         const before = device.memory().bytes
@@ -256,9 +266,10 @@ describe('spmm and spmmTransposed', () => {
       expectSameBits(await bits(csr, half), await bits(csr, form), `${links} links`)
     }
     const csr = randomCsr(60, 60, 1800, 2)
-    expect(Buffer.from((await bits(csr, plain)).buffer).equals(Buffer.from((await bits(csr, always)).buffer)), 'the forms have bits of their own').to.equal(
-      false,
-    )
+    expect(
+      Buffer.from((await bits(csr, plain)).buffer).equals(Buffer.from((await bits(csr, always)).buffer)),
+      'the forms have bits of their own',
+    ).to.equal(false)
     const few = randomCsr(60, 60, 100, 5)
     expect(await bytes(half, few, 1799)).to.equal(await bytes(plain, few, 1799))
     // A bit for each cell of whole tiles of 16 rows, and a place in each column for each of 16 parts.
@@ -272,7 +283,13 @@ describe('spmm and spmmTransposed', () => {
       const x = numbers(300 * csr.cols, 5)
       const all = await spmm(device, { csr, values, bias, x, batch: 300 })
       for (const column of [0, 99, 100, 299]) {
-        const alone = await spmm(device, { csr, values, bias, x: x.slice(column * csr.cols, (column + 1) * csr.cols), batch: 1 })
+        const alone = await spmm(device, {
+          csr,
+          values,
+          bias,
+          x: x.slice(column * csr.cols, (column + 1) * csr.cols),
+          batch: 1,
+        })
         expect([...alone]).to.deep.equal([...all.subarray(column * csr.rows, (column + 1) * csr.rows)])
       }
     })
@@ -292,7 +309,12 @@ describe('spmm and spmmTransposed', () => {
     await on(cpu(), async (w) => {
       const { csr, values } = layerOf({ rows: 5, cols: 6, links: 12, batch: 0 }, 6)
       const output = w.batch(5, 200, new Float32Array(200 * 5).fill(3))
-      const operands = { weights: w.matrix(csr), values: w.floats(values), input: w.batch(6, 200, numbers(40 * 6, 7)), output }
+      const operands = {
+        weights: w.matrix(csr),
+        values: w.floats(values),
+        input: w.batch(6, 200, numbers(40 * 6, 7)),
+        output,
+      }
       await w.run([['spmm', operands]], { batch: 200, columns: 40 })
       expect([...(await output.read(200)).subarray(48 * 5)]).to.deep.equal(new Array(152 * 5).fill(3))
     })
@@ -306,7 +328,12 @@ describe('spmm and spmmTransposed', () => {
     const second = layerOf({ rows: outputs, cols: hidden, links: 40, batch }, 80)
     const x = numbers(batch * inputs, 90)
     const g = numbers(batch * outputs, 91)
-    const point = { x: Float64Array.from(x), w1: Float64Array.from(first.values), b1: Float64Array.from(first.bias), w2: Float64Array.from(second.values) }
+    const point = {
+      x: Float64Array.from(x),
+      w1: Float64Array.from(first.values),
+      b1: Float64Array.from(first.bias),
+      w2: Float64Array.from(second.values),
+    }
     const loss = () => {
       const h = forward(first.csr, point.w1, point.b1, point.x, batch, 'relu').value
       return forward(second.csr, point.w2, second.bias, h, batch).value.reduce((sum, y, i) => sum + y * g[i], 0)
@@ -326,21 +353,35 @@ describe('spmm and spmmTransposed', () => {
         [
           ['spmm', { weights: a, values: w1, bias: w.floats(first.bias), input, output: h, activation: 'relu' }],
           ['spmm', { weights: b, values: w2, bias: w.floats(second.bias), input: h, output: y }],
-          ['spmmTransposed', { weights: b, values: w2, outputGradient: dy, inputGradient: dh, input: h, activation: 'relu' }],
+          [
+            'spmmTransposed',
+            { weights: b, values: w2, outputGradient: dy, inputGradient: dh, input: h, activation: 'relu' },
+          ],
           ['sddmm', { pattern: b, outputGradient: dy, input: h, gradient: dw2 }],
           ['spmmTransposed', { weights: a, values: w1, outputGradient: dh, inputGradient: dx }],
           ['sddmm', { pattern: a, outputGradient: dh, input, gradient: dw1, biasGradient: db1 }],
         ],
         { batch },
       )
-      return { x: await dx.read(), w1: byRow(first.csr, await dw1.read()), b1: await db1.read(), w2: byRow(second.csr, await dw2.read()) }
+      return {
+        x: await dx.read(),
+        w1: byRow(first.csr, await dw1.read()),
+        b1: await db1.read(),
+        w2: byRow(second.csr, await dw2.read()),
+      }
     })
-    for (const name of ['x', 'w1', 'b1', 'w2'] as const) expectNear(actual[name], numericalGradient(loss, point[name]), name, 1e-5)
+    for (const name of ['x', 'w1', 'b1', 'w2'] as const)
+      expectNear(actual[name], numericalGradient(loss, point[name]), name, 1e-5)
     // The reference's own gradient agrees too: it is the one that the other tests compare with.
     const h = forward(second.csr, point.w2, undefined, new Float64Array(batch * hidden), batch).value
     expect(h.every((v) => v === 0)).to.equal(true)
     const hiddenValues = forward(first.csr, point.w1, point.b1, point.x, batch, 'relu').value
-    expectNear(gradients(second.csr, g, hiddenValues, batch).values.value, numericalGradient(loss, point.w2), 'reference', 1e-7)
+    expectNear(
+      gradients(second.csr, g, hiddenValues, batch).values.value,
+      numericalGradient(loss, point.w2),
+      'reference',
+      1e-7,
+    )
   })
 
   it('refuse operands that do not fit, and work afterwards', async () => {
@@ -348,7 +389,12 @@ describe('spmm and spmmTransposed', () => {
       const { csr, values, bias } = layerOf({ rows: 5, cols: 6, links: 12, batch: 0 }, 8)
       const x = numbers(8 * 6, 9)
       const program = w.program({ batch: 8 })
-      const [weights, buffer, input, output] = [w.matrix(csr), w.floats(byColumn(csr, values)), w.batch(6, 8, x), w.batch(5, 8)]
+      const [weights, buffer, input, output] = [
+        w.matrix(csr),
+        w.floats(byColumn(csr, values)),
+        w.batch(6, 8, x),
+        w.batch(5, 8),
+      ]
       const other = w.own(new Workspace(cpu(2)))
       const gone = w.floats(12)
       gone.dispose()

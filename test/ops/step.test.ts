@@ -1,12 +1,23 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import { chiSquareTest } from '../reference.js'
-import { cpu, expectOnlyGoodOperands, expectRefusal, FALSE_ALARM, on, onAnyThreads, tally, Workspace } from '../support.js'
+import {
+  cpu,
+  expectOnlyGoodOperands,
+  expectRefusal,
+  FALSE_ALARM,
+  on,
+  onAnyThreads,
+  tally,
+  Workspace,
+} from '../support.js'
 
 function permute(device: Device, count: number, seed: number, epoch?: number, identity = false): Promise<Int32Array> {
   return on(device, async (w) => {
     const indices = w.tensor('int32', count)
-    await w.run([['permute', { indices, count, seed, epoch: epoch === undefined ? undefined : 0, identity }]], { scalars: [epoch ?? 0] })
+    await w.run([['permute', { indices, count, seed, epoch: epoch === undefined ? undefined : 0, identity }]], {
+      scalars: [epoch ?? 0],
+    })
     return indices.read()
   })
 }
@@ -41,7 +52,8 @@ describe('permute', () => {
   })
 
   it('leaves the order alone when asked to', async () => {
-    for (const count of [1, 5, 1000]) expect([...(await permute(cpu(), count, 1, 1, true))]).to.deep.equal(Array.from({ length: count }, (_, i) => i))
+    for (const count of [1, 5, 1000])
+      expect([...(await permute(cpu(), count, 1, 1, true))]).to.deep.equal(Array.from({ length: count }, (_, i) => i))
   })
 
   it('takes epoch 0 without a scalar', async () => {
@@ -64,7 +76,10 @@ describe('permute', () => {
       return Promise.all(reads)
     })
     const uniform = new Map(Array.from({ length: count }, (_, i) => [i, 1 / count]))
-    for (const place of [0, 1, 24, 49]) expect(chiSquareTest(tally(orders.map((order) => order[place])), uniform), `place ${place}`).to.be.above(FALSE_ALARM)
+    for (const place of [0, 1, 24, 49])
+      expect(chiSquareTest(tally(orders.map((order) => order[place])), uniform), `place ${place}`).to.be.above(
+        FALSE_ALARM,
+      )
   })
 
   it('refuses operands that do not fit, and works afterwards', async () => {
@@ -90,7 +105,11 @@ describe('permute', () => {
         },
       )
       await expectRefusal(() => program.record('shuffle', {}), 'INVALID_ARGUMENT', 'an operation that does not exist')
-      await expectRefusal(() => program.record('advance', {}), 'INVALID_ARGUMENT', 'an operation that is not for recording')
+      await expectRefusal(
+        () => program.record('advance', {}),
+        'INVALID_ARGUMENT',
+        'an operation that is not for recording',
+      )
       await program.replay(1)
       expect([...(await indices.read())]).to.deep.equal([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     })
@@ -98,7 +117,12 @@ describe('permute', () => {
 })
 
 /** A program whose steps tell which samples they saw and which scalar. */
-async function observed(use: (steps: { program: ReturnType<Workspace['program']>; next(): Promise<{ samples: number[]; scalar: number }> }) => Promise<void>) {
+async function observed(
+  use: (steps: {
+    program: ReturnType<Workspace['program']>
+    next(): Promise<{ samples: number[]; scalar: number }>
+  }) => Promise<void>,
+) {
   await on(cpu(), async (w) => {
     const batch = 16
     const program = w.program({ batch, scalars: 2 })
@@ -108,14 +132,24 @@ async function observed(use: (steps: { program: ReturnType<Workspace['program']>
     const output = w.batch(1, batch)
     const value = w.floats([0])
     const labels = Int32Array.from({ length: 200 }, (_, i) => i)
-    program.record('gatherLabels', { labels: w.tensor('int32', labels), samples: 200, indices: w.tensor('int32', stream), count: 50, targets })
+    program.record('gatherLabels', {
+      labels: w.tensor('int32', labels),
+      samples: 200,
+      indices: w.tensor('int32', stream),
+      count: 50,
+      targets,
+    })
     program.record('relu', { input: output, output })
     program.record('meanSquaredError', { output, target: output, totals })
     program.record('sgd', { count: 1, values: value, gradient: w.floats([-1]), learningRate: 1 })
     await use({
       program,
       next: async () => {
-        await Promise.all([totals.write(new Float64Array(4)), value.write(new Float32Array(1)), targets.write(new Int32Array(batch).fill(-1))])
+        await Promise.all([
+          totals.write(new Float64Array(4)),
+          value.write(new Float32Array(1)),
+          targets.write(new Int32Array(batch).fill(-1)),
+        ])
         await program.replay(1)
         const columns = (await totals.read())[2]
         const samples = [...(await targets.read())]
@@ -146,9 +180,11 @@ describe('advance', () => {
       expect((await next()).samples, 'its rest').to.deep.equal(from(16, 4))
       expect((await next()).samples, 'its start').to.deep.equal(from(0, 16))
       await program.rewind(5)
-      for (let i = 0; i < 3; ++i) expect((await next()).samples, 'a stream of less than a batch').to.deep.equal(from(0, 5))
+      for (let i = 0; i < 3; ++i)
+        expect((await next()).samples, 'a stream of less than a batch').to.deep.equal(from(0, 5))
       await program.rewind(32)
-      for (const first of [0, 16, 0, 16]) expect((await next()).samples, 'a stream of whole batches').to.deep.equal(from(first, 16))
+      for (const first of [0, 16, 0, 16])
+        expect((await next()).samples, 'a stream of whole batches').to.deep.equal(from(first, 16))
     })
   })
 

@@ -25,7 +25,8 @@ function expectProper({ rowOffsets, columnIndices }: Links, { rows, cols, links 
   for (let row = 0; row < rows; ++row) {
     for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) {
       const column = columnIndices[k]
-      if (!(column >= 0 && column < cols && (k === rowOffsets[row] || column > columnIndices[k - 1]))) expect.fail(`${what}: column ${column} in row ${row}`)
+      if (!(column >= 0 && column < cols && (k === rowOffsets[row] || column > columnIndices[k - 1])))
+        expect.fail(`${what}: column ${column} in row ${row}`)
     }
   }
 }
@@ -76,7 +77,8 @@ describe('initial networks', () => {
   for (const [name, topology] of topologies) {
     it(`have exactly the links asked for, each once: ${name}`, () => {
       for (const shape of shapes) {
-        for (const seed of [0, 1, 2 ** 40]) expectProper(generate(topology, shape, seed, seed % 7), shape, JSON.stringify(shape))
+        for (const seed of [0, 1, 2 ** 40])
+          expectProper(generate(topology, shape, seed, seed % 7), shape, JSON.stringify(shape))
       }
     })
 
@@ -84,7 +86,8 @@ describe('initial networks', () => {
       const shape = { rows: 40, cols: 50, links: 300 }
       const first = generate(topology, shape, 3, 1)
       expect(generate(topology, shape, 3, 1)).to.deep.equal(first)
-      if ((name.startsWith('BRF r = 0,') && name.endsWith('fixed')) || name === 'BSW beta = 0') return // nothing is random
+      // Nothing is random.
+      if ((name.startsWith('BRF r = 0,') && name.endsWith('fixed')) || name === 'BSW beta = 0') return
       for (const [seed, layer] of [
         [4, 1],
         [3 + 2 ** 32, 1],
@@ -97,13 +100,30 @@ describe('initial networks', () => {
 
   it('refuse what cannot be', async () => {
     for (const [name, topology] of topologies) {
-      await expectRefusal(() => generate(topology, { rows: 3, cols: 4, links: 13 }), 'INVALID_ARGUMENT', `${name}: too many links`)
-      await expectRefusal(() => generate(topology, { rows: 3, cols: 4, links: -1 }), 'INVALID_ARGUMENT', `${name}: too few links`)
-      await expectRefusal(() => generate(topology, { rows: 0, cols: 4, links: 0 }), 'INVALID_ARGUMENT', `${name}: no rows`)
-      await expectRefusal(() => generate(topology, { rows: 3, cols: 4, links: 3 }, -1), 'INVALID_ARGUMENT', `${name}: a negative seed`)
+      await expectRefusal(
+        () => generate(topology, { rows: 3, cols: 4, links: 13 }),
+        'INVALID_ARGUMENT',
+        `${name}: too many links`,
+      )
+      await expectRefusal(
+        () => generate(topology, { rows: 3, cols: 4, links: -1 }),
+        'INVALID_ARGUMENT',
+        `${name}: too few links`,
+      )
+      await expectRefusal(
+        () => generate(topology, { rows: 0, cols: 4, links: 0 }),
+        'INVALID_ARGUMENT',
+        `${name}: no rows`,
+      )
+      await expectRefusal(
+        () => generate(topology, { rows: 3, cols: 4, links: 3 }, -1),
+        'INVALID_ARGUMENT',
+        `${name}: a negative seed`,
+      )
     }
     for (const r of [-0.1, 1.1, Number.NaN]) await expectRefusal(() => brf({ r }), 'INVALID_ARGUMENT', `r = ${r}`)
-    for (const beta of [-0.1, 1.1, Number.NaN]) await expectRefusal(() => bsw({ beta }), 'INVALID_ARGUMENT', `beta = ${beta}`)
+    for (const beta of [-0.1, 1.1, Number.NaN])
+      await expectRefusal(() => bsw({ beta }), 'INVALID_ARGUMENT', `beta = ${beta}`)
     await expectRefusal(() => brf({ degree: 'random' as 'fixed' }), 'INVALID_ARGUMENT', 'unknown degrees')
   })
 })
@@ -120,15 +140,22 @@ describe('erdosRenyi', () => {
 
   it('takes what its Philox words say', () => {
     for (const seed of [0, 9e9]) {
-      const cells = cellsOf({ rows: 31, cols: 47, ...generate(erdosRenyi(), { rows: 31, cols: 47, links: 400 }, seed, 3) })
-      expect(cells).to.deep.equal([...distinctDraws(400, 31 * 47, seed, 0, purposeWord('topology', 3))].sort((a, b) => a - b))
+      const cells = cellsOf({
+        rows: 31,
+        cols: 47,
+        ...generate(erdosRenyi(), { rows: 31, cols: 47, links: 400 }, seed, 3),
+      })
+      expect(cells).to.deep.equal(
+        [...distinctDraws(400, 31 * 47, seed, 0, purposeWord('topology', 3))].sort((a, b) => a - b),
+      )
     }
   })
 })
 
 describe('bsw', () => {
   it('is the ring lattice at beta = 0', () => {
-    for (const shape of shapes) expect(generate(bsw({ beta: 0 }), shape), JSON.stringify(shape)).to.deep.equal(generate(brf({ r: 0 }), shape))
+    for (const shape of shapes)
+      expect(generate(bsw({ beta: 0 }), shape), JSON.stringify(shape)).to.deep.equal(generate(brf({ r: 0 }), shape))
   })
 
   it('makes all sets alike at beta = 1', () => {
@@ -146,7 +173,9 @@ describe('bsw', () => {
     [4, 2, 3, 0.8],
     [1, 6, 5, 0.4], // little room elsewhere
   ]) {
-    it(`rewires each link with probability beta to any free place: ${rows}x${cols}, ${links} links, beta = ${beta}`, () => {
+    const title =
+      `rewires each link with probability beta to any free place: ${rows}x${cols}, ` + `${links} links, beta = ${beta}`
+    it(title, () => {
       const shape = { rows, cols, links }
       const cells = rows * cols
       const lattice = cellsOf({ rows, cols, ...generate(brf({ r: 0 }), shape) })
@@ -160,7 +189,9 @@ describe('bsw', () => {
           if (probability > 0) law.set(set | bitsOf(kept), (law.get(set | bitsOf(kept)) ?? 0) + share * probability)
         }
       }
-      const sets = Array.from({ length: 12_000 }, (_, seed) => bitsOf(cellsOf({ rows, cols, ...generate(bsw({ beta }), shape, seed, 2) })))
+      const sets = Array.from({ length: 12_000 }, (_, seed) =>
+        bitsOf(cellsOf({ rows, cols, ...generate(bsw({ beta }), shape, seed, 2) })),
+      )
       expect(chiSquareTest(tally(sets), law)).to.be.above(FALSE_ALARM)
     })
   }
@@ -172,19 +203,27 @@ describe('bsw', () => {
       const made = generate(bsw({ beta }), shape, 3)
       expectProper(made, shape, `beta = ${beta}`)
       const left = cellsOf({ ...shape, ...made }).filter((cell) => lattice.has(cell)).length
-      // Of those that are rewired, a share of about 1% finds a place of the lattice. 4.9 standard deviations: one in a million.
+      // Of those that are rewired, a share of about 1% finds a place of the lattice. 4.9 standard deviations: one in a
+      // million.
       const back = (beta * shape.links) / (shape.rows * shape.cols - (1 - beta) * shape.links)
       const expected = shape.links * (1 - beta + beta * back)
-      expect(Math.abs(left - expected), `beta = ${beta}`).to.be.below(4.9 * Math.sqrt(shape.links * beta * (1 - beta) + shape.links * beta * back))
+      expect(Math.abs(left - expected), `beta = ${beta}`).to.be.below(
+        4.9 * Math.sqrt(shape.links * beta * (1 - beta) + shape.links * beta * back),
+      )
     }
   })
 })
 
 describe('bsf', () => {
-  /** All networks that grow, with their probabilities, by bits of cells: arrival by arrival, then over all orders of both sides. */
+  /**
+   * All networks that grow, with their probabilities, by bits of cells: arrival by arrival, then over all orders of
+   * both sides.
+   */
   function growthLaw({ rows, cols, links }: Shape): Map<number, number> {
     const neurons = rows + cols
-    let grown = new Map<string, { edges: [number, number][]; probability: number }>([['', { edges: [], probability: 1 }]])
+    let grown = new Map<string, { edges: [number, number][]; probability: number }>([
+      ['', { edges: [], probability: 1 }],
+    ])
     const arrived = [0, 0]
     let owed = 0
     for (let n = 0; n < neurons; ++n) {
@@ -194,7 +233,10 @@ describe('bsf', () => {
       owed -= count
       const next: typeof grown = new Map()
       for (const { edges, probability } of grown.values()) {
-        const degrees = Array.from({ length: arrived[1 - side] }, (_, place) => edges.filter((edge) => edge[1 - side] === place).length)
+        const degrees = Array.from(
+          { length: arrived[1 - side] },
+          (_, place) => edges.filter((edge) => edge[1 - side] === place).length,
+        )
         const weights = count === arrived[1 - side] ? degrees.map(() => 1) : degrees
         for (const [set, share] of count === 0 ? [[0, 1] as const] : setProbabilities(weights, count)) {
           const added = degrees.flatMap((_, place) =>
@@ -210,7 +252,9 @@ describe('bsf', () => {
     }
     expect(owed).to.equal(0)
     const orders = (size: number): number[][] =>
-      size === 0 ? [[]] : orders(size - 1).flatMap((order) => Array.from({ length: size }, (_, i) => order.toSpliced(i, 0, size - 1)))
+      size === 0
+        ? [[]]
+        : orders(size - 1).flatMap((order) => Array.from({ length: size }, (_, i) => order.toSpliced(i, 0, size - 1)))
     const [rowOrders, colOrders] = [orders(rows), orders(cols)]
     const law = new Map<number, number>()
     for (const { edges, probability } of grown.values()) {
@@ -234,13 +278,16 @@ describe('bsf', () => {
   ]) {
     it(`grows by preferential attachment: ${rows}x${cols}, ${links} links`, () => {
       const shape = { rows, cols, links }
-      const sets = Array.from({ length: 20_000 }, (_, seed) => bitsOf(cellsOf({ rows, cols, ...generate(bsf(), shape, seed, 4) })))
+      const sets = Array.from({ length: 20_000 }, (_, seed) =>
+        bitsOf(cellsOf({ rows, cols, ...generate(bsf(), shape, seed, 4) })),
+      )
       expect(chiSquareTest(tally(sets), growthLaw(shape))).to.be.above(FALSE_ALARM)
     })
   }
 
   it('has degrees that follow the power law of Barabasi and Albert on both sides, and links anywhere do not', () => {
-    // 2 m (m + 1) / (k (k + 1) (k + 2)) for degrees k >= m, in the limit of many neurons; those of one network are nearly independent.
+    // 2 m (m + 1) / (k (k + 1) (k + 2)) for degrees k >= m, in the limit of many neurons; those of one network are
+    // nearly independent.
     const m = 4
     const shape = { rows: 20_000, cols: 20_000, links: 40_000 * m }
     const tail = (k: number) => (m * (m + 1)) / (k * (k + 1)) // P(degree >= k)
@@ -249,7 +296,8 @@ describe('bsf', () => {
     const p = (topology: Topology, side: 'rows' | 'cols') => {
       const { rowOffsets, columnIndices } = generate(topology, shape, 11)
       const degrees = new Array(shape[side]).fill(0)
-      if (side === 'rows') for (let row = 0; row < shape.rows; ++row) degrees[row] = rowOffsets[row + 1] - rowOffsets[row]
+      if (side === 'rows')
+        for (let row = 0; row < shape.rows; ++row) degrees[row] = rowOffsets[row + 1] - rowOffsets[row]
       else for (const column of columnIndices) ++degrees[column]
       // A few degrees below m are those of the first arrivals' partners; none has fewer.
       return chiSquareTest(tally(degrees.filter((d) => d >= m).map((d) => bins.findLast((k) => d >= k))), law)
@@ -302,7 +350,8 @@ describe('brf', () => {
     const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
     const sets: number[][] = Array.from({ length: smaller }, () => [])
     for (let seed = 0; seed < draws; ++seed) {
-      for (const [i, places] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries()) sets[i].push(bitsOf(places))
+      for (const [i, places] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries())
+        sets[i].push(bitsOf(places))
     }
     for (let i = 0; i < smaller; ++i) {
       const degree = bitsCount(sets[i][0])
@@ -325,7 +374,8 @@ describe('brf', () => {
     [2, 3, 3], // degrees 1 and 2
   ]) {
     for (const r of [0.25, 0.5, 0.9]) {
-      it(`draws by ring distance without replacement: ${rows}x${cols}, ${links} links, r = ${r}`, () => expectLaw({ rows, cols, links }, r, 5000))
+      it(`draws by ring distance without replacement: ${rows}x${cols}, ${links} links, r = ${r}`, () =>
+        expectLaw({ rows, cols, links }, r, 5000))
     }
   }
 
@@ -340,7 +390,10 @@ describe('brf', () => {
     expectLaw({ rows: 7, cols: 2, links: 6 }, 1, 5000)
   })
 
-  /** The same for two places a neuron on a ring too large to tell its places apart: by pairs of groups of places, many small ones and two large ones. */
+  /**
+   * The same for two places a neuron on a ring too large to tell its places apart: by pairs of groups of places, many
+   * small ones and two large ones.
+   */
   function expectLawOfPairs(shape: Shape, r: number, draws: number): void {
     const { rows, cols } = shape
     const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
@@ -355,7 +408,9 @@ describe('brf', () => {
       const right = (j: number) => (((j - (i * larger) / smaller) % larger) + larger) % larger
       const distance = (j: number) => Math.min(right(j), larger - right(j))
       // Side by side near the centre, and by powers of two; or near and far.
-      const small = (j: number) => (distance(j) < 6 ? Math.floor(distance(j)) : 10 + Math.floor(Math.log2(distance(j)))) + (distance(j) === right(j) ? 0 : 100)
+      const small = (j: number) =>
+        (distance(j) < 6 ? Math.floor(distance(j)) : 10 + Math.floor(Math.log2(distance(j)))) +
+        (distance(j) === right(j) ? 0 : 100)
       for (const groupOf of [small, (j: number) => (distance(j) > 20.9 ? 1 : 0)]) {
         // Sums over a group's places j of p, p / (1 - p) and p^2 / (1 - p): P(j, then k) = p_j p_k / (1 - p_j).
         const groups = new Map<number, [number, number, number]>()
@@ -366,10 +421,12 @@ describe('brf', () => {
         }
         const law = new Map<string, number>()
         for (const [a, [, first, same]] of groups) {
-          for (const [b, [second]] of groups) law.set(key(a, b), (law.get(key(a, b)) ?? 0) + first * second - (a === b ? same : 0))
+          for (const [b, [second]] of groups)
+            law.set(key(a, b), (law.get(key(a, b)) ?? 0) + first * second - (a === b ? same : 0))
         }
         const observed = new Map<string, number>()
-        for (const [a, b] of drawn[i]) observed.set(key(groupOf(a), groupOf(b)), (observed.get(key(groupOf(a), groupOf(b))) ?? 0) + 1)
+        for (const [a, b] of drawn[i])
+          observed.set(key(groupOf(a), groupOf(b)), (observed.get(key(groupOf(a), groupOf(b))) ?? 0) + 1)
         expect(chiSquareTest(observed, law), `neuron ${i} of ${smaller}`).to.be.above(FALSE_ALARM)
       }
     }
@@ -406,10 +463,12 @@ describe('brf', () => {
       const { rows, cols } = shape
       const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
       for (const [i, places] of placesOf(generate(brf({ r: 0 }), shape), shape).entries()) {
-        const distance = (j: number) => Math.min(Math.abs(j - (i * larger) / smaller), larger - Math.abs(j - (i * larger) / smaller))
+        const distance = (j: number) =>
+          Math.min(Math.abs(j - (i * larger) / smaller), larger - Math.abs(j - (i * larger) / smaller))
         const nearest = Array.from({ length: larger }, (_, j) => distance(j)).sort((a, b) => a - b)
         const taken = places.map(distance).sort((a, b) => a - b)
-        for (const [n, d] of taken.entries()) expect(d, `${JSON.stringify(shape)}, neuron ${i}`).to.be.closeTo(nearest[n], 1e-9)
+        for (const [n, d] of taken.entries())
+          expect(d, `${JSON.stringify(shape)}, neuron ${i}`).to.be.closeTo(nearest[n], 1e-9)
       }
     }
   })
@@ -434,7 +493,9 @@ describe('brf', () => {
     }
   })
 
-  /** Probabilities of degrees when each neuron has one link and the rest is thrown at those that have room, one by one. */
+  /**
+   * Probabilities of degrees when each neuron has one link and the rest is thrown at those that have room, one by one.
+   */
   function degreeLaw(neurons: number, links: number, most: number): Map<string, number> {
     let law = new Map([[new Array(neurons).fill(1).join(), 1]])
     for (let thrown = neurons; thrown < links; ++thrown) {
@@ -460,21 +521,26 @@ describe('brf', () => {
     [2, 3, 5],
     [4, 5, 4],
   ]) {
-    it(`throws what exceeds one link a neuron at random, when degrees are uniform: ${rows}x${cols}, ${links} links`, () => {
+    const title =
+      `throws what exceeds one link a neuron at random, when degrees are uniform: ${rows}x${cols}, ` + `${links} links`
+    it(title, () => {
       const shape = { rows, cols, links }
       const degrees = Array.from({ length: 8000 }, (_, seed) =>
         placesOf(generate(brf({ degree: 'uniform' } satisfies BrfOptions), shape, seed, 1), shape)
           .map((places) => places.length)
           .join(),
       )
-      expect(chiSquareTest(tally(degrees), degreeLaw(Math.min(rows, cols), links, Math.max(rows, cols)))).to.be.above(FALSE_ALARM)
+      expect(chiSquareTest(tally(degrees), degreeLaw(Math.min(rows, cols), links, Math.max(rows, cols)))).to.be.above(
+        FALSE_ALARM,
+      )
     })
   }
 
   it('makes networks of the size of a real layer in no time', () => {
     const shape = { rows: 1568, cols: 1568, links: 24_586 }
     for (const degree of ['fixed', 'uniform'] as const) {
-      for (const r of [0, 0.05, 0.25, 1]) expectProper(generate(brf({ r, degree }), shape), shape, `${degree}, r = ${r}`)
+      for (const r of [0, 0.05, 0.25, 1])
+        expectProper(generate(brf({ r, degree }), shape), shape, `${degree}, r = ${r}`)
     }
   })
 })

@@ -2,7 +2,19 @@ import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { chiSquareTest, kolmogorovTest, normalCdf, philox, purposeWord } from '../reference.js'
-import { byRow, cellsOf, cpu, everywhere, expectOnlyGoodOperands, FALSE_ALARM, on, onAnyThreads, randomCsr, tally, Workspace } from '../support.js'
+import {
+  byRow,
+  cellsOf,
+  cpu,
+  everywhere,
+  expectOnlyGoodOperands,
+  FALSE_ALARM,
+  on,
+  onAnyThreads,
+  randomCsr,
+  tally,
+  Workspace,
+} from '../support.js'
 
 interface Where {
   deviation?: number
@@ -10,7 +22,11 @@ interface Where {
   layer?: number
 }
 
-function sparse(device: Device, csr: PlainCsr, { deviation = 1, seed = 0, layer = 0 }: Where = {}): Promise<Float32Array> {
+function sparse(
+  device: Device,
+  csr: PlainCsr,
+  { deviation = 1, seed = 0, layer = 0 }: Where = {},
+): Promise<Float32Array> {
   return on(device, async (w) => {
     const values = w.floats(csr.columnIndices.length)
     await w.run([['initializeNormal', { pattern: w.matrix(csr), values, deviation, seed, layer }]])
@@ -18,7 +34,12 @@ function sparse(device: Device, csr: PlainCsr, { deviation = 1, seed = 0, layer 
   })
 }
 
-function dense(device: Device, rows: number, cols: number, { deviation = 1, seed = 0, layer = 0 }: Where = {}): Promise<Float32Array> {
+function dense(
+  device: Device,
+  rows: number,
+  cols: number,
+  { deviation = 1, seed = 0, layer = 0 }: Where = {},
+): Promise<Float32Array> {
   return on(device, async (w) => {
     const values = w.floats(rows * cols)
     await w.run([['initializeNormal', { rows, cols, values, deviation, seed, layer }]])
@@ -44,7 +65,9 @@ describe('initializeNormal', () => {
     for (let i = 0; i < all.length; i += 7) {
       const expected = 0.3 * normalAt(where.seed, Math.floor(i / 61), i % 61, 2)
       // The logarithm is taken of a float32: near s = 1 that costs some of its digits.
-      expect(Math.abs(all[i] - expected), `place ${i}: ${all[i]} for ${expected}`).to.be.at.most(1e-6 + 1e-6 * Math.abs(expected))
+      expect(Math.abs(all[i] - expected), `place ${i}: ${all[i]} for ${expected}`).to.be.at.most(
+        1e-6 + 1e-6 * Math.abs(expected),
+      )
     }
     for (const links of [1, 350, 37 * 61]) {
       const csr = randomCsr(37, 61, links, links)
@@ -72,7 +95,12 @@ describe('initializeNormal', () => {
   it('leaves room that no link uses alone', async () => {
     await on(cpu(), async (w) => {
       const values = w.floats(new Float32Array(30).fill(8))
-      await w.run([['initializeNormal', { pattern: w.matrix(randomCsr(5, 6, 12, 1), 30), values, deviation: 1, seed: 0, layer: 0 }]])
+      await w.run([
+        [
+          'initializeNormal',
+          { pattern: w.matrix(randomCsr(5, 6, 12, 1), 30), values, deviation: 1, seed: 0, layer: 0 },
+        ],
+      ])
       expect([...(await values.read()).slice(12)]).to.deep.equal(new Array(18).fill(8))
     })
   })
@@ -105,7 +133,10 @@ describe('initializeNormal', () => {
     for (const [what, there] of Object.entries(others)) {
       const correlation = here.reduce((sum, v, i) => sum + v * there[i], 0) / Math.sqrt(here.length)
       expect(Math.abs(correlation), what).to.be.below(4.9)
-      expect(chiSquareTest(tally(Array.from(here, (v, i) => (v > 0 ? 1 : 0) + (there[i] > 0 ? 2 : 0))), quarters), what).to.be.above(FALSE_ALARM)
+      expect(
+        chiSquareTest(tally(Array.from(here, (v, i) => (v > 0 ? 1 : 0) + (there[i] > 0 ? 2 : 0))), quarters),
+        what,
+      ).to.be.above(FALSE_ALARM)
     }
   })
 
