@@ -3,6 +3,7 @@
  * What the crossing costs stands beside it: a replay that does nothing, and copies to and from native memory. ns an
  * item and GB/s mean what they mean in the C++ benchmarks (bench/cpp): bytes are those between registers and caches.
  */
+
 import {
   Activations,
   brf,
@@ -15,6 +16,7 @@ import {
   sampleWithoutReplacement,
   Tensor,
 } from '../lib/index.js'
+import type { OperationName } from '../lib/operands.js'
 import {
   type BenchOptions,
   milliseconds,
@@ -142,7 +144,7 @@ class Timing {
     const batch = about.batch ?? 1
     const program = new Program(w.device, { scalars: scalars.length, batch })
     try {
-      for (const [operation, operands] of operations) program.record(operation, operands)
+      for (const [operation, operands] of operations) program.record(operation as OperationName, operands as never)
       await program.setScalars(scalars)
       // Batch after batch of a stream, or always the same columns.
       await program.rewind(samples, samples > 0 ? 0 : batch)

@@ -3,7 +3,9 @@
  * The layer is in training: an epoch lies between two updates, so weights and topology are what a run really has, hubs
  * included.
  */
+
 import { brf, mlp, predictLinks, type SparseParameter, sgd, staticSparse, swi, Tensor, Trainer } from '../lib/index.js'
+import type { OperandsOf, OperationName } from '../lib/operands.js'
 import { Program } from '../lib/program.js'
 import { type BenchOptions, milliseconds, progress, Quiet, type Report } from './measure.js'
 import { BATCH, DENSITY, LEARNING_RATE, trainingImages, WIDTHS } from './step.js'
@@ -43,7 +45,7 @@ export class LayerUpdate {
     }
     const scores = new Tensor(device, 'float32', capacity)
     const common = { links: matrix, update: UPDATE, seed: 0, layer }
-    const operands: Record<Part, object> = {
+    const operands: { [Name in Part]: OperandsOf[Name] } = {
       beginUpdate: { links: matrix, changes },
       importance: { links: matrix, values, keep: changes.keep, rule: 'magnitude', scores },
       keepLinks: { ...common, scores, keep: changes.keep, count: KEPT, temperature: HEAT, purpose: 'remove' },
@@ -52,7 +54,7 @@ export class LayerUpdate {
     }
     const program = (parts: readonly Part[]) => {
       const made = new Program(device, { scalars: 4 })
-      for (const part of parts) made.record(part, operands[part])
+      for (const part of parts) made.record<OperationName>(part, operands[part])
       return made
     }
     this.parts = Object.fromEntries(PARTS.map((part) => [part, program([part])])) as Record<Part, Program>

@@ -120,31 +120,6 @@ Bytes bytesOf(Napi::TypedArray array) {
 
 namespace {
 
-constexpr std::pair<const char*, ElementType> kElementTypes[] = {{"float32", ElementType::float32},
-                                                                 {"float64", ElementType::float64},
-                                                                 {"int32", ElementType::int32},
-                                                                 {"uint8", ElementType::uint8},
-                                                                 {"uint64", ElementType::uint64}};
-
-}  // namespace
-
-const char* nameOf(ElementType type) {
-  for (const auto& [name, t] : kElementTypes) {
-    if (t == type) return name;
-  }
-  return "";
-}
-
-ElementType elementTypeOf(Napi::Value value) {
-  const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  for (const auto& [name, type] : kElementTypes) {
-    if (given == name) return type;
-  }
-  fail(value.Env(), "Expected the type to be 'float32', 'float64', 'int32', 'uint8' or 'uint64', got '" + given + "'");
-}
-
-namespace {
-
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Addon(env));
   Addon& addon = Addon::of(env);

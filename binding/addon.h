@@ -69,24 +69,17 @@ struct Bytes {
 };
 Bytes bytesOf(Napi::TypedArray array);
 
-/// What one of the strings stands for.
+/// One of the enumeration's values, by its name.
 template <class E>
-E choiceOf(Napi::Value value, const char* name, std::initializer_list<std::pair<const char*, E>> choices) {
+E choiceOf(Napi::Value value, const char* what) {
   const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
   std::string names;
-  for (const auto& [text, result] : choices) {
-    if (given == text) return result;
-    names += (names.empty() ? "'" : ", '") + std::string(text) + "'";
+  for (const auto& [name, result] : namesOf(E{})) {
+    if (given == name) return result;
+    names += (names.empty() ? "'" : ", '") + std::string(name) + "'";
   }
-  fail(value.Env(), std::string("Expected ") + name + " to be one of " + names + ", got '" + given + "'");
+  fail(value.Env(), std::string("Expected ") + what + " to be one of " + names + ", got '" + given + "'");
 }
-LinkPredictor predictorOf(Napi::Value value, const char* what);
-PredictionRoute routeOf(Napi::Value value, const char* what);
-
-/// What a buffer's elements are, as lib/tensor.ts names it.
-enum class ElementType { float32, float64, int32, uint8, uint64 };
-const char* nameOf(ElementType type);
-ElementType elementTypeOf(Napi::Value value);
 
 /// Native memory that a JavaScript handle keeps alive, told to V8, which otherwise sees a few bytes and is in no hurry
 /// to collect it.
@@ -152,6 +145,7 @@ class BufferHandle : public Napi::ObjectWrap<BufferHandle>, public Handle<Buffer
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value copy(const Napi::CallbackInfo& info);
+  Napi::Value resize(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };
 
@@ -171,6 +165,8 @@ class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<Sparse
   Napi::Value bsf(const Napi::CallbackInfo& info);
   Napi::Value csti(const Napi::CallbackInfo& info);
   Napi::Value predictLinks(const Napi::CallbackInfo& info);
+  Napi::Value resize(const Napi::CallbackInfo& info);
+  Napi::Value capacity(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 };
 
@@ -200,9 +196,8 @@ H* unwrap(Napi::Value value, const Napi::FunctionReference& constructor, const c
   return H::Unwrap(value.As<Napi::Object>());
 }
 
-/// { buffer, features, capacity } as activations of the device; checks the buffer's size and adds it to `uses`.
-Activations activationsOf(Napi::Value value, const char* what, const std::shared_ptr<Device>& device,
-                          std::vector<std::shared_ptr<Buffer>>* uses);
+/// { buffer, features, capacity, first, rows }: rows of a buffer of activations.
+ActivationsView activationsOf(Napi::Value value, const char* what);
 
 /// x [samples][features] of a Uint8Array or a Float32Array, as it lies in JavaScript's memory.
 FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);

@@ -5,10 +5,11 @@
 namespace hebb::binding {
 
 Napi::Function BufferHandle::define(Napi::Env env) {
-  return DefineClass(env, "Buffer",
-                     {InstanceAccessor<&BufferHandle::bytes>("bytes"), InstanceMethod<&BufferHandle::read>("read"),
-                      InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::copy>("copy"),
-                      InstanceMethod<&BufferHandle::dispose>("dispose")});
+  return DefineClass(
+      env, "Buffer",
+      {InstanceAccessor<&BufferHandle::bytes>("bytes"), InstanceMethod<&BufferHandle::read>("read"),
+       InstanceMethod<&BufferHandle::write>("write"), InstanceMethod<&BufferHandle::copy>("copy"),
+       InstanceMethod<&BufferHandle::resize>("resize"), InstanceMethod<&BufferHandle::dispose>("dispose")});
 }
 
 BufferHandle::BufferHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -40,6 +41,13 @@ size_t rangeOf(Napi::Value value, Napi::Value offset, size_t bytes, size_t* at) 
   return length;
 }
 
+/// A buffer may have been resized by a job that was asked for before this one.
+Status stillHolds(const Buffer& buffer, size_t bytes) {
+  if (bytes <= buffer.bytes()) return {};
+  return {Code::invalidArgument, "Expected a buffer of at least " + std::to_string(bytes) +
+                                     " bytes, got one that was resized to " + std::to_string(buffer.bytes())};
+}
+
 }  // namespace
 
 // read(out, byteOffset): the promise resolves to `out`.
@@ -52,6 +60,7 @@ Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
   return Addon::of(env).promise(
       buffer->device(),
       [=] {
+        if (Status status = stillHolds(*buffer, at + length); !status.ok()) return status;
         staging->resize(length);
         return buffer->device()->backend().read(staging->data(), buffer->data<uint8_t>() + at, length);
       },
@@ -74,7 +83,9 @@ Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
   const Bytes from = bytesOf(info[0].As<Napi::TypedArray>());
   auto staging = std::make_shared<std::vector<uint8_t>>(from.data, from.data + length);
   return Addon::of(env).promise(buffer->device(), [=] {
-    return buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length);
+    const Status status = stillHolds(*buffer, at + length);
+    return status.ok() ? buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length)
+                       : status;
   });
 }
 
@@ -88,8 +99,29 @@ Napi::Value BufferHandle::copy(const Napi::CallbackInfo& info) {
   if (from == to || from->bytes() > to->bytes())
     fail(env, "Expected another tensor of at most " + std::to_string(to->bytes()) + " bytes, got one of " +
                   std::to_string(from->bytes()));
-  return Addon::of(env).promise(to->device(),
-                                [=] { return to->device()->backend().copy(to->data(), from->data(), from->bytes()); });
+  return Addon::of(env).promise(to->device(), [=] {
+    const Status status = stillHolds(*to, from->bytes());
+    return status.ok() ? to->device()->backend().copy(to->data(), from->data(), from->bytes()) : status;
+  });
+}
+
+// resize(bytes): moves to memory of another size, after the jobs before it. What was recorded with the buffer is bound
+// again.
+Napi::Value BufferHandle::resize(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Buffer> buffer = get(env, "buffer");
+  const auto bytes = static_cast<size_t>(integerOf(info[0], "bytes", 0));
+  const auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
+  return Addon::of(env).promise(
+      buffer->device(), [=] { return buffer->resize(bytes); },
+      [=](Napi::Env env) -> Napi::Value {
+        BufferHandle* handle = Unwrap(self->Value());
+        if (!handle->disposed()) {
+          handle->external_.release(env);
+          handle->external_.hold(env, bytes);
+        }
+        return env.Undefined();
+      });
 }
 
 Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
@@ -104,7 +136,8 @@ Napi::Function MatrixHandle::define(Napi::Env env) {
       {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
        InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::bsw>("bsw"),
        InstanceMethod<&MatrixHandle::bsf>("bsf"), InstanceMethod<&MatrixHandle::csti>("csti"),
-       InstanceMethod<&MatrixHandle::predictLinks>("predictLinks"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
+       InstanceMethod<&MatrixHandle::predictLinks>("predictLinks"), InstanceMethod<&MatrixHandle::resize>("resize"),
+       InstanceAccessor<&MatrixHandle::capacity>("capacity"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
 }
 
 MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -112,11 +145,31 @@ MatrixHandle::MatrixHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
 Napi::Object MatrixHandle::wrap(Napi::Env env, std::shared_ptr<SparseMatrix> matrix) {
   const Napi::Object object = Addon::of(env).matrixClass.New({});
   MatrixHandle* handle = Unwrap(object);
-  size_t bytes = 0;
-  for (const auto& buffer : matrix->buffers()) bytes += buffer->bytes();
-  handle->external_.hold(env, bytes);
+  handle->external_.hold(env, static_cast<size_t>(matrix->bytes()));
   handle->native_ = std::move(matrix);
   return object;
+}
+
+// resize(capacity): room for another number of links.
+Napi::Value MatrixHandle::resize(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
+  const int32_t capacity = int32Of(info[0], "capacity", 1);
+  const auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
+  return Addon::of(env).promise(
+      matrix->device(), [=] { return matrix->resize(capacity); },
+      [=](Napi::Env env) -> Napi::Value {
+        MatrixHandle* handle = Unwrap(self->Value());
+        if (!handle->disposed()) {
+          handle->external_.release(env);
+          handle->external_.hold(env, static_cast<size_t>(matrix->bytes()));
+        }
+        return env.Undefined();
+      });
+}
+
+Napi::Value MatrixHandle::capacity(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), get(info.Env(), "sparse matrix")->csr().capacity);
 }
 
 // read(): the links as { rowOffsets, columnIndices }.
@@ -151,7 +204,7 @@ Napi::Value MatrixHandle::brf(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[4], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill([&](HostCsr* out) {
-      return bipartiteReceptiveField(matrix->csr().rows, matrix->csr().cols, links, options, seed, layer, out,
+      return bipartiteReceptiveField(matrix->rows(), matrix->cols(), links, options, seed, layer, out,
                                      &matrix->device()->backend().stop);
     });
   });
@@ -165,9 +218,8 @@ Napi::Value MatrixHandle::erdosRenyi(const Napi::CallbackInfo& info) {
   const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
   const int32_t layer = int32Of(info[2], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) {
-      return hebb::erdosRenyi(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out);
-    });
+    return matrix->fill(
+        [&](HostCsr* out) { return hebb::erdosRenyi(matrix->rows(), matrix->cols(), links, seed, layer, out); });
   });
 }
 
@@ -181,7 +233,7 @@ Napi::Value MatrixHandle::bsw(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[3], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill([&](HostCsr* out) {
-      return bipartiteSmallWorld(matrix->csr().rows, matrix->csr().cols, links, beta, seed, layer, out,
+      return bipartiteSmallWorld(matrix->rows(), matrix->cols(), links, beta, seed, layer, out,
                                  &matrix->device()->backend().stop);
     });
   });
@@ -196,7 +248,7 @@ Napi::Value MatrixHandle::bsf(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[2], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill([&](HostCsr* out) {
-      return bipartiteScaleFree(matrix->csr().rows, matrix->csr().cols, links, seed, layer, out,
+      return bipartiteScaleFree(matrix->rows(), matrix->cols(), links, seed, layer, out,
                                 &matrix->device()->backend().stop);
     });
   });
@@ -216,7 +268,7 @@ Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
   data.x = held->data();
   return Addon::of(env).promise(matrix->device(), [=, held = held] {
     return matrix->fill([&](HostCsr* out) -> Status {
-      const Csr& csr = matrix->csr();
+      const Csr csr = matrix->csr();
       std::shared_ptr<const std::vector<FeaturePair>> pairs;
       HEBB_RETURN_IF_ERROR(correlations->strongest(data, pairsOf(csr.rows, csr.cols, links, data.features), &pairs,
                                                    &matrix->device()->backend().stop));

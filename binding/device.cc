@@ -63,7 +63,7 @@ Napi::Value DeviceHandle::memory(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::allocate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto& device = get(env, "device");
-  const ElementType type = elementTypeOf(info[0]);
+  const ElementType type = choiceOf<ElementType>(info[0], "the type");
   const int64_t bytes = integerOf(info[1], "bytes", 0);
   const bool filled = info[2].IsTypedArray();
   const Bytes data = filled ? bytesOf(info[2].As<Napi::TypedArray>()) : Bytes{nullptr, 0};
@@ -103,12 +103,24 @@ Napi::Value DeviceHandle::program(const Napi::CallbackInfo& info) {
   return ProgramHandle::wrap(info.Env(), std::move(program));
 }
 
+namespace {
+
+/// The view at the address that its buffer has now: on the device's thread.
+Activations at(Activations activations, const ActivationsView& view) {
+  activations.data = view.buffer->data<float>() + int64_t{view.first} * activations.panel;
+  return activations;
+}
+
+}  // namespace
+
 // readActivations(activations, out, columns): out is [columns][features].
 Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Device> device = get(env, "device");
-  std::vector<std::shared_ptr<Buffer>> uses;
-  const Activations activations = activationsOf(info[0], "activations", device, &uses);
+  const ActivationsView view = activationsOf(info[0], "activations");
+  if (view.buffer->device() != device) fail(env, "Expected activations on this device");
+  Activations activations;
+  check(env, shapeOf(view, *device, "activations", &activations));
   const Napi::Float32Array out = float32ArrayOf(info[1], "out");
   const int32_t columns = int32Of(info[2], "columns", 0);
   if (columns > activations.capacity ||
@@ -119,9 +131,9 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
   auto staging = std::make_shared<std::vector<float>>();
   return Addon::of(env).promise(
       device,
-      [=, uses = std::move(uses)] {
+      [=] {
         staging->resize(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
-        return device->backend().readActivations(staging->data(), activations, columns);
+        return device->backend().readActivations(staging->data(), at(activations, view), columns);
       },
       [staging, keep = std::make_shared<Napi::Reference<Napi::Float32Array>>(
                     Napi::Reference<Napi::Float32Array>::New(out, 1))](Napi::Env) -> Napi::Value {
@@ -136,8 +148,10 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
 Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Device> device = get(env, "device");
-  std::vector<std::shared_ptr<Buffer>> uses;
-  const Activations activations = activationsOf(info[0], "activations", device, &uses);
+  const ActivationsView view = activationsOf(info[0], "activations");
+  if (view.buffer->device() != device) fail(env, "Expected activations on this device");
+  Activations activations;
+  check(env, shapeOf(view, *device, "activations", &activations));
   const Napi::Float32Array data = float32ArrayOf(info[1], "data");
   const int32_t columns = int32Of(info[2], "columns", 0);
   if (columns > activations.capacity ||
@@ -147,9 +161,8 @@ Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
   }
   auto staging = std::make_shared<std::vector<float>>(
       data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
-  return Addon::of(env).promise(device, [=, uses = std::move(uses)] {
-    return device->backend().writeActivations(activations, staging->data(), columns);
-  });
+  return Addon::of(env).promise(
+      device, [=] { return device->backend().writeActivations(at(activations, view), staging->data(), columns); });
 }
 
 // dispose(): stops what runs and ends the device's thread. Its buffers go when their own handles do.

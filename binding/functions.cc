@@ -72,8 +72,8 @@ Napi::Value predictLinks(const Napi::CallbackInfo& info) {
                                   static_cast<int32_t>(indices.ElementLength()), offsets.Data(),
                                   offsets.ElementLength(), indices.Data(), indices.ElementLength(), &matrix));
   LinkScores scores;
-  check(env, device->run(PredictLinks{matrix->csr(), predictorOf(info[4], "the link predictor"), &scores,
-                                      routeOf(info[5], "the route")}));
+  check(env, device->run(PredictLinks{matrix->csr(), choiceOf<LinkPredictor>(info[4], "the link predictor"), &scores,
+                                      choiceOf<PredictionRoute>(info[5], "the route")}));
   return resultOf(env, scores);
 }
 
@@ -219,8 +219,8 @@ Status describe(const std::vector<std::shared_ptr<SparseMatrix>>& matrices, cons
   std::vector<DescribedLayer> layers(matrices.size());
   for (size_t l = 0; l < matrices.size(); ++l) {
     HEBB_RETURN_IF_ERROR(matrices[l]->read(&layers[l].links));
-    layers[l].rows = matrices[l]->csr().rows;
-    layers[l].cols = matrices[l]->csr().cols;
+    layers[l].rows = matrices[l]->rows();
+    layers[l].cols = matrices[l]->cols();
     layers[l].follows = follows[l];
   }
   return describeTopology(layers, options, out, stop);
@@ -316,8 +316,8 @@ Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
 Napi::Value MatrixHandle::predictLinks(const Napi::CallbackInfo& info) {
   const std::shared_ptr<SparseMatrix> matrix = get(info.Env(), "sparse matrix");
   auto scores = std::make_shared<LinkScores>();
-  const PredictLinks op{matrix->csr(), predictorOf(info[0], "the link predictor"), scores.get(),
-                        routeOf(info[1], "the route")};
+  const PredictLinks op{matrix->csr(), choiceOf<LinkPredictor>(info[0], "the link predictor"), scores.get(),
+                        choiceOf<PredictionRoute>(info[1], "the route")};
   return Addon::of(info.Env())
       .promise(
           matrix->device(), [=] { return matrix->device()->run(op); },
@@ -325,6 +325,11 @@ Napi::Value MatrixHandle::predictLinks(const Napi::CallbackInfo& info) {
 }
 
 void defineFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set(
+      "describeOperations",
+      Napi::Function::New(
+          env, [](const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), hebb::describeOperations()); },
+          "describeOperations"));
   exports.Set("predictLinks", Napi::Function::New<predictLinks>(env, "predictLinks"));
   exports.Set("sampleWithoutReplacement",
               Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));

@@ -1,10 +1,28 @@
 #include "device.h"
 
+#include <algorithm>
 #include <new>
 
 namespace hebb {
 
 Buffer::~Buffer() { device_->backend().release(data_, bytes_); }
+
+Status Buffer::resize(size_t bytes) {
+  if (bytes == bytes_) return {};
+  Backend& backend = device_->backend();
+  void* data = nullptr;
+  HEBB_RETURN_IF_ERROR(backend.allocate(bytes, &data));
+  if (Status status = backend.copy(data, data_, std::min<size_t>(bytes, bytes_)); !status.ok()) {
+    backend.release(data, bytes);
+    return status;
+  }
+  backend.release(data_, bytes_);
+  data_ = data;
+  bytes_ = bytes;
+  ++generation_;
+  device_->noteMove();
+  return {};
+}
 
 Device::Device(std::unique_ptr<Backend> backend, DeviceInfo info)
     : backend_(std::move(backend)), info_(std::move(info)) {

@@ -1,6 +1,7 @@
 // A device as the rest of the library sees it: a backend, the thread that drives it, and the buffers that live on it.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -14,7 +15,8 @@ namespace hebb {
 
 class Device;
 
-/// Device memory with one owner count for all who use it: JavaScript handles, Programs, running jobs.
+/// Device memory with one owner count for all who use it: JavaScript handles, Programs, running jobs. Its address is
+/// good until it is resized: who keeps one for longer looks at generation().
 class Buffer {
  public:
   Buffer(std::shared_ptr<Device> device, void* data, size_t bytes)
@@ -24,15 +26,22 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
   template <class T = void>
   T* data() const {
-    return static_cast<T*>(data_);
+    return static_cast<T*>(data_.load());
   }
   size_t bytes() const { return bytes_; }
   const std::shared_ptr<Device>& device() const { return device_; }
 
+  /// Moves to memory of another size: the first bytes stay what they are, and what is new is 0. On failure nothing has
+  /// changed. On the device's thread.
+  Status resize(size_t bytes);
+  /// How often it has moved.
+  int64_t generation() const { return generation_; }
+
  private:
   std::shared_ptr<Device> device_;
-  void* data_;
-  size_t bytes_;
+  std::atomic<void*> data_;
+  std::atomic<size_t> bytes_;
+  std::atomic<int64_t> generation_{0};
 };
 
 class Device : public std::enable_shared_from_this<Device> {
@@ -42,10 +51,14 @@ class Device : public std::enable_shared_from_this<Device> {
   ~Device();
 
   const DeviceInfo& info() const { return info_; }
-  Backend& backend() { return *backend_; }
+  Backend& backend() const { return *backend_; }
 
   /// Zeroed memory. Any thread.
   Status allocate(size_t bytes, std::shared_ptr<Buffer>* out);
+
+  /// How often memory of this device has moved: who sees the same number need not look further.
+  int64_t moves() const { return moves_; }
+  void noteMove() { ++moves_; }
 
   /// Work for the device's own thread, in the order given. `done` is called on that thread with what `run` returned, or
   /// with Code::disposed when the device was closed first. Any thread.
@@ -80,6 +93,7 @@ class Device : public std::enable_shared_from_this<Device> {
 
   std::unique_ptr<Backend> backend_;
   DeviceInfo info_;
+  std::atomic<int64_t> moves_{0};
   std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
   std::thread thread_;
 };

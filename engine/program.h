@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "device.h"
+#include "recorded.h"
 
 namespace hebb {
 
@@ -26,8 +27,9 @@ class Program {
   const int32_t* columns() const { return &state()->columns; }
   const int64_t* step() const { return &state()->step; }
 
-  /// Adds an operation after checking its shapes. `uses` are the buffers it refers to; the Program keeps them alive.
-  Status record(Operation operation, std::vector<std::shared_ptr<Buffer>> uses);
+  /// Adds an operation by its name (hebb/operations.h) after checking its operands. The Program keeps the resources
+  /// that they name alive. Where one of them moves, or a layer's capacity changes, the next replay binds again.
+  Status record(const std::string& operation, const Operands& operands);
 
   // The following run on the device's thread.
 
@@ -57,6 +59,9 @@ class Program {
   Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch)
       : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
+  /// Changes with every move of a resource that the recording names.
+  int64_t generations() const;
+  Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_}; }
   Status runStep(uint64_t ticket, bool* begun);
   Status undoStep();
   bool stopped(uint64_t ticket) const { return ticket <= aborted_ || device_->closing(); }
@@ -67,11 +72,12 @@ class Program {
   int64_t tableRows_ = 1;
   int64_t longestStream_ = INT64_MAX;  // what the recorded gathers can read; INT64_MAX without one
   int64_t samples_ = 0;                // of the stream, 0 without one
-  std::vector<Operation> recorded_;
-  std::vector<std::shared_ptr<Buffer>> uses_;
-  std::vector<Operation> bound_;  // what replay runs: the recording after fusion
-  bool fresh_ = false;            // bound_ is up to date
-  bool settled_ = false;          // whether the device records it was asked, after a first step one by one
+  std::vector<Recorded> recorded_;
+  std::vector<Operation> bound_;  // what replay runs: the recording after fusion, with addresses
+  bool isFresh_ = false;          // bound_ has all that was recorded
+  int64_t movesSeen_ = 0;         // of the device, when that was last looked into
+  int64_t boundGenerations_ = 0;
+  bool isSettled_ = false;  // whether the device records it was asked, after a first step one by one
   std::unique_ptr<Backend::Recording> recording_;  // of bound_, or null
   size_t lasting_ = 0;                             // the first of them that changes what outlives the step
   std::atomic<int64_t> done_{0};
@@ -79,13 +85,5 @@ class Program {
   std::mutex mutex_;  // keeps an abort from stopping the device after the replay that it was meant for
   bool running_ = false;
 };
-
-/// Why the operation's operands do not fit together, or ok: their shapes, and memory that it would read after having
-/// written it.
-Status checkOperands(const Operation& operation);
-
-/// Takes spmmTransposed inside the sddmm that follows it over the same links, and the optimizer's step inside sddmm
-/// where a Sgd reads the gradient, nothing else does, and nothing in between touches its parameters.
-std::vector<Operation> fuse(const std::vector<Operation>& recorded);
 
 }  // namespace hebb

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "device.h"
@@ -25,15 +26,33 @@ class SparseMatrix {
   /// The links, in host memory. On the device's thread.
   Status read(HostCsr* out) const;
 
+  /// Gives the matrix room for another number of links, at least those it has. Arrays that belong to its links are
+  /// resized by who owns them. On failure nothing has changed. On the device's thread.
+  Status resize(int32_t capacity);
+
   const std::shared_ptr<Device>& device() const { return device_; }
-  const Csr& csr() const { return csr_; }
-  /// The buffers of both views, for a Program to keep alive.
-  const std::vector<std::shared_ptr<Buffer>>& buffers() const { return buffers_; }
+  /// Both views, with the addresses that they have now.
+  Csr csr() const;
+  int32_t rows() const { return rows_; }
+  int32_t cols() const { return cols_; }
+  /// How often it was resized.
+  int64_t generation() const { return generation_; }
+  int64_t bytes() const;
 
  private:
+  /// Arrays whose length is the capacity, and those of dense tiles, which a layer has while its capacity is that large.
+  struct Room {
+    std::shared_ptr<Buffer> columnIndices, rowIndices, cscSlots, masks, slots;
+    int32_t capacity = 0;
+  };
+  Status makeRoom(int32_t capacity, Room* out) const;
+
   std::shared_ptr<Device> device_;
-  Csr csr_;
-  std::vector<std::shared_ptr<Buffer>> buffers_;
+  int32_t rows_ = 0, cols_ = 0;
+  std::shared_ptr<Buffer> rowOffsets_, columnOffsets_;
+  Room room_;
+  mutable std::mutex mutex_;  // of room_: what is recorded asks for shapes on another thread
+  std::atomic<int64_t> generation_{0};
 };
 
 }  // namespace hebb

@@ -9,10 +9,14 @@ export interface NativeBuffer {
   read<T extends ArrayBufferView>(out: T, byteOffset?: number): Promise<T>
   write(data: ArrayBufferView, byteOffset?: number): Promise<void>
   copy(from: NativeBuffer): Promise<void>
+  resize(bytes: number): Promise<void>
   dispose(): void
 }
 
 export interface NativeMatrix {
+  /** Links that fit. */
+  readonly capacity: number
+  resize(capacity: number): Promise<void>
   read(): Promise<{ rowOffsets: Int32Array; columnIndices: Int32Array }>
   brf(links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Promise<void>
   erdosRenyi(links: number, seed: number, layer: number): Promise<void>
@@ -51,6 +55,9 @@ export interface NativeActivations {
   readonly buffer: NativeBuffer
   readonly features: number
   readonly capacity: number
+  /** The first row of the buffer that is theirs, and the buffer's rows. */
+  readonly first: number
+  readonly rows: number
 }
 
 export interface NativeProgram {
@@ -122,6 +129,8 @@ interface DeviceChoice {
 }
 
 interface Addon {
+  /** All operations that can be recorded with their operands, as JSON. */
+  describeOperations(): string
   Device: new (kind: string, options: DeviceChoice) => NativeDevice
   predictLinks(
     rows: number,

@@ -5,34 +5,19 @@
 import type { Device } from './device.js'
 import { HebbError, integer } from './error.js'
 import type { NativeProgram } from './native.js'
+import type { OperandsOf, OperationName } from './operands.js'
 import { Activations, SparseMatrix, Tensor } from './tensor.js'
 
-type Operand =
-  | Tensor<never>
-  | Activations
-  | SparseMatrix
-  | number
-  | boolean
-  | string
-  | null
-  | undefined
-  | Operand[]
-  | { [name: string]: Operand }
-
-/** Operands by name; tensors, activations and matrices stand for their memory. */
-// biome-ignore lint/suspicious/noExplicitAny: tensors of every type are operands
-export type Operands = { [name: string]: any }
-
-function nativeOf(operand: Operand): unknown {
+/** As the addon takes them: tensors, activations and matrices stand for their memory. What is undefined is not given. */
+function nativeOf(operand: unknown): unknown {
   if (operand instanceof Tensor || operand instanceof SparseMatrix) return operand.native
-  if (operand === null) return undefined
   if (Array.isArray(operand)) return operand.map(nativeOf)
-  if (typeof operand === 'object' && !(operand instanceof Activations)) return nativeArgs(operand)
-  return operand
-}
-
-function nativeArgs(operands: Operands): object {
-  return Object.fromEntries(Object.entries(operands).map(([name, operand]) => [name, nativeOf(operand)]))
+  if (typeof operand !== 'object' || operand === null) return operand
+  if (operand instanceof Activations) {
+    const { buffer, features, capacity, first, rows } = operand
+    return { buffer, features, capacity, first, rows }
+  }
+  return Object.fromEntries(Object.entries(operand).map(([name, inner]) => [name, nativeOf(inner)]))
 }
 
 export interface ReplayOptions {
@@ -76,9 +61,12 @@ export class Program {
     )
   }
 
-  /** Adds an operation. Scalars are given by their index in the table. */
-  record(operation: string, operands: Operands): void {
-    this.#native.record(operation, nativeArgs(operands))
+  /**
+   * Adds an operation with its operands, which lib/operands.ts lists. Scalars are given by their index in the table. Throws INVALID_ARGUMENT for operands
+   * that the operation does not have, and for those whose types, shapes or memory do not fit.
+   */
+  record<Name extends OperationName>(operation: Name, operands: OperandsOf[Name]): void {
+    this.#native.record(operation, nativeOf(operands) as object)
   }
 
   /** Rows of scalars for the steps from the next one on; later steps use the last row. */

@@ -34,7 +34,7 @@ function detached({ buffer, byteLength }: ArrayBufferView): string {
 export class Tensor<T extends TensorType = 'float32'> {
   readonly device: Device
   readonly type: T
-  readonly length: number
+  #length: number
   /** @internal */
   readonly native: NativeBuffer
 
@@ -50,9 +50,14 @@ export class Tensor<T extends TensorType = 'float32'> {
       typeof lengthOrData === 'number' || lengthOrData instanceof types[type],
       () => `Expected a length or a ${types[type].name} for a tensor of ${type}, got ${show(lengthOrData)}`,
     )
-    this.length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
-    const bytes = this.length * types[type].BYTES_PER_ELEMENT
+    this.#length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
+    const bytes = this.#length * types[type].BYTES_PER_ELEMENT
     this.native = device.native.allocate(type, bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
+  }
+
+  /** Elements that fit. */
+  get length(): number {
+    return this.#length
   }
 
   /** A copy of the first `length` elements, after all calls made before. */
@@ -83,6 +88,12 @@ export class Tensor<T extends TensorType = 'float32'> {
     return this.native.copy(from.native)
   }
 
+  /** Moves to memory for another number of elements: the first ones stay what they are, new ones are 0. Programs that name the tensor are bound again. */
+  async resize(length: number): Promise<void> {
+    await this.native.resize(integer(length, 'length', 0) * types[this.type].BYTES_PER_ELEMENT)
+    this.#length = length
+  }
+
   dispose(): void {
     this.native.dispose()
   }
@@ -100,12 +111,28 @@ export class Activations implements NativeActivations {
   readonly capacity: number
   /** @internal */
   readonly buffer: NativeBuffer
+  /** @internal The first row of the buffer that is theirs, and the buffer's rows. */
+  readonly first: number
+  /** @internal */
+  readonly rows: number
 
-  constructor(device: Device, features: number, capacity: number) {
+  /** `of` is internal: see slice(). */
+  constructor(device: Device, features: number, capacity: number, of?: { whole: Activations; first: number }) {
     this.device = device
     this.features = integer(features, 'features', 1)
     this.capacity = integer(capacity, 'capacity', 1)
-    this.buffer = device.native.allocate('float32', device.native.activationBytes(features, capacity))
+    this.buffer = of
+      ? of.whole.buffer
+      : device.native.allocate('float32', device.native.activationBytes(features, capacity))
+    this.first = of ? of.whole.first + of.first : 0
+    this.rows = of ? of.whole.rows : features
+  }
+
+  /** The features from `first` up to `end`, not a copy: a head's rows. The memory is that of the whole, which is the one to dispose. */
+  slice(first: number, end: number): Activations {
+    integer(first, 'first', 0, this.features - 1)
+    integer(end, 'end', first + 1, this.features)
+    return new Activations(this.device, end - first, this.capacity, { whole: this, first })
   }
 
   /** The first `columns` columns as [columns][features]. */
@@ -125,21 +152,35 @@ export class Activations implements NativeActivations {
 }
 
 /**
- * The links of a layer on a device: W [rows = outputs][cols = inputs]. Capacity is fixed; the links may change within
- * it.
+ * The links of a layer on a device: W [rows = outputs][cols = inputs]. The links may change within the capacity, and
+ * the capacity by resize().
  */
 export class SparseMatrix {
   readonly rows: number
   readonly cols: number
-  readonly capacity: number
+  #capacity: number
   /** @internal */
   readonly native: NativeMatrix
 
   constructor(device: Device, rows: number, cols: number, links: Links, capacity: number = links.columnIndices.length) {
     this.rows = integer(rows, 'rows', 1)
     this.cols = integer(cols, 'cols', 1)
-    this.capacity = Math.max(1, integer(capacity, 'capacity', 0))
-    this.native = device.native.sparse(rows, cols, this.capacity, links.rowOffsets, links.columnIndices)
+    this.#capacity = Math.max(1, integer(capacity, 'capacity', 0))
+    this.native = device.native.sparse(rows, cols, this.#capacity, links.rowOffsets, links.columnIndices)
+  }
+
+  /** Links that fit. */
+  get capacity(): number {
+    return this.#capacity
+  }
+
+  /**
+   * Gives the matrix room for another number of links, at least those that it has. What belongs to the links is resized by who owns it; Programs that
+   * name the matrix are bound again by their next replay.
+   */
+  async resize(capacity: number): Promise<void> {
+    await this.native.resize(integer(capacity, 'capacity', 1, 2 ** 31 - 1))
+    this.#capacity = capacity
   }
 
   /** A copy of the links. */

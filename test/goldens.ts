@@ -60,12 +60,14 @@ function first(data: Dataset, samples: number): Dataset {
   }
 }
 
-const { train: all, test: allOfTest } = await mnist()
-const train = first(all, 6000)
-const test = first(allOfTest, 1000)
+/** MNIST, its first 6,000 images, and the first 1,000 to test on. */
+async function data() {
+  const { train: all, test } = await mnist()
+  return { all, train: first(all, 6000), test: first(test, 1000) }
+}
 
 interface Case {
-  readonly method: () => Method
+  readonly method: (train: Dataset) => Method
   readonly optimizer?: () => Optimizer
   readonly density?: number
   /** Trained on the whole of MNIST, at the paper's size. */
@@ -84,7 +86,7 @@ export const cases: Record<string, Case> = {
   cht: { method: () => often(cht()) },
   chts: { method: () => often(chts()) },
   'chts, recommended, CH3-L3p': {
-    method: () => often(chts({ ...recommended({ data: train }), regrow: soft('CH3-L3p') })),
+    method: (train) => often(chts({ ...recommended({ data: train }), regrow: soft('CH3-L3p') })),
   },
   chtss: { method: () => often(chtss()) },
   dense: { method: () => dense(), density: 1 },
@@ -112,6 +114,7 @@ function bits(number: number): string {
 /** Runs a case on a device. */
 export async function run(name: string, device: Device): Promise<Golden> {
   const { method, optimizer = momentum, density = 0.05, whole = false } = cases[name] as Case
+  const { all, train, test } = await data()
   const model = whole
     ? mlp({ widths: [784, 1568, 1568, 1568, 10], density: 0.01, seed: 3 })
     : mlp({
@@ -120,12 +123,11 @@ export async function run(name: string, device: Device): Promise<Golden> {
         seed: 3,
         ...(name.includes('recommended') && { widths: [784, 784, 784, 10] }),
       })
-  const trainer = new Trainer(model, { optimizer: optimizer(), dst: method(), device })
+  const trainer = new Trainer(model, { optimizer: optimizer(), dst: method(train), device })
   try {
     const epochs: [string, string, string, string][] = []
     const links: number[] = []
-    const data = whole ? all : train
-    for await (const epoch of trainer.fit(data, { epochs: 2, batchSize: 32, validation: test })) {
+    for await (const epoch of trainer.fit(whole ? all : train, { epochs: 2, batchSize: 32, validation: test })) {
       const { loss, accuracy } = epoch.validation as { loss: number; accuracy: number }
       epochs.push([bits(epoch.trainLoss), bits(epoch.trainAccuracy), bits(loss), bits(accuracy)])
       links.push(epoch.links)
@@ -168,7 +170,7 @@ async function save(name: string): Promise<void> {
   const { method, optimizer = momentum, density = 0.1 } = saved[name] as Case
   const device = new Device({ kind: 'cpu' })
   const model = mlp({ widths: [48, 64, 56, 4], density, seed: 5 })
-  const trainer = new Trainer(model, { optimizer: optimizer(), dst: method(), device })
+  const trainer = new Trainer(model, { optimizer: optimizer(), dst: method(small()), device })
   for await (const epoch of trainer.fit(small(), { epochs: 8, batchSize: 32 })) {
     if (epoch.epoch < 4) continue
     await trainer.save(checkpoint(name))

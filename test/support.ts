@@ -6,7 +6,8 @@ import { expect } from 'chai'
 import { Device } from '../lib/device.js'
 import { type ErrorCode, HebbError } from '../lib/error.js'
 import { addon } from '../lib/native.js'
-import { type Operands, Program } from '../lib/program.js'
+import type { OperationName } from '../lib/operands.js'
+import { Program } from '../lib/program.js'
 import {
   Activations,
   cscSlots,
@@ -280,6 +281,14 @@ export function expectSameBits(actual: unknown, expected: unknown, where: string
 
 // Memory and programs
 
+/** Operands by name, right or wrong: tests give both. */
+export type Operands = { [name: string]: any }
+
+/** Program.record() for operands that TypeScript need not find right. */
+export function record(program: Program, operation: string, operands: Operands): void {
+  program.record(operation as OperationName, operands as never)
+}
+
 interface RunOptions {
   /** Columns of a full batch, and how many of them are valid (default: all). */
   batch?: number
@@ -341,7 +350,7 @@ export class Workspace {
     { batch = 1, columns = batch, scalars = [0] }: RunOptions = {},
   ): Promise<Program> {
     const program = this.program({ scalars: scalars.length, batch })
-    for (const [name, operands] of operations) program.record(name, operands)
+    for (const [name, operands] of operations) record(program, name, operands)
     await program.setScalars(scalars)
     await program.rewind(0, columns)
     await program.replay(1)
@@ -423,9 +432,9 @@ export async function expectOnlyGoodOperands(
   bad: Record<string, readonly [Operands, ErrorCode]>,
 ): Promise<void> {
   for (const [what, [different, code]] of Object.entries(bad)) {
-    await expectRefusal(() => program.record(operation, { ...good, ...different }), code, `${operation} with ${what}`)
+    await expectRefusal(() => record(program, operation, { ...good, ...different }), code, `${operation} with ${what}`)
   }
-  program.record(operation, good)
+  record(program, operation, good)
 }
 
 /** How often each key occurred. */

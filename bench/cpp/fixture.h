@@ -120,7 +120,7 @@ struct Layer {
     outputGradient = arrays.activations(size.rows, batch);
   }
 
-  const Csr& csr() const { return matrix->csr(); }
+  Csr csr() const { return matrix->csr(); }
   double count() const { return static_cast<double>(links); }
   /// Flags of the links, of which so many are 0, at random.
   std::vector<uint8_t> flags(double removed) const {

@@ -13,7 +13,7 @@ namespace {
 
 struct History {
   History(const Shape& shape, bool fresh) : layer(layerOf(shape)) {
-    const Csr& w = layer->csr();
+    const Csr w = layer->csr();
     std::vector<uint64_t> ever;
     // Three quarters of the history are links of the past: none of them is a link now.
     std::mt19937_64 random(3);
@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
       // As many new links as were removed, of which all return.
       const auto layer = layerOf(shape);
       Arrays& arrays = layer->arrays;
-      const Csr& w = layer->csr();
+      const Csr w = layer->csr();
       const std::vector<uint8_t> keep = layer->flags(0.3);
       std::vector<int32_t> rows, columns;
       for (int32_t r = 0; r < w.rows; ++r) {

@@ -13,7 +13,7 @@ namespace {
 
 struct Pooled {
   explicit Pooled(const Shape& shape) : layer(layerOf(shape)) {
-    const Csr& all = layer->csr();
+    const Csr all = layer->csr();
     const std::vector<uint8_t> has = layer->flags(2. / 3);
     HostCsr some{{0}, {}};
     for (int32_t r = 0; r < all.rows; ++r) {

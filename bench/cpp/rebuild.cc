@@ -41,7 +41,7 @@ HostCsr hostOf(const Csr& w) {
 
 struct Turns {
   explicit Turns(const Shape& shape) : layer(layerOf(shape)), arrays(layer->arrays) {
-    const Csr& links = layer->csr();
+    const Csr links = layer->csr();
     const HostCsr first = hostOf(links);
     LinkChanges removed{arrays.copyOf(layer->flags(0.3)), arrays.zeros<int32_t>(links.capacity),
                         arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};

@@ -16,7 +16,7 @@ constexpr double kRemoved = 0.3;
 
 /// Missing links with a score, where only these links are kept.
 double scored(const Layer& layer, const std::vector<uint8_t>& keep, LinkPredictor predictor) {
-  const Csr& w = layer.csr();
+  const Csr w = layer.csr();
   HostCsr kept{{0}, {}};
   for (int32_t r = 0; r < w.rows; ++r) {
     for (int32_t k = w.rowOffsets[r]; k < w.rowOffsets[r + 1]; ++k) {

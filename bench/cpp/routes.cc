@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
                     grown = std::min<int64_t>(links * 3 / 10, int64_t{n} * n - links);
       must(erdosRenyi(n, n, links, 1, 0, &host));
       const auto matrix = matrixOf(device, {n, n}, host, links + grown);
-      const Csr& w = matrix->csr();
+      const Csr w = matrix->csr();
       Arrays arrays(device);
       const LinkChanges changes{arrays.copyOf(std::vector<uint8_t>(static_cast<size_t>(w.capacity), 1)),
                                 arrays.zeros<int32_t>(w.capacity), arrays.zeros<int32_t>(w.capacity),

@@ -79,7 +79,7 @@ struct Network {
   }
 
   void initialize(int i) {
-    const Csr& links = matrices[i]->csr();
+    const Csr links = matrices[i]->csr();
     must(arrays.device()->run(InitializeNormal{.pattern = links,
                                                .values = values[i],
                                                .deviation = std::sqrt(2 / (density * links.cols)),
@@ -98,7 +98,7 @@ struct Network {
     float* scores[kLayers];
     Percolate percolate;
     for (int i = 0; i < kLayers; ++i) {
-      const Csr& links = matrices[i]->csr();
+      const Csr links = matrices[i]->csr();
       changes[i] = {.keep = arrays.zeros<uint8_t>(links.capacity),
                     .newRows = arrays.zeros<int32_t>(links.capacity),
                     .newColumns = arrays.zeros<int32_t>(links.capacity),
@@ -109,7 +109,7 @@ struct Network {
     }
     for (*number = 1; *number <= count; ++*number) {
       for (int i = 0; i < kLayers; ++i) {
-        const Csr& links = matrices[i]->csr();
+        const Csr links = matrices[i]->csr();
         initialize(i);
         *target = links.capacity;
         *kept = std::ceil(0.7 * *target);
@@ -127,7 +127,7 @@ struct Network {
       }
       must(device->run(percolate));
       for (int i = 0; i < kLayers; ++i) {
-        const Csr& links = matrices[i]->csr();
+        const Csr links = matrices[i]->csr();
         *target = links.capacity;
         must(device->run(Regrow{.links = links,
                                 .changes = changes[i],
@@ -205,7 +205,7 @@ struct Network {
           Sddmm{matrices[i]->csr(), dx[i + 1], x[i], gradient[i], biasGradient[i], false, false, {}, {}, {}});
     }
     for (int i = 0; i < kLayers; ++i) {
-      const Csr& links = matrices[i]->csr();
+      const Csr links = matrices[i]->csr();
       recorded.push_back(Sgd{.rule = rule(values[i], velocity[i]),
                              .gradient = gradient[i],
                              .capacity = links.capacity,
@@ -277,7 +277,7 @@ void report(int threads, const Settings& settings, std::vector<Row>& rows) {
 
   int32_t active = 0, neurons = 0;
   for (int i = 0; i < kLayers; ++i) {
-    const Csr& links = network.matrices[i]->csr();
+    const Csr links = network.matrices[i]->csr();
     for (int32_t c = 0; c < links.cols; ++c, ++neurons) active += links.columnOffsets[c + 1] > links.columnOffsets[c];
   }
   std::printf("\n%d thread%s, batch %d, %s, %d updates: %.0f%% of the neurons have an outgoing link\n", threads,

@@ -416,7 +416,7 @@ class Bench {
     };
     std::vector<Sgd> optimizer;
     for (int i = layers - 1; i >= 0; --i) {
-      const Csr& links = at(matrices, i)->csr();
+      const Csr links = at(matrices, i)->csr();
       float *gradient = arrays.zeros<float>(links.capacity), *gradientOfBias = arrays.zeros<float>(links.rows);
       if (i > 0)
         record(SpmmTransposed{links, at(values, i), at(dx, i + 1), at(dx, i), at(x, i), Activation::relu, false});
@@ -449,7 +449,7 @@ class Bench {
     must(bipartiteReceptiveField(shape.rows, shape.cols, std::llround(shape.density * shape.rows * shape.cols), {}, 1,
                                  0, &host));
     const auto matrix = matrixOf(device_, {shape.rows, shape.cols}, host);
-    const Csr& links = matrix->csr();
+    const Csr links = matrix->csr();
     const auto count = static_cast<double>(host.columnIndices.size());
     std::shared_ptr<Program> program;
     must(Program::create(device_, 4, 1, &program));

@@ -16,6 +16,7 @@ struct Activations {
   int32_t capacity = 0;              // columns that fit, as the user asked for
   int32_t panel = 0;                 // columns in a panel, a multiple of 16
   const int32_t* columns = nullptr;  // [1]
+  int32_t pitch = 0;  // rows from one panel to the next in the buffer that this is a view of; 0: features
 
   int32_t panels() const { return panel ? (capacity + panel - 1) / panel : 0; }
 };

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "hebb/activations.h"
+#include "hebb/operands.h"
+#include "hebb/status.h"
 #include "hebb/step.h"
 
 namespace hebb {
@@ -16,6 +19,13 @@ struct Augmentation {
   int32_t padding = 0;
   bool flip = false;
   uint64_t seed = 0;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{integer("height", &Augmentation::height, 1), integer("width", &Augmentation::width, 1),
+                      integer("padding", &Augmentation::padding, 0, 65535), flag("flip", &Augmentation::flip),
+                      seeded(&Augmentation::seed)};
+  }
 };
 
 /// What one image undergoes: its pixel (y, x) becomes that of (y + down, x + right), and with `flip` of (y + down,
@@ -51,6 +61,41 @@ struct Gather {
   const float* scales = nullptr;     // [channels] device, or none: scale and shift for all
   const float* shifts = nullptr;     // [channels] device
   Augmentation augmentation{};       // of planes height * width
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{
+        writes("output", &Gather::output, exactly<Gather, 0>).transient(),
+        integer("samples", &Gather::samples, 1),
+        reads("bytes", &Gather::bytes, [](const Gather& op, int64_t) { return op.samples * op.output.features; })
+            .optional(),
+        reads("floats", &Gather::floats, [](const Gather& op, int64_t) { return op.samples * op.output.features; })
+            .optional(),
+        OneOf{"bytes", "floats"},
+        number("scale", &Gather::scale).optional(),
+        number("shift", &Gather::shift).optional(),
+        integer("count", &Gather::count, 1),
+        reads("indices", &Gather::indices, numberOf<&Gather::count>),
+        given(&Gather::state),
+        integer("channels", &Gather::channels, 1).optional(),
+        reads("scales", &Gather::scales, numberOf<&Gather::channels>).optional(),
+        reads("shifts", &Gather::shifts, numberOf<&Gather::channels>).optional(),
+        Together{"scales", "shifts"},
+        group("augmentation", &Gather::augmentation, exactly<Gather, 0>).optional()};
+  }
+
+  static Status check(const Gather& op) {
+    const auto text = [](int64_t n) { return std::to_string(n); };
+    if (op.output.features % op.channels != 0) {
+      return {Code::invalidArgument,
+              "Expected features of " + text(op.channels) + " channels, got " + text(op.output.features)};
+    }
+    const Augmentation& a = op.augmentation;
+    const int64_t plane = op.output.features / op.channels;
+    if (a.height == 0 || int64_t{a.height} * a.width == plane) return {};
+    return {Code::invalidArgument,
+            "Expected images of " + text(plane) + " pixels, got " + text(a.height) + " x " + text(a.width)};
+  }
 };
 
 /// targets[c] = labels[indices[offset + c]].
@@ -61,6 +106,16 @@ struct GatherLabels {
   int64_t count = 0;                 // the longest stream that may be read
   const StepState* state = nullptr;  // device
   int32_t* targets = nullptr;        // [batch] device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{integer("count", &GatherLabels::count, 1),
+                      integer("samples", &GatherLabels::samples, 1),
+                      reads("labels", &GatherLabels::labels, numberOf<&GatherLabels::samples>),
+                      reads("indices", &GatherLabels::indices, numberOf<&GatherLabels::count>),
+                      given(&GatherLabels::state),
+                      writes("targets", &GatherLabels::targets, outside<GatherLabels>).transient()};
+  }
 };
 
 }  // namespace hebb

@@ -6,6 +6,7 @@
 
 #include "hebb/activations.h"
 #include "hebb/csr.h"
+#include "hebb/operands.h"
 #include "hebb/regrow.h"
 
 namespace hebb {
@@ -24,6 +25,18 @@ struct RegrowByGradient {
   const double* update = nullptr;  // [1] device scalar: the update's number, part of the Philox counter
   uint64_t seed = 0;
   int32_t layer = 0;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("links", &RegrowByGradient::links),
+                      group("changes", &RegrowByGradient::changes, perLink<&RegrowByGradient::links>),
+                      reads("input", &RegrowByGradient::input, colsOf<&RegrowByGradient::links>),
+                      reads("outputGradient", &RegrowByGradient::outputGradient, rowsOf<&RegrowByGradient::links>),
+                      scalar("count", &RegrowByGradient::count),
+                      scalar("update", &RegrowByGradient::update),
+                      seeded(&RegrowByGradient::seed),
+                      integer("layer", &RegrowByGradient::layer, 0)};
+  }
 };
 
 }  // namespace hebb

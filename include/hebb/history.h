@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "hebb/csr.h"
+#include "hebb/operands.h"
 #include "hebb/regrow.h"
 
 namespace hebb {
@@ -15,6 +16,14 @@ struct UniteLinks {
   uint64_t* ever = nullptr;  // [capacity] device
   int64_t* count = nullptr;  // [1] device
   int64_t capacity = 0;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("links", &UniteLinks::links),
+                      integer("capacity", &UniteLinks::capacity, 1, kLargestInteger),
+                      updates("ever", &UniteLinks::ever, numberOf<&UniteLinks::capacity>),
+                      updates("count", &UniteLinks::count, exactly<UniteLinks, 1>)};
+  }
 };
 
 /// Counts the new links of an update, and those of them that it has removed before: when nearly all of them return, a
@@ -23,12 +32,25 @@ struct ReturnedLinks {
   Csr links;
   LinkChanges changes;
   int32_t* counts = nullptr;  // [2] device: new links that were removed in this update, new links
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("links", &ReturnedLinks::links),
+                      group("changes", &ReturnedLinks::changes, perLink<&ReturnedLinks::links>),
+                      writes("counts", &ReturnedLinks::counts, exactly<ReturnedLinks, 2>)};
+  }
 };
 
 /// Counts the layer's active neurons and its links.
 struct ActiveNeurons {
   Csr links;
   int32_t* counts = nullptr;  // [3] device: columns (inputs) with a link, rows (outputs) with a link, links
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("links", &ActiveNeurons::links),
+                      writes("counts", &ActiveNeurons::counts, exactly<ActiveNeurons, 3>)};
+  }
 };
 
 }  // namespace hebb

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "hebb/csr.h"
+#include "hebb/operands.h"
 
 namespace hebb {
 
@@ -16,6 +17,12 @@ enum class ImportanceRule : int32_t {
   gradient = 2,
 };
 
+constexpr auto namesOf(ImportanceRule) {
+  return std::array{Named<ImportanceRule>{"magnitude", ImportanceRule::magnitude},
+                    Named<ImportanceRule>{"relative", ImportanceRule::relative},
+                    Named<ImportanceRule>{"magnitude+gradient", ImportanceRule::gradient}};
+}
+
 /// scores[l] of every link l with keep[l]; the others are left as they are.
 struct Importance {
   Csr links;
@@ -25,6 +32,20 @@ struct Importance {
   float* scores = nullptr;          // [links] device
   const float* gradient = nullptr;  // [links] device; read by the rule `gradient` alone
   float share = 0;                  // of the gradient
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{
+        sparse("links", &Importance::links),
+        reads("values", &Importance::values, perLink<&Importance::links>),
+        reads("keep", &Importance::keep, perLink<&Importance::links>),
+        choice("rule", &Importance::rule),
+        updates("scores", &Importance::scores, perLink<&Importance::links>).transient(),
+        reads("gradient", &Importance::gradient, perLink<&Importance::links>).when([](const Importance& op) {
+          return op.rule == ImportanceRule::gradient;
+        }),
+        number("share", &Importance::share, 0).optional()};
+  }
 };
 
 }  // namespace hebb

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hebb/csr.h"
+#include "hebb/operands.h"
 
 namespace hebb {
 
@@ -19,6 +20,13 @@ enum class LinkPredictor : int32_t {
   ch2L3p = 3,  // CH2-L3p, by paths: n(s) = 1 + s
   ch3L3p = 4,  // CH3-L3p, by paths: n(s) = 1
 };
+
+constexpr auto namesOf(LinkPredictor) {
+  return std::array{
+      Named<LinkPredictor>{"none", LinkPredictor::none}, Named<LinkPredictor>{"CH2-L3n", LinkPredictor::ch2L3n},
+      Named<LinkPredictor>{"CH3-L3n", LinkPredictor::ch3L3n}, Named<LinkPredictor>{"CH2-L3p", LinkPredictor::ch2L3p},
+      Named<LinkPredictor>{"CH3-L3p", LinkPredictor::ch3L3p}};
+}
 
 constexpr bool isByPaths(LinkPredictor predictor) {
   return predictor == LinkPredictor::ch2L3p || predictor == LinkPredictor::ch3L3p;
@@ -42,6 +50,12 @@ enum class PredictionRoute : int32_t {
   /// nodes, up to 16384 neurons a side.
   dense = 2,
 };
+
+constexpr auto namesOf(PredictionRoute) {
+  return std::array{Named<PredictionRoute>{"auto", PredictionRoute::automatic},
+                    Named<PredictionRoute>{"sparse", PredictionRoute::sparse},
+                    Named<PredictionRoute>{"dense", PredictionRoute::dense}};
+}
 
 /// Bytes that arrays of pairs of neurons may take in the dense route.
 inline constexpr int64_t kDenseRouteBytes = int64_t{256} << 20;

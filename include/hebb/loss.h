@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "hebb/activations.h"
+#include "hebb/operands.h"
 
 namespace hebb {
 
@@ -23,6 +24,18 @@ struct SoftmaxCrossEntropy {
   Activations gradient;              // [classes][columns], or data null: evaluate only
   LossTotals* totals = nullptr;      // device
   const int64_t* step = nullptr;     // [1] device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{reads("logits", &SoftmaxCrossEntropy::logits, exactly<SoftmaxCrossEntropy, 0>),
+                      reads("targets", &SoftmaxCrossEntropy::targets,
+                            [](const SoftmaxCrossEntropy& op, int64_t) { return int64_t{op.logits.capacity}; }),
+                      writes("gradient", &SoftmaxCrossEntropy::gradient, featuresOf<&SoftmaxCrossEntropy::logits>)
+                          .optional()
+                          .inPlaceOf("logits"),
+                      updates("totals", &SoftmaxCrossEntropy::totals, exactly<SoftmaxCrossEntropy, 1>),
+                      given(&SoftmaxCrossEntropy::step)};
+  }
 };
 
 /// Mean squared error over features and columns. gradient = 2 (output - target) / (features * columns).
@@ -33,6 +46,18 @@ struct MeanSquaredError {
   Activation activation = Activation::none;  // the gradient is multiplied by its derivative at `output`
   LossTotals* totals = nullptr;              // device
   const int64_t* step = nullptr;             // [1] device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{reads("output", &MeanSquaredError::output, exactly<MeanSquaredError, 0>),
+                      reads("target", &MeanSquaredError::target, featuresOf<&MeanSquaredError::output>),
+                      writes("gradient", &MeanSquaredError::gradient, featuresOf<&MeanSquaredError::output>)
+                          .optional()
+                          .inPlaceOf("output", "target"),
+                      choice("activation", &MeanSquaredError::activation).optional(),
+                      updates("totals", &MeanSquaredError::totals, exactly<MeanSquaredError, 1>),
+                      given(&MeanSquaredError::step)};
+  }
 };
 
 }  // namespace hebb

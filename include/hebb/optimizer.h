@@ -2,6 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+
+#include "hebb/operands.h"
+#include "hebb/status.h"
 
 namespace hebb {
 
@@ -12,6 +16,16 @@ struct SgdRule {
   const double* learningRate = nullptr;  // [1] device, in the Program's scalar table
   float momentum = 0;
   float weightDecay = 0;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{
+        updates("values", &SgdRule::values, outside<SgdRule>), number("momentum", &SgdRule::momentum).optional(),
+        updates("velocity", &SgdRule::velocity, outside<SgdRule>).when([](const SgdRule& rule) {
+          return rule.momentum != 0;
+        }),
+        scalar("learningRate", &SgdRule::learningRate), number("weightDecay", &SgdRule::weightDecay).optional()};
+  }
 };
 
 struct Sgd {
@@ -19,6 +33,13 @@ struct Sgd {
   const float* gradient = nullptr;  // [count] device
   int64_t capacity = 0;             // elements that fit
   const int32_t* count = nullptr;   // [1] device: elements in use (a sparse layer's links); null: capacity
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{elements("pattern", "count", &Sgd::capacity, &Sgd::count),
+                      group(nullptr, &Sgd::rule, numberOf<&Sgd::capacity>),
+                      reads("gradient", &Sgd::gradient, numberOf<&Sgd::capacity>)};
+  }
 };
 
 /// Adam (Kingma and Ba, 2015, algorithm 1): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' /
@@ -39,6 +60,32 @@ struct Adam {
   bool decoupled = false;
   int64_t capacity = 0;            // elements that fit
   const int32_t* count = nullptr;  // [1] device: elements in use (a sparse layer's links); null: capacity
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{elements("pattern", "count", &Adam::capacity, &Adam::count),
+                      updates("values", &Adam::values, numberOf<&Adam::capacity>),
+                      reads("gradient", &Adam::gradient, numberOf<&Adam::capacity>),
+                      updates("firstMoment", &Adam::firstMoment, numberOf<&Adam::capacity>),
+                      updates("secondMoment", &Adam::secondMoment, numberOf<&Adam::capacity>),
+                      updates("steps", &Adam::steps, numberOf<&Adam::capacity>),
+                      scalar("learningRate", &Adam::learningRate),
+                      number("beta1", &Adam::beta1).optional(),
+                      number("beta2", &Adam::beta2).optional(),
+                      number("epsilon", &Adam::epsilon).optional(),
+                      number("weightDecay", &Adam::weightDecay).optional(),
+                      flag("decoupled", &Adam::decoupled)};
+  }
+
+  static Status check(const Adam& op) {
+    for (const double beta : {op.beta1, op.beta2}) {
+      if (beta >= 0 && beta < 1) continue;
+      return {Code::invalidArgument,
+              "Expected beta1 and beta2 to be at least 0 and below 1, got " + std::to_string(beta)};
+    }
+    if (static_cast<float>(op.epsilon) > 0) return {};
+    return {Code::invalidArgument, "Expected epsilon to be above 0, got " + std::to_string(op.epsilon)};
+  }
 };
 
 }  // namespace hebb

@@ -5,6 +5,7 @@
 
 #include "hebb/csr.h"
 #include "hebb/link_prediction.h"
+#include "hebb/operands.h"
 
 namespace hebb {
 
@@ -14,12 +15,24 @@ struct LinkChanges {
   int32_t* newRows = nullptr;     // [capacity] device, new links by row, then column
   int32_t* newColumns = nullptr;  // [capacity] device
   int32_t* newCount = nullptr;    // [1] device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{updates("keep", &LinkChanges::keep, outside<LinkChanges>).transient(),
+                      updates("newRows", &LinkChanges::newRows, outside<LinkChanges>).transient(),
+                      updates("newColumns", &LinkChanges::newColumns, outside<LinkChanges>).transient(),
+                      updates("newCount", &LinkChanges::newCount, exactly<LinkChanges, 1>).transient()};
+  }
 };
 
 enum class Selection : int32_t {
   sample = 0,   // without replacement, probability proportional to the score
   largest = 1,  // the best scores, ties in a seeded random order
 };
+
+constexpr auto namesOf(Selection) {
+  return std::array{Named<Selection>{"sample", Selection::sample}, Named<Selection>{"largest", Selection::largest}};
+}
 
 /// Fills newRows, newColumns and newCount with as many missing links (of the kept topology) as bring the layer to
 /// `count` links. Links that were removed in this update are missing ones like all others. With fewer positive scores
@@ -34,6 +47,19 @@ struct Regrow {
   uint64_t seed = 0;
   int32_t layer = 0;
   PredictionRoute route = PredictionRoute::automatic;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("links", &Regrow::links),
+                      group("changes", &Regrow::changes, perLink<&Regrow::links>),
+                      choice("predictor", &Regrow::predictor),
+                      choice("selection", &Regrow::selection),
+                      choice("route", &Regrow::route).optional(),
+                      scalar("count", &Regrow::count),
+                      scalar("update", &Regrow::update),
+                      seeded(&Regrow::seed),
+                      integer("layer", &Regrow::layer, 0)};
+  }
 };
 
 }  // namespace hebb

@@ -9,6 +9,7 @@
 
 #include "hebb/csr.h"
 #include "hebb/logarithm.h"
+#include "hebb/operands.h"
 #include "hebb/philox.h"
 
 namespace hebb {
@@ -47,6 +48,10 @@ HEBB_INLINE uint64_t rankOfZero(uint32_t random, uint32_t tie) {
   return static_cast<uint64_t>(random >> 9) << 32 | tie;
 }
 
+constexpr auto namesOf(Purpose) {
+  return std::array{Named<Purpose>{"prune", Purpose::prune}, Named<Purpose>{"remove", Purpose::remove}};
+}
+
 /// Keeps `count` of the links that are still kept (keep = 1) and clears the others' flags; all stay when there are no
 /// more than that.
 struct KeepLinks {
@@ -59,6 +64,19 @@ struct KeepLinks {
   uint64_t seed = 0;
   Purpose purpose = Purpose::remove;
   int32_t layer = 0;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("links", &KeepLinks::links),
+                      reads("scores", &KeepLinks::scores, perLink<&KeepLinks::links>),
+                      updates("keep", &KeepLinks::keep, perLink<&KeepLinks::links>).transient(),
+                      scalar("count", &KeepLinks::count),
+                      scalar("temperature", &KeepLinks::temperature).optional(),
+                      scalar("update", &KeepLinks::update),
+                      seeded(&KeepLinks::seed),
+                      choice("purpose", &KeepLinks::purpose),
+                      integer("layer", &KeepLinks::layer, 0)};
+  }
 };
 
 /// Draws k of n scores; the answer goes to host memory, ascending.

@@ -3,6 +3,7 @@
 
 #include "hebb/activations.h"
 #include "hebb/csr.h"
+#include "hebb/operands.h"
 #include "hebb/optimizer.h"
 #include "hebb/spmm.h"
 
@@ -24,6 +25,20 @@ struct Sddmm {
   SgdRule fusedValues;
   SgdRule fusedBias;
   SpmmTransposed fusedTransposed;  // no values: none
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("pattern", &Sddmm::pattern),
+                      reads("outputGradient", &Sddmm::outputGradient, rowsOf<&Sddmm::pattern>),
+                      reads("input", &Sddmm::input, colsOf<&Sddmm::pattern>),
+                      updates("gradient", &Sddmm::gradient, perLink<&Sddmm::pattern>),
+                      updates("biasGradient", &Sddmm::biasGradient, rowsOf<&Sddmm::pattern>).optional(),
+                      flag("accumulate", &Sddmm::accumulate),
+                      flag("accumulateBias", &Sddmm::accumulateBias, &Sddmm::accumulate),
+                      group("fusedValues", &Sddmm::fusedValues, perLink<&Sddmm::pattern>).internal(),
+                      group("fusedBias", &Sddmm::fusedBias, rowsOf<&Sddmm::pattern>).internal(),
+                      group("fusedTransposed", &Sddmm::fusedTransposed, outside<Sddmm>).internal()};
+  }
 };
 
 }  // namespace hebb

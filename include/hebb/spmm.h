@@ -3,6 +3,7 @@
 
 #include "hebb/activations.h"
 #include "hebb/csr.h"
+#include "hebb/operands.h"
 
 namespace hebb {
 
@@ -14,6 +15,16 @@ struct Spmm {
   Activations input;              // [N][columns]
   Activations output;             // [M][columns]
   Activation activation = Activation::none;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparse("weights", &Spmm::weights),
+                      reads("values", &Spmm::values, perLink<&Spmm::weights>),
+                      reads("bias", &Spmm::bias, rowsOf<&Spmm::weights>).optional(),
+                      reads("input", &Spmm::input, colsOf<&Spmm::weights>),
+                      writes("output", &Spmm::output, rowsOf<&Spmm::weights>),
+                      choice("activation", &Spmm::activation).optional()};
+  }
 };
 
 /// inputGradient = W^T outputGradient, times the derivative of `activation` at `input` (the layer's input as it was
@@ -27,6 +38,20 @@ struct SpmmTransposed {
   Activations input;              // [N][columns]; read only when activation is not none
   Activation activation = Activation::none;
   bool accumulate = false;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{
+        sparse("weights", &SpmmTransposed::weights),
+        reads("values", &SpmmTransposed::values, perLink<&SpmmTransposed::weights>),
+        reads("outputGradient", &SpmmTransposed::outputGradient, rowsOf<&SpmmTransposed::weights>),
+        choice("activation", &SpmmTransposed::activation).optional(),
+        updates("inputGradient", &SpmmTransposed::inputGradient, colsOf<&SpmmTransposed::weights>).inPlaceOf("input"),
+        reads("input", &SpmmTransposed::input, colsOf<&SpmmTransposed::weights>).when([](const SpmmTransposed& op) {
+          return op.activation != Activation::none;
+        }),
+        flag("accumulate", &SpmmTransposed::accumulate)};
+  }
 };
 
 }  // namespace hebb

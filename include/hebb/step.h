@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "hebb/operands.h"
 #include "hebb/philox.h"
 
 namespace hebb {
@@ -36,6 +37,13 @@ struct Permute {
   uint64_t seed = 0;
   const double* epoch = nullptr;  // [1] device scalar
   bool identity = false;          // write 0..count-1 instead
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{integer("count", &Permute::count, 1),
+                      writes("indices", &Permute::indices, numberOf<&Permute::count>), seeded(&Permute::seed),
+                      scalar("epoch", &Permute::epoch).optional(), flag("identity", &Permute::identity)};
+  }
 };
 
 /// Half the bits of the numbers that permute() walks through: the least with count <= 2^(2 * half).

@@ -6,6 +6,7 @@
 
 #include "hebb/csr.h"
 #include "hebb/logarithm.h"
+#include "hebb/operands.h"
 #include "hebb/philox.h"
 
 namespace hebb {
@@ -18,6 +19,18 @@ struct InitializeNormal {
   double deviation = 1;
   uint64_t seed = 0;
   int32_t layer = 0;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{sparseOrShape("pattern", &InitializeNormal::pattern),
+                      writes("values", &InitializeNormal::values,
+                             [](const InitializeNormal& op, int64_t) {
+                               return op.pattern.capacity ? op.pattern.capacity
+                                                          : int64_t{op.pattern.rows} * op.pattern.cols;
+                             }),
+                      number("deviation", &InitializeNormal::deviation).optional(), seeded(&InitializeNormal::seed),
+                      integer("layer", &InitializeNormal::layer, 0)};
+  }
 };
 
 /// A standard normal variate of the place (row, column), by Marsaglia's polar method. Only exactly rounded operations

@@ -57,8 +57,7 @@ export const adam = maker('adam', (options: AdamOptions = {}): Optimizer => {
     prepare: (parameter) => void state(parameter),
     record: (program, parameter, scalar) =>
       program.record('adam', {
-        pattern: parameter instanceof SparseParameter ? parameter.matrix : undefined,
-        count: parameter.capacity,
+        ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }),
         values: parameter.values,
         gradient: parameter.gradient,
         ...state(parameter),

@@ -35,8 +35,7 @@ export const sgd = maker('sgd', (options: SgdOptions): Optimizer => {
     prepare: (parameter) => void velocity(parameter),
     record: (program, parameter, scalar) =>
       program.record('sgd', {
-        pattern: parameter instanceof SparseParameter ? parameter.matrix : undefined,
-        count: parameter.capacity,
+        ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }),
         values: parameter.values,
         gradient: parameter.gradient,
         velocity: velocity(parameter),

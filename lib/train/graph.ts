@@ -223,7 +223,7 @@ export class Graph {
   ): void {
     const { samples, scale, shift, shape, augment } = dataset
     const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
-    const [channels, height, width] = shape.length === 3 ? shape : [1, ...shape]
+    const [channels, height, width] = (shape.length === 3 ? shape : [1, ...shape]) as [number, number, number]
     program.record('gather', {
       ...source,
       ...(scales ? { scales, shifts } : { scale, shift }),
@@ -246,11 +246,12 @@ export class Graph {
         output.activation === 'none',
         () => 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.',
       )
-      tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets: this.labels, gradient, totals })
+      const targets = this.labels as Tensor<'int32'>
+      tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets, gradient, totals })
     } else {
       tape.program.record('meanSquaredError', {
         output: output.activations,
-        target,
+        target: target as Activations,
         gradient,
         activation: output.activation,
         totals,

@@ -101,7 +101,7 @@ class Training {
     HEBB_RETURN_IF_ERROR(Program::create(device_, 1, kBatch, &step_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 2, 1, &prune_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 4, 1, &update_));
-    const Csr& links = matrix_->csr();
+    const Csr links = matrix_->csr();
 
     std::vector<float> data;
     std::vector<int32_t> labels;

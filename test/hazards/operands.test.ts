@@ -1,102 +1,63 @@
 /**
- * Hazards: operands of another type than an operation reads, and memory that an operation would read after having
- * written it.
+ * Hazards: operands that an operation does not have, operands of another type than it reads, and memory that it would read
+ * after having written it. What is tried follows from the operations' own declarations: a new one is in it by itself.
  */
+import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import { Tensor } from '../../lib/index.js'
-import type { Operands } from '../../lib/program.js'
+import { type Activations, Tensor } from '../../lib/index.js'
 import type { TensorType } from '../../lib/tensor.js'
-import { changesOf, cpu, expectRefusal, numbers, on, randomCsr, type Workspace } from '../support.js'
+import { type Described, file, operations, types as written } from '../operand_types.js'
+import {
+  cpu,
+  expectRefusal,
+  expectSameBits,
+  gpu,
+  numbers,
+  type Operands,
+  on,
+  places,
+  randomCsr,
+  record,
+  type Workspace,
+} from '../support.js'
 
 const csr = randomCsr(16, 16, 90, 1)
 const batch = 8
 const types: TensorType[] = ['float32', 'float64', 'int32', 'uint8', 'uint64']
 
-/**
- * Operands of every operation that can be recorded, all of them good. Square layers and equal lengths, so that only
- * what is tested can be wrong.
- */
-function operationsOf(w: Workspace): Record<string, Operands> {
-  const matrix = () => w.matrix(csr)
-  const floats = (count = 256) => w.floats(count)
-  const activations = () => w.batch(16, batch)
-  const changes = () => changesOf(w, 90)
-  const pool = () => ({ links: matrix(), values: floats(), keep: w.tensor('uint8', 90) })
-  const totals = () => w.tensor('float64', 4)
-  const products = {
-    outputGradient: activations(),
-    inputGradient: activations(),
-    input: activations(),
-    activation: 'relu',
+/** What a declaration leaves open: integers that others depend on, and one of two. */
+const chosen: Record<string, Operands> = {
+  permute: { count: 10 },
+  gather: { samples: 10, count: 10, bytes: undefined, channels: 1 },
+  gatherLabels: { samples: 10, count: 10 },
+  spmmTransposed: { activation: 'relu' },
+  linearTransposed: { activation: 'relu' },
+  sgd: { pattern: undefined, count: 90, momentum: 0.9 },
+  adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },
+  importance: { rule: 'magnitude+gradient' },
+  percolate: { relations: [{ first: 0, second: 1, kind: 'consecutive' }] },
+  uniteLinks: { capacity: 256 },
+  initializeNormal: { rows: undefined, cols: undefined },
+}
+
+/** Good operands for a declaration. Square layers and equal lengths, so that only what is tested can be wrong. */
+function operandsOf(w: Workspace, declared: readonly Described[], given: Operands = {}): Operands {
+  const operands: Operands = {}
+  for (const { name, kind, type, choices, operands: inner = [] } of declared) {
+    if (name in given) operands[name] = given[name]
+    else if (kind === 'links') operands[name] = w.matrix(csr)
+    else if (kind === 'tensor') operands[name] = w.tensor(type as TensorType, 256)
+    else if (kind === 'activations') operands[name] = w.batch(16, batch)
+    else if (kind === 'flag') operands[name] = false
+    else if (kind === 'choice') operands[name] = choices?.[0]
+    else if (kind === 'group') operands[name] = name === 'augmentation' ? undefined : operandsOf(w, inner)
+    else if (kind === 'list')
+      operands[name] = type
+        ? [w.tensor(type as TensorType, 256), w.tensor(type as TensorType, 256)]
+        : [operandsOf(w, inner), operandsOf(w, inner)]
+    else operands[name] = 0
   }
-  const gradients = { outputGradient: activations(), input: activations(), gradient: floats(), biasGradient: floats() }
-  const stream = { samples: 10, indices: w.tensor('int32', 16), count: 10 }
-  return {
-    permute: { indices: w.tensor('int32', 10), count: 10, seed: 1 },
-    gather: { ...stream, floats: floats(), output: activations() },
-    gatherLabels: { ...stream, labels: w.tensor('int32', 16), targets: w.tensor('int32', 16) },
-    spmm: { weights: matrix(), values: floats(), bias: floats(), input: activations(), output: activations() },
-    spmmTransposed: { weights: matrix(), values: floats(), ...products },
-    sddmm: { pattern: matrix(), ...gradients },
-    linear: { weights: floats(), bias: floats(), input: activations(), output: activations() },
-    linearTransposed: { weights: floats(), ...products },
-    linearGradient: gradients,
-    relu: { input: activations(), output: activations() },
-    reluGradient: { output: activations(), outputGradient: activations(), inputGradient: activations() },
-    softmaxCrossEntropy: {
-      logits: activations(),
-      targets: w.tensor('int32', 16),
-      gradient: activations(),
-      totals: totals(),
-    },
-    meanSquaredError: { output: activations(), target: activations(), gradient: activations(), totals: totals() },
-    sgd: { count: 90, values: floats(), velocity: floats(), gradient: floats(), learningRate: 0, momentum: 0.9 },
-    adam: {
-      count: 90,
-      values: floats(),
-      gradient: floats(),
-      firstMoment: floats(),
-      secondMoment: floats(),
-      steps: floats(),
-      learningRate: 0,
-    },
-    importance: { links: matrix(), values: floats(), keep: w.tensor('uint8', 90), rule: 'relative', scores: floats() },
-    keepLinks: {
-      links: matrix(),
-      scores: floats(),
-      keep: w.tensor('uint8', 90),
-      count: 0,
-      update: 0,
-      seed: 1,
-      purpose: 'remove',
-      layer: 0,
-    },
-    percolate: {
-      layers: [
-        { links: matrix(), keep: w.tensor('uint8', 90) },
-        { links: matrix(), keep: w.tensor('uint8', 90) },
-      ],
-      relations: [{ first: 0, second: 1, kind: 'consecutive' }],
-    },
-    regrow: {
-      links: matrix(),
-      changes: changes(),
-      predictor: 'none',
-      selection: 'sample',
-      count: 0,
-      update: 0,
-      seed: 1,
-      layer: 0,
-    },
-    openPool: { links: matrix(), values: floats(), pool: pool() },
-    chooseFromPool: { links: matrix(), changes: changes(), pool: pool() },
-    restoreWeights: { links: matrix(), values: floats(), pool: pool() },
-    beginUpdate: { links: matrix(), changes: changes() },
-    rebuild: { links: matrix(), changes: changes(), arrays: [floats(), floats()] },
-    uniteLinks: { links: matrix(), ever: w.tensor('uint64', 256), count: w.tensor('uint64', 1), capacity: 256 },
-    activeNeurons: { links: matrix(), counts: w.tensor('int32', 3) },
-    initializeNormal: { pattern: matrix(), values: floats(), deviation: 1, seed: 1, layer: 0 },
-  }
+  return operands
 }
 
 /** The operands with the one at `path` replaced. */
@@ -108,98 +69,220 @@ function replaced(operands: any, path: readonly string[], by: unknown): any {
   return copy
 }
 
-/** Where tensors are among the operands. */
-function* tensorsIn(
-  operands: object,
+const at = (operands: Operands, path: readonly string[]) =>
+  path.reduce((value: any, name) => value?.[name], operands as any)
+
+/** Where memory is among the operands, by path. */
+function* memoryIn(
+  declared: readonly Described[],
+  operands: any,
   path: readonly string[] = [],
-): Generator<[path: string[], tensor: Tensor<TensorType>]> {
-  for (const [name, operand] of Object.entries(operands)) {
+): Generator<[path: string[], operand: Described]> {
+  for (const operand of declared) {
+    const { name, kind, operands: inner } = operand
     const here = [...path, name]
-    if (operand instanceof Tensor) yield [here, operand]
-    else if (typeof operand === 'object' && operand !== null && [Object, Array].includes(operand.constructor))
-      yield* tensorsIn(operand, here)
+    const value = operands?.[name]
+    if (value === undefined) continue
+    if (kind === 'tensor' || kind === 'activations') yield [here, operand]
+    else if (kind === 'group') yield* memoryIn(inner ?? [], value, here)
+    else if (kind === 'list') {
+      for (const [i, item] of value.entries()) {
+        if (inner) yield* memoryIn(inner, item, [...here, String(i)])
+        else yield [[...here, String(i)], operand]
+      }
+    }
   }
 }
 
+/** Where objects are that have operands. */
+function* groupsIn(declared: readonly Described[], operands: any, path: readonly string[] = []): Generator<string[]> {
+  yield [...path]
+  for (const { name, operands: inner } of declared) {
+    const value = operands?.[name]
+    if (!inner || value === undefined) continue
+    const items = Array.isArray(value) ? value.map((_, i) => [name, String(i)]) : [[name]]
+    for (const item of items) yield* groupsIn(inner, at(operands, item), [...path, ...item])
+  }
+}
+
+const goodOf = (w: Workspace): Record<string, any> =>
+  Object.fromEntries(operations().map(({ name, operands }) => [name, operandsOf(w, operands, chosen[name])]))
+
+/** The CPU, and a GPU, real or emulated, where there is one. */
+const devices = () => (places.includes('cuda') ? [cpu(), gpu()] : [cpu()])
+
 describe('operands', () => {
+  it('have the types that lib/operands.ts says (npm run operands)', () => {
+    expect(readFileSync(file, 'utf8').replace(/\s+|;|\|/g, '')).to.equal(written().replace(/\s+|;|\|/g, ''))
+  })
+
+  it('F3: that an operation does not have are refused by name, with the one that was meant', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch })
+      for (const { name: operation, operands: declared } of operations()) {
+        const good = operandsOf(w, declared, chosen[operation])
+        for (const path of groupsIn(declared, good)) {
+          const bad = replaced(good, path, { ...at(good, path), acumulate: true })
+          const error = await expectRefusal(() => record(program, operation, bad), 'INVALID_ARGUMENT', operation)
+          expect(error.message).to.match(/^\w+: Expected operands named .*, got '[\w.]*acumulate'/)
+        }
+        record(program, operation, good)
+      }
+      const operands = operations().find(({ name }) => name === 'spmmTransposed')?.operands ?? []
+      const bad = { ...operandsOf(w, operands, chosen.spmmTransposed), acumulate: true }
+      const error = await expectRefusal(() => record(program, 'spmmTransposed', bad), 'INVALID_ARGUMENT', 'misspelt')
+      expect(error.message).to.contain("got 'acumulate'. Did you mean 'accumulate'?")
+    })
+  })
+
   it('of another type are refused when an operation is recorded, whatever their size', async () => {
     await on(cpu(), async (w) => {
       const program = w.program({ batch })
       let refused = 0
-      for (const [operation, operands] of Object.entries(operationsOf(w))) {
-        for (const [path, tensor] of tensorsIn(operands)) {
-          for (const type of types.filter((t) => t !== tensor.type)) {
-            const bad = replaced(operands, path, w.tensor(type, 1024))
-            const what = `${operation} with ${path.join('.')} of ${type}`
-            const error = await expectRefusal(() => program.record(operation, bad), 'INVALID_ARGUMENT', what)
-            expect(error.message, what).to.match(new RegExp(`to be a tensor of ${tensor.type}, got one of ${type}`))
-            ++refused
-          }
-          await expectRefusal(
-            () => program.record(operation, replaced(operands, path, w.batch(16, batch))),
-            'INVALID_ARGUMENT',
-            `${operation}: activations`,
-          )
-        }
-        program.record(operation, operands)
+      const refuse = async (operation: string, bad: Operands, what: string, message: RegExp) => {
+        const error = await expectRefusal(() => record(program, operation, bad), 'INVALID_ARGUMENT', what)
+        expect(error.message, what).to.match(message)
+        ++refused
       }
-      expect(refused).to.be.above(150)
+      for (const { name: operation, operands: declared } of operations()) {
+        const good = operandsOf(w, declared, chosen[operation])
+        for (const [path, { kind, type: right }] of memoryIn(declared, good)) {
+          const what = `${operation} with ${path.join('.')}`
+          if (kind === 'activations') {
+            await refuse(operation, replaced(good, path, w.floats(1024)), `${what}: a tensor`, /to be activations, got/)
+            continue
+          }
+          for (const type of types.filter((t) => t !== right)) {
+            const bad = replaced(good, path, w.tensor(type, 1024))
+            await refuse(operation, bad, `${what} of ${type}`, new RegExp(`a tensor of ${right}, got one of ${type}`))
+          }
+          await refuse(operation, replaced(good, path, w.batch(16, batch)), `${what}: activations`, /a tensor, got/)
+        }
+        record(program, operation, good)
+      }
+      expect(refused).to.be.above(250)
     })
   })
 
-  // [operation, what is written, what must not be the same memory]
-  const apart: [string, string, string][] = [
-    ['gatherLabels', 'targets', 'labels'],
-    ['gatherLabels', 'targets', 'indices'],
-    ['spmm', 'output', 'input'],
-    ['spmmTransposed', 'inputGradient', 'outputGradient'],
-    ['sddmm', 'gradient', 'biasGradient'],
-    ['linear', 'output', 'input'],
-    ['linearTransposed', 'inputGradient', 'outputGradient'],
-    ['linearGradient', 'gradient', 'biasGradient'],
-    ['sgd', 'values', 'velocity'],
-    ['sgd', 'values', 'gradient'],
-    ['sgd', 'velocity', 'gradient'],
-    ['adam', 'values', 'gradient'],
-    ['adam', 'firstMoment', 'secondMoment'],
-    ['adam', 'secondMoment', 'steps'],
-    ['adam', 'steps', 'gradient'],
-    ['importance', 'scores', 'values'],
-    ['percolate', 'layers.0.keep', 'layers.1.keep'],
-    ['regrow', 'changes.newRows', 'changes.newColumns'],
-    ['regrow', 'changes.newRows', 'changes.newCount'],
-    ['openPool', 'pool.values', 'values'],
-    ['chooseFromPool', 'changes.newRows', 'changes.newColumns'],
-    ['chooseFromPool', 'changes.keep', 'pool.keep'],
-    ['restoreWeights', 'values', 'pool.values'],
-    ['rebuild', 'changes.newColumns', 'changes.newCount'],
-    ['rebuild', 'arrays.0', 'arrays.1'],
-    ['beginUpdate', 'changes.newRows', 'changes.newCount'],
-    ['uniteLinks', 'ever', 'count'],
-  ]
-  for (const [operation, written, other] of apart) {
-    it(`of ${operation}: ${written} and ${other} must be different memory`, async () => {
+  for (const { name: operation, operands: declared } of operations()) {
+    it(`of ${operation}: what is written must be memory of its own`, async () => {
       await on(cpu(), async (w) => {
         const program = w.program({ batch })
-        const operands = operationsOf(w)[operation] as Operands
-        const path = written.split('.')
-        const at = (p: string) => p.split('.').reduce((value: any, name) => value[name], operands)
-        // The longer of the two stands for both, so that nothing but the memory is wrong.
-        const shared = [at(written), at(other)].sort((a, b) => b.length - a.length)[0]
-        const bad = replaced(replaced(operands, path, shared), other.split('.'), shared)
-        const error = await expectRefusal(() => program.record(operation, bad), 'INVALID_ARGUMENT', 'the same memory')
-        expect(error.message).to.match(new RegExp(`^${operation}: Expected .* to be different memory`))
-        program.record(operation, operands)
+        const good = operandsOf(w, declared, chosen[operation])
+        const all = [...memoryIn(declared, good)]
+        for (const [path, operand] of all) {
+          if (operand.role === 'reads') continue
+          for (const [other, { kind, type, name, over }] of all) {
+            if (other === path || kind !== operand.kind || type !== operand.type) continue
+            const bad = replaced(good, path, at(good, other))
+            if (operand.over?.includes(name) || over?.includes(operand.name)) {
+              record(program, operation, bad)
+              continue
+            }
+            const what = `${path.join('.')} as ${other.join('.')}`
+            const error = await expectRefusal(() => record(program, operation, bad), 'INVALID_ARGUMENT', what)
+            expect(error.message, what).to.match(new RegExp(`^${operation}: Expected .* to be different memory`))
+          }
+        }
+        record(program, operation, good)
       })
     })
   }
+
+  it('that are rows of one buffer: two heads are not an alias, two ranges that overlap are', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch })
+      const whole = w.batch(32, batch, numbers(32 * batch, 1))
+      const relu = (input: Activations, output: Activations) => program.record('relu', { input, output })
+      relu(whole.slice(0, 16), whole.slice(16, 32))
+      relu(whole.slice(4, 12), whole.slice(4, 12))
+      for (const [first, end] of [
+        [15, 31],
+        [1, 17],
+        [4, 20],
+      ]) {
+        const overlapping = whole.slice(first as number, end)
+        const error = await expectRefusal(() => relu(whole.slice(0, 16), overlapping), 'INVALID_ARGUMENT', `${first}`)
+        expect(error.message).to.match(
+          /output and input to be different memory|input and output to be different memory/,
+        )
+      }
+      await program.replay(1)
+      const [all, rows] = [await whole.read(), await whole.slice(16, 32).read()]
+      for (let column = 0; column < batch; ++column) {
+        const from = all.subarray(column * 32, column * 32 + 16)
+        expectSameBits(
+          rows.subarray(column * 16, column * 16 + 16),
+          from.map((x) => Math.max(x, 0)),
+          'the second head',
+        )
+      }
+    })
+  })
+
+  for (const device of devices()) {
+    it(`that moved are bound again (${device.info.kind})`, async () => {
+      await on(device, async (w) => {
+        const program = w.program({ batch })
+        const links = w.matrix(csr)
+        const values = w.floats(numbers(90, 2))
+        const input = w.batch(16, batch, numbers(16 * batch, 3))
+        const output = w.batch(16, batch)
+        program.record('spmm', { weights: links, values, input, output })
+        const result = async () => {
+          await program.replay(2)
+          return output.read()
+        }
+        const before = await result()
+        await values.resize(1000)
+        await links.resize(700)
+        // What was theirs is somebody else's now.
+        for (let i = 0; i < 20; ++i) w.floats(numbers(90, 4 + i))
+        expect(values.length).to.equal(1000)
+        expect(links.capacity).to.equal(700)
+        expectSameBits(await result(), before, 'larger memory')
+        await links.resize(90)
+        await values.resize(90)
+        expectSameBits(await result(), before, 'memory of the first size')
+        expectSameBits(
+          await links.read(),
+          { rowOffsets: csr.rowOffsets, columnIndices: csr.columnIndices },
+          'the links',
+        )
+
+        await expectRefusal(() => links.resize(89), 'INVALID_ARGUMENT', 'less room than links')
+        await values.resize(89)
+        const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', 'fewer values than links fit')
+        expect(error.message).to.match(/^spmm: Expected values to hold at least 90 elements, got 89/)
+        await values.resize(90)
+        await result()
+      })
+    })
+  }
+
+  it('that are resized keep their first elements and account for every byte', async () => {
+    await on(cpu(), async (w) => {
+      const tensor = w.floats(numbers(100, 1))
+      const first = await tensor.read(40)
+      const { bytes } = w.device.memory()
+      await tensor.resize(40)
+      expect(w.device.memory().bytes).to.equal(bytes - 240)
+      await tensor.resize(60)
+      expectSameBits(
+        await tensor.read(),
+        Float32Array.from({ length: 60 }, (_, i) => first[i] ?? 0),
+        'the rest is 0',
+      )
+      expect(tensor).to.be.instanceOf(Tensor)
+    })
+  })
 
   it('that are read before they are written may be the same memory', async () => {
     await on(cpu(), async (w) => {
       const program = w.program({ batch })
       const x = w.batch(16, batch, numbers(16 * batch, 1))
       program.record('relu', { input: x, output: x })
-      const { spmmTransposed, reluGradient, softmaxCrossEntropy } = operationsOf(w) as Record<string, any>
+      const { spmmTransposed, reluGradient, softmaxCrossEntropy } = goodOf(w)
       program.record('spmmTransposed', { ...spmmTransposed, input: spmmTransposed.inputGradient })
       program.record('reluGradient', { ...reluGradient, inputGradient: reluGradient.outputGradient })
       program.record('softmaxCrossEntropy', { ...softmaxCrossEntropy, gradient: softmaxCrossEntropy.logits })
@@ -229,7 +312,7 @@ describe('operands', () => {
   it('of percolate relate two layers that share neurons, and not one to itself', async () => {
     await on(cpu(), async (w) => {
       const program = w.program()
-      const { percolate } = operationsOf(w) as Record<string, any>
+      const { percolate } = goodOf(w)
       for (const kind of ['consecutive', 'joint']) {
         for (const layer of [0, 1]) {
           const relations = [{ first: layer, second: layer, kind }]

@@ -1,4 +1,3 @@
-import type { Operands } from '../../lib/program.js'
 import type { Activations, Tensor, TensorType } from '../../lib/tensor.js'
 import {
   columnsOf,
@@ -8,6 +7,7 @@ import {
   gpu,
   nameOf,
   numbers,
+  type Operands,
   on,
   places,
   randomCsr,

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import type { Operands, Program } from '../../lib/program.js'
+import type { Program } from '../../lib/program.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { gradients, type Sums } from '../reference.js'
 import {
@@ -13,6 +13,7 @@ import {
   expectOnlyGoodOperands,
   expectSameBits,
   numbers,
+  type Operands,
   on,
   onAnyThreads,
   places,

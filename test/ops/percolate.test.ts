@@ -144,7 +144,7 @@ describe('percolate', () => {
       const flags = [w.tensor('uint8', Uint8Array.of(1)), w.tensor('uint8', Uint8Array.of(1))]
       const program = w.program()
       const attempt = async () => {
-        const relations = [{ first: 0, second: 1, kind: 'consecutive' }]
+        const relations = [{ first: 0, second: 1, kind: 'consecutive' as const }]
         program.record('percolate', {
           layers: layers.map((csr, i) => ({ links: w.matrix(csr), keep: flags[i] })),
           relations,

@@ -358,7 +358,7 @@ describe('keepLinks', () => {
         temperature: soft,
         update: 2,
         seed: 12,
-        purpose: 'remove',
+        purpose: 'remove' as const,
         layer: 2,
       }
       program.record('keepLinks', { links, ...choice })

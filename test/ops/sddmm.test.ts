@@ -1,5 +1,4 @@
 import type { Device } from '../../lib/device.js'
-import type { Operands } from '../../lib/program.js'
 import type { PlainCsr } from '../../lib/tensor.js'
 import { forward, gradients, numericalGradient } from '../reference.js'
 import {
@@ -17,6 +16,7 @@ import {
   inAnyOrder,
   nameOf,
   numbers,
+  type Operands,
   on,
   onAnyThreads,
   places,

@@ -8,6 +8,7 @@ import {
   FALSE_ALARM,
   on,
   onAnyThreads,
+  record,
   tally,
   Workspace,
 } from '../support.js'
@@ -104,9 +105,9 @@ describe('permute', () => {
           'disposed indices': [{ indices: gone }, 'DISPOSED'],
         },
       )
-      await expectRefusal(() => program.record('shuffle', {}), 'INVALID_ARGUMENT', 'an operation that does not exist')
+      await expectRefusal(() => record(program, 'shuffle', {}), 'INVALID_ARGUMENT', 'an operation that does not exist')
       await expectRefusal(
-        () => program.record('advance', {}),
+        () => record(program, 'advance', {}),
         'INVALID_ARGUMENT',
         'an operation that is not for recording',
       )
@@ -257,7 +258,7 @@ describe('advance', () => {
       const program = w.program()
       program.dispose()
       await expectRefusal(() => program.replay(1), 'DISPOSED', 'replay')
-      await expectRefusal(() => program.record('permute', {}), 'DISPOSED', 'record')
+      await expectRefusal(() => record(program, 'permute', {}), 'DISPOSED', 'record')
       await expectRefusal(() => program.stepsDone, 'DISPOSED', 'stepsDone')
     })
   })

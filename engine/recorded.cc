@@ -1,0 +1,582 @@
+// Reads operands by an operation's declaration, and checks them. Errors name the operand as the user does.
+#include <algorithm>
+#include <cmath>
+
+#include "declarations.h"
+#include "recorded.h"
+
+namespace hebb {
+namespace {
+
+Status refuse(std::string message) { return {Code::invalidArgument, std::move(message)}; }
+
+std::string kindOf(const Operand* operand) {
+  if (!operand) return "nothing";
+  return std::visit(
+      [](const auto& value) -> std::string {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, double> || std::is_same_v<T, int64_t>)
+          return "the number " + std::to_string(value);
+        else if constexpr (std::is_same_v<T, bool>) return value ? "true" : "false";
+        else if constexpr (std::is_same_v<T, std::string>) return "'" + value + "'";
+        else if constexpr (std::is_same_v<T, TensorView>) return "a tensor";
+        else if constexpr (std::is_same_v<T, ActivationsView>) return "activations";
+        else if constexpr (std::is_same_v<T, std::shared_ptr<SparseMatrix>>) return "a sparse matrix";
+        else if constexpr (std::is_same_v<T, OperandList>) return "an array";
+        else return "an object";
+      },
+      operand->value);
+}
+
+/// Insertions, deletions and replacements that lead from one name to another.
+size_t distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+    }
+  }
+  return row[b.size()];
+}
+
+template <class Owner>
+void addNames(std::vector<std::string>* names) {
+  forEachPart<Owner>([&](const auto& part) {
+    using Part = std::decay_t<decltype(part)>;
+    if constexpr (isGroup<Part>) {
+      if (part.isInternal) return;
+      if (part.name) names->push_back(part.name);
+      else addNames<typename Part::Value>(names);
+    } else if constexpr (isElements<Part>) {
+      names->insert(names->end(), {part.links, part.count});
+    } else if constexpr (isLinks<Part>) {
+      names->push_back(part.name);
+      if (part.orShape) names->insert(names->end(), {"rows", "cols"});
+    } else if constexpr (requires { part.name; }) {
+      names->push_back(part.name);
+    }
+  });
+}
+
+class Reader {
+ public:
+  Reader(const Surroundings& surroundings, Recorded* out) : around_(surroundings), out_(*out) {}
+
+  template <class Op>
+  Status operation(const Operands& given) {
+    Op op;
+    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.batch)));
+    HEBB_RETURN_IF_ERROR(apart());
+    if constexpr (requires { Op::check(op); }) HEBB_RETURN_IF_ERROR(Op::check(op));
+    out_.operation = std::move(op);
+    return {};
+  }
+
+ private:
+  template <class Owner>
+  Status group(Owner* owner, const Operands& given, const std::string& prefix, int64_t outer) {
+    std::vector<std::string> names;
+    addNames<Owner>(&names);
+    for (const NamedOperand& one : given.all()) {
+      if (std::find(names.begin(), names.end(), one.name) != names.end()) continue;
+      std::string all, closest;
+      for (const std::string& name : names) {
+        all += (all.empty() ? "" : ", ") + name;
+        if (distance(one.name, name) <= 2 &&
+            (closest.empty() || distance(one.name, name) < distance(one.name, closest)))
+          closest = name;
+      }
+      return refuse("Expected operands named " + all + ", got '" + prefix + one.name + "'." +
+                    (closest.empty() ? "" : " Did you mean '" + prefix + closest + "'?"));
+    }
+    return parts(owner, given, prefix, outer);
+  }
+
+  template <class Owner>
+  Status parts(Owner* owner, const Operands& given, const std::string& prefix, int64_t outer) {
+    return forEachPartUntilError<Owner>([&](const auto& part) { return read(part, owner, given, prefix, outer); });
+  }
+
+  /// Slots for operands that are not given.
+  template <class Owner>
+  void absent(const std::string& prefix) {
+    forEachPart<Owner>([&](const auto& part) {
+      using Part = std::decay_t<decltype(part)>;
+      if constexpr (isGroup<Part>) absent<typename Part::Value>(pathOf(prefix, part.name));
+      else if constexpr (isElements<Part>) add(prefix + part.links);
+      else if constexpr (isGiven<Part>) add(prefix + "state");
+      else if constexpr (isLinks<Part> || isMemory<Part> || isScalar<Part>) add(prefix + part.name);
+    });
+  }
+
+  static std::string pathOf(const std::string& prefix, const char* group) {
+    return group ? prefix + group + "." : prefix;
+  }
+
+  Slot& add(std::string name) {
+    out_.slots.emplace_back();
+    out_.slots.back().name = std::move(name);
+    return out_.slots.back();
+  }
+
+  Status onDevice(const std::shared_ptr<Device>& device, const std::string& name) {
+    return device == around_.device ? Status{} : refuse("Expected " + name + " to be on the program's device");
+  }
+
+  Status matrix(const Operand* operand, const std::string& name, declare::Role role, Csr* links) {
+    const auto* matrix = operand ? std::get_if<std::shared_ptr<SparseMatrix>>(&operand->value) : nullptr;
+    if (!matrix) return refuse("Expected " + name + " to be a sparse matrix, got " + kindOf(operand));
+    HEBB_RETURN_IF_ERROR(onDevice((*matrix)->device(), name));
+    Slot& slot = add(name);
+    slot.role = role;
+    slot.unit = Slot::Unit::links;
+    slot.links = *matrix;
+    const Csr& csr = (*matrix)->csr();
+    links->rows = csr.rows;
+    links->cols = csr.cols;
+    links->capacity = csr.capacity;
+    return {};
+  }
+
+  template <class T>
+  Status number(const Operand* operand, const std::string& name, double least, double most, T* out) {
+    const auto* integer = operand ? std::get_if<int64_t>(&operand->value) : nullptr;
+    const auto* real = operand ? std::get_if<double>(&operand->value) : nullptr;
+    constexpr bool isInteger = std::is_integral_v<T>;
+    const char* what = isInteger ? "an integer" : "a number";
+    if (!integer && !real) return refuse("Expected " + name + " to be " + what + ", got " + kindOf(operand));
+    const double value = integer ? static_cast<double>(*integer) : *real;
+    if (!(value >= least && value <= most) || (isInteger && value != std::floor(value))) {
+      const auto text = [](double n) {
+        if (n != std::floor(n) || std::abs(n) > 9e15) return std::to_string(n);
+        return std::to_string(static_cast<int64_t>(n));
+      };
+      std::string range = " of at least " + text(least);
+      if (most < 1e300) range += " and at most " + text(most);
+      return refuse("Expected " + name + " to be " + what + (least > -1e300 ? range : "") + ", got " + text(value));
+    }
+    *out = integer && isInteger ? static_cast<T>(*integer) : static_cast<T>(value);
+    return {};
+  }
+
+  template <class Owner>
+  Status read(const declare::Links<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t) {
+    Csr& links = owner->*part.member;
+    const Operand* operand = given.find(part.name);
+    if (!part.orShape || operand) {
+      for (const char* other : {"rows", "cols"}) {
+        if (part.orShape && given.find(other))
+          return refuse(std::string("Expected either ") + part.name + " or rows and cols, got " + part.name + " and " +
+                        other);
+      }
+      return matrix(operand, prefix + part.name, part.role, &links);
+    }
+    add(prefix + part.name);
+    HEBB_RETURN_IF_ERROR(number(given.find("rows"), prefix + "rows", 1, declare::kLargestInt32, &links.rows));
+    return number(given.find("cols"), prefix + "cols", 1, declare::kLargestInt32, &links.cols);
+  }
+
+  template <class Owner>
+  Status read(const declare::Elements<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t) {
+    const Operand *links = given.find(part.links), *count = given.find(part.count);
+    if (links && count)
+      return refuse(std::string("Expected either ") + part.links + " or " + part.count + ", got both");
+    if (links) {
+      Csr csr;
+      HEBB_RETURN_IF_ERROR(matrix(links, prefix + part.links, declare::Role::reads, &csr));
+      owner->*part.capacity = csr.capacity;
+      return {};
+    }
+    add(prefix + part.links);
+    return number(count, prefix + part.count, 1, declare::kLargestInt32, &(owner->*part.capacity));
+  }
+
+  template <class Owner, class T>
+  Status read(const declare::Memory<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t outer) {
+    const std::string name = prefix + part.name;
+    const Operand* operand = given.find(part.name);
+    if ((!operand && part.isOptional) || (part.condition && !part.condition(*owner))) {
+      add(name);
+      return {};
+    }
+    Slot slot;
+    slot.name = name;
+    slot.role = part.role;
+    slot.isTransient = part.isTransient || std::is_same_v<T, Activations>;
+    slot.over = part.over;
+    const int64_t extent = part.extent(*owner, outer);
+    if constexpr (std::is_same_v<T, Activations>) {
+      HEBB_RETURN_IF_ERROR(activations(operand, extent, &slot, &(owner->*part.member)));
+    } else {
+      using Element = std::remove_pointer_t<T>;
+      const auto* view = operand ? std::get_if<TensorView>(&operand->value) : nullptr;
+      if (!view) return refuse("Expected " + name + " to be a tensor, got " + kindOf(operand));
+      constexpr ElementType type = elementTypeOf<Element>();
+      if (view->type != type)
+        return refuse("Expected " + name + " to be a tensor of " + nameOf(type) + ", got one of " + nameOf(view->type));
+      HEBB_RETURN_IF_ERROR(onDevice(view->buffer->device(), name));
+      slot.unit = Slot::Unit::elements;
+      slot.buffer = view->buffer;
+      slot.first = view->first;
+      slot.count = view->count;
+      slot.size = static_cast<int32_t>(bytesOf(type));
+      HEBB_RETURN_IF_ERROR(holds(slot, extent, sizeof(Element)));
+    }
+    out_.slots.push_back(std::move(slot));
+    return {};
+  }
+
+  Status activations(const Operand* operand, int64_t features, Slot* slot, Activations* out) {
+    const auto* view = operand ? std::get_if<ActivationsView>(&operand->value) : nullptr;
+    const std::string& name = slot->name;
+    if (!view) return refuse("Expected " + name + " to be activations, got " + kindOf(operand));
+    HEBB_RETURN_IF_ERROR(onDevice(view->buffer->device(), name));
+    const auto text = [](int64_t n) { return std::to_string(n); };
+    if (features > 0 && view->features != features)
+      return refuse("Expected " + name + " to have " + text(features) + " features, got " + text(view->features));
+    if (view->capacity < around_.batch) {
+      return refuse("Expected " + name + " to have room for the program's batch of " + text(around_.batch) +
+                    " columns, got " + text(view->capacity));
+    }
+    if (columns_ > 0 && view->capacity != columns_) {
+      return refuse("Expected " + name + " to have the batch capacity of the others, " + text(columns_) + ", got " +
+                    text(view->capacity));
+    }
+    columns_ = view->capacity;
+    HEBB_RETURN_IF_ERROR(shapeOf(*view, *around_.device, name, out));
+    slot->unit = Slot::Unit::features;
+    slot->buffer = view->buffer;
+    slot->first = view->first;
+    slot->count = view->features;
+    return {};
+  }
+
+ public:
+  static Status holds(const Slot& slot, int64_t extent, size_t elementBytes) {
+    const int64_t bytes = static_cast<int64_t>(slot.buffer->bytes());
+    const int64_t held = slot.count < 0 ? bytes - slot.first * slot.size
+                                        : std::min(bytes - slot.first * slot.size, slot.count * slot.size);
+    const auto element = static_cast<int64_t>(elementBytes);
+    if (slot.first >= 0 && held >= extent * element) return {};
+    return refuse("Expected " + slot.name + " to hold at least " + std::to_string(extent) + " elements, got " +
+                  std::to_string(std::max<int64_t>(0, held) / element));
+  }
+
+ private:
+  template <class Owner>
+  Status read(const declare::Scalar<Owner>& part, Owner*, const Operands& given, const std::string& prefix, int64_t) {
+    const Operand* operand = given.find(part.name);
+    Slot& slot = add(prefix + part.name);
+    if (!operand && part.isOptional) return {};
+    int32_t index = 0;
+    HEBB_RETURN_IF_ERROR(number(operand, prefix + part.name, 0, declare::kLargestInt32, &index));
+    if (index >= around_.scalarCount) {
+      return refuse("Expected " + prefix + part.name + " to be one of the program's " +
+                    std::to_string(around_.scalarCount) + " scalars, got " + std::to_string(index));
+    }
+    slot.unit = Slot::Unit::elements;
+    slot.buffer = around_.scalars;
+    slot.first = index;
+    slot.count = 1;
+    slot.size = sizeof(double);
+    return {};
+  }
+
+  template <class Owner, class T>
+  Status read(const declare::Given<Owner, T>&, Owner*, const Operands&, const std::string& prefix, int64_t) {
+    Slot& slot = add(prefix + "state");
+    slot.unit = Slot::Unit::elements;
+    slot.buffer = around_.state;
+    slot.first = std::is_same_v<T, const int64_t*> ? static_cast<int64_t>(offsetof(StepState, step)) : 0;
+    slot.size = 1;
+    return {};
+  }
+
+  template <class Owner, class T>
+  Status read(const declare::Number<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t) {
+    const Operand* operand = given.find(part.name);
+    if (!operand && part.isOptional) return {};
+    return number(operand, prefix + part.name, part.least, part.most, &(owner->*part.member));
+  }
+
+  template <class Owner>
+  Status read(const declare::Flag<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t) {
+    const Operand* operand = given.find(part.name);
+    if (!operand) {
+      owner->*part.member = part.otherwise ? owner->*part.otherwise : false;
+      return {};
+    }
+    const auto* flag = std::get_if<bool>(&operand->value);
+    if (!flag) return refuse("Expected " + prefix + part.name + " to be true or false, got " + kindOf(operand));
+    owner->*part.member = *flag;
+    return {};
+  }
+
+  template <class Owner, class E>
+  Status read(const declare::Choice<Owner, E>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t) {
+    const Operand* operand = given.find(part.name);
+    if (!operand && part.isOptional) return {};
+    const auto* name = operand ? std::get_if<std::string>(&operand->value) : nullptr;
+    std::string all;
+    for (const auto& [text, value] : namesOf(E{})) {
+      if (name && *name == text) {
+        owner->*part.member = value;
+        return {};
+      }
+      all += (all.empty() ? "'" : ", '") + std::string(text) + "'";
+    }
+    return refuse("Expected " + prefix + part.name + " to be one of " + all + ", got " + kindOf(operand));
+  }
+
+  template <class Owner, class T>
+  Status read(const declare::Group<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t outer) {
+    const int64_t extent = part.extent(*owner, outer);
+    if (!part.name) return parts(&(owner->*part.member), given, prefix, extent);
+    const std::string path = pathOf(prefix, part.name);
+    const Operand* operand = part.isInternal ? nullptr : given.find(part.name);
+    if (!operand && part.isOptional) {
+      absent<T>(path);
+      return {};
+    }
+    const auto* inner = operand ? std::get_if<Operands>(&operand->value) : nullptr;
+    if (!inner) return refuse("Expected " + prefix + part.name + " to be an object, got " + kindOf(operand));
+    return group(&(owner->*part.member), *inner, path, extent);
+  }
+
+  template <class Owner, class T>
+  Status read(const declare::List<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
+              int64_t outer) {
+    const Operand* operand = given.find(part.name);
+    const auto* items = operand ? std::get_if<OperandList>(&operand->value) : nullptr;
+    if (!items) return refuse("Expected " + prefix + part.name + " to be an array, got " + kindOf(operand));
+    const int64_t extent = part.extent(*owner, outer);
+    auto& list = owner->*part.member;
+    for (size_t i = 0; i < items->size(); ++i) {
+      const std::string name = prefix + part.name + "." + std::to_string(i);
+      list.emplace_back();
+      if constexpr (Declared<T>) {
+        const auto* inner = std::get_if<Operands>(&(*items)[i].value);
+        if (!inner) return refuse("Expected " + name + " to be an object, got " + kindOf(&(*items)[i]));
+        HEBB_RETURN_IF_ERROR((group<T>(&list.back(), *inner, name + ".", extent)));
+      } else {
+        HEBB_RETURN_IF_ERROR((array<T>((*items)[i], name, extent)));
+      }
+    }
+    return {};
+  }
+
+  /// An array of a list: all of them are updated.
+  template <class T>
+  Status array(const Operand& operand, const std::string& name, int64_t extent) {
+    struct Holder {
+      T item{};
+    };
+    const auto part =
+        declare::Memory<Holder, T>{name.c_str(), &Holder::item, declare::Role::updates, declare::outside<Holder>};
+    Operands one;
+    one.add({name, operand});
+    Holder holder;
+    return read(part, &holder, one, "", extent);
+  }
+
+  template <class Owner>
+  Status read(const declare::OneOf& part, Owner*, const Operands& given, const std::string&, int64_t) {
+    const bool first = given.find(part.first), second = given.find(part.second);
+    if (first != second) return {};
+    return refuse(std::string("Expected either ") + part.first + " or " + part.second + ", got " +
+                  (first ? "both" : "none of them"));
+  }
+
+  template <class Owner>
+  Status read(const declare::Together& part, Owner*, const Operands& given, const std::string&, int64_t) {
+    const bool first = given.find(part.first), second = given.find(part.second);
+    if (first == second) return {};
+    return refuse(std::string("Expected ") + part.first + " and " + part.second + ", or none of them, got " +
+                  (first ? part.first : part.second) + " alone");
+  }
+
+  /// Memory that is written must not be that of another operand, but where an element is written after it was read.
+  Status apart() const {
+    const std::vector<Slot>& slots = out_.slots;
+    const auto mayBe = [](const Slot& written, const Slot& other) {
+      return std::any_of(written.over.begin(), written.over.end(),
+                         [&](const char* name) { return name && other.name == name; });
+    };
+    for (size_t i = 0; i < slots.size(); ++i) {
+      for (size_t j = 0; j < slots.size(); ++j) {
+        if (i == j || !slots[i].writes() || (slots[j].writes() && j < i) || !overlap(slots[i], slots[j])) continue;
+        if (slots[i].unit == Slot::Unit::links && slots[j].unit == Slot::Unit::links) continue;
+        const bool same = slots[i].first == slots[j].first && slots[i].count == slots[j].count;
+        if (same && (mayBe(slots[i], slots[j]) || mayBe(slots[j], slots[i]))) continue;
+        return refuse("Expected " + slots[i].name + " and " + slots[j].name + " to be different memory, got " +
+                      (same ? "the same for both" : "memory that they share"));
+      }
+    }
+    return {};
+  }
+
+  const Surroundings& around_;
+  Recorded& out_;
+  int32_t columns_ = 0;  // capacity of the activations read so far
+};
+
+/// Gives operations the addresses that their slots have now, along the walk that has filled the slots.
+class Binder {
+ public:
+  Binder(const Recorded& recorded, const Surroundings& surroundings) : slots_(recorded.slots), around_(surroundings) {}
+
+  template <class Owner>
+  Status group(Owner* owner, int64_t outer) {
+    return forEachPartUntilError<Owner>([&](const auto& part) { return bind(part, owner, outer); });
+  }
+
+ private:
+  template <class Owner>
+  Status bind(const declare::Links<Owner>& part, Owner* owner, int64_t) {
+    if (const Slot& slot = next()) owner->*part.member = slot.links->csr();
+    return {};
+  }
+
+  template <class Owner>
+  Status bind(const declare::Elements<Owner>& part, Owner* owner, int64_t) {
+    const Slot& slot = next();
+    if (!slot) return {};
+    const Csr& csr = slot.links->csr();
+    owner->*part.capacity = csr.capacity;
+    owner->*part.used = csr.rowOffsets + csr.rows;
+    return {};
+  }
+
+  template <class Owner, class T>
+  Status bind(const declare::Memory<Owner, T>& part, Owner* owner, int64_t outer) {
+    const Slot& slot = next();
+    if (!slot) return {};
+    if constexpr (std::is_same_v<T, Activations>) {
+      Activations& a = owner->*part.member;
+      a.data = slot.buffer->data<float>() + slot.first * a.panel;
+      a.columns = &around_.state->data<StepState>()->columns;
+      return {};
+    } else {
+      owner->*part.member = reinterpret_cast<T>(slot.buffer->data<char>() + slot.first * slot.size);
+      return Reader::holds(slot, part.extent(*owner, outer), sizeof(std::remove_pointer_t<T>));
+    }
+  }
+
+  template <class Owner>
+  Status bind(const declare::Scalar<Owner>& part, Owner* owner, int64_t) {
+    if (const Slot& slot = next()) owner->*part.member = slot.buffer->data<double>() + slot.first;
+    return {};
+  }
+
+  template <class Owner, class T>
+  Status bind(const declare::Given<Owner, T>& part, Owner* owner, int64_t) {
+    if (const Slot& slot = next()) owner->*part.member = reinterpret_cast<T>(slot.buffer->data<char>() + slot.first);
+    return {};
+  }
+
+  template <class Owner, class T>
+  Status bind(const declare::Group<Owner, T>& part, Owner* owner, int64_t outer) {
+    return group(&(owner->*part.member), part.extent(*owner, outer));
+  }
+
+  template <class Owner, class T>
+  Status bind(const declare::List<Owner, T>& part, Owner* owner, int64_t outer) {
+    const int64_t extent = part.extent(*owner, outer);
+    for (T& item : owner->*part.member) {
+      if constexpr (Declared<T>) {
+        HEBB_RETURN_IF_ERROR(group(&item, extent));
+      } else {
+        const Slot& slot = next();
+        item = slot.buffer->data<std::remove_pointer_t<T>>() + slot.first;
+        HEBB_RETURN_IF_ERROR(Reader::holds(slot, extent, sizeof(*item)));
+      }
+    }
+    return {};
+  }
+
+  template <class Part, class Owner>
+  Status bind(const Part&, Owner*, int64_t) {
+    return {};  // nothing in memory
+  }
+
+  const Slot& next() { return slots_[at_++]; }
+
+  const std::vector<Slot>& slots_;
+  const Surroundings& around_;
+  size_t at_ = 0;
+};
+
+Status named(const std::string& operation, Status status) {
+  return status.ok() ? status : Status{status.code(), operation + ": " + status.message()};
+}
+
+}  // namespace
+
+bool overlap(const Slot& a, const Slot& b) {
+  if (!a || !b) return false;
+  if (a.unit == Slot::Unit::links || b.unit == Slot::Unit::links) return a.unit == b.unit && a.links == b.links;
+  if (a.buffer != b.buffer) return false;
+  if (a.unit != b.unit || a.size != b.size) return true;  // nobody reads one buffer in two ways: assume the worst
+  const auto end = [](const Slot& slot) { return slot.count < 0 ? INT64_MAX : slot.first + slot.count; };
+  return a.first < end(b) && b.first < end(a);
+}
+
+Slot* Recorded::find(const std::string& name) {
+  const auto found = std::find_if(slots.begin(), slots.end(), [&](const Slot& slot) { return slot.name == name; });
+  return found == slots.end() ? nullptr : &*found;
+}
+
+bool Recorded::touches(const Slot& slot) const {
+  return std::any_of(slots.begin(), slots.end(), [&](const Slot& mine) { return overlap(mine, slot); });
+}
+
+bool Recorded::updatesLinks(const SparseMatrix* links) const {
+  return std::any_of(slots.begin(), slots.end(), [&](const Slot& slot) {
+    return slot.unit == Slot::Unit::links && slot.links.get() == links && slot.writes();
+  });
+}
+
+bool Recorded::lasts() const {
+  return std::any_of(slots.begin(), slots.end(),
+                     [](const Slot& slot) { return slot && slot.writes() && !slot.isTransient; });
+}
+
+Status readOperands(const std::string& operation, const Operands& operands, const Surroundings& surroundings,
+                    Recorded* out) {
+  *out = {};
+  Status status = refuse("Expected the name of an operation, got '" + operation + "'");
+  const auto readAs = [&]<class Op>(std::type_identity<Op>) {
+    if constexpr (Declared<Op>) status = named(operation, Reader(surroundings, out).operation<Op>(operands));
+  };
+#define HEBB_READ(Type, name) \
+  if (operation == #name) readAs(std::type_identity<Type>());
+  HEBB_OPERATIONS(HEBB_READ)
+#undef HEBB_READ
+  return status;
+}
+
+Status resolve(const Recorded& recorded, const Surroundings& surroundings, Operation* out) {
+  *out = recorded.operation;
+  const Status status = std::visit(
+      [&](auto& op) -> Status {
+        using Op = std::decay_t<decltype(op)>;
+        if constexpr (Declared<Op>) return Binder(recorded, surroundings).group(&op, surroundings.batch);
+        return {};
+      },
+      *out);
+  return named(nameOf(*out), status);
+}
+
+}  // namespace hebb

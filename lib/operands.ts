@@ -1,0 +1,360 @@
+/** The operands of every operation. Written by `npm run operands` from the declarations in include/hebb: change those. */
+import type { Activations, SparseMatrix, Tensor } from './tensor.js'
+
+/** By the operation's name. What an operation computes is said where it is declared. */
+export interface OperandsOf {
+  permute: {
+    count: number
+    /** written */
+    indices: Tensor<'int32'>
+    seed: number
+    /** index in the scalar table */
+    epoch?: number | undefined
+    identity?: boolean | undefined
+  }
+  gather: {
+    /** written */
+    output: Activations
+    samples: number
+    bytes?: Tensor<'uint8'> | undefined
+    floats?: Tensor | undefined
+    scale?: number | undefined
+    shift?: number | undefined
+    count: number
+    indices: Tensor<'int32'>
+    channels?: number | undefined
+    scales?: Tensor | undefined
+    shifts?: Tensor | undefined
+    augmentation?:
+      | {
+          height: number
+          width: number
+          padding: number
+          flip?: boolean | undefined
+          seed: number
+        }
+      | undefined
+  }
+  gatherLabels: {
+    count: number
+    samples: number
+    labels: Tensor<'int32'>
+    indices: Tensor<'int32'>
+    /** written */
+    targets: Tensor<'int32'>
+  }
+  spmm: {
+    weights: SparseMatrix
+    values: Tensor
+    bias?: Tensor | undefined
+    input: Activations
+    /** written */
+    output: Activations
+    activation?: 'none' | 'relu' | undefined
+  }
+  spmmTransposed: {
+    weights: SparseMatrix
+    values: Tensor
+    outputGradient: Activations
+    activation?: 'none' | 'relu' | undefined
+    /** updated */
+    inputGradient: Activations
+    input?: Activations | undefined
+    accumulate?: boolean | undefined
+  }
+  sddmm: {
+    pattern: SparseMatrix
+    outputGradient: Activations
+    input: Activations
+    /** updated */
+    gradient: Tensor
+    /** updated */
+    biasGradient?: Tensor | undefined
+    accumulate?: boolean | undefined
+    accumulateBias?: boolean | undefined
+  }
+  linear: {
+    input: Activations
+    /** written */
+    output: Activations
+    weights: Tensor
+    bias?: Tensor | undefined
+    activation?: 'none' | 'relu' | undefined
+    product?: 'auto' | 'fma' | 'tensorCores' | undefined
+  }
+  linearTransposed: {
+    outputGradient: Activations
+    activation?: 'none' | 'relu' | undefined
+    /** updated */
+    inputGradient: Activations
+    input?: Activations | undefined
+    weights: Tensor
+    accumulate?: boolean | undefined
+    product?: 'auto' | 'fma' | 'tensorCores' | undefined
+  }
+  linearGradient: {
+    outputGradient: Activations
+    input: Activations
+    /** updated */
+    gradient: Tensor
+    /** updated */
+    biasGradient?: Tensor | undefined
+    accumulate?: boolean | undefined
+    accumulateBias?: boolean | undefined
+    product?: 'auto' | 'fma' | 'tensorCores' | undefined
+  }
+  relu: {
+    input: Activations
+    /** written */
+    output: Activations
+  }
+  reluGradient: {
+    output: Activations
+    outputGradient: Activations
+    /** updated */
+    inputGradient: Activations
+    accumulate?: boolean | undefined
+  }
+  softmaxCrossEntropy: {
+    logits: Activations
+    targets: Tensor<'int32'>
+    /** written */
+    gradient?: Activations | undefined
+    /** updated */
+    totals: Tensor<'float64'>
+  }
+  meanSquaredError: {
+    output: Activations
+    target: Activations
+    /** written */
+    gradient?: Activations | undefined
+    activation?: 'none' | 'relu' | undefined
+    /** updated */
+    totals: Tensor<'float64'>
+  }
+  sgd: {
+    pattern?: SparseMatrix | undefined
+    count?: number | undefined
+    /** updated */
+    values: Tensor
+    momentum?: number | undefined
+    /** updated */
+    velocity?: Tensor | undefined
+    /** index in the scalar table */
+    learningRate: number
+    weightDecay?: number | undefined
+    gradient: Tensor
+  }
+  adam: {
+    pattern?: SparseMatrix | undefined
+    count?: number | undefined
+    /** updated */
+    values: Tensor
+    gradient: Tensor
+    /** updated */
+    firstMoment: Tensor
+    /** updated */
+    secondMoment: Tensor
+    /** updated */
+    steps: Tensor
+    /** index in the scalar table */
+    learningRate: number
+    beta1?: number | undefined
+    beta2?: number | undefined
+    epsilon?: number | undefined
+    weightDecay?: number | undefined
+    decoupled?: boolean | undefined
+  }
+  importance: {
+    links: SparseMatrix
+    values: Tensor
+    keep: Tensor<'uint8'>
+    rule: 'magnitude' | 'relative' | 'magnitude+gradient'
+    /** updated */
+    scores: Tensor
+    gradient?: Tensor | undefined
+    share?: number | undefined
+  }
+  keepLinks: {
+    links: SparseMatrix
+    scores: Tensor
+    /** updated */
+    keep: Tensor<'uint8'>
+    /** index in the scalar table */
+    count: number
+    /** index in the scalar table */
+    temperature?: number | undefined
+    /** index in the scalar table */
+    update: number
+    seed: number
+    purpose: 'prune' | 'remove'
+    layer: number
+  }
+  percolate: {
+    layers: readonly {
+      links: SparseMatrix
+      /** updated */
+      keep: Tensor<'uint8'>
+    }[]
+    relations: readonly {
+      first: number
+      second: number
+      kind: 'consecutive' | 'joint'
+    }[]
+  }
+  regrow: {
+    links: SparseMatrix
+    changes: {
+      /** updated */
+      keep: Tensor<'uint8'>
+      /** updated */
+      newRows: Tensor<'int32'>
+      /** updated */
+      newColumns: Tensor<'int32'>
+      /** updated */
+      newCount: Tensor<'int32'>
+    }
+    predictor: 'none' | 'CH2-L3n' | 'CH3-L3n' | 'CH2-L3p' | 'CH3-L3p'
+    selection: 'sample' | 'largest'
+    route?: 'auto' | 'sparse' | 'dense' | undefined
+    /** index in the scalar table */
+    count: number
+    /** index in the scalar table */
+    update: number
+    seed: number
+    layer: number
+  }
+  regrowByGradient: {
+    links: SparseMatrix
+    changes: {
+      /** updated */
+      keep: Tensor<'uint8'>
+      /** updated */
+      newRows: Tensor<'int32'>
+      /** updated */
+      newColumns: Tensor<'int32'>
+      /** updated */
+      newCount: Tensor<'int32'>
+    }
+    input: Activations
+    outputGradient: Activations
+    /** index in the scalar table */
+    count: number
+    /** index in the scalar table */
+    update: number
+    seed: number
+    layer: number
+  }
+  openPool: {
+    links: SparseMatrix
+    values: Tensor
+    pool: {
+      links: SparseMatrix
+      /** updated */
+      values: Tensor
+      /** updated */
+      keep: Tensor<'uint8'>
+    }
+  }
+  chooseFromPool: {
+    links: SparseMatrix
+    changes: {
+      /** updated */
+      keep: Tensor<'uint8'>
+      /** updated */
+      newRows: Tensor<'int32'>
+      /** updated */
+      newColumns: Tensor<'int32'>
+      /** updated */
+      newCount: Tensor<'int32'>
+    }
+    pool: {
+      links: SparseMatrix
+      /** updated */
+      values: Tensor
+      /** updated */
+      keep: Tensor<'uint8'>
+    }
+  }
+  restoreWeights: {
+    links: SparseMatrix
+    /** updated */
+    values: Tensor
+    pool: {
+      links: SparseMatrix
+      /** updated */
+      values: Tensor
+      /** updated */
+      keep: Tensor<'uint8'>
+    }
+  }
+  beginUpdate: {
+    links: SparseMatrix
+    changes: {
+      /** updated */
+      keep: Tensor<'uint8'>
+      /** updated */
+      newRows: Tensor<'int32'>
+      /** updated */
+      newColumns: Tensor<'int32'>
+      /** updated */
+      newCount: Tensor<'int32'>
+    }
+  }
+  rebuild: {
+    /** updated */
+    links: SparseMatrix
+    changes: {
+      /** updated */
+      keep: Tensor<'uint8'>
+      /** updated */
+      newRows: Tensor<'int32'>
+      /** updated */
+      newColumns: Tensor<'int32'>
+      /** updated */
+      newCount: Tensor<'int32'>
+    }
+    /** updated */
+    arrays: readonly Tensor[]
+  }
+  uniteLinks: {
+    links: SparseMatrix
+    capacity: number
+    /** updated */
+    ever: Tensor<'uint64'>
+    /** updated */
+    count: Tensor<'uint64'>
+  }
+  returnedLinks: {
+    links: SparseMatrix
+    changes: {
+      /** updated */
+      keep: Tensor<'uint8'>
+      /** updated */
+      newRows: Tensor<'int32'>
+      /** updated */
+      newColumns: Tensor<'int32'>
+      /** updated */
+      newCount: Tensor<'int32'>
+    }
+    /** written */
+    counts: Tensor<'int32'>
+  }
+  activeNeurons: {
+    links: SparseMatrix
+    /** written */
+    counts: Tensor<'int32'>
+  }
+  initializeNormal: {
+    pattern?: SparseMatrix | undefined
+    rows?: number | undefined
+    cols?: number | undefined
+    /** written */
+    values: Tensor
+    deviation?: number | undefined
+    seed: number
+    layer: number
+  }
+}
+
+export type OperationName = keyof OperandsOf
