@@ -1,12 +1,44 @@
 #include "hebb/history.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 
 #include "cpu.h"
 
 namespace hebb::cpu {
+namespace {
 
-Status uniteLinks(Backend&, const UniteLinks& op) {
+Status uniteBits(Cpu& cpu, const UniteLinks& op) {
+  const Csr& w = op.links;
+  const int64_t words = UniteLinks::wordsOf(w.cols);
+  const int64_t chunks = chunksFor(cpu, w.rowOffsets[w.rows], 16384);
+  std::atomic<int64_t> fresh{0};
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    const int32_t last = firstRow(w.rowOffsets, w.rows, chunk + 1, chunks);
+    int64_t added = 0;
+    for (int32_t r = firstRow(w.rowOffsets, w.rows, chunk, chunks); r < last; ++r) {
+      uint64_t* row = op.bits + r * words;
+      for (int32_t k = w.rowOffsets[r], end = w.rowOffsets[r + 1]; k < end;) {
+        const uint32_t word = static_cast<uint32_t>(w.columnIndices[k]) / 64;
+        uint64_t links = 0;
+        for (; k < end && static_cast<uint32_t>(w.columnIndices[k]) / 64 == word; ++k) {
+          links |= uint64_t{1} << static_cast<uint32_t>(w.columnIndices[k]) % 64;
+        }
+        added += std::popcount(links & ~row[word]);
+        row[word] |= links;
+      }
+    }
+    fresh += added;
+  });
+  *op.count += fresh;
+  return {};
+}
+
+}  // namespace
+
+Status uniteLinks(Backend& backend, const UniteLinks& op) {
+  if (op.bits) return uniteBits(cpuOf(backend), op);
   const Csr& w = op.links;
   const auto member = [&](int32_t row, int32_t k) {
     return static_cast<uint64_t>(row) * static_cast<uint64_t>(w.cols) + static_cast<uint32_t>(w.columnIndices[k]);

@@ -3,6 +3,9 @@
 // The history and the layer's links are both in order: a prefix sum over the links that are new gives each member of
 // the union its place, which it finds by one binary search. The union is made in a copy, as large as the history may
 // become. Roofline, L links, H in the history: 16 L + 32 H bytes; the searches stay in L2 unless the history is larger.
+//
+// As bits, each word of 64 cells is one thread's, which finds its links by a binary search in the row: 4 L bytes, and
+// the bits, read and, where they change, written.
 #include "hebb/history.h"
 
 #include "launch.cuh"
@@ -66,6 +69,28 @@ __global__ void countHistory(UniteLinks op, const int32_t* fresh, const Failure*
   if (!failed(failure)) *op.count += fresh[op.links.capacity];
 }
 
+__global__ void __launch_bounds__(kBlock) uniteBits(UniteLinks op, int64_t words, const Failure* failure) {
+  if (failed(failure)) return;
+  const Csr& w = op.links;
+  const int64_t at = element(), row = at / words;
+  int32_t fresh = 0;
+  if (row < w.rows) {
+    const int32_t first = static_cast<int32_t>(at % words * 64), end = w.rowOffsets[row + 1];
+    uint64_t links = 0;
+    for (int32_t k = lowerBound(w.columnIndices, w.rowOffsets[row], end, first); k < end; ++k) {
+      const int32_t bit = w.columnIndices[k] - first;
+      if (bit >= 64) break;
+      links |= uint64_t{1} << bit;
+    }
+    const uint64_t before = op.bits[at], added = links & ~before;
+    if (added) op.bits[at] = before | added;
+    fresh = __popcll(added);
+  }
+  const int32_t inWarp = __reduce_add_sync(kWholeWarp, fresh);
+  if (inWarp == 0 || threadIdx.x % kWarp != 0) return;
+  atomicAdd(reinterpret_cast<unsigned long long*>(op.count), static_cast<unsigned long long>(inWarp));
+}
+
 __global__ void countNew(ReturnedLinks op, const Failure* failure) {
   if (failed(failure)) return;
   op.counts[0] = 0;
@@ -108,6 +133,10 @@ __global__ void __launch_bounds__(kBlock) countActive(Csr links, int32_t* counts
 Status uniteLinks(Backend& backend, const UniteLinks& op) {
   Cuda& cuda = cudaOf(backend);
   const char* const name = "uniteLinks";
+  if (op.bits) {
+    const int64_t words = UniteLinks::wordsOf(op.links.cols);
+    return launch(cuda, name, uniteBits, blocksFor(op.links.rows * words), dim3(kBlock), 0, op, words, cuda.failure());
+  }
   if (op.capacity > kMost)
     return {Code::unsupported,
             "Expected a history of at most " + std::to_string(kMost) + " links, got " + std::to_string(op.capacity)};

@@ -319,9 +319,11 @@ export interface OperandsOf {
   }
   uniteLinks: {
     links: SparseMatrix
-    capacity: number
+    capacity?: number | undefined
     /** updated */
-    ever: Tensor<'uint64'>
+    ever?: Tensor<'uint64'> | undefined
+    /** updated */
+    bits?: Tensor<'uint64'> | undefined
     /** updated */
     count: Tensor<'uint64'>
   }

@@ -466,6 +466,42 @@ describe('checkpoints', () => {
       using _ = await Trainer.load(file, { device: 'cpu' })
     })
 
+    it('lists the links that were ever active, ascending, whether they are kept as a list or as bits', async () => {
+      // The first layer's list (4 * 48 words) is smaller than its bitmap (64 * 16 words), the second one's is not.
+      const model = new Sequential([
+        new SparseLinear({ inFeatures: 1000, outFeatures: 64, density: 48 / 64_000 }),
+        new SparseLinear({ inFeatures: 64, outFeatures: 56, density: 0.5 }),
+      ])
+      const dst = set({ updates: updateSchedule({ every: 5, fraction: 0.3 }) })
+      using trainer = new Trainer(model, { optimizer: plain(), dst, loss: 'crossEntropy', device: 'cpu' })
+      const ever = trainer.model.sparse.map(() => new Set<number>())
+      const x = Float32Array.from({ length: 1000 }, (_, i) => Math.sin(i))
+      trainer.plan({ epochs: 1, stepsPerEpoch: 40 })
+      for (let step = 0; step < 20; ++step) {
+        await trainer.trainOn({ x, y: [step % 56] })
+        for (const [layer, seen] of ever.entries()) {
+          const { cols, rowOffsets, columnIndices } = await trainer.links(layer)
+          for (let k = 0, row = 0; k < columnIndices.length; ++k) {
+            while ((rowOffsets[row + 1] as number) <= k) ++row
+            seen.add(row * cols + (columnIndices[k] as number))
+          }
+        }
+      }
+      await trainer.save(file)
+      const histories = [...(await readTensors(file)).tensors].filter(([name]) => name.startsWith('history.'))
+      const lists = ever.map((cells) => BigInt64Array.from(cells, BigInt).sort())
+      expect(histories.map(([, { data }]) => data)).to.deep.equal(lists)
+      const saved = await readFile(file)
+      using resumed = await Trainer.load(file, { device: 'cpu' })
+      await resumed.save(file)
+      expect(saved.equals(await readFile(file))).to.equal(true)
+      for (const same of [trainer, resumed]) {
+        await same.trainOn({ x, y: [0] })
+        await same.trainOn({ x, y: [1] })
+      }
+      expect(await resumed.measures()).to.deep.equal(await trainer.measures())
+    })
+
     it('a module of your own comes with its model', async () => {
       class Scale implements Module {
         readonly sparse = []

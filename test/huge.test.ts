@@ -187,7 +187,8 @@ describe('huge layers', () => {
       })
       expect(measured(untracked)).to.deep.equal(measured(tracked))
       expect(untracked.columnIndices).to.deep.equal(tracked.columnIndices)
-      expect(tracked.bytes - untracked.bytes).to.be.above(8 * tracked.last.links)
+      // One bit a cell, rows of whole words, of layers with 64 and with 256 inputs; and two counts.
+      expect(tracked.bytes - untracked.bytes).to.equal(8 * (256 + 256 * 4 + 2))
     })
 
     it('the option must be true or false', () => {

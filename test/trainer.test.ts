@@ -360,7 +360,7 @@ describe('Trainer', () => {
   })
 
   it('the ITOP rate counts the links that were ever active, however many they become', async () => {
-    using trainer = new Trainer(mlp({ widths: [48, 200, 4], density: 0.01 }), {
+    using trainer = new Trainer(mlp({ widths: [640, 200, 4], density: 0.001 }), {
       optimizer: optimizer(),
       dst: set({ updates: updateSchedule({ every: 1, until: 1, fraction: 0.5 }) }),
       device: 'cpu',
@@ -369,14 +369,15 @@ describe('Trainer', () => {
     const { matrix } = trainer.model.sparse[0]
     const ever = new Set<number>()
     for (let step = 0; step < 60; ++step) {
-      await trainer.trainOn({ x: Float32Array.from({ length: 48 }, () => 1), y: [0] })
+      await trainer.trainOn({ x: Float32Array.from({ length: 640 }, () => 1), y: [0] })
       const { rowOffsets, columnIndices } = await matrix.read()
-      for (let row = 0; row < 200; ++row)
-        for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) ever.add(row * 48 + columnIndices[k])
+      for (let row = 0; row < 200; ++row) {
+        for (let k = rowOffsets[row]; k < rowOffsets[row + 1]; ++k) ever.add(row * 640 + columnIndices[k])
+      }
     }
-    // The history began with room for four times the links.
-    expect(ever.size).to.be.above(10 * 96)
-    expect((await trainer.measures()).itop).to.equal(ever.size / (48 * 200))
+    // The history began as a list with room for four times the links, and became a bitmap of 2000 words.
+    expect(ever.size).to.be.above(20 * 128)
+    expect((await trainer.measures()).itop).to.equal(ever.size / (640 * 200))
   })
 
   it('gives out the links of its sparse layers as they are, while it trains and after', async () => {

@@ -1,7 +1,8 @@
 // Uniting a layer's links with those that were ever active: once where a third of the links are new to the history, and
-// once where none is. Counting the new links of an update that it has removed before, and the active neurons.
-// Roofline: links and history read; where there are new links, the history is read and written again, longer.
-// returnedLinks: a new link, and the flag of one link. activeNeurons: all offsets.
+// once where none is. Counting the new links of an update that it has removed before, and the active neurons. Roofline:
+// links and history read; where there are new links, the history is read and written again, longer. As bits: links
+// read, and the bitmap read and written. returnedLinks: a new link, and the flag of one link. activeNeurons: all
+// offsets.
 #include "hebb/history.h"
 
 #include "fixture.h"
@@ -46,12 +47,31 @@ struct History {
   UniteLinks op;
 };
 
+/// The same history as bits.
+struct Bitmap {
+  Bitmap(const Shape& shape, bool fresh) : layer(layerOf(shape)) {
+    const History list(shape, fresh);
+    const Csr& w = layer->csr();
+    const int64_t words = UniteLinks::wordsOf(w.cols);
+    past.resize(static_cast<size_t>(w.rows * words));
+    for (const uint64_t cell : list.past) {
+      const uint64_t row = cell / static_cast<uint64_t>(w.cols), column = cell % static_cast<uint64_t>(w.cols);
+      past[row * static_cast<uint64_t>(words) + column / 64] |= uint64_t{1} << column % 64;
+    }
+    op = {w, nullptr, layer->arrays.one(*list.op.count), 0, layer->arrays.copyOf(past)};
+  }
+  void restore() const { std::memcpy(op.bits, past.data(), past.size() * sizeof(uint64_t)); }
+  std::shared_ptr<Layer> layer;
+  std::vector<uint64_t> past;
+  UniteLinks op;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   std::vector<Case> cases;
-  eachLayer(options, [&](const Shape& shape) {
+  const auto unite = [&](const Shape& shape) {
     for (const bool fresh : {true, false}) {
       cases.push_back({fresh ? "uniteLinks, a third new" : "uniteLinks, none new", shape, [=] {
         const auto history = std::make_shared<History>(shape, fresh);
@@ -68,7 +88,23 @@ int main(int argc, char** argv) {
         }
         return work;
       }});
+      cases.push_back({fresh ? "uniteLinks, bits, a third new" : "uniteLinks, bits, none new", shape, [=] {
+        const auto history = std::make_shared<Bitmap>(shape, fresh);
+        const double links = history->layer->count(), bits = 8. * static_cast<double>(history->past.size());
+        Work work{.call = running(history->layer->arrays.device(), history->op, history),
+                  .items = links,
+                  .traffic = {.read = 4 * links, .update = bits}};
+        if (fresh) work.before = [history] { history->restore(); };
+        return work;
+      }});
     }
+  };
+  // As CHTss begins: with half of all links.
+  if (!options.quick) {
+    for (const int threads : options.threads) unite(Shape{1568, 1568, 0.5, 0, threads});
+  }
+  eachLayer(options, [&](const Shape& shape) {
+    unite(shape);
     cases.push_back({"returnedLinks", shape, [=] {
       // As many new links as were removed, of which all return.
       const auto layer = layerOf(shape);

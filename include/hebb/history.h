@@ -10,19 +10,29 @@
 namespace hebb {
 
 /// ever = ever united with the layer's links. Sorted, as row * cols + col. count tells how many there are; the caller
-/// provides capacity for the union (at most count + links), else the operation fails and changes nothing.
+/// provides capacity for the union (at most count + links), else the operation fails and changes nothing. The second
+/// form, `bits` in place of ever and capacity, has one bit a cell: bit c % 64 of word c / 64 of a row.
 struct UniteLinks {
   Csr links;
   uint64_t* ever = nullptr;  // [capacity] device
   int64_t* count = nullptr;  // [1] device
   int64_t capacity = 0;
+  uint64_t* bits = nullptr;  // [rows][wordsOf(cols)] device
+
+  static int64_t wordsOf(int32_t cols) { return (int64_t{cols} + 63) / 64; }
 
   static constexpr auto operands() {
     using namespace declare;
-    return std::tuple{sparse("links", &UniteLinks::links),
-                      integer("capacity", &UniteLinks::capacity, 1, kLargestInteger),
-                      updates("ever", &UniteLinks::ever, numberOf<&UniteLinks::capacity>),
-                      updates("count", &UniteLinks::count, exactly<UniteLinks, 1>)};
+    return std::tuple{
+        sparse("links", &UniteLinks::links),
+        OneOf{"ever", "bits"},
+        Together{"ever", "capacity"},
+        integer("capacity", &UniteLinks::capacity, 1, kLargestInteger).optional(),
+        updates("ever", &UniteLinks::ever, numberOf<&UniteLinks::capacity>).optional(),
+        updates("bits", &UniteLinks::bits,
+                [](const UniteLinks& op, int64_t) { return op.links.rows * wordsOf(op.links.cols); })
+            .optional(),
+        updates("count", &UniteLinks::count, exactly<UniteLinks, 1>)};
   }
 };
 

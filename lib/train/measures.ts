@@ -3,6 +3,7 @@ import type { Device } from '../device.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Program } from '../program.js'
 import { Tensor } from '../tensor.js'
+import { History } from './history.js'
 
 export interface TopologyMeasures {
   /** Links in the sparse layers. */
@@ -33,13 +34,6 @@ interface Layer {
   readonly counts: Tensor<'int32'>
 }
 
-/** A layer's links that were ever active. */
-interface History {
-  readonly parameter: SparseParameter
-  ever: Tensor<'uint64'>
-  readonly count: Tensor<'uint64'>
-}
-
 export class Measures {
   readonly #device: Device
   readonly #layers: Layer[]
@@ -49,7 +43,7 @@ export class Measures {
   #unite: Program
 
   /**
-   * `trackHistory`: whether to list the links that were ever active, for the ITOP rate. `full`: the links of layers
+   * `trackHistory`: whether to keep the links that were ever active, for the ITOP rate. `full`: the links of layers
    * that were made fully connected ones, and are no sparse parameters.
    */
   constructor(
@@ -60,17 +54,7 @@ export class Measures {
     this.#device = device
     this.#full = full
     this.#layers = parameters.map((parameter) => ({ parameter, counts: new Tensor(device, 'int32', 3) }))
-    if (trackHistory) {
-      this.#histories = parameters.map((parameter) => ({
-        parameter,
-        ever: new Tensor(
-          device,
-          'uint64',
-          Math.min(parameter.matrix.rows * parameter.matrix.cols, 4 * parameter.capacity),
-        ),
-        count: new Tensor(device, 'uint64', 1),
-      }))
-    }
+    if (trackHistory) this.#histories = parameters.map((parameter) => new History(device, parameter))
     this.#active = new Program(device)
     for (const { parameter, counts } of this.#layers)
       this.#active.record('activeNeurons', { links: parameter.matrix, counts })
@@ -79,44 +63,21 @@ export class Measures {
 
   /** Notes which links are active: after every change of the topology. */
   async note(): Promise<void> {
-    let grown = false
-    for (const history of this.#histories ?? []) {
-      const { rows, cols, capacity } = history.parameter.matrix
-      const used = Number((await history.count.read())[0])
-      if (Math.min(rows * cols, used + capacity) <= history.ever.length) continue
-      const larger = new Tensor(this.#device, 'uint64', Math.min(rows * cols, 2 * (used + capacity)))
-      await larger.copy(history.ever)
-      history.ever.dispose()
-      history.ever = larger
-      grown = true
-    }
-    if (grown) {
-      this.#unite.dispose()
-      this.#unite = this.#recordUnite()
-    }
+    let others = false
+    for (const history of this.#histories ?? []) others = (await history.makeRoom()) || others
+    if (others) this.#recordAgain()
     await this.#unite.replay(1)
   }
 
   /** The links that were ever active in a layer, as row * cols + col, ascending. */
   async history(parameter: SparseParameter): Promise<BigUint64Array | undefined> {
-    const known = this.#histories?.find((h) => h.parameter === parameter)
-    return known?.ever.read(Number((await known.count.read())[0]))
+    return this.#histories?.find((h) => h.parameter === parameter)?.read()
   }
 
   /** Goes on with a history that was saved. */
   async restore(parameter: SparseParameter, history: BigUint64Array): Promise<void> {
     const known = this.#histories?.find((h) => h.parameter === parameter)
-    if (!known) return
-    if (history.length > known.ever.length) {
-      known.ever.dispose()
-      known.ever = new Tensor(this.#device, 'uint64', history.length)
-      this.#unite.dispose()
-      this.#unite = this.#recordUnite()
-    }
-    await Promise.all([
-      known.ever.write(history, history.length),
-      known.count.write(BigUint64Array.of(BigInt(history.length))),
-    ])
+    if (await known?.restore(history)) this.#recordAgain()
   }
 
   async read(): Promise<TopologyMeasures> {
@@ -155,16 +116,19 @@ export class Measures {
 
   dispose(): void {
     for (const { counts } of this.#layers) counts.dispose()
-    for (const { ever, count } of this.#histories ?? []) for (const tensor of [ever, count]) tensor.dispose()
+    for (const history of this.#histories ?? []) history.dispose()
     this.#active.dispose()
     this.#unite.dispose()
   }
 
   #recordUnite(): Program {
     const program = new Program(this.#device)
-    for (const { parameter, ever, count } of this.#histories ?? []) {
-      program.record('uniteLinks', { links: parameter.matrix, ever, count, capacity: ever.length })
-    }
+    for (const { operands } of this.#histories ?? []) program.record('uniteLinks', operands)
     return program
+  }
+
+  #recordAgain(): void {
+    this.#unite.dispose()
+    this.#unite = this.#recordUnite()
   }
 }

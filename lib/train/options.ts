@@ -16,8 +16,8 @@ export interface TrainerOptions {
   /** A device, or how to open one. Default 'auto'. */
   device?: DeviceChoice
   /**
-   * Default true: the links that were ever active are listed, 8 bytes each, for the ITOP rate. Without it `itop` is
-   * NaN.
+   * Default true: the links that were ever active are kept for the ITOP rate, as a list of 8 bytes each or, where that
+   * is smaller, as one bit for each possible link. Without it `itop` is NaN.
    */
   trackHistory?: boolean
 }

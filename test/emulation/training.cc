@@ -189,15 +189,17 @@ class Training {
     HEBB_RETURN_IF_ERROR(step_->rewind(kSamples, 0));
 
     LinkChanges changes;
-    uint64_t* ever;
-    int64_t* everCount;
+    uint64_t *ever, *everBits;
+    int64_t *everCount, *everBitsCount;
     int32_t* active;
     HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.keep));
     HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.newRows));
     HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.newColumns));
     HEBB_RETURN_IF_ERROR(array(1, &changes.newCount));
     HEBB_RETURN_IF_ERROR(array(int64_t{kHidden} * kInputs, &ever));
+    HEBB_RETURN_IF_ERROR(array(kHidden * UniteLinks::wordsOf(kInputs), &everBits));
     HEBB_RETURN_IF_ERROR(array(1, &everCount));
+    HEBB_RETURN_IF_ERROR(array(1, &everBitsCount));
     HEBB_RETURN_IF_ERROR(array(3, &active));
     HEBB_RETURN_IF_ERROR(array(2, &returned_));
 
@@ -229,6 +231,7 @@ class Training {
     const double *number = update_->scalar(0), *temperature = update_->scalar(1), *kept = update_->scalar(2),
                  *after = update_->scalar(3);
     HEBB_RETURN_IF_ERROR(update(UniteLinks{links, ever, everCount, int64_t{kHidden} * kInputs}));
+    HEBB_RETURN_IF_ERROR(update(UniteLinks{links, nullptr, everBitsCount, 0, everBits}));
     HEBB_RETURN_IF_ERROR(update(BeginUpdate{links, changes}));
     HEBB_RETURN_IF_ERROR(update(Importance{links, values_, changes.keep, ImportanceRule::relative, scores}));
     HEBB_RETURN_IF_ERROR(

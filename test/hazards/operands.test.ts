@@ -36,7 +36,7 @@ const chosen: Record<string, Operands> = {
   adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },
   importance: { rule: 'magnitude+gradient' },
   percolate: { relations: [{ first: 0, second: 1, kind: 'consecutive' }] },
-  uniteLinks: { capacity: 256 },
+  uniteLinks: { capacity: 256, bits: undefined },
   initializeNormal: { rows: undefined, cols: undefined },
 }
 

@@ -7,9 +7,11 @@ import {
   changesOf,
   cpu,
   csrOf,
+  everywhere,
   expectOnlyGoodOperands,
   expectRefusal,
   on,
+  onAnyThreads,
   places,
   random,
   randomCsr,
@@ -92,6 +94,101 @@ describe('uniteLinks', () => {
       )
       await program.replay(1)
       expect((await count.read())[0]).to.equal(2n)
+    })
+  })
+
+  describe('as bits', () => {
+    /** The words of a bitmap [rows][ceil(cols / 64)]. */
+    const wordsOf = (rows: number, cols: number, cells: Iterable<number>): BigUint64Array => {
+      const words = Math.ceil(cols / 64)
+      const bits = new BigUint64Array(rows * words)
+      for (const cell of cells) {
+        bits[Math.floor(cell / cols) * words + Math.floor((cell % cols) / 64)] |= 1n << BigInt((cell % cols) % 64)
+      }
+      return bits
+    }
+    // Parts of a word, a word, several, and rows of more words than a warp has threads; no links, one, all of them.
+    const shapes: [rows: number, cols: number, links: number[]][] = [
+      [1, 1, [0, 1, 1]],
+      [3, 7, [0, 1, 5, 21]],
+      [5, 63, [1, 40, 0, 315]],
+      [6, 64, [1, 60, 384, 2]],
+      [4, 65, [1, 60, 260, 2]],
+      [17, 200, [300, 300, 1, 900, 3400]],
+      [300, 5, [200, 1, 200, 1500]],
+      [2, 2113, [1000, 900, 0, 4226, 7]],
+    ]
+    for (const [rows, cols, counts] of shapes) {
+      it(`collects the same links as the list: ${rows} x ${cols}, of ${counts.join(', ')} links`, async () => {
+        const layers = counts.map((links, i) => randomCsr(rows, cols, links, i))
+        const seen = new Set<number>()
+        const expected = layers.map((csr) => {
+          for (const cell of cellsOf(csr)) seen.add(cell)
+          return [BigInt(seen.size), wordsOf(rows, cols, seen), BigUint64Array.from(seen, BigInt).sort()]
+        })
+        for (const place of places)
+          await on(at(place), async (w) => {
+            const [bits, many] = [w.tensor('uint64', rows * Math.ceil(cols / 64)), w.tensor('uint64', 1)]
+            const [ever, count] = [w.tensor('uint64', rows * cols), w.tensor('uint64', 1)]
+            for (const [i, csr] of layers.entries()) {
+              const links = w.matrix(csr, rows * cols)
+              await w.run([
+                ['uniteLinks', { links, bits, count: many }],
+                ['uniteLinks', { links, ever, count, capacity: rows * cols }],
+              ])
+              const [size, words, list] = expected[i]
+              const what = `${place}, union ${i}`
+              expect([(await many.read())[0], (await count.read())[0]], what).to.deep.equal([size, size])
+              expect(await bits.read(), what).to.deep.equal(words)
+              expect((await ever.read()).slice(0, Number(size)), what).to.deep.equal(list)
+            }
+          })
+      })
+    }
+
+    it('are the same with any number of threads and on every device', async () => {
+      const layers = [3, 4].map((seed) => randomCsr(300, 500, 60_000, seed))
+      const unite = (device: ReturnType<typeof cpu>) =>
+        on(device, async (w) => {
+          const [bits, count] = [w.tensor('uint64', 300 * 8), w.tensor('uint64', 1)]
+          for (const csr of layers) await w.run([['uniteLinks', { links: w.matrix(csr), bits, count }]])
+          return [await bits.read(), await count.read()]
+        })
+      const [bits, count] = await onAnyThreads(unite)
+      expect(await everywhere(unite)).to.deep.equal([bits, count])
+      expect(count[0]).to.equal(BigInt(new Set(layers.flatMap(cellsOf)).size))
+    })
+
+    it('leaves words behind the last row alone', async () => {
+      for (const place of places)
+        await on(at(place), async (w) => {
+          const [bits, count] = [w.tensor('uint64', new BigUint64Array(9).fill(5n)), w.tensor('uint64', 1)]
+          await w.run([['uniteLinks', { links: w.matrix(csrOf(3, 70, [64, 71, 209])), bits, count }]])
+          expect(await bits.read()).to.deep.equal(BigUint64Array.of(5n, 5n, 7n, 5n, 5n, 37n, 5n, 5n, 5n))
+          expect((await count.read())[0]).to.equal(2n) // the third was there
+        })
+    })
+
+    it('refuses operands that do not fit, and works afterwards', async () => {
+      await on(cpu(), async (w) => {
+        const program = w.program()
+        const other = w.own(new Workspace(cpu(2)))
+        const gone = w.tensor('uint64', 8)
+        gone.dispose()
+        const [bits, count, ever] = [w.tensor('uint64', 8), w.tensor('uint64', 1), w.tensor('uint64', 8)]
+        const good = { links: w.matrix(csrOf(4, 65, [3, 8, 64])), bits, count }
+        await expectOnlyGoodOperands(program, 'uniteLinks', good, {
+          'a word too few': [{ bits: w.tensor('uint64', 7) }, 'INVALID_ARGUMENT'],
+          'a list, too': [{ ever, capacity: 8 }, 'INVALID_ARGUMENT'],
+          'neither bits nor a list': [{ bits: undefined }, 'INVALID_ARGUMENT'],
+          'bits of 32': [{ bits: w.tensor('int32', 16) }, 'INVALID_ARGUMENT'],
+          'no count': [{ count: undefined }, 'INVALID_ARGUMENT'],
+          'bits of another device': [{ bits: other.tensor('uint64', 8) }, 'INVALID_ARGUMENT'],
+          'disposed bits': [{ bits: gone }, 'DISPOSED'],
+        })
+        await program.replay(1)
+        expect((await count.read())[0]).to.equal(3n)
+      })
     })
   })
 })
