@@ -40,7 +40,7 @@ export class Tape {
   readonly #written = new Set<object>()
   readonly #memory: Activations[] = []
   /** What the modules of the model gave, in their order. */
-  readonly outputs: { readonly module: number; readonly output: Activations }[] = []
+  readonly outputs: { readonly module: object; readonly output: Activations }[] = []
   /**
    * Where the sparse layers' gradients come from, one entry for each use of a layer's weights; filled by backward().
    */
@@ -72,7 +72,7 @@ export class Tape {
   }
 
   /** Notes what a module gave, so that it can be found when numbers go wrong. */
-  note(module: number, value: Value): void {
+  note(module: object, value: Value): void {
     this.outputs.push({ module, output: value.activations })
   }
 

@@ -53,8 +53,14 @@ export type { Distribution } from './nn/distribution.js'
 export { kaiming, swi, type WeightInit } from './nn/init.js'
 export { Linear, type LinearOptions } from './nn/linear.js'
 export { type MlpOptions, mlp } from './nn/mlp.js'
-export type { Materials, Module } from './nn/module.js'
-export { DenseParameter, type Parameter, SparseParameter } from './nn/parameter.js'
+export type { Materials, Module, Relation } from './nn/module.js'
+export {
+  DenseParameter,
+  type ExecutionForm,
+  type Parameter,
+  SparseParameter,
+  type SparseParameterOptions,
+} from './nn/parameter.js'
 export { Relu } from './nn/relu.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
@@ -91,7 +97,7 @@ export {
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Loss } from './train/graph.js'
-export type { ExecutionForm, TopologyMeasures } from './train/measures.js'
+export type { TopologyMeasures } from './train/measures.js'
 export type {
   Batch,
   CheckpointOptions,

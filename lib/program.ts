@@ -8,7 +8,9 @@ import type { NativeProgram } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
 import { Activations, SparseMatrix, Tensor } from './tensor.js'
 
-/** As the addon takes them: tensors, activations and matrices stand for their memory. What is undefined is not given. */
+/**
+ * As the addon takes them: tensors, activations and matrices stand for their memory. What is undefined is not given.
+ */
 function nativeOf(operand: unknown): unknown {
   if (operand instanceof Tensor || operand instanceof SparseMatrix) return operand.native
   if (Array.isArray(operand)) return operand.map(nativeOf)
@@ -62,8 +64,9 @@ export class Program {
   }
 
   /**
-   * Adds an operation with its operands, which lib/operands.ts lists. Scalars are given by their index in the table. Throws INVALID_ARGUMENT for operands
-   * that the operation does not have, and for those whose types, shapes or memory do not fit.
+   * Adds an operation with its operands, which lib/operands.ts lists. Scalars are given by their index in the table.
+   * Throws INVALID_ARGUMENT for operands that the operation does not have, and for those whose types, shapes or memory
+   * do not fit.
    */
   record<Name extends OperationName>(operation: Name, operands: OperandsOf[Name]): void {
     this.#native.record(operation, nativeOf(operands) as object)

@@ -88,7 +88,10 @@ export class Tensor<T extends TensorType = 'float32'> {
     return this.native.copy(from.native)
   }
 
-  /** Moves to memory for another number of elements: the first ones stay what they are, new ones are 0. Programs that name the tensor are bound again. */
+  /**
+   * Moves to memory for another number of elements: the first ones stay what they are, new ones are 0. Programs that
+   * name the tensor are bound again.
+   */
   async resize(length: number): Promise<void> {
     await this.native.resize(integer(length, 'length', 0) * types[this.type].BYTES_PER_ELEMENT)
     this.#length = length
@@ -128,7 +131,10 @@ export class Activations implements NativeActivations {
     this.rows = of ? of.whole.rows : features
   }
 
-  /** The features from `first` up to `end`, not a copy: a head's rows. The memory is that of the whole, which is the one to dispose. */
+  /**
+   * The features from `first` up to `end`, not a copy: a head's rows. The memory is that of the whole, which is the one
+   * to dispose.
+   */
   slice(first: number, end: number): Activations {
     integer(first, 'first', 0, this.features - 1)
     integer(end, 'end', first + 1, this.features)
@@ -175,8 +181,8 @@ export class SparseMatrix {
   }
 
   /**
-   * Gives the matrix room for another number of links, at least those that it has. What belongs to the links is resized by who owns it; Programs that
-   * name the matrix are bound again by their next replay.
+   * Gives the matrix room for another number of links, at least those that it has. What belongs to the links is resized
+   * by who owns it; Programs that name the matrix are bound again by their next replay.
    */
   async resize(capacity: number): Promise<void> {
     await this.native.resize(integer(capacity, 'capacity', 1, 2 ** 31 - 1))

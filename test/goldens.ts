@@ -44,7 +44,9 @@ export interface Golden {
 
 const file = new URL('vectors/goldens.json', import.meta.url)
 
-/** By case: the best level's values, and those of other levels, whose sums differ in their last bits, by case and level. */
+/**
+ * By case: the best level's values, and those of other levels, whose sums differ in their last bits, by case and level.
+ */
 export const goldens = (): Record<string, Golden> => JSON.parse(readFileSync(file, 'utf8'))
 
 const momentum = () => sgd({ learningRate: linear({ from: 0.05, to: 0.005 }), momentum: 0.9, weightDecay: 5e-4 })
@@ -205,7 +207,7 @@ export async function resumed(name: string, device: Device): Promise<Golden> {
 export const expected = (known: Record<string, Golden>, name: string, level: string): Golden | undefined =>
   known[`${name}, ${level}`] ?? known[name]
 
-if (process.argv[1]?.endsWith('goldens.ts')) {
+async function main(): Promise<void> {
   const write = process.argv.includes('--write')
   const known = write ? {} : goldens()
   const made: Record<string, Golden> = {}
@@ -231,3 +233,6 @@ if (process.argv[1]?.endsWith('goldens.ts')) {
   }
   if (write) writeFileSync(file, `${JSON.stringify(made, null, 1)}\n`)
 }
+
+// A module that awaited something at its top could not be loaded by require(), which mocha begins with.
+if (process.argv[1]?.endsWith('goldens.ts')) void main()

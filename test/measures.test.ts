@@ -8,7 +8,7 @@ import { Measures } from '../lib/train/measures.js'
 import { at, cellsOf, changesOf, cpu, expectSameBits, on, places, randomCsr, type Workspace } from './support.js'
 
 function parameterOf(device: Device, csr: PlainCsr): SparseParameter {
-  return new SparseParameter(device, 'layer', 0, csr.rows, csr.cols, csr, csr.columnIndices.length)
+  return new SparseParameter(device, { name: 'layer', layer: 0, rows: csr.rows, cols: csr.cols, links: csr })
 }
 
 /** As many links in every row, side by side. */

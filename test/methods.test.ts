@@ -94,6 +94,8 @@ const cases: Record<string, Case> = {
         name: 'thinner',
         density: {
           name: 'thinner',
+          initial: (target) => 2 * target,
+          most: (target) => 2 * target,
           schedule:
             ({ target }) =>
             (c) =>

@@ -1,6 +1,6 @@
 /**
- * Writes lib/operands.ts, the types of all operations' operands, from what the addon says of its declarations (include/hebb). `npm run operands` after a
- * declaration has changed; test/operands.test.ts fails until then.
+ * Writes lib/operands.ts, the types of all operations' operands, from what the addon says of its declarations
+ * (include/hebb). `npm run operands` after a declaration has changed; test/operands.test.ts fails until then.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -86,7 +86,7 @@ function fields(operands: readonly Described[], indent: string): string {
 export function types(): string {
   const all = operations()
   const bodies = all.map(({ name, operands }) => `  ${name}: {\n${fields(operands, '    ')}  }\n`)
-  return `/** The operands of every operation. Written by \`npm run operands\` from the declarations in include/hebb: change those. */
+  return `/** The operands of every operation. Written by \`npm run operands\`: change the declarations in include/hebb. */
 import type { Activations, SparseMatrix, Tensor } from './tensor.js'
 
 /** By the operation's name. What an operation computes is said where it is declared. */

@@ -23,16 +23,15 @@ struct UniteLinks {
 
   static constexpr auto operands() {
     using namespace declare;
-    return std::tuple{
-        sparse("links", &UniteLinks::links),
-        OneOf{"ever", "bits"},
-        Together{"ever", "capacity"},
-        integer("capacity", &UniteLinks::capacity, 1, kLargestInteger).optional(),
-        updates("ever", &UniteLinks::ever, numberOf<&UniteLinks::capacity>).optional(),
-        updates("bits", &UniteLinks::bits,
-                [](const UniteLinks& op, int64_t) { return op.links.rows * wordsOf(op.links.cols); })
-            .optional(),
-        updates("count", &UniteLinks::count, exactly<UniteLinks, 1>)};
+    return std::tuple{sparse("links", &UniteLinks::links),
+                      OneOf{"ever", "bits"},
+                      Together{"ever", "capacity"},
+                      integer("capacity", &UniteLinks::capacity, 1, kLargestInteger).optional(),
+                      updates("ever", &UniteLinks::ever, numberOf<&UniteLinks::capacity>).optional(),
+                      updates("bits", &UniteLinks::bits,
+                              [](const UniteLinks& op, int64_t) { return op.links.rows * wordsOf(op.links.cols); })
+                          .optional(),
+                      updates("count", &UniteLinks::count, exactly<UniteLinks, 1>)};
   }
 };
 

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { staticSparse } from '../dst/methods.js'
 import { HebbError } from '../error.js'
+import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { sgd } from '../optim/sgd.js'
 import { load } from '../train/predictor.js'
@@ -42,9 +43,9 @@ export function defineCompact(program: Command): void {
  */
 async function sizeOf(model: Sequential): Promise<{ nodes: number; links: number; parameters: number; bytes: number }> {
   let [nodes, links, biases, indices] = [model.inFeatures as number, 0, 0, 0]
-  const visit = async (module: Sequential['modules'][number]): Promise<void> => {
-    for (const inner of module.modules ?? []) await visit(inner)
-    if (module.modules || module.outFeatures === undefined) return
+  const visit = async (module: Module): Promise<void> => {
+    for (const inner of module.children?.values() ?? []) await visit(inner)
+    if (module.children || module.outFeatures === undefined) return
     nodes += module.outFeatures
     const [weights, bias] = module.parameters
     const [sparse] = module.sparse

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
+import type { ExecutionForm } from '../nn/parameter.js'
 import { htmlReport } from '../report/html.js'
 import {
   accuracyOf,
@@ -11,7 +12,6 @@ import {
   type TopologyEvent,
   topologyEvent,
 } from '../report/log.js'
-import type { ExecutionForm } from '../train/measures.js'
 import { sparseLayers } from '../train/predictor.js'
 import { writeWhole } from './files.js'
 import { count, datasets, methods, percent, pick } from './flags.js'

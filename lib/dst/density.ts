@@ -65,13 +65,22 @@ export const densitySchedule = {
 /** A method's choice of schedule; the model gives the target and the training run the number of updates. */
 export interface DensityRule {
   readonly name: string
+  /** Density of the first network, for a target density, whatever the number of updates. */
+  initial(target: number): number
+  /** The highest density that there will be. */
+  most(target: number): number
   schedule(options: { target: number; updates: number }): DensitySchedule
 }
 
 /** The target density from the first step to the last. */
 export const constantDensity = maker(
   'constantDensity',
-  (): DensityRule => ({ name: 'constant', schedule: ({ target }) => densitySchedule.constant({ density: target }) }),
+  (): DensityRule => ({
+    name: 'constant',
+    initial: (target) => target,
+    most: (target) => target,
+    schedule: ({ target }) => densitySchedule.constant({ density: target }),
+  }),
 )
 
 export interface DecayOptions {
@@ -79,6 +88,14 @@ export interface DecayOptions {
   initialDensity?: number
   /** Share of the updates that the decay takes. */
   over?: number
+}
+
+/** What a decay to the target begins with. */
+function decayFrom(initialDensity: number, over: number): Pick<DensityRule, 'initial' | 'most'> {
+  density(initialDensity, 'initialDensity')
+  number(over, 'over', 0, 1)
+  const initial = (target: number) => (over > 0 ? Math.max(target, initialDensity) : target)
+  return { initial, most: initial }
 }
 
 /**
@@ -89,9 +106,9 @@ export const sigmoidDensity = maker(
   'sigmoidDensity',
   (options: DecayOptions & { steepness?: number } = {}): DensityRule => {
     const { initialDensity = 0.5, over = 0.5, steepness = 6 } = options
-    number(over, 'over', 0, 1)
     return {
       name: 'sigmoid',
+      ...decayFrom(initialDensity, over),
       schedule: ({ target, updates }) =>
         densitySchedule.sigmoid({
           initialDensity: Math.max(target, initialDensity),
@@ -106,9 +123,9 @@ export const sigmoidDensity = maker(
 /** Cubic decay to the target, by default over all updates. */
 export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): DensityRule => {
   const { initialDensity = 0.5, over = 1 } = options
-  number(over, 'over', 0, 1)
   return {
     name: 'cubic',
+    ...decayFrom(initialDensity, over),
     schedule: ({ target, updates }) =>
       densitySchedule.cubic({
         initialDensity: Math.max(target, initialDensity),
@@ -141,8 +158,11 @@ export const overshootDensity = maker('overshootDensity', (options: OvershootOpt
     number(more, `by[${i}].density`, 0, 1)
     number(until, `by[${i}].until`, by[i - 1]?.until ?? 0, 1)
   }
+  const beyond = (target: number, more = 0) => Math.min(1, density(target, 'target') + more)
   return {
     name: 'overshoot',
+    initial: (target) => beyond(target, by.find(({ until }) => until > 0)?.density),
+    most: (target) => beyond(target, Math.max(0, ...by.filter(({ until }) => until > 0).map(({ density }) => density))),
     schedule({ target, updates }) {
       density(target, 'target')
       integer(updates, 'updates', 0)

@@ -7,12 +7,15 @@
 import type { LayerGradient } from '../autograd.js'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
+import type { Relation } from '../nn/module.js'
 import type { Pool, SparseParameter } from '../nn/parameter.js'
 import { Program, type ReplayOptions } from '../program.js'
 import { cscSlots, inRowOrder, type SparseMatrix, Tensor } from '../tensor.js'
+import type { DensitySchedule } from './density.js'
 import { type Method, usesGradients } from './method.js'
 import type { RegrowFunction } from './regrow.js'
 import type { BuiltInRemove, RemoveFunction } from './remove.js'
+import { linksAt, Room } from './room.js'
 
 /** Steps of the training run that updates are laid out over. */
 export interface Plan {
@@ -31,7 +34,8 @@ export interface Gradients {
 interface Layer {
   readonly parameter: SparseParameter
   /** Density after c updates. */
-  readonly density: (c: number) => number
+  readonly density: DensitySchedule
+  readonly room: Room
   readonly changes: {
     keep: Tensor<'uint8'>
     newRows: Tensor<'int32'>
@@ -63,10 +67,6 @@ const TEMPERATURE = 2
 const TARGET = 3
 const SCALARS = 4
 
-export function linksAt(density: number, possible: number): number {
-  return Math.round(density * possible)
-}
-
 /**
  * Updates that a plan leads to: after every `every` steps, until the share `until` of all steps, and not after the last
  * one.
@@ -83,7 +83,7 @@ export class Scheduler {
   readonly #method: Method
   readonly #seed: number
   readonly #parameters: readonly SparseParameter[]
-  readonly #targets: readonly number[]
+  readonly #relations: readonly Relation[]
   #plan: Plan | undefined
   #layers: Layer[] = []
   #segments: (Program | (() => Promise<void>))[] = []
@@ -105,13 +105,13 @@ export class Scheduler {
     method: Method,
     seed: number,
     parameters: readonly SparseParameter[],
-    targets: readonly number[],
+    relations: readonly Relation[],
   ) {
     this.#device = device
     this.#method = method
     this.#seed = seed
     this.#parameters = parameters
-    this.#targets = targets
+    this.#relations = relations
   }
 
   /** Updates done, the step before which the last one was, and the layers that had their last. */
@@ -142,10 +142,10 @@ export class Scheduler {
     this.#plan = plan
     const { count } = updatesOf(this.#method, plan)
     this.#layers = this.#layers.length
-      ? this.#layers.map((layer, i) => ({ ...layer, density: this.#densityOf(i, count) }))
+      ? this.#layers.map((layer) => ({ ...layer, ...this.#scheduled(layer.parameter, count) }))
       : this.#parameters.map((parameter, i) => ({
           parameter,
-          density: this.#densityOf(i, count),
+          ...this.#scheduled(parameter, count),
           changes: {
             keep: new Tensor(this.#device, 'uint8', parameter.capacity),
             newRows: new Tensor(this.#device, 'int32', parameter.capacity),
@@ -190,13 +190,17 @@ export class Scheduler {
     const heat = typeof remove === 'object' ? remove.temperature : undefined
     const scalars = new Float64Array(1 + SCALARS * this.#layers.length)
     scalars[0] = update
-    for (const [i, { parameter, density, scalar }] of this.#layers.entries()) {
-      const possible = parameter.matrix.rows * parameter.matrix.cols
+    for (const layer of this.#layers) {
+      const needed = layer.room.needed(this.#done)
+      // After a run that ended sparser than this one is now.
+      if (layer.parameter.capacity < needed) await this.#resize(layer, layer.room.after(this.#done))
+    }
+    for (const { parameter, density, scalar } of this.#layers) {
       const share = density(update)
-      const target = linksAt(share, possible)
+      const target = linksAt(share, parameter.possible)
       const zeta = this.#settled.has(parameter.layer)
         ? 0
-        : this.#method.updates.fraction({ step, lastStep, density: share, target: this.#targets[i] as number })
+        : this.#method.updates.fraction({ step, lastStep, density: share, target: parameter.density })
       scalars[scalar + PRUNED] = target
       scalars[scalar + KEPT] = target - Math.floor(zeta * target)
       scalars[scalar + TEMPERATURE] = heat ? heat.from + ((heat.to - heat.from) * step) / lastStep : 1
@@ -221,6 +225,21 @@ export class Scheduler {
     }
     this.#done = update
     this.#lastStep = step
+    await this.#giveBack()
+  }
+
+  /** Gives back the memory that links of a falling density no longer need. */
+  async #giveBack(): Promise<void> {
+    for (const layer of this.#layers) {
+      const room = layer.room.after(this.#done)
+      if (room >= layer.parameter.capacity) continue
+      try {
+        await this.#resize(layer, room)
+      } catch (error) {
+        // The move takes memory for a moment. Where there is none, the layer keeps what it has.
+        if ((error as HebbError).code !== 'OUT_OF_MEMORY') throw error
+      }
+    }
   }
 
   dispose(): void {
@@ -235,8 +254,12 @@ export class Scheduler {
     this.#segments = []
   }
 
-  #densityOf(i: number, updates: number): (c: number) => number {
-    return this.#method.density.schedule({ target: this.#targets[i] as number, updates })
+  #scheduled({ density: target, possible }: SparseParameter, updates: number): Pick<Layer, 'density' | 'room'> {
+    const rule = this.#method.density
+    const density = rule.schedule({ target, updates })
+    const most = linksAt(rule.most(target), possible)
+    const falls = most > linksAt(target, possible)
+    return { density, room: new Room(density, { possible, most, updates: falls ? updates : 0 }) }
   }
 
   /** The Program that the next built-in part is recorded into: the open one, or a new one after a user's function. */
@@ -267,10 +290,11 @@ export class Scheduler {
     if (typeof remove === 'function') {
       for (const layer of this.#layers) this.#custom(() => this.#userRemove(layer))
     }
-    if (percolate && this.#layers.length > 1) {
+    const relations = percolate ? this.#relatedLayers() : []
+    if (relations.length > 0) {
       this.#program().record('percolate', {
         layers: this.#layers.map(({ parameter, changes }) => ({ links: parameter.matrix, keep: changes.keep })),
-        relations: this.#relations(),
+        relations,
       })
     }
     for (const layer of this.#layers) {
@@ -369,15 +393,22 @@ export class Scheduler {
     return uses[0] as LayerGradient
   }
 
-  /** Neighbours that share neurons: the outputs of one are the inputs of the next. */
-  #relations(): { first: number; second: number; kind: 'consecutive' }[] {
-    const relations: { first: number; second: number; kind: 'consecutive' }[] = []
-    for (let i = 0; i + 1 < this.#layers.length; ++i) {
-      const [a, b] = [this.#layers[i] as Layer, this.#layers[i + 1] as Layer]
-      if (a.parameter.matrix.rows === b.parameter.matrix.cols && b.parameter.layer === a.parameter.layer + 1)
-        relations.push({ first: i, second: i + 1, kind: 'consecutive' })
+  /** Layers that share neurons, as the model declares them, by their places. */
+  #relatedLayers(): { first: number; second: number; kind: Relation['kind'] }[] {
+    const place = (parameter: SparseParameter) => this.#parameters.indexOf(parameter)
+    return this.#relations.map(({ first, second, kind }) => ({ first: place(first), second: place(second), kind }))
+  }
+
+  /** Gives a layer room for so many links, and all that runs parallel to them. */
+  async #resize({ parameter, changes: { keep, newRows, newColumns } }: Layer, capacity: number): Promise<void> {
+    const arrays = async () => {
+      for (const tensor of [keep, newRows, newColumns]) await tensor.resize(capacity)
     }
-    return relations
+    if (capacity > parameter.capacity) await arrays()
+    await parameter.resize(capacity)
+    if (capacity < keep.length) await arrays()
+    const most = Math.max(...this.#parameters.map((p) => Math.max(p.capacity, p.pool?.links.capacity ?? 0)))
+    if (this.#scores && this.#scores.length !== most) await this.#scores.resize(most)
   }
 
   async #userRemove({ parameter, changes, scalar }: Layer): Promise<void> {

@@ -27,19 +27,40 @@ export interface Materials {
   waitFor(promise: Promise<void>): void
 }
 
+/**
+ * Sparse layers that share neurons, for percolation: the outputs of `first` are the inputs of `second` (consecutive),
+ * or both have the same outputs (joint), as the queries and keys of an attention have.
+ */
+export interface Relation {
+  readonly first: SparseParameter
+  readonly second: SparseParameter
+  readonly kind: 'consecutive' | 'joint'
+}
+
 /** A part of a network. It is a description until a Trainer materialises it on a device. */
 export interface Module {
   /** Features that it expects, when it cares. */
   readonly inFeatures?: number | undefined
   readonly outFeatures?: number | undefined
   readonly parameters: readonly Parameter[]
-  /** Modules that this one is made of, which have the parameters. */
-  readonly modules?: readonly Module[]
-  /** Sparse layers in the order of the network; neighbours are consecutive for percolation. */
+  /** Modules that this one is made of, by the names that their parameters have in a file, and that messages use. */
+  readonly children?: ReadonlyMap<string, Module>
+  /** Sparse layers, those of its children included, in the order of the network. */
   readonly sparse: readonly SparseParameter[]
+  /** Which of them share neurons. Nothing is guessed: widths that are equal by chance relate no layers. */
+  readonly relations?: readonly Relation[]
+  /** Sparse layers whose inputs are the module's inputs: what comes before the module is related to them. */
+  readonly entrances?: readonly SparseParameter[]
+  /** Sparse layers whose outputs are the module's outputs. */
+  readonly exits?: readonly SparseParameter[]
+  /** Whether its outputs are the neurons of its input, each by itself: an activation function. */
+  readonly pointwise?: boolean
   materialise(materials: Materials): void
-  /** Records the forward pass. A module that can apply the activation itself takes it. */
-  forward(tape: Tape, x: Value, activation?: ActivationName): Value
+  /**
+   * Records the forward pass. A module that can apply the activation itself takes it. Those of several inputs, such as
+   * an attention to another sequence, have them after it.
+   */
+  forward(tape: Tape, x: Value, activation?: ActivationName, ...inputs: Value[]): Value
   readonly takesActivation?: boolean
   dispose(): void
 }

@@ -6,8 +6,6 @@ import { SparseMatrix, Tensor } from '../tensor.js'
 
 abstract class ParameterArrays {
   readonly name: string
-  /** Elements that fit. */
-  readonly capacity: number
   readonly values: Tensor
   readonly #slots = new Map<string, Tensor>()
   #gradient: Tensor | undefined
@@ -16,8 +14,17 @@ abstract class ParameterArrays {
   constructor(device: Device, name: string, capacity: number) {
     this.#device = device
     this.name = name
-    this.capacity = capacity
     this.values = new Tensor(device, 'float32', capacity)
+  }
+
+  /** Elements that fit. */
+  get capacity(): number {
+    return this.values.length
+  }
+
+  /** Moves all arrays to memory for another number of elements. */
+  protected async resizeArrays(capacity: number): Promise<void> {
+    for (const tensor of [...this.#slots.values(), this.#gradient, this.values]) await tensor?.resize(capacity)
   }
 
   /** Made at the first call: a network that only predicts has none. */
@@ -87,6 +94,22 @@ export class Pool {
   }
 }
 
+/** How a sparse layer's forward product is computed: link by link, or in dense tiles, zeros included. */
+export type ExecutionForm = 'csr' | 'dense-tile'
+
+export interface SparseParameterOptions {
+  name: string
+  /** Number of the layer in its model, part of every random counter. */
+  layer: number
+  rows: number
+  cols: number
+  links: Links
+  /** Links that fit. Default: as many as there are. */
+  capacity?: number
+  /** Share of the possible links that the method's schedule leads to. Default: that of `links`. */
+  density?: number
+}
+
 /**
  * The links of a sparse layer. Its arrays lie by column (input), then row: cscSlots() leads to them from the links by
  * row.
@@ -95,11 +118,14 @@ export class SparseParameter extends ParameterArrays {
   readonly matrix: SparseMatrix
   /** Number of the layer in its model, part of every random counter. */
   readonly layer: number
+  /** Share of the possible links that the method's schedule leads to. */
+  readonly density: number
   readonly #device: Device
   #pool: Pool | undefined
   #disposed = false
 
-  constructor(device: Device, name: string, layer: number, rows: number, cols: number, links: Links, capacity: number) {
+  constructor(device: Device, options: SparseParameterOptions) {
+    const { name, layer, rows, cols, links, capacity, density = links.columnIndices.length / (rows * cols) } = options
     const matrix = new SparseMatrix(device, rows, cols, links, capacity)
     try {
       super(device, name, matrix.capacity)
@@ -109,7 +135,30 @@ export class SparseParameter extends ParameterArrays {
     }
     this.matrix = matrix
     this.layer = layer
+    this.density = density
     this.#device = device
+  }
+
+  /** Links that are possible. */
+  get possible(): number {
+    return this.matrix.rows * this.matrix.cols
+  }
+
+  /** How the forward product is computed while the layer has so many links. Their order in memory is the same. */
+  formAt(links: number): ExecutionForm {
+    return links >= this.#device.info.denseFrom * this.possible ? 'dense-tile' : 'csr'
+  }
+
+  /**
+   * Gives the layer room for another number of links, at least those that it has: the matrix and all that belongs to
+   * its links. Programs that name them are bound again by their next replay. When there is no memory for it, the layer
+   * has room for as many links as before.
+   */
+  async resize(capacity: number): Promise<void> {
+    // Arrays are never shorter than the links that fit.
+    if (capacity > this.matrix.capacity) await this.resizeArrays(capacity)
+    await this.matrix.resize(capacity)
+    if (capacity < this.capacity) await this.resizeArrays(capacity)
   }
 
   /** Of methods whose pruned links may return. */

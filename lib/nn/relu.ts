@@ -6,6 +6,7 @@ import type { Module } from './module.js'
 export class Relu implements Module {
   readonly parameters = []
   readonly sparse = []
+  readonly pointwise = true
 
   constructor() {
     if (new.target === Relu) remember('Relu', [], this)

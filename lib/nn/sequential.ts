@@ -2,7 +2,7 @@ import type { Tape, Value } from '../autograd.js'
 import { expect, integer, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import { compactModules } from './compact.js'
-import type { Materials, Module } from './module.js'
+import type { Materials, Module, Relation } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
 import { Relu } from './relu.js'
 
@@ -54,8 +54,36 @@ export class Sequential implements Module {
     return this.modules.flatMap((m) => m.parameters)
   }
 
+  get children(): ReadonlyMap<string, Module> {
+    return new Map(this.modules.map((module, i) => [`modules.${i}`, module]))
+  }
+
   get sparse(): SparseParameter[] {
     return this.modules.flatMap((m) => m.sparse)
+  }
+
+  /** Those within its modules, and between one and the next, across activation functions. */
+  get relations(): Relation[] {
+    const relations: Relation[] = []
+    let before: readonly SparseParameter[] = []
+    for (const { relations: inner = [], entrances = [], exits = [], pointwise = false } of this.modules) {
+      for (const first of before) for (const second of entrances) relations.push({ first, second, kind: 'consecutive' })
+      relations.push(...inner)
+      if (!pointwise) before = exits
+    }
+    return relations
+  }
+
+  get entrances(): readonly SparseParameter[] {
+    return this.modules.find((m) => !m.pointwise)?.entrances ?? []
+  }
+
+  get exits(): readonly SparseParameter[] {
+    return this.modules.findLast((m) => !m.pointwise)?.exits ?? []
+  }
+
+  get pointwise(): boolean {
+    return this.modules.every((m) => m.pointwise)
   }
 
   materialise(materials: Materials): void {
@@ -66,14 +94,13 @@ export class Sequential implements Module {
     let value = x
     for (let i = 0; i < this.modules.length; ++i) {
       const module = this.modules[i] as Module
-      const place = i
       if (module.takesActivation && this.modules[i + 1] instanceof Relu) {
         value = module.forward(tape, value, 'relu')
         ++i
       } else {
         value = module.forward(tape, value)
       }
-      tape.note(place, value)
+      tape.note(module, value)
     }
     return value
   }

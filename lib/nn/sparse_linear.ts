@@ -57,6 +57,14 @@ export class SparseLinear implements Module {
     return this.#weights instanceof SparseParameter ? [this.#weights] : []
   }
 
+  get entrances(): SparseParameter[] {
+    return this.sparse
+  }
+
+  get exits(): SparseParameter[] {
+    return this.sparse
+  }
+
   materialise(materials: Materials): void {
     expect(
       !this.#weights,
@@ -70,8 +78,8 @@ export class SparseLinear implements Module {
       this.#materialiseDense(materials)
       return
     }
-    const { initial, capacity } = materials.links(rows * cols, this.density, `${cols} -> ${rows}`)
     const layer = materials.nextLayer()
+    const { initial, capacity } = materials.links(rows * cols, this.density, `${cols} -> ${rows}`)
     const given = materials.restored ? undefined : this.#start
     expect(
       given === undefined || given.links.columnIndices.length === initial,
@@ -92,7 +100,11 @@ export class SparseLinear implements Module {
       restored !== undefined || later !== undefined || count === initial,
       () => `Expected the topology '${topology.name}' to make ${initial} links, got ${count}`,
     )
-    const weights = new SparseParameter(device, 'weights', layer, rows, cols, links, Math.max(capacity, count))
+    const weights = new SparseParameter(device, {
+      name: 'weights',
+      ...{ layer, rows, cols, links, density: this.density },
+      capacity: Math.max(capacity, count),
+    })
     this.#weights = weights
     if (later) materials.waitFor(later(weights.matrix, start))
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)

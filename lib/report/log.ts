@@ -5,7 +5,7 @@
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
-import type { ExecutionForm } from '../train/measures.js'
+import type { ExecutionForm } from '../nn/parameter.js'
 import type { Epoch } from '../train/options.js'
 import type { Trainer } from '../train/trainer.js'
 

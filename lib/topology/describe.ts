@@ -1,7 +1,7 @@
 /** What a topology looks like to network science. */
 import { expect, integer, show } from '../error.js'
 import { addon, type NativeLayerDescription } from '../native.js'
-import type { SparseParameter } from '../nn/parameter.js'
+import type { Module } from '../nn/module.js'
 import type { PlainCsr } from '../tensor.js'
 
 export interface DescribeOptions {
@@ -148,17 +148,16 @@ export function describeTopology(
   return descriptionOf(addon.describeLinks(layers, follows, ...checked(options)))
 }
 
-/** Describes a model's sparse layers, on their device's thread. */
+/** Describes a model's sparse layers, on their device's thread. Those follow each other that the model says do. */
 export async function describeLayers(
-  layers: readonly SparseParameter[],
+  { sparse: layers, relations = [] }: Pick<Module, 'sparse' | 'relations'>,
   options: DescribeOptions = {},
 ): Promise<TopologyDescription> {
   const [exactUpTo, seed] = checked(options)
   if (layers.length === 0) return descriptionOf([])
-  const follows = layers.map(({ matrix, layer }, i) => {
-    const before = layers[i - 1]
-    return before !== undefined && before.matrix.rows === matrix.cols && before.layer + 1 === layer
-  })
+  const follows = layers.map((layer, i) =>
+    relations.some(({ first, second, kind }) => kind === 'consecutive' && second === layer && first === layers[i - 1]),
+  )
   const matrices = layers.map(({ matrix }) => matrix.native)
   return descriptionOf(await addon.describeMatrices(matrices, follows, exactUpTo, seed))
 }

@@ -55,8 +55,18 @@ export interface TrainingState {
 
 /** The parameters of a model with names of their own: modules.0.weights. */
 export function namedParameters(module: Module, path = ''): [string, Parameter][] {
-  if (module.modules) return module.modules.flatMap((inner, i) => namedParameters(inner, `${path}modules.${i}.`))
-  return module.parameters.map((parameter) => [`${path}${parameter.name}`, parameter])
+  const inner = [...(module.children ?? [])].flatMap(([name, child]) => namedParameters(child, `${path}${name}.`))
+  const theirs = new Set(inner.map(([, parameter]) => parameter))
+  const own = module.parameters.filter((parameter) => !theirs.has(parameter))
+  return [...own.map((parameter): [string, Parameter] => [`${path}${parameter.name}`, parameter]), ...inner]
+}
+
+/** The modules of a model, however deep, with their names: modules.0. */
+export function namedModules(module: Module, path = ''): Map<Module, string> {
+  const inner = [...(module.children ?? [])]
+  return new Map(
+    inner.flatMap(([name, child]) => [[child, `${path}${name}`] as const, ...namedModules(child, `${path}${name}.`)]),
+  )
 }
 
 export async function writeCheckpoint(
@@ -192,9 +202,7 @@ export class Checkpoint {
   check(model: Sequential): void {
     const shapeOf = (name: string) => this.#tensors.get(name)?.shape.join(' x ') ?? 'none'
     const visit = (module: Module, path: string): void => {
-      module.modules?.forEach((inner, i) => {
-        visit(inner, `${path}modules.${i}.`)
-      })
+      for (const [name, child] of module.children ?? []) visit(child, `${path}${name}.`)
       const { inFeatures, outFeatures } = module
       const [name, expected] =
         module instanceof SparseLinear && !this.dense

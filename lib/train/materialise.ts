@@ -1,18 +1,13 @@
 /** Brings a model to a device: its parameters, as its method wants a network to begin, or as a checkpoint has them. */
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
-import { linksAt } from '../dst/scheduler.js'
+import { linksAt, Room } from '../dst/room.js'
+import { updatesOf } from '../dst/scheduler.js'
 import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { Program } from '../program.js'
-import type { Checkpoint } from './checkpoint.js'
-
-/**
- * Updates that a method is imagined to make when nothing is known of the run yet: for its initial and its highest
- * density.
- */
-export const IMAGINED_UPDATES = 1000
+import type { Checkpoint, Progress } from './checkpoint.js'
 
 /**
  * Makes the parameters of a model for training, and the optimizer's arrays. They hold what they should when the promise
@@ -43,16 +38,16 @@ export function materialise(
       },
       ...(checkpoint && { restored: (at: number) => checkpoint.links(at) }),
       links: (possible, density, name) => {
-        const schedule = method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
-        const initial = linksAt(schedule(0), possible)
-        let capacity = initial
-        for (let c = 1; c <= IMAGINED_UPDATES; ++c) capacity = Math.max(capacity, linksAt(schedule(c), possible))
+        const initial = linksAt(method.density.initial(density), possible)
+        const most = linksAt(method.density.most(density), possible)
         const final = linksAt(density, possible)
         expect(
           initial >= 1 && final >= 1,
           () => `Expected a density of at least ${1 / possible} for one link in the layer ${name}, got ${density}`,
         )
-        expect(capacity < 2 ** 31, () => `Expected fewer than 2^31 links in the layer ${name}, got ${capacity}`)
+        expect(most < 2 ** 31, () => `Expected fewer than 2^31 links in the layer ${name}, got ${most}`)
+        // A network that is restored has had its updates.
+        const capacity = checkpoint ? roomAfter(method, checkpoint.progress, { possible, density, most }) : most
         return { initial, capacity }
       },
     })
@@ -67,4 +62,16 @@ export function materialise(
     for (const parameter of model.sparse)
       parameter.setPool(checkpoint?.pool(parameter.layer) ?? (await parameter.matrix.read()))
   })
+}
+
+/** Room for the links of a layer in a run that was saved. */
+function roomAfter(
+  method: Method,
+  { plan, updates: { done } }: Progress,
+  { possible, density, most }: { possible: number; density: number; most: number },
+): number {
+  if (!plan) return most
+  const { epochs, stepsPerEpoch } = plan
+  const updates = updatesOf(method, { steps: epochs * stepsPerEpoch, stepsPerEpoch }).count
+  return new Room(method.density.schedule({ target: density, updates }), { possible, most, updates }).after(done)
 }

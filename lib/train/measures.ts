@@ -1,6 +1,6 @@
 /** What is measured of the topology: links, active neurons, and the links that were ever active. */
 import type { Device } from '../device.js'
-import type { SparseParameter } from '../nn/parameter.js'
+import type { ExecutionForm, SparseParameter } from '../nn/parameter.js'
 import { Program } from '../program.js'
 import { Tensor } from '../tensor.js'
 import { History } from './history.js'
@@ -25,8 +25,6 @@ export interface TopologyMeasures {
    */
   readonly forms: readonly ExecutionForm[]
 }
-
-export type ExecutionForm = 'csr' | 'dense-tile'
 
 interface Layer {
   readonly parameter: SparseParameter
@@ -86,12 +84,11 @@ export class Measures {
     let [links, possible, active, neurons] = [fully, fully, 0, 0]
     const linksPerLayer = [...this.#full]
     const forms: ExecutionForm[] = []
-    const { denseFrom } = this.#device.info
     for (const [i, { parameter, counts }] of this.#layers.entries()) {
       const { rows, cols } = parameter.matrix
       const [inputs, outputs, count] = (await counts.read()) as unknown as [number, number, number]
       linksPerLayer.push(count)
-      forms.push(count >= denseFrom * rows * cols ? 'dense-tile' : 'csr')
+      forms.push(parameter.formAt(count))
       links += count
       possible += rows * cols
       active += inputs

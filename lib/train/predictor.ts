@@ -36,7 +36,7 @@ export function openDevice(choice: DeviceChoice): { device: Device; owned: boole
 
 /** The layers of a model that have a density, in its order. */
 export function sparseLayers(module: Module): SparseLinear[] {
-  if (module.modules) return module.modules.flatMap(sparseLayers)
+  if (module.children) return [...module.children.values()].flatMap(sparseLayers)
   return 'density' in module ? [module as unknown as SparseLinear] : []
 }
 
@@ -259,7 +259,7 @@ export class Predictor {
 
   /** Degrees, clustering, path lengths and percolation of the links. */
   async describeTopology(options: DescribeOptions = {}): Promise<TopologyDescription> {
-    return this.#inTurn(() => describeLayers(this.model.sparse, options))
+    return this.#inTurn(() => describeLayers(this.model, options))
   }
 
   /** Live native memory on the predictor's device. */

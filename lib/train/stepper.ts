@@ -6,9 +6,10 @@ import type { Dataset } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
 import { HebbError } from '../error.js'
+import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
-import { namedParameters, type Run } from './checkpoint.js'
+import { namedModules, namedParameters, type Run } from './checkpoint.js'
 import { Graph, type Loss, type SampleOrder } from './graph.js'
 import type { Measures } from './measures.js'
 
@@ -151,13 +152,14 @@ export class Stepper {
     if (finite(await graph.input.read())) {
       where = 'the loss'
       const named = namedParameters(this.#model)
+      const names = namedModules(this.#model)
       for (const { module, output } of graph.outputs) {
-        const path = `modules.${module}`
+        const path = names.get(module as Module) ?? 'a module'
         const bad = []
         for (const [name, { values }] of named)
           if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
         if (bad.length === 0 && finite(await output.read())) continue
-        const { inFeatures, outFeatures } = this.#model.modules[module] ?? {}
+        const { inFeatures, outFeatures } = module as Module
         where =
           `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ` +
           `${outFeatures})`

@@ -13,7 +13,7 @@ import type { PlainCsr } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { type Loss, noTotals } from './graph.js'
-import { IMAGINED_UPDATES, materialise } from './materialise.js'
+import { materialise } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
 import type {
   Batch,
@@ -93,13 +93,7 @@ export class Trainer {
     this.#inference = new Inference(device, model, this.#datasets, loss)
     try {
       const materialised = materialise(device, model, this.method, optimizer, checkpoint)
-      this.#scheduler = new Scheduler(
-        device,
-        this.method,
-        model.seed,
-        model.sparse,
-        sparseLayers(model).map((layer) => layer.density),
-      )
+      this.#scheduler = new Scheduler(device, this.method, model.seed, model.sparse, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
       this.#measures = new Measures(device, model.sparse, { trackHistory, full })
       this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures)
@@ -165,12 +159,12 @@ export class Trainer {
     const stepsPerEpoch = integer(options.stepsPerEpoch, 'stepsPerEpoch', 1)
     const plan = { steps: epochs * stepsPerEpoch, stepsPerEpoch }
     for (const { density } of sparseLayers(this.model)) {
-      const schedule = this.method.density.schedule({ target: density, updates: IMAGINED_UPDATES })
+      const initial = this.method.density.initial(density)
       expect(
-        schedule(0) === density || updatesOf(this.method, plan).count > 0,
+        initial === density || updatesOf(this.method, plan).count > 0,
         () =>
           `Expected a run with at least one topology update, for ${this.method.name} to reach the density ` +
-          `${density} from ${schedule(0)}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or ` +
+          `${density} from ${initial}, got ${epochs} epochs of ${stepsPerEpoch} steps. Train longer or ` +
           'update more often.',
       )
     }
@@ -315,7 +309,7 @@ export class Trainer {
 
   /** Degrees, clustering, path lengths and percolation of the links as they are now. */
   async describeTopology(options: DescribeOptions = {}): Promise<TopologyDescription> {
-    return this.#alone(() => describeLayers(this.model.sparse, options))
+    return this.#alone(() => describeLayers(this.model, options))
   }
 
   /**

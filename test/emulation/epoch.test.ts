@@ -1,47 +1,17 @@
 /** What an epoch asks of the addon and of the GPU: as much for ten steps as for a hundred. */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { adam, chts, Device, type Method, mlp, type Optimizer, sgd, staticSparse, Trainer } from '../../lib/index.js'
-import { addon, type NativeDevice } from '../../lib/native.js'
+import type { NativeDevice } from '../../lib/native.js'
 import { places } from '../support.js'
 import { clusters } from '../synthetic.js'
+import { type Counters, counters, countersFile, emulated, folder, written } from './counters.js'
 
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
-const emulated = /^driver.*Emulated GPU/.test(addon.cudaStatus().detail)
-const folder = mkdtempSync(join(tmpdir(), 'hebb-epoch-'))
-after(() => rmSync(folder, { recursive: true }))
-
-/** What the emulated GPU was asked for since its process began. */
-interface Counters {
-  /** Of kernels, those within graphs too. */
-  readonly launches: number
-  readonly graphLaunches: number
-  readonly allocations: number
-  readonly toDevice: number
-  readonly toHost: number
-  readonly bytesToHost: number
-}
-
-const countersFile = join(folder, 'counters.json')
-const written = () => JSON.parse(readFileSync(countersFile, 'utf8')) as Counters
-
-/** The counters of this process. */
-function counters(): Counters {
-  process.env.HEBB_EMULATION_COUNTERS = countersFile
-  try {
-    addon.cudaStatus() // asks for the number of GPUs
-    return written()
-  } finally {
-    delete process.env.HEBB_EMULATION_COUNTERS
-  }
-}
-
 /**
  * The names of the calls of a native object, and of those that it makes, go to `calls`. Own properties go before those
  * of the class.
@@ -110,7 +80,7 @@ for (const kind of ['cpu', 'cuda'] as const) {
         expect(few.calls).to.include('replay')
         expect(few.calls.length).to.be.below(100)
         if (!few.counters || !many.counters) return
-        const { graphLaunches, launches, ...rest } = few.counters
+        const { graphLaunches, launches, blocks, ...rest } = few.counters
         expect(many.counters.graphLaunches - graphLaunches, 'a graph a step').to.equal(90)
         expect(many.counters).to.include(rest)
         // Each call that waits looks whether something failed; sums, scores and measures are a few numbers.

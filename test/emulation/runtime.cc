@@ -148,9 +148,9 @@ void writeCounters() {
   if (!file) return;
   const auto n = [](int64_t count) { return static_cast<long long>(count); };
   std::fprintf(file,
-               R"({"launches":%lld,"graphLaunches":%lld,"synchronizations":%lld,"allocations":%lld,)"
+               R"({"launches":%lld,"blocks":%lld,"graphLaunches":%lld,"synchronizations":%lld,"allocations":%lld,)"
                R"("toDevice":%lld,"toHost":%lld,"bytesToHost":%lld})",
-               n(counts.launches), n(counts.graphLaunches), n(counts.synchronizations), n(counts.allocations),
+               n(counts.launches), n(counts.blocks), n(counts.graphLaunches), n(counts.synchronizations), n(counts.allocations),
                n(counts.toDevice), n(counts.toHost), n(counts.bytesToHost));
   std::fclose(file);
 }
@@ -473,6 +473,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   const Grid grid{g, b, config.dynamicSmemBytes, sharedLimit(), config.operation ? config.operation : "a kernel"};
   return note(enqueue(stream, [grid, device = stream->device, thread = std::move(thread)] {
     counts.launches += 1;
+    counts.blocks += int64_t{grid.blocks.x} * grid.blocks.y * grid.blocks.z;
     const auto [order, seed] = orderNow();
     if (failingLaunches.now("HEBB_EMULATION_FAIL_LAUNCH"))
       return fails(device, cudaErrorIllegalAddress, std::string(grid.operation) + ": as the test asked");

@@ -1,6 +1,7 @@
 /**
- * Hazards: operands that an operation does not have, operands of another type than it reads, and memory that it would read
- * after having written it. What is tried follows from the operations' own declarations: a new one is in it by itself.
+ * Hazards: operands that an operation does not have, operands of another type than it reads, and memory that it would
+ * read after having written it. What is tried follows from the operations' own declarations: a new one is in it by
+ * itself.
  */
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'

@@ -38,9 +38,7 @@ function layerOf(outputs: number, inputs: number, links: number, seed: number): 
 
 function sparseParameters(w: Workspace, layer: Layer): { weights: SparseParameter; bias: DenseParameter } {
   const { rows, cols } = layer.csr
-  const weights = w.own(
-    new SparseParameter(w.device, 'weights', 0, rows, cols, layer.csr, layer.csr.columnIndices.length),
-  )
+  const weights = w.own(new SparseParameter(w.device, { name: 'weights', layer: 0, rows, cols, links: layer.csr }))
   void weights.values.write(byColumn(layer.csr, Float32Array.from(layer.weights)))
   return { weights, bias: biasParameter(w, layer) }
 }

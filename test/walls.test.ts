@@ -1,0 +1,209 @@
+/**
+ * Faults that reading the code has found, each a test with its name: what is related is declared and not guessed (F1),
+ * messages name the layer that is meant (F2), and layers have memory and kernels for the links that they have now (F5,
+ * F6). F3 is in hazards/operands.test.ts.
+ */
+import { expect } from 'chai'
+import {
+  chts,
+  chtss,
+  Device,
+  type Links,
+  type Materials,
+  type Method,
+  type Module,
+  mlp,
+  type Relation,
+  Relu,
+  Sequential,
+  SparseLinear,
+  type Tape,
+  Trainer,
+  type Value,
+} from '../lib/index.js'
+import { counters, emulated } from './emulation/counters.js'
+import { places } from './support.js'
+import { clusters } from './synthetic.js'
+import { error, optimizer } from './training.js'
+
+const features = 16
+const square = () => new SparseLinear({ inFeatures: features, outFeatures: features, density: 0.25 })
+
+/** Two layers one after the other, as a module of one's own that declares what it wants to. */
+class Pair implements Module {
+  readonly inFeatures = features
+  readonly outFeatures = features
+  readonly first = square()
+  readonly second = square()
+  readonly #kind: Relation['kind'] | undefined
+
+  constructor(kind?: Relation['kind']) {
+    this.#kind = kind
+  }
+
+  get children() {
+    return new Map<string, Module>(Object.entries({ first: this.first, second: this.second }))
+  }
+  get parameters() {
+    return [...this.first.parameters, ...this.second.parameters]
+  }
+  get sparse() {
+    return [...this.first.sparse, ...this.second.sparse]
+  }
+  get relations(): Relation[] {
+    const [first, second] = this.sparse
+    return this.#kind && first && second ? [{ first, second, kind: this.#kind }] : []
+  }
+  materialise(materials: Materials): void {
+    this.first.materialise(materials)
+    this.second.materialise(materials)
+  }
+  forward(tape: Tape, x: Value): Value {
+    return this.second.forward(tape, this.first.forward(tape, x))
+  }
+  dispose(): void {
+    this.first.dispose()
+    this.second.dispose()
+  }
+}
+
+const data = () => clusters({ samples: 64, features, classes: features })
+
+/** The links of both layers after an update that removes all links of the first one's neuron 3, and grows none there. */
+async function afterLosing(module: Module): Promise<Links[]> {
+  const method: Method = {
+    ...chts(),
+    updates: { every: 1, until: 1, fraction: () => 0.25 },
+    // Neuron 3 of the first layer loses its inputs; what else must go are the last links.
+    remove: ({ rowOffsets, columnIndices, layer }, count) => {
+      const lost = new Set<number>()
+      if (layer === 0) for (let k = rowOffsets[3] as number; k < (rowOffsets[4] as number); ++k) lost.add(k)
+      for (let k = columnIndices.length - 1; lost.size < count; --k) lost.add(k)
+      return [...lost].slice(0, count)
+    },
+    // New links go to other neurons than 3.
+    regrow: ({ rows, cols, rowOffsets, columnIndices }, count) => {
+      const has = new Set<number>()
+      for (let r = 0; r < rows; ++r)
+        for (let k = rowOffsets[r] as number; k < (rowOffsets[r + 1] as number); ++k)
+          has.add(r * cols + (columnIndices[k] as number))
+      const cells: number[] = []
+      for (let cell = 0; cells.length < count; ++cell) {
+        const [r, c] = [Math.floor(cell / cols), cell % cols]
+        if (r !== 3 && c !== 3 && !has.has(cell)) cells.push(cell)
+      }
+      return { row: cells.map((cell) => Math.floor(cell / cols)), col: cells.map((cell) => cell % cols) }
+    },
+  }
+  using trainer = new Trainer(new Sequential([module]), { optimizer: optimizer(), dst: method, device: 'cpu' })
+  trainer.plan({ epochs: 1, stepsPerEpoch: 3 })
+  const x = new Float32Array(8 * features).fill(0.5)
+  const y = new Int32Array(8)
+  await trainer.trainOn({ x, y })
+  await trainer.trainOn({ x, y })
+  return [await trainer.links(0), await trainer.links(1)]
+}
+
+const inColumn = ({ columnIndices }: Links, column: number) => columnIndices.filter((c) => c === column).length
+const inRow = ({ rowOffsets }: Links, row: number) => (rowOffsets[row + 1] as number) - (rowOffsets[row] as number)
+
+describe('walls', () => {
+  it('F1: layers of equal width are related as their module says, and are not by chance', async () => {
+    const [alone, next] = (await afterLosing(new Pair())) as [Links, Links]
+    expect(inRow(alone, 3)).to.equal(0)
+    expect(inColumn(next, 3), 'links from a neuron of a layer that is not related').to.be.above(0)
+
+    const [, consecutive] = (await afterLosing(new Pair('consecutive'))) as [Links, Links]
+    expect(inColumn(consecutive, 3), 'links from a neuron without inputs').to.equal(0)
+
+    const [, joint] = (await afterLosing(new Pair('joint'))) as [Links, Links]
+    expect(inRow(joint, 3), 'the same outputs').to.equal(0)
+    expect(inColumn(joint, 3)).to.be.above(0)
+  })
+
+  it('F1: what describes a topology follows the declared relations, too', async () => {
+    const percolated: number[] = []
+    for (const kind of [undefined, 'consecutive', 'joint'] as const) {
+      using trainer = new Trainer(new Sequential([new Pair(kind)]), { optimizer: optimizer(), device: 'cpu' })
+      const { layers } = await trainer.describeTopology()
+      percolated.push(layers.reduce((sum, layer) => sum + layer.percolated.links, 0))
+    }
+    expect(percolated[2]).to.equal(percolated[0])
+  })
+
+  it('F1: a chain is related across activation functions and nested modules, and not across a dense layer', () => {
+    const names = (model: Sequential) => {
+      using trainer = new Trainer(model, { optimizer: optimizer(), device: 'cpu' })
+      void trainer
+      return model.relations.map(({ first, second, kind }) => `${first.layer} ${kind} ${second.layer}`)
+    }
+    expect(
+      names(new Sequential([square(), new Relu(), square(), new Sequential([new Relu(), square()])])),
+    ).to.deep.equal(['0 consecutive 1', '1 consecutive 2'])
+    expect(names(new Sequential([square(), new Relu(), new Pair('joint'), square()]))).to.deep.equal(['1 joint 2'])
+  })
+
+  it('F2: a loss that is not finite names the layer by its whole path', async () => {
+    const inner = new Sequential([square(), new Relu(), square()])
+    const model = new Sequential([square(), new Relu(), inner, new Relu(), square()])
+    using trainer = new Trainer(model, { optimizer: optimizer(), device: 'cpu' })
+    const train = data()
+    await trainer.measures()
+    const weights = model.sparse[2]
+    if (!weights) throw new Error('Expected four sparse layers')
+    const values = await weights.values.read()
+    values[5] = Number.NaN
+    await weights.values.write(values)
+    const found = await error(async () => {
+      for await (const _ of trainer.fit(train, { epochs: 1, batchSize: 16 })) void _
+    })
+    expect(found.code).to.equal('NON_FINITE')
+    expect(found.message).to.contain('first in the weights modules.2.modules.2.weights (16 -> 16)')
+  })
+
+  for (const kind of ['cpu', 'cuda'] as const) {
+    it(`F5: CHTss gives its memory back as it decays, and ends with what CHTs takes (${kind})`, async function () {
+      if (kind === 'cuda' && !places.includes('cuda')) this.skip()
+      const runs: { bytes: number[]; capacities: number[]; links: number[] }[] = []
+      for (const dst of [chts(), chtss()]) {
+        using device = new Device({ kind })
+        const model = mlp({ widths: [48, 160, 160, 4], density: 0.02, seed: 1 })
+        using trainer = new Trainer(model, { optimizer: optimizer(), dst, device })
+        const train = clusters({ samples: 64, features: 48, classes: 4 })
+        const run = { bytes: [] as number[], capacities: [] as number[], links: [] as number[] }
+        for await (const { links } of trainer.fit(train, { epochs: 16, batchSize: 32 })) {
+          run.bytes.push(trainer.memory().bytes)
+          run.links.push(links)
+          run.capacities.push(model.sparse.reduce((sum, { capacity }) => sum + capacity, 0))
+        }
+        runs.push(run)
+      }
+      const [even, decayed] = runs as [(typeof runs)[0], (typeof runs)[0]]
+      const last = <T>(list: T[]) => list.at(-1) as T
+      expect(last(decayed.links)).to.equal(last(even.links))
+      expect(last(decayed.capacities), 'room for the links that there are').to.equal(last(decayed.links))
+      expect(last(decayed.bytes)).to.be.below(1.1 * last(even.bytes))
+      expect(decayed.bytes[0]).to.be.above(3 * last(decayed.bytes))
+      for (const [i, capacity] of decayed.capacities.entries()) {
+        expect(capacity).to.be.within(decayed.links[i] as number, 1.15 * (decayed.links[i] as number) + 2)
+        if (i > 0) expect(decayed.bytes[i]).to.be.at.most(decayed.bytes[i - 1] as number)
+      }
+    })
+  }
+
+  it('F6: on a GPU, a step launches blocks for the links that a layer has, and not for those it once had', async function () {
+    if (!emulated) this.skip()
+    const blocks: number[] = []
+    using device = new Device({ kind: 'cuda' })
+    const model = mlp({ widths: [48, 200, 200, 4], density: 0.02, seed: 1 })
+    using trainer = new Trainer(model, { optimizer: optimizer(), dst: chtss({ regrow: chts().regrow }), device })
+    const train = clusters({ samples: 320, features: 48, classes: 4 })
+    for await (const { epoch } of trainer.fit(train, { epochs: 9, batchSize: 32 })) {
+      void epoch
+      blocks.push(counters().blocks)
+    }
+    // Epochs 1 and 9 make no update.
+    const inEpoch = (n: number) => (blocks[n] as number) - (blocks[n - 1] as number)
+    expect(inEpoch(8)).to.be.below(0.8 * inEpoch(1))
+  })
+})
