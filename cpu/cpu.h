@@ -87,9 +87,7 @@ inline int32_t liveColumns(const Activations& a, int32_t p) {
   return live <= 0 ? 0 : (live + 15) / 16 * 16;
 }
 
-inline float* panelData(const Activations& a, int32_t p) {
-  return a.data + static_cast<int64_t>(p) * a.features * a.panel;
-}
+inline float* panelData(const Activations& a, int32_t p) { return a.data + p * a.panelStride(); }
 
 // Operations that are the same at every level.
 Status advance(Backend&, const Advance&);

@@ -54,19 +54,20 @@ HEBB_INLINE void eachTile(int32_t rows, int32_t columns, const Body& body) {
 /// Rows [begin, end) of panel p of Y.
 void forward(const Linear& op, int32_t p, int32_t begin, int32_t end) {
   const int32_t n = op.input.features;
-  eachTile<kRows>(end - begin, liveColumns(op.output, p),
-                  [&](auto several, auto vectors, int32_t offset, int32_t column) {
-                    constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
-                    const int32_t row = begin + offset;
-                    Vec sum[R][NV] = {};
-                    addOuterProducts<R, NV>(op.weights + static_cast<int64_t>(row) * n, n, 1, n,
-                                            panelData(op.input, p) + column, op.input.panel, sum);
-                    for (int r = 0; r < R; ++r) {
-                      const Vec bias = splat(op.bias ? op.bias[row + r] : 0.f);
-                      float* out = panelData(op.output, p) + static_cast<int64_t>(row + r) * op.output.panel + column;
-                      for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[r][i] + bias, op.activation));
-                    }
-                  });
+  const float* const x = panelData(op.input, p);
+  float* const y = panelData(op.output, p);
+  eachTile<kRows>(
+      end - begin, liveColumns(op.output, p), [&](auto several, auto vectors, int32_t offset, int32_t column) {
+        constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
+        const int32_t row = begin + offset;
+        Vec sum[R][NV] = {};
+        addOuterProducts<R, NV>(op.weights + static_cast<int64_t>(row) * n, n, 1, n, x + column, op.input.panel, sum);
+        for (int r = 0; r < R; ++r) {
+          const Vec bias = splat(op.bias ? op.bias[row + r] : 0.f);
+          float* out = y + static_cast<int64_t>(row + r) * op.output.panel + column;
+          for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[r][i] + bias, op.activation));
+        }
+      });
 }
 
 constexpr int32_t kStrip = 32;  // two cache lines of each row of weights
@@ -77,6 +78,9 @@ void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
   constexpr int32_t kDepth = 128;
   const int32_t m = op.outputGradient.features, n = op.inputGradient.features, rows = std::min(kStrip, n - begin);
   const int64_t panel = op.outputGradient.panel;
+  const float* const dy = panelData(op.outputGradient, p);
+  const float* const input = op.activation == Activation::none ? nullptr : panelData(op.input, p);
+  float* const dx = panelData(op.inputGradient, p);
   alignas(64) float packed[kDepth * kStrip], waiting[kStrip * kWidestPanel];
   for (int32_t first = 0; first < m; first += kDepth) {
     const int32_t count = std::min(kDepth, m - first);
@@ -96,13 +100,12 @@ void backward(const LinearTransposed& op, int32_t p, int32_t begin) {
             for (int i = 0; i < NV; ++i)
               sum[r][i] = first > 0 ? load(wait + r * op.inputGradient.panel + i * W) : Vec{};
           }
-          addOuterProducts<R, NV>(packed + row, 1, kStrip, count,
-                                  panelData(op.outputGradient, p) + first * panel + column, panel, sum);
-          const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
+          addOuterProducts<R, NV>(packed + row, 1, kStrip, count, dy + first * panel + column, panel, sum);
+          const float* x = input ? input + column : nullptr;
           for (int r = 0; r < R; ++r) {
             if (first + count == m) {
-              storeGradient<NV>(panelData(op.inputGradient, p) + column, x, begin + row + r, op.inputGradient.panel,
-                                sum[r], op.activation, op.accumulate);
+              storeGradient<NV>(dx + column, x, begin + row + r, op.inputGradient.panel, sum[r], op.activation,
+                                op.accumulate);
             } else {
               for (int i = 0; i < NV; ++i) store(wait + r * op.inputGradient.panel + i * W, sum[r][i]);
             }
@@ -125,13 +128,14 @@ struct Gradient {
     alignas(64) float transposed[kWidestPanel * kFeatures];
     for (int32_t p = 0; p < panels; ++p) {
       const int32_t columns = liveColumns(x, p);
+      const float* const gradients = panelData(dy, p);
       transpose(panelData(x, p) + static_cast<int64_t>(begin) * x.panel, x.panel, features, columns, transposed);
       eachTile<kRows>(lastRow - firstRow, wide, [&](auto several, auto vectors, int32_t offset, int32_t feature) {
         constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
         const int32_t row = firstRow + offset;
         for (int r = 0; r < R; ++r) askForStep<NV>(static_cast<int64_t>(row + R + r) * x.features + begin + feature);
         Vec sum[R][NV] = {};
-        addOuterProducts<R, NV>(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel, dy.panel, 1, columns,
+        addOuterProducts<R, NV>(gradients + static_cast<int64_t>(row) * dy.panel, dy.panel, 1, columns,
                                 transposed + feature, kFeatures, sum);
         for (int r = 0; r < R; ++r) {
           const int64_t at = static_cast<int64_t>(row + r) * x.features + begin + feature;
@@ -198,9 +202,9 @@ void biasGradient(const LinearGradient& op, int32_t first, int32_t last) {
   for (int32_t p = 0; p < dy.panels(); ++p) {
     if (p > 0 && liveColumns(dy, p) == 0) break;
     for (int32_t row = first; row < last; ++row) {
+      const float* const d = panelData(dy, p) + static_cast<int64_t>(row) * dy.panel;
       Vec sum{};
-      for (int32_t c = 0; c < liveColumns(dy, p); c += W)
-        sum += load(panelData(dy, p) + static_cast<int64_t>(row) * dy.panel + c);
+      for (int32_t c = 0; c < liveColumns(dy, p); c += W) sum += load(d + c);
       emitGradient(op.biasGradient, row, 0, sumLanes(sum, Vec{}, Vec{}, Vec{}), 1, op.accumulateBias || p > 0);
     }
   }

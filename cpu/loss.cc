@@ -116,14 +116,15 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     for (int64_t f = y.features * chunk / chunks; f < y.features * (chunk + 1) / chunks; ++f) {
       double sum = 0;
-      for (int32_t c = 0; c < (columns + 15) / 16 * 16; ++c) {
-        const int32_t p = c / y.panel;
-        const int64_t at = f * y.panel + c % y.panel;
-        const float out = panelData(y, p)[at];
-        const float difference = c < columns ? out - panelData(op.target, p)[at] : 0.f;
-        sum += static_cast<double>(difference) * difference;
-        if (op.gradient.data)
-          panelData(op.gradient, p)[at] = op.activation == Activation::relu && !(out > 0) ? 0.f : scale * difference;
+      for (int32_t p = 0; p * y.panel < columns; ++p) {
+        const int32_t valid = columns - p * y.panel, live = std::min(y.panel, (valid + 15) / 16 * 16);
+        const float *outputs = panelData(y, p) + f * y.panel, *targets = panelData(op.target, p) + f * y.panel;
+        float* const gradients = op.gradient.data ? panelData(op.gradient, p) + f * y.panel : nullptr;
+        for (int32_t c = 0; c < live; ++c) {
+          const float out = outputs[c], difference = c < valid ? out - targets[c] : 0.f;
+          sum += static_cast<double>(difference) * difference;
+          if (gradients) gradients[c] = op.activation == Activation::relu && !(out > 0) ? 0.f : scale * difference;
+        }
       }
       cpu.partials[static_cast<size_t>(f)] = sum;
     }

@@ -169,10 +169,11 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int64_t>(threadIdx.x);
   const int64_t line = i / quarters;
   if (line >= static_cast<int64_t>(panels) * y.features || failed(failure)) return;
+  const int32_t p = static_cast<int32_t>(line / y.features), row = static_cast<int32_t>(line % y.features);
   const int32_t column = static_cast<int32_t>(i % quarters) * 4;
-  if (column >= liveColumns(y.columns, y.capacity, y.panel, static_cast<int32_t>(line / y.features))) return;
-  epilogue.store(y.data, line * y.panel + column, static_cast<int32_t>(line % y.features),
-                 load4(sums + line * y.panel + column));
+  if (column >= liveColumns(y.columns, y.capacity, y.panel, p)) return;
+  const int64_t at = p * y.panelStride() + int64_t{row} * y.panel + column;
+  epilogue.inPanel(p).store(y.data, at, row, load4(sums + line * y.panel + column));
 }
 
 /// [features][columns of all panels], zeros where a column is not valid.
@@ -184,8 +185,9 @@ __global__ void __launch_bounds__(kThreads) setSideBySide(Activations x, int32_t
   const int32_t p = static_cast<int32_t>(line / x.features), feature = static_cast<int32_t>(line % x.features),
                 column = static_cast<int32_t>(i % quarters) * 4;
   const bool valid = column < liveColumns(x.columns, x.capacity, x.panel, p);
+  const float* const from = x.data + p * x.panelStride() + int64_t{feature} * x.panel + column;
   store4(to + (static_cast<int64_t>(feature) * panels + p) * x.panel + column,
-         valid ? load4(x.data + line * x.panel + column) : make_float4(0.f, 0.f, 0.f, 0.f));
+         valid ? load4(from) : make_float4(0.f, 0.f, 0.f, 0.f));
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -217,9 +219,9 @@ Status multiply(Cuda& cuda, const char* operation, const float* weights, bool tr
   Scratch<float> sums(cuda);
   HEBB_RETURN_IF_ERROR(sums.allocate(numbersOf(y)));
   const int32_t n = transposed ? y.features : x.features;
-  HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(
-      operation, y.panel, y.features, x.features, {x.data, x.panel, int64_t{x.features} * x.panel, false},
-      {weights, n, 0, transposed}, sums.data(), y.panel, int64_t{y.features} * y.panel, y.panels()));
+  HEBB_RETURN_IF_ERROR(cuda.cublas()->multiply(operation, y.panel, y.features, x.features,
+                                               {x.data, x.panel, x.panelStride(), false}, {weights, n, 0, transposed},
+                                               sums.data(), y.panel, int64_t{y.features} * y.panel, y.panels()));
   return launch(cuda, operation, finishProduct<Epilogue>, blocksFor(numbersOf(y) / 4), dim3(kThreads), 0,
                 static_cast<const float*>(sums.data()), y, y.panels(), epilogue, cuda.failure());
 }
@@ -233,7 +235,7 @@ Status linearByCublas(Cuda& cuda, const Linear& op) {
 
 Status linearTransposedByCublas(Cuda& cuda, const LinearTransposed& op) {
   return multiply(cuda, "linearTransposed", op.weights, true, op.outputGradient, op.inputGradient,
-                  BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
+                  backwardEpilogue(op));
 }
 
 Status linearGradientByCublas(Cuda& cuda, const LinearGradient& op) {

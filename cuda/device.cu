@@ -198,11 +198,12 @@ constexpr int kTile = 32, kTileRows = 8;  // a block turns a tile of 32 x 32 num
 struct Turned {
   float* panels;
   float* rows;
+  int64_t panelStride;
   int32_t features, panel, padded, columns;  // padded: columns of all panels together
   int32_t featureTiles;
 
   __device__ __forceinline__ float& inPanels(int32_t column, int32_t feature) const {
-    return panels[(static_cast<int64_t>(column / panel) * features + feature) * panel + column % panel];
+    return panels[column / panel * panelStride + static_cast<int64_t>(feature) * panel + column % panel];
   }
   __device__ __forceinline__ float& inRows(int32_t column, int32_t feature) const {
     return rows[static_cast<int64_t>(column) * features + feature];
@@ -245,7 +246,7 @@ __global__ void __launch_bounds__(kTile* kTileRows) panelsToRows(Turned turned) 
 int32_t tiles(int32_t count) { return (count - 1) / kTile + 1; }
 
 Turned turnedOf(const Activations& a, float* rows, int32_t columns) {
-  return {a.data, rows, a.features, a.panel, a.panels() * a.panel, columns, tiles(a.features)};
+  return {a.data, rows, a.panelStride(), a.features, a.panel, a.panels() * a.panel, columns, tiles(a.features)};
 }
 
 }  // namespace

@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   const int32_t column = firstColumn + along;
   if (column >= (state.columns + 15) / 16 * 16) return;  // those up to there become zero
-  float* to = out.data + int64_t{column / out.panel} * out.features * out.panel + column % out.panel;
+  float* to = out.data + column / out.panel * out.panelStride() + column % out.panel;
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     if (firstFeature + i < out.features) to[int64_t{firstFeature + i} * out.panel] = tile[along][i];
   }

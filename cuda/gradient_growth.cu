@@ -33,13 +33,14 @@ struct Race {
 using Side = float (*)[kTile];
 
 /// Brings 16 columns of the batch from `column` on for the tile's neurons into shared memory; what is not there is 0.
-__device__ __forceinline__ void fetch(const Activations& a, int32_t firstNeuron, int32_t column, int32_t columns,
-                                      Side side) {
+/// `stride` is that of the panels.
+__device__ __forceinline__ void fetch(const Activations& a, int64_t stride, int32_t firstNeuron, int32_t column,
+                                      int32_t columns, Side side) {
   const int thread = static_cast<int>(threadIdx.x), i = thread % kTile, k = thread / kTile * 4, c = column + k;
   float4 v = make_float4(0.f, 0.f, 0.f, 0.f);
   if (firstNeuron + i < a.features && c < columns) {
     // Panels are padded to 16.
-    v = load4(a.data + (int64_t{c / a.panel} * a.features + firstNeuron + i) * a.panel + c % a.panel);
+    v = load4(a.data + c / a.panel * stride + int64_t{firstNeuron + i} * a.panel + c % a.panel);
     if (c + 1 >= columns) v.y = 0.f;
     if (c + 2 >= columns) v.z = 0.f;
     if (c + 3 >= columns) v.w = 0.f;
@@ -57,6 +58,7 @@ __device__ __forceinline__ void eachGradient(const Race& race, const Body& body)
   HEBB_SHARED(float, ofColumns, [kDepth][kTile]);
   HEBB_SHARED(uint64_t, taken, [kTile]);
   const Activations &dy = race.op.outputGradient, &x = race.op.input;
+  const int64_t dyStride = dy.panelStride(), xStride = x.panelStride();
   const int32_t columns = x.columns ? *x.columns : x.capacity;
   const int thread = static_cast<int>(threadIdx.x), row = thread / 16 * 4, column = thread % 16 * 4;
   for (int64_t tile = static_cast<int64_t>(blockIdx.x); tile < race.tiles; tile += static_cast<int64_t>(gridDim.x)) {
@@ -74,8 +76,8 @@ __device__ __forceinline__ void eachGradient(const Race& race, const Body& body)
     }
     float4 sum0 = make_float4(0.f, 0.f, 0.f, 0.f), sum1 = sum0, sum2 = sum0, sum3 = sum0;
     for (int32_t c = 0; c < columns; c += kDepth) {
-      fetch(dy, firstRow, c, columns, ofRows);
-      fetch(x, firstColumn, c, columns, ofColumns);
+      fetch(dy, dyStride, firstRow, c, columns, ofRows);
+      fetch(x, xStride, firstColumn, c, columns, ofColumns);
       __syncthreads();
 #pragma unroll
       for (int k = 0; k < kDepth; ++k) {

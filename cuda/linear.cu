@@ -393,16 +393,18 @@ __global__ void __launch_bounds__(S::kThreads) multiplyBatch(BatchProduct<Weight
   const Activations &x = product.x, &y = product.y;
   const auto [firstRow, p, first, live] = placeOf(product, S::kTileRows, S::kTileColumns);
   if (live <= 0 || failed(product.failure)) return;
-  const AlongResult batch{x.data + int64_t{p} * x.features * x.panel + first, x.panel, true};
+  const AlongResult batch{x.data + p * x.panelStride() + first, x.panel, true};
   Sums<S::kRows> sums;
   tileSums<S>(product.weights.from(firstRow), batch, y.features - firstRow, live, x.features, false, sums);
   const int thread = static_cast<int>(threadIdx.x);
   const int32_t row = firstRow + thread / S::kColumnThreads * S::kRows, column = thread % S::kColumnThreads * 4;
   if (thread >= S::kTeam || column >= live) return;
+  const Epilogue epilogue = product.epilogue.inPanel(p);
+  const int64_t start = p * y.panelStride() + first + column;
 #pragma unroll
   for (int r = 0; r < S::kRows; ++r) {
     if (row + r >= y.features) return;
-    product.epilogue.store(y.data, (int64_t{p} * y.features + row + r) * y.panel + first + column, row + r, sums.of[r]);
+    epilogue.store(y.data, start + int64_t{row + r} * y.panel, row + r, sums.of[r]);
   }
 }
 
@@ -411,16 +413,17 @@ __global__ void __launch_bounds__(Split::kThreads, 3) multiplyBatchSplit(BatchPr
   const Activations &x = product.x, &y = product.y;
   const Place place = placeOf(product, Split::kTile, Split::kTile);
   if (place.live <= 0 || failed(product.failure)) return;
-  const AlongResult batch{x.data + int64_t{place.panel} * x.features * x.panel + place.firstColumn, x.panel, true};
+  const AlongResult batch{x.data + place.panel * x.panelStride() + place.firstColumn, x.panel, true};
   SplitSums sums;
   float none;
   splitSums<false>(product.weights.from(place.firstRow), batch, y.features - place.firstRow, place.live, x.features,
                    false, sums, none);
+  const Epilogue epilogue = product.epilogue.inPanel(place.panel);
+  const int64_t start = place.panel * y.panelStride() + place.firstColumn;
   eachOfSplit(sums, [&](int32_t r, int32_t c, float4 sum) {
     const int32_t row = place.firstRow + r;
     if (row >= y.features || c >= place.live) return;
-    product.epilogue.store(y.data, (int64_t{place.panel} * y.features + row) * y.panel + place.firstColumn + c, row,
-                           sum);
+    epilogue.store(y.data, start + int64_t{row} * y.panel + c, row, sum);
   });
 }
 
@@ -431,7 +434,7 @@ struct GradientProduct {
   const Failure* failure;
 
   __device__ __forceinline__ static AlongSum operand(const Activations& x) {
-    return {x.data, x.panel, int64_t{x.features} * x.panel, x.panel, true};
+    return {x.data, x.panel, x.panelStride(), x.panel, true};
   }
   /// Columns of the batch to sum over. Those behind the valid ones hold a gradient of zero.
   __device__ __forceinline__ int32_t depth() const {
@@ -539,8 +542,7 @@ Status linearTransposed(Backend& backend, const LinearTransposed& op) {
   const Tile tile = tileOf(op.product, n, m, n);
   if (byCublas(cuda, op.product, tile)) return linearTransposedByCublas(cuda, op);
   const AlongResult weights{op.weights, n, n % 4 == 0};
-  return multiply(cuda, "linearTransposed", tile, weights, op.outputGradient, op.inputGradient,
-                  BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
+  return multiply(cuda, "linearTransposed", tile, weights, op.outputGradient, op.inputGradient, backwardEpilogue(op));
 }
 
 namespace {

@@ -163,8 +163,8 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
        first += static_cast<int32_t>(gridDim.x) * kColumns) {
     const int32_t column = first + lane;
     const bool valid = column < columns;
-    const int64_t start = int64_t{column / z.panel} * z.features * z.panel + column % z.panel;
-    const float* in = z.data + start;
+    const int32_t p = column / z.panel;
+    const float* in = z.data + p * z.panelStride() + column % z.panel;
     // The gradient may take the logits' place, so what is read of other threads' classes is read here. A target that is
     // no class becomes -1.
     int32_t target = -1;
@@ -218,7 +218,7 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
       part.correct += best == target && sum == sum;  // among NaN nothing is largest
     }
     if (op.gradient.data && column < padded) {  // padding has no gradient
-      float* out = op.gradient.data + start;
+      float* out = op.gradient.data + p * op.gradient.panelStride() + column % z.panel;
       const float factor = scale / sum;
 #pragma unroll 4
       for (int32_t k = share; k < z.features; k += Sharing) {
@@ -236,16 +236,18 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
   if (failed(to.failure)) return;
   const Activations& y = op.output;
   const int32_t columns = validColumns(y.columns, y.capacity), quarter = y.panel / 4;
-  const int64_t quarters = int64_t{(columns + y.panel - 1) / y.panel} * y.features * quarter;
+  const int64_t ofPanel = int64_t{y.features} * quarter, quarters = (columns + y.panel - 1) / y.panel * ofPanel;
+  const int64_t stride = y.panelStride(), targetStride = op.target.panelStride();
+  const int64_t gradientStride = op.gradient.panelStride();
   const float scale = 2.f / (static_cast<float>(columns) * static_cast<float>(y.features));
   const bool rectified = op.activation == Activation::relu;
   Part part;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters;
        i += int64_t{gridDim.x} * kThreads) {
-    const int32_t column =
-        static_cast<int32_t>(i / (int64_t{y.features} * quarter)) * y.panel + static_cast<int32_t>(i % quarter) * 4;
+    const int32_t p = static_cast<int32_t>(i / ofPanel), column = p * y.panel + static_cast<int32_t>(i % quarter) * 4;
     if (column >= (columns + 15) / 16 * 16) continue;
-    const float4 output = load4(y.data + i * 4), target = load4(op.target.data + i * 4);
+    const int64_t at = (i - p * ofPanel) * 4;
+    const float4 output = load4(y.data + p * stride + at), target = load4(op.target.data + p * targetStride + at);
     float4 difference = each4([](float a, float b) { return a - b; }, output, target);
     if (column + 0 >= columns) difference.x = 0.f;
     if (column + 1 >= columns) difference.y = 0.f;
@@ -256,7 +258,7 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
     part.loss += static_cast<double>(difference.z) * difference.z;
     part.loss += static_cast<double>(difference.w) * difference.w;
     if (op.gradient.data) {
-      store4(op.gradient.data + i * 4,
+      store4(op.gradient.data + p * gradientStride + at,
              each4([=](float a, float d) { return rectified && !(a > 0.f) ? 0.f : scale * d; }, output, difference));
     }
   }

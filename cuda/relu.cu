@@ -10,25 +10,34 @@ namespace {
 
 constexpr int kThreads = 256;
 
+/// The panels of an operand; views have them further apart.
+template <class Number>
+struct Panels {
+  Number* data;
+  int64_t stride;
+  explicit Panels(const Activations& a) : data(a.data), stride(a.panelStride()) {}
+  __device__ __forceinline__ Number* at(int32_t p, int64_t i) const { return data + p * stride + i; }
+};
+
 /// A NaN passes through, so that it is seen where it counts.
 struct Forward {
-  const float* input;
-  float* output;
-  __device__ __forceinline__ void at(int64_t i) const {
-    store4(output + i, each4([](float x) { return x < 0.f ? 0.f : x; }, load4(input + i)));
+  Panels<const float> input;
+  Panels<float> output;
+  __device__ __forceinline__ void at(int32_t p, int64_t i) const {
+    store4(output.at(p, i), each4([](float x) { return x < 0.f ? 0.f : x; }, load4(input.at(p, i))));
   }
 };
 
 struct Backward {
-  const float* output;
-  const float* outputGradient;
-  float* inputGradient;
+  Panels<const float> output, outputGradient;
+  Panels<float> inputGradient;
   bool accumulate;
-  __device__ __forceinline__ void at(int64_t i) const {
-    float4 gradient =
-        each4([](float y, float g) { return y > 0.f ? g : 0.f; }, load4(output + i), load4(outputGradient + i));
-    if (accumulate) gradient = each4([](float g, float sum) { return g + sum; }, gradient, load4(inputGradient + i));
-    store4(inputGradient + i, gradient);
+  __device__ __forceinline__ void at(int32_t p, int64_t i) const {
+    const float4 y = load4(output.at(p, i)), dy = load4(outputGradient.at(p, i));
+    float* const to = inputGradient.at(p, i);
+    float4 gradient = each4([](float y, float g) { return y > 0.f ? g : 0.f; }, y, dy);
+    if (accumulate) gradient = each4([](float g, float sum) { return g + sum; }, gradient, load4(to));
+    store4(to, gradient);
   }
 };
 
@@ -41,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= int64_t{a.features} * quarter) return;
   if (static_cast<int32_t>(i % quarter) * 4 >= liveColumns(a.columns, a.capacity, a.panel, p) || failed(failure))
     return;
-  body.at((int64_t{p} * a.features * quarter + i) * 4);
+  body.at(p, i * 4);
 }
 
 template <class Body>
@@ -54,12 +63,13 @@ Status each(Cuda& cuda, const char* operation, const Activations& a, const Body&
 }  // namespace
 
 Status relu(Backend& backend, const Relu& op) {
-  return each(cudaOf(backend), "relu", op.output, Forward{op.input.data, op.output.data});
+  return each(cudaOf(backend), "relu", op.output, Forward{Panels<const float>(op.input), Panels<float>(op.output)});
 }
 
 Status reluGradient(Backend& backend, const ReluGradient& op) {
   return each(cudaOf(backend), "reluGradient", op.output,
-              Backward{op.output.data, op.outputGradient.data, op.inputGradient.data, op.accumulate});
+              Backward{Panels<const float>(op.output), Panels<const float>(op.outputGradient),
+                       Panels<float>(op.inputGradient), op.accumulate});
 }
 
 }  // namespace hebb::cuda

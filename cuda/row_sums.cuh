@@ -28,8 +28,9 @@ struct Links {
 /// What is multiplied, where the result goes, and how the work is cut.
 struct Product {
   Links links;
-  const float* x;  // [panels][xFeatures][panel]
-  float* y;        // [panels][rows][panel]
+  const float* x;            // [xFeatures][panel] of the first panel
+  float* y;                  // [rows][panel] of the first panel
+  int64_t xStride, yStride;  // from a panel to the next
   int32_t xFeatures, rows;
   int32_t panel, capacity;
   const int32_t* columns;
@@ -62,6 +63,8 @@ inline Product productOf(Cuda& cuda, const Links& links, int32_t rows, int32_t w
   return {links,
           x.data,
           y.data,
+          x.panelStride(),
+          y.panelStride(),
           x.features,
           rows,
           y.panel,

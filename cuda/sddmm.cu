@@ -100,11 +100,11 @@ __device__ __forceinline__ void emitGradient(const Sddmm& op, const SgdStep& ste
 __device__ __forceinline__ void sumRow(const Sddmm& op, int32_t panels, int32_t row, int lane) {
   const Activations& dy = op.outputGradient;
   const float* const gradients = dy.data + int64_t{row} * dy.panel;
+  const int64_t stride = dy.panelStride();
   float sum = 0.f;
   for (int32_t p = 0; p < panels; ++p) {
     const int32_t live = liveColumns(dy.columns, dy.capacity, dy.panel, p);
-    for (int32_t column = lane; column < live; column += kWarp)
-      sum += loadReused(gradients + int64_t{p} * dy.features * dy.panel + column);
+    for (int32_t column = lane; column < live; column += kWarp) sum += loadReused(gradients + p * stride + column);
   }
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, distance);
@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kThreads, kResident) gradientColumns(Sampled s
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, within = lane % Lanes, group = lane / Lanes;
   const int32_t item = static_cast<int32_t>(blockIdx.x) * kWarps + thread / kWarp;
   if (failed(sampled.failure)) return;
-  const int64_t dyPanel = int64_t{dy.features} * dy.panel, xPanel = int64_t{x.features} * x.panel;
+  const int64_t dyPanel = dy.panelStride(), xPanel = x.panelStride();
   const Segment part = sampled.segments.at(op.pattern.columnOffsets, op.pattern.cols, item);
   const float* const inputs = x.data + int64_t{part.row} * x.panel;
   const int32_t end = part.begin + part.count;
@@ -231,9 +231,8 @@ Status together(Cuda& cuda, const Sddmm& op) {
                                     w.capacity, back.outputGradient, back.inputGradient);
   const int64_t itemBlocks = blocksOf(int64_t{w.cols} + product.segments.cuts, kThreads / (2 * teamFor(product.panel)));
   const int64_t biasBlocks = op.biasGradient ? blocksOf(w.rows, kWarps) : 0;
-  const BackwardEpilogue epilogue{back.activation == Activation::relu ? back.input.data : nullptr, back.accumulate};
-  return launch(cuda, "sddmm", gradientsAndProduct, itemBlocks + biasBlocks, dim3(kThreads), 0, product, epilogue,
-                Gradients{op}, static_cast<int32_t>(itemBlocks));
+  return launch(cuda, "sddmm", gradientsAndProduct, itemBlocks + biasBlocks, dim3(kThreads), 0, product,
+                backwardEpilogue(back), Gradients{op}, static_cast<int32_t>(itemBlocks));
 }
 
 }  // namespace

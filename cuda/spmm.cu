@@ -66,14 +66,15 @@ __global__ void __launch_bounds__(kThreads, kResident)
   const int32_t p = columnBlock / product.columnBlocks, first = columnBlock % product.columnBlocks * kColumns;
   const int32_t live = product.live(p, first);
   if (live <= 0 || failed(product.failure)) return;
-  const float* x = product.x + static_cast<int64_t>(p) * product.xFeatures * product.panel + first;
-  const int64_t start = static_cast<int64_t>(p) * product.rows * product.panel + first;
+  const float* x = product.x + p * product.xStride + first;
+  const int64_t start = p * product.yStride + first;
+  const Epilogue here = epilogue.inPanel(p);
   // Fewer columns, smaller teams, more rows to a warp. The items were cut for the panel's width, so the last blocks may
   // find none left.
   switch (teamFor(live)) {
-    case 16: return multiplyItems<16>(product, epilogue, longOnly, itemBlock, columnBlock, x, start, live);
-    case 8: return multiplyItems<8>(product, epilogue, longOnly, itemBlock, columnBlock, x, start, live);
-    default: return multiplyItems<4>(product, epilogue, longOnly, itemBlock, columnBlock, x, start, live);
+    case 16: return multiplyItems<16>(product, here, longOnly, itemBlock, columnBlock, x, start, live);
+    case 8: return multiplyItems<8>(product, here, longOnly, itemBlock, columnBlock, x, start, live);
+    default: return multiplyItems<4>(product, here, longOnly, itemBlock, columnBlock, x, start, live);
   }
 }
 
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(kStagedThreads, 1)
   const int32_t p = columnBlock / product.columnBlocks, firstColumn = columnBlock % product.columnBlocks * kColumns;
   const int32_t live = product.live(p, firstColumn);
   if (live <= 0 || failed(product.failure)) return;
-  const float* const x = product.x + static_cast<int64_t>(p) * product.xFeatures * product.panel + firstColumn;
+  const float* const x = product.x + p * product.xStride + firstColumn;
 
   const int32_t firstRow = (block % rowBlocks * kStagedWarps + thread / kWarp) * Rows;
   const Links& links = product.links;
@@ -201,13 +202,15 @@ __global__ void __launch_bounds__(kStagedThreads, 1)
     __syncthreads();  // the chunk's place is written again
   }
 
+  const Epilogue here = epilogue.inPanel(p);
+  const int64_t start = p * product.yStride + firstColumn + column;
 #pragma unroll
   for (int r = 0; r < Rows; ++r) {
     const float4 other = exchange4(sums[r], 16);
     const int32_t row = firstRow + r;
     if (team == 0 && column < live && row < product.rows && (left >> 2 * r & 1u) == 0) {
-      const int64_t at = (static_cast<int64_t>(p) * product.rows + row) * product.panel + firstColumn + column;
-      epilogue.store(product.y, at, row, each4([](float even, float odd) { return even + odd; }, sums[r], other));
+      const int64_t at = start + static_cast<int64_t>(row) * product.panel;
+      here.store(product.y, at, row, each4([](float even, float odd) { return even + odd; }, sums[r], other));
     }
   }
 }
@@ -269,8 +272,7 @@ Status spmm(Backend& backend, const Spmm& op) {
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
   const Csr& w = op.weights;
   return multiply(cudaOf(backend), "spmmTransposed", Links{w.columnOffsets, w.rowIndices, nullptr, op.values}, w.cols,
-                  w.rows, w.capacity, op.outputGradient, op.inputGradient,
-                  BackwardEpilogue{op.activation == Activation::relu ? op.input.data : nullptr, op.accumulate});
+                  w.rows, w.capacity, op.outputGradient, op.inputGradient, backwardEpilogue(op));
 }
 
 }  // namespace hebb::cuda

@@ -69,7 +69,9 @@ class Pair implements Module {
 
 const data = () => clusters({ samples: 64, features, classes: features })
 
-/** The links of both layers after an update that removes all links of the first one's neuron 3, and grows none there. */
+/**
+ * The links of both layers after an update that removes all links of the first one's neuron 3, and grows none there.
+ */
 async function afterLosing(module: Module): Promise<Links[]> {
   const method: Method = {
     ...chts(),

@@ -42,7 +42,7 @@ void failAllocations(int64_t first, int64_t count = 1);
 /// What was asked of all devices since the program began.
 struct Counters {
   int64_t launches = 0, graphLaunches = 0, synchronizations = 0;  // launches: of kernels, those within graphs too
-  int64_t blocks = 0;  // of all launches
+  int64_t blocks = 0;                                             // of all launches
   int64_t allocations = 0, releases = 0;
   int64_t toDevice = 0, toHost = 0, withinDevice = 0;  // copies
   int64_t bytesToDevice = 0, bytesToHost = 0, bytesWithinDevice = 0;

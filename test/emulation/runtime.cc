@@ -150,8 +150,8 @@ void writeCounters() {
   std::fprintf(file,
                R"({"launches":%lld,"blocks":%lld,"graphLaunches":%lld,"synchronizations":%lld,"allocations":%lld,)"
                R"("toDevice":%lld,"toHost":%lld,"bytesToHost":%lld})",
-               n(counts.launches), n(counts.blocks), n(counts.graphLaunches), n(counts.synchronizations), n(counts.allocations),
-               n(counts.toDevice), n(counts.toHost), n(counts.bytesToHost));
+               n(counts.launches), n(counts.blocks), n(counts.graphLaunches), n(counts.synchronizations),
+               n(counts.allocations), n(counts.toDevice), n(counts.toHost), n(counts.bytesToHost));
   std::fclose(file);
 }
 struct AtTheEnd {
