@@ -164,7 +164,7 @@ function read(): Line[] {
     .filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
 }
 
-const device = deviceOf({ device: 'auto', threads: flags.threads, blas: 'own' })
+const device = deviceOf({ device: 'auto', threads: flags.threads, blas: 'own', deterministic: 'device' })
 
 async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
   const part = (variants[variant] as (typeof variants)[string])(train)

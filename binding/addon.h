@@ -123,6 +123,7 @@ class DeviceHandle : public Napi::ObjectWrap<DeviceHandle>, public Handle<Device
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value allocate(const Napi::CallbackInfo& info);
   Napi::Value activationBytes(const Napi::CallbackInfo& info);
+  Napi::Value predictionRoute(const Napi::CallbackInfo& info);
   Napi::Value sparse(const Napi::CallbackInfo& info);
   Napi::Value program(const Napi::CallbackInfo& info);
   Napi::Value readActivations(const Napi::CallbackInfo& info);

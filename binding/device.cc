@@ -10,13 +10,14 @@ Napi::Function DeviceHandle::define(Napi::Env env) {
       {InstanceAccessor<&DeviceHandle::info>("info"), InstanceMethod<&DeviceHandle::memory>("memory"),
        InstanceMethod<&DeviceHandle::allocate>("allocate"),
        InstanceMethod<&DeviceHandle::activationBytes>("activationBytes"),
+       InstanceMethod<&DeviceHandle::predictionRoute>("predictionRoute"),
        InstanceMethod<&DeviceHandle::sparse>("sparse"), InstanceMethod<&DeviceHandle::program>("program"),
        InstanceMethod<&DeviceHandle::readActivations>("readActivations"),
        InstanceMethod<&DeviceHandle::writeActivations>("writeActivations"),
        InstanceMethod<&DeviceHandle::dispose>("dispose")});
 }
 
-// new Device(kind, { threads, simd, denseFrom }), or { index, blas } of a GPU
+// new Device(kind, { threads, simd, denseFrom }), or { index, blas, deterministic } of a GPU
 DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Napi::Env env = info.Env();
   const std::string kind = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
@@ -24,7 +25,9 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   if (kind == "cuda") {
     const Napi::Value blas = given.Get("blas");
     const bool cublas = blas.IsString() && blas.As<Napi::String>().Utf8Value() == "cublas";
-    check(env, Device::openCuda(int32Of(given.Get("index"), "index", 0), &native_, cublas ? Blas::cublas : Blas::own));
+    const auto deterministic = choiceOf<Deterministic>(given.Get("deterministic"), "deterministic");
+    check(env, Device::openCuda(int32Of(given.Get("index"), "index", 0), &native_, cublas ? Blas::cublas : Blas::own,
+                                deterministic));
   } else {
     CpuOptions options;
     options.threads = int32Of(given.Get("threads"), "threads", 0);
@@ -46,6 +49,7 @@ Napi::Value DeviceHandle::info(const Napi::CallbackInfo& info) {
   result.Set("denseFrom", device.denseFrom);
   result.Set("memoryBytes", static_cast<double>(device.memoryBytes));
   result.Set("blas", device.blas);
+  result.Set("deterministic", device.deterministic);
   result.Set("detail", device.detail);
   return result;
 }
@@ -81,6 +85,20 @@ Napi::Value DeviceHandle::activationBytes(const Napi::CallbackInfo& info) {
   const int32_t capacity = int32Of(info[1], "capacity", 1);
   const int64_t panel = get(info.Env(), "device")->backend().panel(capacity);
   return Napi::Number::New(info.Env(), static_cast<double>((capacity + panel - 1) / panel * panel * features * 4));
+}
+
+// predictionRoute(rows, cols, links, predictor)
+Napi::Value DeviceHandle::predictionRoute(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const LinkPredictor predictor = choiceOf<LinkPredictor>(info[3], "the link predictor");
+  const PredictionRoute route = get(env, "device")
+                                    ->backend()
+                                    .predictionRoute(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
+                                                     integerOf(info[2], "links", 0), predictor);
+  for (const auto& [name, value] : namesOf(route)) {
+    if (value == route) return Napi::String::New(env, name);
+  }
+  return env.Undefined();
 }
 
 // sparse(rows, cols, capacity, rowOffsets, columnIndices)

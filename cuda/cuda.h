@@ -28,7 +28,8 @@ bool isFinal(cudaError_t error);
 /// not recover from, every call reports that first error; other devices go on. Any thread may call.
 class Cuda final : public Backend {
  public:
-  static Status open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInfo* info);
+  static Status open(int index, Blas blas, Deterministic deterministic, std::unique_ptr<Backend>* out,
+                     DeviceInfo* info);
   ~Cuda() override;
 
   const Operations& operations() const override { return operations_; }
@@ -38,6 +39,7 @@ class Cuda final : public Backend {
   Status writeActivations(const Activations& device, const float* host, int32_t columns) override;
   Status readActivations(float* host, const Activations& device, int32_t columns) override;
   int32_t panel(int32_t capacity) const override;
+  PredictionRoute predictionRoute(int32_t rows, int32_t cols, int64_t links, LinkPredictor predictor) const override;
   Status synchronize() override;
 
   Status record(const std::function<Status()>& work, std::unique_ptr<Recording>* out) override;
@@ -76,11 +78,12 @@ class Cuda final : public Backend {
     int32_t arrivals[kCuts];
   };
 
-  explicit Cuda(int index);
+  Cuda(int index, Deterministic deterministic);
   Status wait();
   Status finish(cudaError_t queued, const char* operation, size_t bytes);
 
   const int index_;
+  const Deterministic deterministic_;
   cudaStream_t stream_ = nullptr, recorder_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
   Own* own_ = nullptr;  // in device memory

@@ -253,9 +253,9 @@ Turned turnedOf(const Activations& a, float* rows, int32_t columns) {
 
 // ---- the device
 
-Cuda::Cuda(int index) : index_(index) {}
+Cuda::Cuda(int index, Deterministic deterministic) : index_(index), deterministic_(deterministic) {}
 
-Status Cuda::open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInfo* info) {
+Status Cuda::open(int index, Blas blas, Deterministic deterministic, std::unique_ptr<Backend>* out, DeviceInfo* info) {
   const Machine machine = lookAround();
   if (!machine.matter.empty()) {
     return {Code::deviceUnavailable, "Expected a CUDA device, got none: " + machine.matter + ". " +
@@ -272,7 +272,7 @@ Status Cuda::open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInf
                                          gpu.capability() + ") at index " + std::to_string(index) +
                                          ". Use another index, or device 'cpu' or 'auto'."};
   }
-  std::unique_ptr<Cuda> cuda(new (std::nothrow) Cuda(index));
+  std::unique_ptr<Cuda> cuda(new (std::nothrow) Cuda(index, deterministic));
   if (!cuda) return {Code::outOfMemory, "the system could not give the memory"};
   HEBB_RETURN_IF_ERROR(cuda->select());
   // Not blocking: independent of what other libraries in the process do on the default stream.
@@ -305,6 +305,7 @@ Status Cuda::open(int index, Blas blas, std::unique_ptr<Backend>* out, DeviceInf
   info->name = gpu.name;
   info->memoryBytes = gpu.memoryBytes;
   info->blas = cuda->cublas_ ? cuda->cublas_->name() : "own";
+  info->deterministic = deterministic == Deterministic::everywhere ? "everywhere" : "device";
   info->detail = "compute capability " + gpu.capability() + ", " + std::to_string(gpu.multiprocessors) +
                  " multiprocessors, driver CUDA " + versionOf(machine.driver) + ", runtime CUDA " + versionOf(runtime);
   *out = std::move(cuda);
@@ -523,8 +524,8 @@ int cudaDeviceCount(std::string* detail) {
   return static_cast<int>(machine.gpus.size());
 }
 
-Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas) {
-  return cuda::Cuda::open(index, blas, out, info);
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas, Deterministic deterministic) {
+  return cuda::Cuda::open(index, blas, deterministic, out, info);
 }
 
 }  // namespace hebb

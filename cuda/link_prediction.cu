@@ -53,8 +53,8 @@ Status predictLinks(Backend& backend, const PredictLinks& op) {
   const Csr& w = op.links;
   *op.result = {};
   if (op.predictor == LinkPredictor::none) return {};
-  const bool byTiles = op.route == PredictionRoute::dense;
-  if (byTiles) HEBB_RETURN_IF_ERROR(TileScorer::check(w.rows, w.cols, op.predictor));
+  bool byTiles = false;
+  HEBB_RETURN_IF_ERROR(TileScorer::choose(cuda, w, op.predictor, op.route, &byTiles));
   const Topology links{w.rows, w.cols, w.rowOffsets, w.columnIndices, w.columnOffsets, w.rowIndices};
   TileScorer tiles(cuda, kName, links, op.predictor);
   if (byTiles) HEBB_RETURN_IF_ERROR(tiles.prepare(w.capacity));

@@ -100,8 +100,9 @@ Status raceByTiles(Cuda& cuda, Growth& growth, const Regrow& op) {
 
 Status regrow(Backend& backend, const Regrow& op) {
   Cuda& cuda = cudaOf(backend);
-  const bool predicts = op.predictor != LinkPredictor::none, byTiles = predicts && op.route == PredictionRoute::dense;
-  if (byTiles) HEBB_RETURN_IF_ERROR(TileScorer::check(op.links.rows, op.links.cols, op.predictor));
+  const bool predicts = op.predictor != LinkPredictor::none;
+  bool byTiles = false;
+  HEBB_RETURN_IF_ERROR(TileScorer::choose(cuda, op.links, op.predictor, op.route, &byTiles));
   Growth growth(cuda, {kName, op.links, op.changes, op.count, op.update, op.seed, op.layer, Problem::regrownLinks});
   HEBB_RETURN_IF_ERROR(growth.begin());
   if (byTiles) HEBB_RETURN_IF_ERROR(raceByTiles(cuda, growth, op));

@@ -2,6 +2,7 @@
 #include "tile_scorer.cuh"
 
 #include "launch.cuh"
+#include "prediction_cost.h"
 
 namespace hebb::cuda {
 namespace {
@@ -91,6 +92,22 @@ Status TileScorer::check(int32_t rows, int32_t cols, LinkPredictor predictor) {
                                    std::to_string(rows) + " x " + std::to_string(cols) + ": take 'sparse' or 'auto'"};
   }
   return {};
+}
+
+Status TileScorer::choose(const Cuda& cuda, const Csr& links, LinkPredictor predictor, PredictionRoute route,
+                          bool* dense) {
+  const bool automatic = route == PredictionRoute::automatic;
+  if (automatic) route = cuda.predictionRoute(links.rows, links.cols, links.capacity, predictor);
+  *dense = route == PredictionRoute::dense && predictor != LinkPredictor::none;
+  return *dense && !automatic ? check(links.rows, links.cols, predictor) : Status{};
+}
+
+PredictionRoute Cuda::predictionRoute(int32_t rows, int32_t cols, int64_t links, LinkPredictor predictor) const {
+  if (predictor == LinkPredictor::none) return PredictionRoute::automatic;
+  if (deterministic_ == Deterministic::everywhere) return PredictionRoute::sparse;
+  if (!TileScorer::check(rows, cols, predictor).ok()) return PredictionRoute::sparse;
+  const RouteSeconds expected = expectedSeconds(rows, cols, links);
+  return expected.dense < expected.sparse ? PredictionRoute::dense : PredictionRoute::sparse;
 }
 
 TileScorer::TileScorer(Cuda& cuda, const char* operation, const Topology& links, LinkPredictor predictor)

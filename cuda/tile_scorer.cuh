@@ -245,6 +245,9 @@ class TileScorer {
  public:
   /// Whether the dense route has the predictor, and the layer fits.
   static Status check(int32_t rows, int32_t cols, LinkPredictor predictor);
+  /// Whether an operation takes the dense route: it asks for it, or is expected to be faster by it. Fails where it asks
+  /// for what there is not.
+  static Status choose(const Cuda& cuda, const Csr& links, LinkPredictor predictor, PredictionRoute route, bool* dense);
 
   TileScorer(Cuda& cuda, const char* operation, const Topology& links, LinkPredictor predictor);
 

@@ -42,10 +42,10 @@ Status Device::openCpu(const CpuOptions& options, std::shared_ptr<Device>* out) 
   return {};
 }
 
-Status Device::openCuda(int index, std::shared_ptr<Device>* out, Blas blas) {
+Status Device::openCuda(int index, std::shared_ptr<Device>* out, Blas blas, Deterministic deterministic) {
   std::unique_ptr<Backend> backend;
   DeviceInfo info;
-  HEBB_RETURN_IF_ERROR(hebb::openCuda(index, &backend, &info, blas));
+  HEBB_RETURN_IF_ERROR(hebb::openCuda(index, &backend, &info, blas, deterministic));
   *out = std::shared_ptr<Device>(new Device(std::move(backend), std::move(info)));
   return {};
 }

@@ -47,7 +47,8 @@ class Buffer {
 class Device : public std::enable_shared_from_this<Device> {
  public:
   static Status openCpu(const CpuOptions& options, std::shared_ptr<Device>* out);
-  static Status openCuda(int index, std::shared_ptr<Device>* out, Blas blas = Blas::own);
+  static Status openCuda(int index, std::shared_ptr<Device>* out, Blas blas = Blas::own,
+                         Deterministic deterministic = Deterministic::device);
   ~Device();
 
   const DeviceInfo& info() const { return info_; }

@@ -15,7 +15,7 @@ bool findCublas(std::string* detail) {
   return false;
 }
 
-Status openCuda(int, std::unique_ptr<Backend>*, DeviceInfo*, Blas) {
+Status openCuda(int, std::unique_ptr<Backend>*, DeviceInfo*, Blas, Deterministic) {
   std::string detail;
   cudaDeviceCount(&detail);
   return {Code::deviceUnavailable, "Expected a CUDA device, got none: " + detail + ". Use device 'cpu' or 'auto'."};

@@ -1,5 +1,6 @@
 import { expect, HebbError, integer, number, show } from './error.js'
 import { addon, type DeviceInfo, type Memory, type NativeDevice } from './native.js'
+import type { LinkPredictor, PredictionRoute } from './tensor.js'
 
 export type { DeviceInfo, Memory } from './native.js'
 
@@ -27,6 +28,12 @@ export interface DeviceOptions {
    * file) and rounds as its version and the GPU have it.
    */
   blas?: 'own' | 'cublas'
+  /**
+   * Which routes a GPU takes where it is free to choose. 'device' (default): the fastest that repeats itself on this
+   * device. 'everywhere': one whose bits are the same on every backend, which may take much longer: of link prediction
+   * the sparse one. A route that is asked for by name is taken in any case. A CPU's routes give the same bits.
+   */
+  deterministic?: 'device' | 'everywhere'
 }
 
 /** A place where tensors live and programs run. One native thread drives it; calls are carried out in order. */
@@ -38,7 +45,7 @@ export class Device {
   #disposed = false
 
   constructor(options: DeviceOptions = {}) {
-    const { kind = 'auto', threads = 0, simd, index = 0, denseFrom, blas = 'own' } = options
+    const { kind = 'auto', threads = 0, simd, index = 0, denseFrom, blas = 'own', deterministic = 'device' } = options
     expect(
       kind === 'auto' || kind === 'cpu' || kind === 'cuda',
       () => `Expected device to be 'auto', 'cpu' or 'cuda', got ${show(kind)}`,
@@ -50,8 +57,14 @@ export class Device {
       blas === 'own' || kind === 'cuda',
       () => `Expected blas 'cublas' with device 'cuda', got ${show(kind)}. Ask for 'cuda' by name, or use blas 'own'.`,
     )
+    expect(
+      deterministic === 'device' || deterministic === 'everywhere',
+      () => `Expected deterministic to be 'device' or 'everywhere', got ${show(deterministic)}`,
+    )
+    const isOwn = blas === 'own' || deterministic === 'device'
+    expect(isOwn, () => "Expected blas 'own' where deterministic is 'everywhere', got 'cublas', whose bits are its own")
     if (kind === 'cuda') {
-      this.native = new addon.Device('cuda', { index: integer(index, 'index', 0, 1023), blas })
+      this.native = new addon.Device('cuda', { index: integer(index, 'index', 0, 1023), blas, deterministic })
       this.reason = 'cuda was asked for'
     } else {
       this.native = new addon.Device('cpu', { threads, simd, denseFrom })
@@ -68,6 +81,15 @@ export class Device {
 
   get info(): DeviceInfo {
     return this.#use().info
+  }
+
+  /**
+   * The route that 'auto' takes for link prediction in a layer of rows x cols whose memory has room for so many links.
+   * A GPU goes by these sizes alone, and by what was measured on an H100 (cuda/prediction_figures.h). 'auto' on a CPU,
+   * which looks at the links themselves: its routes give the same bits.
+   */
+  predictionRoute(rows: number, cols: number, links: number, predictor: LinkPredictor): PredictionRoute {
+    return this.#use().predictionRoute(rows, cols, links, predictor)
   }
 
   /** Live native memory on this device. */

@@ -87,6 +87,8 @@ export interface DeviceInfo {
   readonly memoryBytes: number
   /** CUDA: what multiplies large dense matrices: 'own', or cuBLAS and its version. */
   readonly blas: string
+  /** CUDA: 'device' or 'everywhere', as DeviceOptions has it. CPU: 'everywhere', as its routes give the same bits. */
+  readonly deterministic: string
   /** CPU: the levels this processor can run. CUDA: driver and runtime. */
   readonly detail: string
 }
@@ -105,6 +107,7 @@ export interface NativeDevice {
   memory(): Memory
   allocate(type: string, bytes: number, data?: ArrayBufferView): NativeBuffer
   activationBytes(features: number, capacity: number): number
+  predictionRoute(rows: number, cols: number, links: number, predictor: string): 'auto' | 'sparse' | 'dense'
   sparse(rows: number, cols: number, capacity: number, rowOffsets: Int32Array, columnIndices: Int32Array): NativeMatrix
   program(scalars: number, batch: number): NativeProgram
   readActivations(activations: NativeActivations, out: Float32Array, columns: number): Promise<Float32Array>
@@ -126,6 +129,7 @@ interface DeviceChoice {
   denseFrom?: number | undefined
   index?: number
   blas?: string
+  deterministic?: string
 }
 
 interface Addon {

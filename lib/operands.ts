@@ -1,4 +1,4 @@
-/** The operands of every operation. Written by `npm run operands`: change the declarations in include/hebb. */
+/** The operands of every operation. Written by `npm run operands` from include/hebb. */
 import type { Activations, SparseMatrix, Tensor } from './tensor.js'
 
 /** By the operation's name. What an operation computes is said where it is declared. */

@@ -258,8 +258,9 @@ export interface LinkScores {
 
 /**
  * How missing links are scored: row by row along the links, in tiles with min(rows, cols)^2 memory, or as a cost model
- * chooses. The CPU gives the same bits by both. A GPU takes 'sparse' for 'auto', with the CPU's bits; its 'dense'
- * route, for CH2-L3n and CH3-L3n, runs on tensor cores and differs by less than 1e-6 of a score.
+ * chooses. The CPU gives the same bits by both. A GPU's 'dense' route, for CH2-L3n and CH3-L3n, runs on tensor cores
+ * and differs by about 1e-6 of a score; 'auto' takes it where it is expected to be faster (Device.predictionRoute),
+ * unless the device is to be deterministic 'everywhere': then 'auto' is 'sparse', with the CPU's bits.
  */
 export const predictionRoutes = ['auto', 'sparse', 'dense'] as const
 

@@ -329,6 +329,7 @@ describe('hebb', () => {
       [['--epochs', '0'], /epochs to be an integer/],
       [['--batch-size', '1000'], /batchSize to be at most the 320 samples/],
       [['--device', 'tpu'], /device to be 'auto', 'cpu' or 'cuda'/],
+      [['--deterministic', 'nowhere'], /deterministic to be 'device' or 'everywhere'/],
       [['--frobnicate'], /unknown option/],
       [['--every', '0'], /--every to be a number of epochs, or of steps as in 500steps, got '0'/],
       [['--resume', '/nowhere'], /(checkpoint at \/nowhere|no --\w+ beside --resume)/],
@@ -364,7 +365,7 @@ describe('hebb', () => {
 
   it('doctor tells what was loaded', async () => {
     const { stdout } = await hebb('doctor', '--json')
-    expect(JSON.parse(stdout)).to.have.all.keys(
+    const lines = [
       'node',
       'platform',
       'addon',
@@ -373,8 +374,10 @@ describe('hebb', () => {
       'threads',
       'cuda',
       'cublas',
+      'deterministic',
       'auto',
-    )
+    ]
+    expect(JSON.parse(stdout)).to.have.all.keys(...lines)
     expect((await hebb('doctor')).stdout).to.match(/simd .*portable/)
   })
 })

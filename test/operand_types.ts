@@ -77,7 +77,8 @@ function fields(operands: readonly Described[], indent: string): string {
               ? 'updated'
               : undefined
       const comment = doc ? `${indent}/** ${doc} */\n` : ''
-      return `${comment}${indent}${name}${optional ? '?' : ''}: ${typeOf(operand, indent)}${optional ? ' | undefined' : ''}\n`
+      const [mark, or] = optional ? ['?', ' | undefined'] : ['', '']
+      return `${comment}${indent}${name}${mark}: ${typeOf(operand, indent)}${or}\n`
     })
     .join('')
 }
@@ -86,7 +87,7 @@ function fields(operands: readonly Described[], indent: string): string {
 export function types(): string {
   const all = operations()
   const bodies = all.map(({ name, operands }) => `  ${name}: {\n${fields(operands, '    ')}  }\n`)
-  return `/** The operands of every operation. Written by \`npm run operands\`: change the declarations in include/hebb. */
+  return `/** The operands of every operation. Written by \`npm run operands\` from include/hebb. */
 import type { Activations, SparseMatrix, Tensor } from './tensor.js'
 
 /** By the operation's name. What an operation computes is said where it is declared. */

@@ -188,13 +188,13 @@ after(() => {
 })
 
 /**
- * The GPU, opened once for all tests: a real one, or the emulated one of an addon that was built with
- * HEBB_CUDA=EMULATE.
+ * The GPU, opened once for all tests: a real one, or the emulated one of an addon built with HEBB_CUDA=EMULATE. By
+ * routes whose bits are the CPU's, as tests compare them.
  */
 export function gpu(): Device {
   let device = opened.get('cuda')
   if (!device) {
-    device = new Device({ kind: 'cuda' })
+    device = new Device({ kind: 'cuda', deterministic: 'everywhere' })
     opened.set('cuda', device)
   }
   return device

@@ -193,7 +193,7 @@ describe('walls', () => {
     })
   }
 
-  it('F6: on a GPU, a step launches blocks for the links that a layer has, and not for those it once had', async function () {
+  it('F6: on a GPU, a step launches blocks for the links that a layer has now', async function () {
     if (!emulated) this.skip()
     const blocks: number[] = []
     using device = new Device({ kind: 'cuda' })

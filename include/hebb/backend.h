@@ -60,6 +60,13 @@ class Backend {
   /// never.
   virtual double denseFrom() const { return 2; }
 
+  /// The route that PredictionRoute::automatic is for a layer of these sizes with at most so many links; `automatic`
+  /// where the backend looks at the links themselves, or none is taken.
+  virtual PredictionRoute predictionRoute(int32_t rows, int32_t cols, int64_t links, LinkPredictor predictor) const {
+    (void)rows, (void)cols, (void)links, (void)predictor;
+    return PredictionRoute::automatic;
+  }
+
   /// Operations that the device runs again as one.
   class Recording {
    public:
@@ -125,13 +132,23 @@ struct DeviceInfo {
   int threads = 0;       // cpu
   double denseFrom = 2;  // see Backend::denseFrom()
   int64_t memoryBytes = 0;
-  std::string blas;    // cuda: what multiplies dense matrices: "own", or cuBLAS and its version
-  std::string detail;  // driver and runtime, or why there is none
+  std::string blas;                          // cuda: what multiplies dense matrices: "own", or cuBLAS and its version
+  std::string deterministic = "everywhere";  // cuda: "device" or "everywhere"; cpu: "everywhere"
+  std::string detail;                        // driver and runtime, or why there is none
 };
 
 /// What multiplies large dense matrices on a GPU: hebb's own kernels, whose bits are the same wherever they run, or
 /// cuBLAS, loaded while the program runs.
 enum class Blas { own, cublas };
+
+/// Which routes a GPU takes where it is free to choose: the fastest that repeats itself on this device, or one whose
+/// bits are those of every backend.
+enum class Deterministic { device, everywhere };
+
+constexpr auto namesOf(Deterministic) {
+  using D = Deterministic;
+  return std::array{Named<D>{"device", D::device}, Named<D>{"everywhere", D::everywhere}};
+}
 
 Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceInfo* info);
 
@@ -140,7 +157,8 @@ Status openCpu(const CpuOptions& options, std::unique_ptr<Backend>* out, DeviceI
 bool cudaBuilt();
 int cudaDeviceCount(std::string* detail);
 /// Code::deviceUnavailable where there is no GPU, or no cuBLAS and it was asked for.
-Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas = Blas::own);
+Status openCuda(int index, std::unique_ptr<Backend>* out, DeviceInfo* info, Blas blas = Blas::own,
+                Deterministic deterministic = Deterministic::device);
 /// Whether cuBLAS can be loaded; `detail` is its file, or why not. Never fails.
 bool findCublas(std::string* detail);
 

@@ -37,11 +37,12 @@ constexpr bool isCh2(LinkPredictor predictor) {
 }
 
 /// How scores are computed. The sparse routes of all backends give the same bits, and so does the CPU's dense route;
-/// that of a GPU, on tensor cores, has a relative error below 1e-6. Choices by its scores can differ from the CPU's
-/// where two keys are as close as that.
+/// that of a GPU, on tensor cores, has a relative error of about 1e-6 (an H100 showed 1.3e-6 at most). Choices by its
+/// scores can differ from the CPU's where two keys are as close as that.
 enum class PredictionRoute : int32_t {
-  /// What the backend's cost model expects to be faster, within kDenseRouteBytes; on a GPU always `sparse`, so that all
-  /// backends choose the same links.
+  /// What the backend's cost model expects to be faster, within kDenseRouteBytes: a CPU's by the links, a GPU's by
+  /// rows, columns and capacity (cuda/prediction_cost.h; Backend::predictionRoute() tells it). A GPU opened with
+  /// Deterministic::everywhere takes `sparse`: all backends choose the same links.
   automatic = 0,
   /// Row by row, along the links: O(links + neurons) memory a thread, and coefficients as far as they fit.
   sparse = 1,

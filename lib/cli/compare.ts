@@ -80,6 +80,7 @@ const PLAN_KEYS = [
     'device',
     'threads',
     'blas',
+    'deterministic',
   ],
 ] as const
 

@@ -29,9 +29,13 @@ export function defineDoctor(program: Command): void {
             : `built in, no usable GPU: ${cuda.detail}`
           : cuda.detail,
         cublas: cuda.devices > 0 ? cublas(addon.cublasStatus()) : 'of use with a GPU only',
+        deterministic:
+          cuda.devices > 0
+            ? "on this GPU, by its fastest routes; where deterministic is 'everywhere', by those with the CPU's bits"
+            : device.info.deterministic,
         auto: device.reason,
       }
       if (flags.json) console.log(JSON.stringify(report))
-      else for (const [key, value] of Object.entries(report)) console.log(`${key.padEnd(10)} ${value}`)
+      else for (const [key, value] of Object.entries(report)) console.log(`${key.padEnd(13)} ${value}`)
     })
 }

@@ -45,6 +45,7 @@ export interface RunFlags {
   device: string
   threads: string
   blas: string
+  deterministic: string
 }
 
 /** The flags that are a list in `hebb compare`. */
@@ -101,11 +102,17 @@ export function defineRunFlags(command: Command): Command {
     .option('--device <kind>', 'auto | cpu | cuda', 'auto')
     .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
     .option('--blas <name>', 'dense products on a GPU: own | cublas', 'own')
+    .option('--deterministic <where>', "a GPU's routes: device (the fastest) | everywhere (the CPU's bits)", 'device')
 }
 
 /** The device that flags ask for. */
-export function deviceOf({ device, threads, blas }: Pick<RunFlags, 'device' | 'threads' | 'blas'>): Device {
-  return new Device({ kind: device as 'auto', threads: numeric(threads, 'threads'), blas: blas as 'own' })
+export function deviceOf(flags: Pick<RunFlags, 'device' | 'threads' | 'blas' | 'deterministic'>): Device {
+  return new Device({
+    kind: flags.device as 'auto',
+    threads: numeric(flags.threads, 'threads'),
+    blas: flags.blas as 'own',
+    deterministic: flags.deterministic as 'device',
+  })
 }
 
 const PAPER_WIDTHS = '1568,1568,1568'

@@ -40,7 +40,18 @@ interface Flags extends RunFlags, CellFlags {
 }
 
 /** Flags that may be given beside --resume: the others are in the file. */
-const BESIDE_RESUME = ['data', 'device', 'threads', 'blas', 'checkpoint', 'every', 'resume', 'report', 'json']
+const BESIDE_RESUME = [
+  'data',
+  'device',
+  'threads',
+  'blas',
+  'deterministic',
+  'checkpoint',
+  'every',
+  'resume',
+  'report',
+  'json',
+]
 
 export function defineTrain(program: Command): void {
   const command = program

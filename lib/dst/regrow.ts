@@ -28,7 +28,7 @@ export interface BuiltInRegrow {
 export interface ScoreOptions {
   /**
    * How scores are computed: 'auto', 'sparse' or 'dense'. Only a GPU's 'dense', on tensor cores, can choose other links
-   * than the rest. Default 'auto'.
+   * than the rest; its 'auto' may be 'dense', unless the device is to be deterministic 'everywhere'. Default 'auto'.
    */
   route?: PredictionRoute
 }

@@ -6,6 +6,7 @@ import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
 import type { Distribution } from '../nn/distribution.js'
 import type { ExecutionForm } from '../nn/parameter.js'
+import type { PredictionRoute } from '../tensor.js'
 import type { Epoch } from '../train/options.js'
 import type { Trainer } from '../train/trainer.js'
 
@@ -49,6 +50,8 @@ interface Measured {
   readonly itop: number
   /** How each sparse layer's forward product was computed; absent in logs of early versions. */
   readonly forms?: readonly ExecutionForm[]
+  /** How each sparse layer's missing links are scored; absent without a predictor, and in logs of early versions. */
+  readonly routes?: readonly PredictionRoute[]
   readonly learningRate: number
 }
 
@@ -151,6 +154,7 @@ export function epochEvent(epoch: Epoch, part: 'test' | 'validation'): EpochEven
     activeNeurons,
     itop,
     forms,
+    ...(epoch.routes && { routes: epoch.routes }),
     learningRate,
   }
 }

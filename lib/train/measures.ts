@@ -1,8 +1,9 @@
 /** What is measured of the topology: links, active neurons, and the links that were ever active. */
 import type { Device } from '../device.js'
+import type { RegrowRule } from '../dst/regrow.js'
 import type { ExecutionForm, SparseParameter } from '../nn/parameter.js'
 import { Program } from '../program.js'
-import { Tensor } from '../tensor.js'
+import { type PredictionRoute, Tensor } from '../tensor.js'
 import { History } from './history.js'
 
 export interface TopologyMeasures {
@@ -24,6 +25,11 @@ export interface TopologyMeasures {
    * faster (DeviceInfo.denseFrom).
    */
   readonly forms: readonly ExecutionForm[]
+  /**
+   * The route by which updates score each sparse layer's missing links (Device.predictionRoute; on a CPU 'auto', where
+   * the rule names none); undefined where none are scored.
+   */
+  readonly routes?: readonly PredictionRoute[] | undefined
 }
 
 interface Layer {
@@ -32,25 +38,32 @@ interface Layer {
   readonly counts: Tensor<'int32'>
 }
 
+interface MeasuresOptions {
+  /** Whether to keep the links that were ever active, for the ITOP rate. */
+  trackHistory?: boolean
+  /** The links of layers that were made fully connected ones, and are no sparse parameters. */
+  full?: readonly number[]
+  /** The rule that adds links. */
+  regrow?: RegrowRule | undefined
+}
+
 export class Measures {
   readonly #device: Device
   readonly #layers: Layer[]
   readonly #histories: History[] | undefined
   readonly #full: readonly number[]
+  readonly #regrow: RegrowRule | undefined
   readonly #active: Program
   #unite: Program
 
-  /**
-   * `trackHistory`: whether to keep the links that were ever active, for the ITOP rate. `full`: the links of layers
-   * that were made fully connected ones, and are no sparse parameters.
-   */
   constructor(
     device: Device,
     parameters: readonly SparseParameter[],
-    { trackHistory = true, full = [] }: { trackHistory?: boolean; full?: readonly number[] } = {},
+    { trackHistory = true, full = [], regrow }: MeasuresOptions = {},
   ) {
     this.#device = device
     this.#full = full
+    this.#regrow = regrow
     this.#layers = parameters.map((parameter) => ({ parameter, counts: new Tensor(device, 'int32', 3) }))
     if (trackHistory) this.#histories = parameters.map((parameter) => new History(device, parameter))
     this.#active = new Program(device)
@@ -101,14 +114,17 @@ export class Measures {
     let ever = this.#histories ? fully : Number.NaN
     for (const { count } of this.#histories ?? []) ever += Number((await count.read())[0])
     const share = (a: number, b: number) => (b === 0 ? 1 : a / b)
-    return {
-      links,
-      density: share(links, possible),
-      activeNeurons: share(active, neurons),
-      itop: share(ever, possible),
-      linksPerLayer,
-      forms,
-    }
+    const [density, activeNeurons, itop] = [share(links, possible), share(active, neurons), share(ever, possible)]
+    return { links, density, activeNeurons, itop, linksPerLayer, forms, routes: this.#routes() }
+  }
+
+  #routes(): PredictionRoute[] | undefined {
+    if (typeof this.#regrow !== 'object') return undefined
+    const { predictor, route = 'auto' } = this.#regrow
+    if (predictor === 'none' || predictor === 'gradient') return undefined
+    const taken = ({ rows, cols, capacity }: SparseParameter['matrix']) =>
+      route === 'auto' ? this.#device.predictionRoute(rows, cols, capacity, predictor) : route
+    return this.#layers.map(({ parameter }) => taken(parameter.matrix))
   }
 
   dispose(): void {

@@ -95,7 +95,7 @@ export class Trainer {
       const materialised = materialise(device, model, this.method, optimizer, checkpoint)
       this.#scheduler = new Scheduler(device, this.method, model.seed, model.sparse, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
-      this.#measures = new Measures(device, model.sparse, { trackHistory, full })
+      this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
       this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures)
       this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
     } catch (error) {

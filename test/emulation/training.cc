@@ -241,7 +241,8 @@ class Training {
     HEBB_RETURN_IF_ERROR(update(RegrowByGradient{links, changes, x, dHidden, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(
         Regrow{links, changes, LinkPredictor::ch3L3n, Selection::sample, after, number, 1, 0, PredictionRoute::dense}));
-    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0}));
+    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0,
+                                       PredictionRoute::sparse}));
     HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch3L3p, Selection::sample, after, number, 1, 0}));
     HEBB_RETURN_IF_ERROR(update(ReturnedLinks{links, changes, returned_}));
     HEBB_RETURN_IF_ERROR(update(Rebuild{links, changes, {values_, velocity}}));

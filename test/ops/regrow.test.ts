@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { Device } from '../../lib/device.js'
+import { Device } from '../../lib/device.js'
 import {
   type LinkPredictor,
   linkPredictors,
@@ -274,6 +274,25 @@ describe('regrow', () => {
     // chosen by the seed alone.
     expect(grown).to.be.above(5000)
     expect(differing, `of ${grown}`).to.be.at.most(0.002 * grown)
+  })
+
+  it("F7: chooses by the faster route for 'auto' on a GPU, by the sparse one where bits must agree", async function () {
+    if (!places.includes('cuda')) this.skip()
+    using fastest = new Device({ kind: 'cuda' })
+    const [rows, cols, links] = [96, 80, 4000]
+    expect(fastest.predictionRoute(rows, cols, links, 'CH2-L3n')).to.equal('dense')
+    const csr = randomCsr(rows, cols, links, 6)
+    for (const selection of ['sample', 'largest'] as const) {
+      const keep = flagsOf(links, 0.7, 7)
+      const growth: Growth = { csr, keep, predictor: 'CH2-L3n', selection, count: links, seed: 8 }
+      const sparse = await regrow(cpu(), { ...growth, route: 'sparse' })
+      const cells = await regrow(fastest, growth)
+      expectSameBits(cells, await regrow(fastest, { ...growth, route: 'dense' }), 'the dense route')
+      expectSameBits(await regrow(at('cuda'), growth), sparse, 'deterministic everywhere')
+      const expected = new Set(sparse)
+      const differing = cells.filter((cell) => !expected.has(cell)).length
+      expect(differing, `${selection}, of ${cells.length}`).to.be.at.most(0.002 * cells.length)
+    }
   })
 
   // A backend may score such rows in parts: the columns that a hub's paths lead to are more than a table of them has
