@@ -57,19 +57,9 @@ const std::vector<Level>& levels() {
 
 Cpu::Cpu(int threads, const Level& level, double denseFrom) : team(threads), denseFrom_(denseFrom) {
   level.bind(operations_);
-  operations_.advance = advance;
-  operations_.permute = permute;
-  operations_.percolate = percolate;
-  operations_.openPool = openPool;
-  operations_.chooseFromPool = chooseFromPool;
-  operations_.restoreWeights = restoreWeights;
-  operations_.beginUpdate = beginUpdate;
-  operations_.rebuild = rebuild;
-  operations_.transpose = transpose;
-  operations_.uniteLinks = uniteLinks;
-  operations_.returnedLinks = returnedLinks;
-  operations_.activeNeurons = activeNeurons;
-  operations_.initializeNormal = initializeNormal;
+#define HEBB_BIND(Type, name) operations_.name = name;
+  HEBB_PLAIN_OPERATIONS(HEBB_BIND)
+#undef HEBB_BIND
 }
 
 Status Cpu::allocateZeroed(size_t bytes, void** out) {

@@ -90,18 +90,8 @@ inline int32_t liveColumns(const Activations& a, int32_t p) {
 inline float* panelData(const Activations& a, int32_t p) { return a.data + p * a.panelStride(); }
 
 // Operations that are the same at every level.
-Status advance(Backend&, const Advance&);
-Status permute(Backend&, const Permute&);
-Status percolate(Backend&, const Percolate&);
-Status openPool(Backend&, const OpenPool&);
-Status chooseFromPool(Backend&, const ChooseFromPool&);
-Status restoreWeights(Backend&, const RestoreWeights&);
-Status beginUpdate(Backend&, const BeginUpdate&);
-Status rebuild(Backend&, const Rebuild&);
-Status transpose(Backend&, const Transpose&);
-Status uniteLinks(Backend&, const UniteLinks&);
-Status returnedLinks(Backend&, const ReturnedLinks&);
-Status activeNeurons(Backend&, const ActiveNeurons&);
-Status initializeNormal(Backend&, const InitializeNormal&);
+#define HEBB_DECLARE(Type, name) Status name(Backend&, const Type&);
+HEBB_PLAIN_OPERATIONS(HEBB_DECLARE)
+#undef HEBB_DECLARE
 
 }  // namespace hebb::cpu

@@ -4,26 +4,9 @@
 namespace hebb::cpu::HEBB_LEVEL {
 
 void bind(Operations& table) {
-  table.gather = gather;
-  table.gatherLabels = gatherLabels;
-  table.spmm = spmm;
-  table.spmmTransposed = spmmTransposed;
-  table.sddmm = sddmm;
-  table.linear = linear;
-  table.linearTransposed = linearTransposed;
-  table.linearGradient = linearGradient;
-  table.relu = relu;
-  table.reluGradient = reluGradient;
-  table.softmaxCrossEntropy = softmaxCrossEntropy;
-  table.meanSquaredError = meanSquaredError;
-  table.sgd = sgd;
-  table.adam = adam;
-  table.importance = importance;
-  table.keepLinks = keepLinks;
-  table.sampleScores = sampleScores;
-  table.predictLinks = predictLinks;
-  table.regrow = regrow;
-  table.regrowByGradient = regrowByGradient;
+#define HEBB_BIND(Type, name) table.name = name;
+  HEBB_WIDE_OPERATIONS(HEBB_BIND)
+#undef HEBB_BIND
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

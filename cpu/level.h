@@ -8,26 +8,9 @@
 
 namespace hebb::cpu::HEBB_LEVEL {
 
-Status gather(Backend&, const Gather&);
-Status gatherLabels(Backend&, const GatherLabels&);
-Status spmm(Backend&, const Spmm&);
-Status spmmTransposed(Backend&, const SpmmTransposed&);
-Status sddmm(Backend&, const Sddmm&);
-Status linear(Backend&, const Linear&);
-Status linearTransposed(Backend&, const LinearTransposed&);
-Status linearGradient(Backend&, const LinearGradient&);
-Status relu(Backend&, const Relu&);
-Status reluGradient(Backend&, const ReluGradient&);
-Status softmaxCrossEntropy(Backend&, const SoftmaxCrossEntropy&);
-Status meanSquaredError(Backend&, const MeanSquaredError&);
-Status sgd(Backend&, const Sgd&);
-Status adam(Backend&, const Adam&);
-Status importance(Backend&, const Importance&);
-Status keepLinks(Backend&, const KeepLinks&);
-Status sampleScores(Backend&, const SampleScores&);
-Status predictLinks(Backend&, const PredictLinks&);
-Status regrow(Backend&, const Regrow&);
-Status regrowByGradient(Backend&, const RegrowByGradient&);
+#define HEBB_DECLARE(Type, name) Status name(Backend&, const Type&);
+HEBB_WIDE_OPERATIONS(HEBB_DECLARE)
+#undef HEBB_DECLARE
 
 /// Vectors of the batch that a product keeps in registers at once.
 inline constexpr int kWidest = W == 16 ? 8 : 4;

@@ -3,6 +3,7 @@
 // SIMD width and GPU.
 #pragma once
 
+#include "hebb/exponential.h"
 #include "hebb/logarithm.h"
 #include "hebb/optimizer.h"
 
@@ -22,29 +23,6 @@ struct AdamFactors {
  private:
   static float logOf(double beta) { return beta > 0 ? static_cast<float>(std::log(beta)) : -1e30f; }
 };
-
-/// 1 - e^x for x < 0, that is 1 - beta^t for x = t log(beta): without the cancellation of the difference where x is
-/// near 0. Relative error below 4e-7.
-template <class F>
-HEBB_INLINE F oneMinusExp(F x) {
-  using T = LaneTraits<F>;
-  constexpr float kLeast = -30.f;  // 1 - e^x is 1 below
-  x = T::select(x < T::splat(kLeast), T::splat(kLeast), x);
-  // x = n log(2) + r with |r| <= log(2) / 2. The sum's last bits are n, and log(2) is in two parts of which the first
-  // has few bits.
-  constexpr float kRound = 12582912.f;
-  const F sum = x * T::splat(1.44269504f) + T::splat(kRound);
-  const F n = sum - T::splat(kRound);
-  const F r = (x - n * T::splat(0.693359375f)) - n * T::splat(-2.12194440e-4f);
-  F p = r * T::splat(1.f / 5040) + T::splat(1.f / 720);
-  p = p * r + T::splat(1.f / 120);
-  p = p * r + T::splat(1.f / 24);
-  p = p * r + T::splat(1.f / 6);
-  p = p * r + T::splat(0.5f);
-  p = p * (r * r) + r;  // e^r - 1
-  const F power = T::fromBits((T::toBits(sum) - T::toBits(T::splat(kRound)) + 127) << 23);
-  return (T::splat(1.f) - power) - power * p;
-}
 
 /// The step of one parameter (of each lane).
 template <class F>

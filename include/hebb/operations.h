@@ -26,18 +26,23 @@
 
 // X(Type, name): struct Type holds the arguments, function name(Backend&, const Type&) runs it.
 // clang-format off
-#define HEBB_OPERATIONS(X)                                                                                    \
-  X(Advance, advance) X(Permute, permute) X(Gather, gather) X(GatherLabels, gatherLabels)                     \
+/// Operations that are arithmetic on many numbers: the CPU backend compiles them once for each level of SIMD.
+#define HEBB_WIDE_OPERATIONS(X)                                                                               \
+  X(Gather, gather) X(GatherLabels, gatherLabels)                                                             \
   X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                             \
   X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                   \
   X(Relu, relu) X(ReluGradient, reluGradient)                                                                 \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam) \
-  X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores) X(Percolate, percolate)     \
-  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)                       \
+  X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores)                             \
+  X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)
+/// The others.
+#define HEBB_PLAIN_OPERATIONS(X)                                                                              \
+  X(Advance, advance) X(Permute, permute) X(Percolate, percolate)                                             \
   X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                   \
   X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                     \
   X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons)                   \
   X(InitializeNormal, initializeNormal)
+#define HEBB_OPERATIONS(X) HEBB_WIDE_OPERATIONS(X) HEBB_PLAIN_OPERATIONS(X)
 // clang-format on
 
 namespace hebb {
