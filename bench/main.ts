@@ -24,6 +24,7 @@ import {
   save,
   table,
 } from './measure.js'
+import { memory } from './memory.js'
 import { operations } from './operations.js'
 import { peers } from './peers.js'
 import { predictors } from './predictors.js'
@@ -40,6 +41,7 @@ const benches: Record<string, Bench> = {
   peers,
   predictors,
   growth,
+  memory,
   huge,
   cpp,
 }
