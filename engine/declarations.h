@@ -67,16 +67,4 @@ inline constexpr bool isGiven = false;
 template <class O, class T>
 inline constexpr bool isGiven<declare::Given<O, T>> = true;
 
-/// The tensors that an array of T is.
-template <class T>
-constexpr ElementType elementTypeOf() {
-  using Element = std::remove_const_t<T>;
-  if constexpr (std::is_same_v<Element, float>) return ElementType::float32;
-  if constexpr (std::is_same_v<Element, int32_t>) return ElementType::int32;
-  if constexpr (std::is_same_v<Element, uint8_t>) return ElementType::uint8;
-  if constexpr (std::is_same_v<Element, uint64_t>) return ElementType::uint64;
-  if constexpr (std::is_same_v<Element, int64_t>) return ElementType::uint64;  // JavaScript's side of a count
-  return ElementType::float64;                                                 // LossTotals
-}
-
 }  // namespace hebb

@@ -35,9 +35,23 @@ Status shapeOf(const ActivationsView& view, const Device& device, const std::str
   return {Code::invalidArgument, "Expected " + name + " to have a buffer large enough for its shape"};
 }
 
+Status makeActivations(const std::shared_ptr<Device>& device, int32_t features, int32_t capacity,
+                       ActivationsView* out) {
+  const Activations shape{nullptr, features, capacity, device->backend().panel(capacity), nullptr};
+  *out = {nullptr, features, capacity};
+  const auto floats = static_cast<size_t>(shape.panels()) * static_cast<size_t>(shape.panel * features);
+  return device->allocate(floats * sizeof(float), &out->buffer);
+}
+
 Operands::Operands(std::initializer_list<NamedOperand> operands) : all_(operands) {}
 
 void Operands::add(NamedOperand operand) { all_.push_back(std::move(operand)); }
+
+Operands Operands::with(const Operands& others) const {
+  Operands all = *this;
+  all.all_.insert(all.all_.end(), others.all_.begin(), others.all_.end());
+  return all;
+}
 
 const Operand* Operands::find(const std::string& name) const {
   for (const NamedOperand& one : all_) {

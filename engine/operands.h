@@ -26,6 +26,18 @@ constexpr auto namesOf(ElementType) {
 const char* nameOf(ElementType type);
 int64_t bytesOf(ElementType type);
 
+/// The elements of the tensors that an array of T is.
+template <class T>
+constexpr ElementType elementTypeOf() {
+  using Element = std::remove_const_t<T>;
+  if constexpr (std::is_same_v<Element, float>) return ElementType::float32;
+  if constexpr (std::is_same_v<Element, int32_t>) return ElementType::int32;
+  if constexpr (std::is_same_v<Element, uint8_t>) return ElementType::uint8;
+  if constexpr (std::is_same_v<Element, uint64_t>) return ElementType::uint64;
+  if constexpr (std::is_same_v<Element, int64_t>) return ElementType::uint64;  // JavaScript's side of a count
+  return ElementType::float64;                                                 // LossTotals
+}
+
 /// Elements of a buffer.
 struct TensorView {
   std::shared_ptr<Buffer> buffer;
@@ -44,6 +56,23 @@ struct ActivationsView {
 /// The view's shape on the device, without addresses; or why it does not fit its buffer. `name` is for messages.
 Status shapeOf(const ActivationsView& view, const Device& device, const std::string& name, Activations* out);
 
+// Memory for a recording. On the device's thread, or where no job is queued.
+
+/// So many elements, all 0.
+template <class T>
+Status makeTensor(const std::shared_ptr<Device>& device, int64_t count, TensorView* out) {
+  *out = {nullptr, elementTypeOf<T>()};
+  return device->allocate(static_cast<size_t>(count) * sizeof(T), &out->buffer);
+}
+/// The elements that lie in host memory.
+template <class T>
+Status makeTensor(const std::shared_ptr<Device>& device, const std::vector<T>& host, TensorView* out) {
+  HEBB_RETURN_IF_ERROR(makeTensor<T>(device, static_cast<int64_t>(host.size()), out));
+  return device->backend().write(out->buffer->data(), host.data(), host.size() * sizeof(T));
+}
+/// Room for so many columns, all 0.
+Status makeActivations(const std::shared_ptr<Device>& device, int32_t features, int32_t capacity, ActivationsView* out);
+
 struct NamedOperand;
 
 class Operands {
@@ -51,6 +80,8 @@ class Operands {
   Operands() = default;
   Operands(std::initializer_list<NamedOperand> operands);
   void add(NamedOperand operand);
+  /// These and others.
+  Operands with(const Operands& others) const;
 
   const struct Operand* find(const std::string& name) const;
   const std::vector<NamedOperand>& all() const { return all_; }

@@ -133,6 +133,12 @@ Status Program::instantiate() {
   return {};
 }
 
+Status Program::bound(std::vector<Operation>* out) {
+  HEBB_RETURN_IF_ERROR(instantiate());
+  *out = bound_;
+  return {};
+}
+
 Status Program::runStep(uint64_t ticket, bool* begun) {
   if (recording_) {
     if (stopped(ticket)) return {Code::aborted, ""};

@@ -44,6 +44,8 @@ class Program {
   /// abort() which replay this is.
   Status replay(int64_t steps, uint64_t ticket);
   Status replay(int64_t steps) { return replay(steps, ask()); }
+  /// What a step runs, one after another: what was recorded after fusion, with the addresses of now.
+  Status bound(std::vector<Operation>* out);
 
   // The following may be called by any thread.
 

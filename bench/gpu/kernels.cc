@@ -21,8 +21,8 @@
 #include <regex>
 
 #include "bandwidth.h"
+#include "network.h"
 #include "products.h"
-#include "program.h"
 
 using namespace hebb;
 using namespace hebb::bench;
@@ -338,102 +338,23 @@ class Bench {
     const Shape shape{0, 0, density, batch, 0};
     if (!wanted(name, shape)) return;
 
-    Arrays arrays(device_);
-    std::shared_ptr<Program> program;
-    must(Program::create(device_, 1, batch, &program));
-    const auto record = [&](Operation operation) { must(program->record(std::move(operation), {})); };
-    const int32_t* columns = program->columns();
-    const double* rate = program->scalar(0);
     std::mt19937 random(3);
     std::vector<uint8_t> images(static_cast<size_t>(samples) * static_cast<size_t>(widths[0]));
     for (uint8_t& byte : images) byte = static_cast<uint8_t>(random() >> 24);
     std::vector<int32_t> labels(static_cast<size_t>(samples));
     for (int32_t& label : labels) label = static_cast<int32_t>(random() % static_cast<uint32_t>(classes));
-    int32_t* order = arrays.zeros<int32_t>(samples);
-    must(device_->run(Permute{.indices = order, .count = samples, .seed = 1}));
-    int32_t* targets = arrays.zeros<int32_t>((batch + 15) / 16 * 16);
-    auto* totals = arrays.zeros<LossTotals>(1);
-
-    const auto layers = static_cast<int>(widths.size()) - 1;
-    std::vector<std::shared_ptr<SparseMatrix>> matrices;
-    std::vector<Activations> x, dx;
-    std::vector<float*> values, biases;
+    NetworkOptions options{
+        .widths = widths, .density = density, .batch = batch, .seed = 1, .sgd = {1e-4, kMomentum, kWeightDecay}};
+    options.widths.push_back(classes);
+    std::unique_ptr<Network> network;
+    must(Network::create(device_, options, &network));
+    must(network->setData(images, labels, 1.f / 128, -1));
     double flop = 0;
-    for (const int32_t width : widths) {
-      x.push_back(arrays.activations(width, batch, columns));
-      dx.push_back(arrays.activations(width, batch, columns));
+    for (const NetworkLayer& layer : network->layers()) {
+      const auto weights = static_cast<double>(layer.weights());
+      flop += weights * (layer.links ? (layer.index > 0 ? 6. : 4.) * batch + 6 : 6. * batch);
     }
-    const auto at = [](auto& list, int i) -> auto& { return list[static_cast<size_t>(i)]; };
-    for (int i = 0; i < layers; ++i) {
-      const Size size{at(widths, i + 1), at(widths, i)};
-      HostCsr host;
-      must(bipartiteReceptiveField(size.rows, size.cols, std::llround(density * size.rows * size.cols), {}, 1, i,
-                                   &host));
-      matrices.push_back(matrixOf(device_, size, host));
-      const auto links = static_cast<int64_t>(host.columnIndices.size());
-      values.push_back(arrays.normal(links, static_cast<float>(std::sqrt(2 / (density * size.cols)))));
-      biases.push_back(arrays.zeros<float>(size.rows));
-      flop += static_cast<double>(links) * ((i > 0 ? 6. : 4.) * batch + 6);
-    }
-    const int32_t last = widths.back();
-    const int64_t dense = int64_t{last} * classes;
-    flop += 6. * static_cast<double>(dense) * batch;
-    float *weights = arrays.normal(dense, std::sqrt(2.f / static_cast<float>(last))),
-          *weightGradient = arrays.zeros<float>(dense);
-    float *bias = arrays.zeros<float>(classes), *biasGradient = arrays.zeros<float>(classes);
-    const Activations logits = arrays.activations(classes, batch, columns),
-                      dLogits = arrays.activations(classes, batch, columns);
-
-    record(Gather{.bytes = arrays.copyOf(images),
-                  .scale = 1.f / 128,
-                  .shift = -1,
-                  .samples = samples,
-                  .indices = order,
-                  .count = samples,
-                  .state = program->state(),
-                  .output = x[0]});
-    record(GatherLabels{.labels = arrays.copyOf(labels),
-                        .samples = samples,
-                        .indices = order,
-                        .count = samples,
-                        .state = program->state(),
-                        .targets = targets});
-    for (int i = 0; i < layers; ++i) {
-      record(Spmm{.weights = at(matrices, i)->csr(),
-                  .values = at(values, i),
-                  .bias = at(biases, i),
-                  .input = at(x, i),
-                  .output = at(x, i + 1),
-                  .activation = Activation::relu});
-    }
-    record(Linear{.weights = weights, .bias = bias, .input = at(x, layers), .output = logits});
-    record(SoftmaxCrossEntropy{
-        .logits = logits, .targets = targets, .gradient = dLogits, .totals = totals, .step = program->step()});
-    record(LinearTransposed{weights, dLogits, at(dx, layers), at(x, layers), Activation::relu, false});
-    record(LinearGradient{dLogits, at(x, layers), weightGradient, biasGradient, false, false});
-    const auto rule = [&](float* parameters, int64_t count) {
-      return SgdRule{parameters, arrays.zeros<float>(count), rate, kMomentum, kWeightDecay};
-    };
-    std::vector<Sgd> optimizer;
-    for (int i = layers - 1; i >= 0; --i) {
-      const Csr links = at(matrices, i)->csr();
-      float *gradient = arrays.zeros<float>(links.capacity), *gradientOfBias = arrays.zeros<float>(links.rows);
-      if (i > 0)
-        record(SpmmTransposed{links, at(values, i), at(dx, i + 1), at(dx, i), at(x, i), Activation::relu, false});
-      record(Sddmm{links, at(dx, i + 1), at(x, i), gradient, gradientOfBias, false, false, {}, {}, {}});
-      optimizer.push_back({.rule = rule(at(values, i), links.capacity),
-                           .gradient = gradient,
-                           .capacity = links.capacity,
-                           .count = links.rowOffsets + links.rows});
-      optimizer.push_back(
-          {.rule = rule(at(biases, i), links.rows), .gradient = gradientOfBias, .capacity = links.rows});
-    }
-    optimizer.push_back({.rule = rule(weights, dense), .gradient = weightGradient, .capacity = dense});
-    optimizer.push_back({.rule = rule(bias, classes), .gradient = biasGradient, .capacity = classes});
-    for (Sgd& one : optimizer) record(one);
-    must(program->setScalars({1e-4}));
-    must(program->rewind(samples, 0));
-    keep(name, shape, "sample", batch, flop, 0, timed([&](int64_t steps) { must(program->replay(steps)); }), {});
+    keep(name, shape, "sample", batch, flop, 0, timed([&](int64_t steps) { must(network->runSteps(steps)); }), {});
   }
 
   // ---- a topology update
@@ -444,45 +365,22 @@ class Bench {
     const std::string name =
         std::string("topology update CH2-L3n") + (route == PredictionRoute::dense ? ", dense route" : "");
     if (!wanted(name, shape)) return;
-    Arrays arrays(device_);
     HostCsr host;
     must(bipartiteReceptiveField(shape.rows, shape.cols, std::llround(shape.density * shape.rows * shape.cols), {}, 1,
                                  0, &host));
-    const auto matrix = matrixOf(device_, {shape.rows, shape.cols}, host);
-    const Csr links = matrix->csr();
-    const auto count = static_cast<double>(host.columnIndices.size());
+    NetworkLayer layer;
+    must(NetworkLayer::create(device_, 0, shape.cols, shape.rows, 1, &host, &layer));
     std::shared_ptr<Program> program;
     must(Program::create(device_, 4, 1, &program));
-    const auto record = [&](Operation operation) { must(program->record(std::move(operation), {})); };
-    const LinkChanges changes{arrays.zeros<uint8_t>(links.capacity), arrays.zeros<int32_t>(links.capacity),
-                              arrays.zeros<int32_t>(links.capacity), arrays.zeros<int32_t>(1)};
-    float *values = arrays.normal(links.capacity), *velocity = arrays.normal(links.capacity),
-          *scores = arrays.zeros<float>(links.capacity);
-    const double *number = program->scalar(0), *temperature = program->scalar(1), *kept = program->scalar(2),
-                 *after = program->scalar(3);
-    record(BeginUpdate{links, changes});
-    record(Importance{links, values, changes.keep, ImportanceRule::magnitude, scores});
-    record(KeepLinks{.links = links,
-                     .scores = scores,
-                     .keep = changes.keep,
-                     .count = kept,
-                     .temperature = temperature,
-                     .update = number,
-                     .seed = 1});
-    record(Regrow{.links = links,
-                  .changes = changes,
-                  .predictor = LinkPredictor::ch2L3n,
-                  .count = after,
-                  .update = number,
-                  .seed = 1,
-                  .route = route});
-    record(Rebuild{links, changes, {values, velocity}});
+    must(layer.recordRemoval(*program, 1));
+    must(layer.recordGrowth(*program, 1, route == PredictionRoute::dense ? "dense" : "sparse"));
     std::vector<double> seconds;
     double all = 0;
     for (int i = 0; i < 2 + settings_.repetitions() && (i < 3 || all < 4); ++i) {
-      must(program->setScalars({static_cast<double>(i), 2, std::ceil(0.7 * count), count}));
-      // New links begin at 0 and would be the next to go.
-      must(device_->run(InitializeNormal{.pattern = links, .values = values, .seed = 1}));
+      std::vector<double> scalars{static_cast<double>(i), 2};
+      layer.addScalars(0.3, &scalars);
+      must(program->setScalars(scalars));
+      must(layer.initialize(1));  // new links begin at 0 and would be the next to go
       must(backend().synchronize());
       const auto start = Clock::now();
       must(program->replay(1));
@@ -491,7 +389,7 @@ class Bench {
       // The first is recorded, the second leaves the initial network's regularity behind.
       if (i >= 2) seconds.push_back(taken);
     }
-    keep(name, shape, "link", count, 0, 0, std::move(seconds), {});
+    keep(name, shape, "link", static_cast<double>(layer.weights()), 0, 0, std::move(seconds), {});
   }
 
   const Settings settings_;

@@ -18,137 +18,160 @@ void check(const Status& status) {
   std::exit(1);
 }
 
+std::vector<float> numbers(int64_t count) {
+  std::vector<float> host(static_cast<size_t>(count));
+  for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 50;
+  return host;
+}
+
+/// Memory that is not 0.
 struct Memory {
   std::shared_ptr<Device> device;
-  std::vector<std::shared_ptr<Buffer>> buffers;
   template <class T>
-  T* of(const std::vector<T>& host) {
-    std::shared_ptr<Buffer> buffer;
-    check(device->allocate(host.size() * sizeof(T), &buffer));
-    check(device->backend().write(buffer->data(), host.data(), host.size() * sizeof(T)));
-    buffers.push_back(buffer);
-    return buffer->data<T>();
+  TensorView of(const std::vector<T>& host) const {
+    TensorView tensor;
+    check(makeTensor(device, host, &tensor));
+    return tensor;
   }
-  float* floats(int64_t count) {
-    std::vector<float> host(static_cast<size_t>(count));
-    for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 50;
-    return of(host);
+  TensorView floats(int64_t count) const { return of(numbers(count)); }
+  ActivationsView activations(int32_t features, int32_t batch) const {
+    ActivationsView view;
+    check(makeActivations(device, features, batch, &view));
+    const std::vector<float> host = numbers(static_cast<int64_t>(view.buffer->bytes() / sizeof(float)));
+    check(device->backend().write(view.buffer->data(), host.data(), view.buffer->bytes()));
+    return view;
   }
 };
 
+std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, int32_t cols,
+                                       const std::vector<int32_t>& offsets, const std::vector<int32_t>& columns) {
+  std::shared_ptr<SparseMatrix> matrix;
+  check(SparseMatrix::create(device, static_cast<int32_t>(offsets.size()) - 1, cols,
+                             static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(), columns.data(),
+                             columns.size(), &matrix));
+  return matrix;
+}
+
 void run(std::shared_ptr<Device> device, int32_t classes) {
   constexpr int32_t features = 70, hidden = 66, batch = 150, samples = 200;
-  Memory memory{device, {}};
-  std::shared_ptr<Program> program;
-  check(Program::create(device, 1, batch, &program));
-  const auto activations = [&](int32_t count) {
-    const int32_t panel = device->backend().panel(batch);
-    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel,
-                       program->columns()};
-  };
+  const Memory memory{device};
   std::vector<int32_t> offsets(hidden + 1), columns;
   for (int32_t r = 0; r < hidden; ++r) {
     for (int32_t c = r % 3; c < features; c += r % 5 + 2) columns.push_back(c);
     offsets[r + 1] = static_cast<int32_t>(columns.size());
   }
-  std::shared_ptr<SparseMatrix> matrix;
-  check(SparseMatrix::create(device, hidden, features, static_cast<int32_t>(columns.size()), offsets.data(),
-                             offsets.size(), columns.data(), columns.size(), &matrix));
-  const Csr csr = matrix->csr();
-  std::vector<int32_t> labels(samples), order(samples);
-  for (int32_t i = 0; i < samples; ++i) labels[i] = i % classes;
-  int32_t* const indices = memory.of(order);
-  int32_t* const targets = memory.of(std::vector<int32_t>(batch));
-  float* const values = memory.floats(csr.capacity);
-  float* const velocity = memory.floats(csr.capacity);
-  float* const dense = memory.floats(int64_t{classes} * hidden);
-  float* const denseGradient = memory.floats(int64_t{classes} * hidden);
-  float* const bias = memory.floats(hidden);
-  float* const biasGradient = memory.floats(hidden);
-  const Activations x = activations(features), h = activations(hidden), z = activations(classes),
-                    dz = activations(classes), dh = activations(hidden), dx = activations(features);
-  LossTotals* const totals = memory.of(std::vector<LossTotals>(1));
-  const auto record = [&](Operation operation) { check(program->record(std::move(operation), {})); };
-  record(InitializeNormal{csr, values, 0.1, 3, 1});
-  record(Permute{indices, samples, 5, nullptr, false});
-  record(Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, program->state(),
-                x});
-  record(GatherLabels{memory.of(labels), samples, indices, samples, program->state(), targets});
-  record(Spmm{csr, values, bias, x, h, Activation::relu});
-  record(Relu{h, h});
-  record(Linear{dense, nullptr, h, z, Activation::none});
-  record(SoftmaxCrossEntropy{z, targets, dz, totals, program->step()});
-  record(LinearTransposed{dense, dz, dh, h, Activation::relu, false});
-  record(LinearGradient{dz, h, denseGradient, nullptr, false, false});
-  record(SpmmTransposed{csr, values, dh, dx, x, Activation::none, false});
-  record(ReluGradient{x, dx, dx, false});
-  record(MeanSquaredError{h, h, dh, Activation::none, totals, program->step()});
-  record(Sddmm{csr,
-               dh,
-               x,
-               memory.floats(csr.capacity),
-               biasGradient,
-               false,
-               false,
-               SgdRule{values, velocity, program->scalar(0), 0.9f, 0.1f},
-               SgdRule{bias, nullptr, program->scalar(0), 0, 0},
-               {}});
-  record(Sgd{SgdRule{dense, nullptr, program->scalar(0), 0, 0}, denseGradient, int64_t{classes} * hidden, nullptr});
+  const auto links = matrixOf(device, features, offsets, columns);
+  const int32_t count = links->csr().capacity;
+  std::vector<int32_t> classOf(samples);
+  for (int32_t i = 0; i < samples; ++i) classOf[i] = i % classes;
+  const TensorView labels = memory.of(classOf), order = memory.of(std::vector<int32_t>(samples)),
+                   targets = memory.of(std::vector<int32_t>(batch)), totals = memory.of(std::vector<LossTotals>(1)),
+                   data = memory.floats(int64_t{samples} * features), values = memory.floats(count),
+                   velocity = memory.floats(count), gradient = memory.floats(count),
+                   dense = memory.floats(int64_t{classes} * hidden),
+                   denseGradient = memory.floats(int64_t{classes} * hidden), bias = memory.floats(hidden),
+                   biasGradient = memory.floats(hidden);
+  const ActivationsView x = memory.activations(features, batch), h = memory.activations(hidden, batch),
+                        z = memory.activations(classes, batch), dz = memory.activations(classes, batch),
+                        dh = memory.activations(hidden, batch), dx = memory.activations(features, batch);
+  std::shared_ptr<Program> program;
+  check(Program::create(device, 1, batch, &program));
+  const auto record = [&](const char* name, const Operands& operands) { check(program->record(name, operands)); };
+  const Operands gather{{"floats", data}, {"samples", samples}, {"indices", order}, {"count", samples}, {"output", x}};
+  record("initializeNormal", {{"pattern", links}, {"values", values}, {"deviation", 0.1}, {"seed", 3}, {"layer", 1}});
+  record("permute", {{"indices", order}, {"count", samples}, {"seed", 5}});
+  record("gather", gather);
+  record("gatherLabels",
+         {{"labels", labels}, {"samples", samples}, {"indices", order}, {"count", samples}, {"targets", targets}});
+  record("spmm",
+         {{"weights", links}, {"values", values}, {"bias", bias}, {"input", x}, {"output", h}, {"activation", "relu"}});
+  record("relu", {{"input", h}, {"output", h}});
+  record("linear", {{"weights", dense}, {"input", h}, {"output", z}});
+  record("softmaxCrossEntropy", {{"logits", z}, {"targets", targets}, {"gradient", dz}, {"totals", totals}});
+  record("linearTransposed",
+         {{"weights", dense}, {"outputGradient", dz}, {"inputGradient", dh}, {"input", h}, {"activation", "relu"}});
+  record("linearGradient", {{"outputGradient", dz}, {"input", h}, {"gradient", denseGradient}});
+  record("spmmTransposed", {{"weights", links}, {"values", values}, {"outputGradient", dh}, {"inputGradient", dx}});
+  record("reluGradient", {{"output", x}, {"outputGradient", dx}, {"inputGradient", dx}});
+  record("meanSquaredError", {{"output", h}, {"target", h}, {"gradient", dh}, {"totals", totals}});
+  record("sddmm", {{"pattern", links},
+                   {"outputGradient", dh},
+                   {"input", x},
+                   {"gradient", gradient},
+                   {"biasGradient", biasGradient}});
+  // The device takes these inside the gradients.
+  record("sgd", {{"pattern", links},
+                 {"values", values},
+                 {"velocity", velocity},
+                 {"gradient", gradient},
+                 {"learningRate", 0},
+                 {"momentum", 0.9},
+                 {"weightDecay", 0.1}});
+  record("sgd", {{"count", hidden}, {"values", bias}, {"gradient", biasGradient}, {"learningRate", 0}});
+  record("sgd", {{"count", classes * hidden}, {"values", dense}, {"gradient", denseGradient}, {"learningRate", 0}});
   check(program->setScalars({0.1}));
   check(program->rewind(samples, 0));
   check(program->replay(3));
   // A sample that is none, in a program that does not write the order anew.
   std::shared_ptr<Program> bad;
   check(Program::create(device, 1, batch, &bad));
-  Activations out = x;
-  out.columns = bad->columns();
-  check(bad->record(
-      Gather{nullptr, memory.floats(int64_t{samples} * features), 1, 0, samples, indices, samples, bad->state(), out},
-      {}));
+  check(bad->record("gather", gather));
   check(bad->rewind(samples, 0));
+  int32_t* const seventh = order.buffer->data<int32_t>() + 7;
   const int32_t none = samples;
-  check(device->backend().write(indices + 7, &none, sizeof none));
+  check(device->backend().write(seventh, &none, sizeof none));
   const Status status = bad->replay(3);
   std::printf("%s, %ld steps done\n", status.message().c_str(), static_cast<long>(bad->stepsDone()));
   if (status.code() != Code::invalidArgument || bad->stepsDone() != 0) std::exit(1);
   const int32_t good = 3;
-  check(device->backend().write(indices + 7, &good, sizeof good));
+  check(device->backend().write(seventh, &good, sizeof good));
   check(bad->replay(2));
 }
 
 /// Products of a layer with a hub on each side, in each of their variants: rows that several warps add up, tiles in
 /// shared memory, both gradients in one pass.
-void products(std::shared_ptr<Device> device, int32_t batch, const char* product, const char* gradient) {
+void products(std::shared_ptr<Device> device, int32_t batch, const char* product, const char* gradients) {
   constexpr int32_t rows = 290, cols = 300;
   setenv("HEBB_CUDA_SPMM", product, 1);
-  setenv("HEBB_CUDA_SDDMM", gradient, 1);
-  Memory memory{device, {}};
+  setenv("HEBB_CUDA_SDDMM", gradients, 1);
   std::vector<int32_t> offsets(rows + 1), columns;
   for (int32_t r = 0; r < rows; ++r) {
     for (int32_t c = r % 40; c < cols; c += r == 7 ? 1 : 40) columns.push_back(c);
     if (columns.back() != cols - 1) columns.push_back(cols - 1);
     offsets[r + 1] = static_cast<int32_t>(columns.size());
   }
-  std::shared_ptr<SparseMatrix> matrix;
-  check(SparseMatrix::create(device, rows, cols, static_cast<int32_t>(columns.size()), offsets.data(), offsets.size(),
-                             columns.data(), columns.size(), &matrix));
-  const Csr csr = matrix->csr();
+  const Memory memory{device};
+  const auto links = matrixOf(device, cols, offsets, columns);
+  const int32_t count = links->csr().capacity;
+  const ActivationsView x = memory.activations(cols, batch), y = memory.activations(rows, batch),
+                        dx = memory.activations(cols, batch);
+  const TensorView values = memory.floats(count), gradient = memory.floats(count);
   std::shared_ptr<Program> program;
   check(Program::create(device, 1, batch, &program));
-  const auto activations = [&](int32_t count) {
-    const int32_t panel = device->backend().panel(batch);
-    return Activations{memory.floats(int64_t{count} * ((batch + panel - 1) / panel) * panel), count, batch, panel,
-                       program->columns()};
-  };
-  const Activations x = activations(cols), y = activations(rows), dx = activations(cols);
-  float *const values = memory.floats(csr.capacity), *const bias = memory.floats(rows);
-  float *const valuesGradient = memory.floats(csr.capacity), *const biasGradient = memory.floats(rows);
-  const auto record = [&](Operation operation) { check(program->record(std::move(operation), {})); };
-  record(Spmm{csr, values, bias, x, y, Activation::relu});
-  record(SpmmTransposed{csr, values, y, dx, x, Activation::relu, false});
-  record(Sddmm{csr, y, x, valuesGradient, biasGradient, false, false, {}, {}, {}});
-  record(Sgd{SgdRule{values, memory.floats(csr.capacity), program->scalar(0), 0.9f, 0.1f}, valuesGradient, csr.capacity,
-             csr.rowOffsets + csr.rows});
+  check(program->record("spmm", {{"weights", links},
+                                 {"values", values},
+                                 {"bias", memory.floats(rows)},
+                                 {"input", x},
+                                 {"output", y},
+                                 {"activation", "relu"}}));
+  check(program->record("spmmTransposed", {{"weights", links},
+                                           {"values", values},
+                                           {"outputGradient", y},
+                                           {"inputGradient", dx},
+                                           {"input", x},
+                                           {"activation", "relu"}}));
+  check(program->record("sddmm", {{"pattern", links},
+                                  {"outputGradient", y},
+                                  {"input", x},
+                                  {"gradient", gradient},
+                                  {"biasGradient", memory.floats(rows)}}));
+  check(program->record("sgd", {{"pattern", links},
+                                {"values", values},
+                                {"velocity", memory.floats(count)},
+                                {"gradient", gradient},
+                                {"learningRate", 0},
+                                {"momentum", 0.9},
+                                {"weightDecay", 0.1}}));
   check(program->setScalars({1e-6}));
   check(program->replay(2));
 }

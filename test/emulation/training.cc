@@ -36,16 +36,14 @@ class Training {
       HEBB_RETURN_IF_ERROR(update_->replay(1));
     }
     LossTotals totals;
-    HEBB_RETURN_IF_ERROR(device_->backend().read(&totals, totals_, sizeof totals));
+    HEBB_RETURN_IF_ERROR(device_->backend().read(&totals, totals_.buffer->data(), sizeof totals));
     if (!(totals.columns > 0) || !std::isfinite(totals.loss))
       return {Code::internal, "the loss is " + std::to_string(totals.loss)};
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().rowOffsets, sizeof(int32_t) * (kHidden + 1)));
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().columnIndices, sizeof(int32_t) * kLinks));
-    HEBB_RETURN_IF_ERROR(keep(bits, values_, sizeof(float) * kLinks));
-    HEBB_RETURN_IF_ERROR(keep(bits, dense_, sizeof(float) * kClasses * kHidden));
-    HEBB_RETURN_IF_ERROR(keep(bits, wide_, sizeof(float) * kWide * kWideOut));
-    HEBB_RETURN_IF_ERROR(keep(bits, totals_, sizeof totals));
-    HEBB_RETURN_IF_ERROR(keep(bits, returned_, sizeof(int32_t) * 2));
+    HEBB_RETURN_IF_ERROR(keep(bits, values_.buffer->data(), sizeof(float) * kLinks));
+    for (const TensorView& tensor : {dense_, wide_, totals_, returned_})
+      HEBB_RETURN_IF_ERROR(keep(bits, tensor.buffer->data(), tensor.buffer->bytes()));
     return device_->backend().synchronize();
   }
 
@@ -69,21 +67,13 @@ class Training {
   }
 
   template <class T>
-  Status array(int64_t count, T** out) {
-    std::shared_ptr<Buffer> buffer;
-    HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(T) * static_cast<size_t>(count), &buffer));
-    *out = buffer->data<T>();
-    buffers_.push_back(std::move(buffer));
+  Status make(int64_t count, std::initializer_list<TensorView*> tensors) {
+    for (TensorView* tensor : tensors) HEBB_RETURN_IF_ERROR(makeTensor<T>(device_, count, tensor));
     return {};
   }
-  template <class T>
-  Status array(const std::vector<T>& data, T** out) {
-    HEBB_RETURN_IF_ERROR(array(static_cast<int64_t>(data.size()), out));
-    return device_->backend().write(*out, data.data(), sizeof(T) * data.size());
-  }
-  Status batch(int32_t features, Activations* out) {
-    *out = {nullptr, features, kBatch, device_->backend().panel(kBatch), step_->columns()};
-    return array(int64_t{out->panels()} * out->panel * features, &out->data);
+  Status makeBatches(int32_t features, std::initializer_list<ActivationsView*> batches) {
+    for (ActivationsView* one : batches) HEBB_RETURN_IF_ERROR(makeActivations(device_, features, kBatch, one));
+    return {};
   }
 
   Status make() {
@@ -100,162 +90,204 @@ class Training {
                                               columns.data(), columns.size(), &matrix_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 1, kBatch, &step_));
     HEBB_RETURN_IF_ERROR(Program::create(device_, 2, 1, &prune_));
-    HEBB_RETURN_IF_ERROR(Program::create(device_, 4, 1, &update_));
-    const Csr links = matrix_->csr();
+    HEBB_RETURN_IF_ERROR(Program::create(device_, 4, kBatch, &update_));
 
-    std::vector<float> data;
-    std::vector<int32_t> labels;
-    for (uint32_t i = 0; i < kSamples * kInputs; ++i) data.push_back(numberAt(i));
-    for (int32_t i = 0; i < kSamples; ++i) labels.push_back(i % kClasses);
-    float *samples, *velocity, *gradient, *bias, *biasGradient, *denseGradient, *scores, *firstMoment, *secondMoment,
-        *steps, *wideGradient;
-    int32_t *classes, *targets, *order;
-    HEBB_RETURN_IF_ERROR(array(data, &samples));
-    HEBB_RETURN_IF_ERROR(array(labels, &classes));
-    HEBB_RETURN_IF_ERROR(array(kBatch, &targets));
-    HEBB_RETURN_IF_ERROR(array(kSamples, &order));
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &values_));
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &velocity));
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &gradient));
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &scores));
-    HEBB_RETURN_IF_ERROR(array(kHidden, &bias));
-    HEBB_RETURN_IF_ERROR(array(kHidden, &biasGradient));
-    HEBB_RETURN_IF_ERROR(array(kClasses * kHidden, &dense_));
-    HEBB_RETURN_IF_ERROR(array(kClasses * kHidden, &denseGradient));
-    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &wide_));
-    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &wideGradient));
-    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &firstMoment));
-    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &secondMoment));
-    HEBB_RETURN_IF_ERROR(array(kWide * kWideOut, &steps));
-    HEBB_RETURN_IF_ERROR(array(std::vector<LossTotals>(1), &totals_));
-    Activations x, dx, hidden, rectified, dHidden, dRectified, y, dy, wideInput, wideOutput, dWideInput, dWideOutput;
-    for (auto [features, activations] :
-         {std::pair{kWide, &wideInput}, {kWide, &dWideInput}, {kWideOut, &wideOutput}, {kWideOut, &dWideOutput}}) {
-      HEBB_RETURN_IF_ERROR(batch(features, activations));
-    }
-    std::vector<float> numbers;
-    for (uint32_t i = 0; i < static_cast<uint32_t>(wideInput.panels() * wideInput.panel * kWide); ++i)
-      numbers.push_back(numberAt(i + 7));
-    HEBB_RETURN_IF_ERROR(device_->backend().write(wideInput.data, numbers.data(), sizeof(float) * numbers.size()));
-    for (auto [features, activations] : {std::pair{kInputs, &x},
-                                         {kInputs, &dx},
-                                         {kHidden, &hidden},
-                                         {kHidden, &rectified},
-                                         {kHidden, &dHidden},
-                                         {kHidden, &dRectified},
-                                         {kClasses, &y},
-                                         {kClasses, &dy}}) {
-      HEBB_RETURN_IF_ERROR(batch(features, activations));
-    }
-
-    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{links, values_, 0.3, 1, 0}));
-    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{Csr{kClasses, kHidden}, dense_, 0.2, 1, 1}));
-    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{Csr{kWideOut, kWide}, wide_, 0.2, 1, 2}));
-    HEBB_RETURN_IF_ERROR(device_->run(Permute{order, kSamples, 5, step_->scalar(0), false}));
-
-    const auto step = [&](Operation operation) { return step_->record(std::move(operation), buffers_); };
-    const double* rate = step_->scalar(0);
-    HEBB_RETURN_IF_ERROR(step(Gather{nullptr, samples, 1, 0, kSamples, order, kSamples, step_->state(), x}));
-    HEBB_RETURN_IF_ERROR(step(GatherLabels{classes, kSamples, order, kSamples, step_->state(), targets}));
-    HEBB_RETURN_IF_ERROR(step(Spmm{links, values_, bias, x, hidden, Activation::none}));
-    HEBB_RETURN_IF_ERROR(step(Relu{hidden, rectified}));
-    HEBB_RETURN_IF_ERROR(step(Linear{dense_, nullptr, rectified, y, Activation::none}));
-    HEBB_RETURN_IF_ERROR(step(SoftmaxCrossEntropy{y, targets, dy, totals_, step_->step()}));
-    HEBB_RETURN_IF_ERROR(step(LinearGradient{dy, rectified, denseGradient}));
-    HEBB_RETURN_IF_ERROR(step(LinearTransposed{dense_, dy, dRectified, {}, Activation::none, false}));
-    HEBB_RETURN_IF_ERROR(step(ReluGradient{rectified, dRectified, dHidden, false}));
-    HEBB_RETURN_IF_ERROR(step(SpmmTransposed{links, values_, dHidden, dx, {}, Activation::none, false}));
-    HEBB_RETURN_IF_ERROR(step(Sddmm{links, dHidden, x, gradient, biasGradient, false, false, {}, {}, {}}));
-    HEBB_RETURN_IF_ERROR(
-        step(Sgd{{values_, velocity, rate, 0.9f, 1e-4f}, gradient, kCapacity, links.rowOffsets + links.rows}));
-    HEBB_RETURN_IF_ERROR(step(Sgd{{bias, nullptr, rate, 0, 0}, biasGradient, kHidden, nullptr}));
-    HEBB_RETURN_IF_ERROR(step(Sgd{{dense_, nullptr, rate, 0, 0}, denseGradient, kClasses * kHidden, nullptr}));
-    // A layer that is worth tensor cores learns to give its own input back.
-    Activations target = wideInput;
-    target.features = kWideOut;
-    HEBB_RETURN_IF_ERROR(step(Linear{wide_, nullptr, wideInput, wideOutput, Activation::none}));
-    HEBB_RETURN_IF_ERROR(
-        step(MeanSquaredError{wideOutput, target, dWideOutput, Activation::none, totals_, step_->step()}));
-    HEBB_RETURN_IF_ERROR(step(LinearGradient{dWideOutput, wideInput, wideGradient}));
-    HEBB_RETURN_IF_ERROR(step(LinearTransposed{wide_, dWideOutput, dWideInput, {}, Activation::none, false}));
-    HEBB_RETURN_IF_ERROR(step(Adam{.values = wide_,
-                                   .gradient = wideGradient,
-                                   .firstMoment = firstMoment,
-                                   .secondMoment = secondMoment,
-                                   .steps = steps,
-                                   .learningRate = rate,
-                                   .capacity = kWide * kWideOut}));
+    HEBB_RETURN_IF_ERROR(make<float>(kCapacity, {&values_, &velocity_, &scores_}));
+    HEBB_RETURN_IF_ERROR(make<float>(kClasses * kHidden, {&dense_}));
+    HEBB_RETURN_IF_ERROR(make<float>(kWide * kWideOut, {&wide_}));
+    HEBB_RETURN_IF_ERROR(makeTensor(device_, std::vector<LossTotals>(1), &totals_));
+    HEBB_RETURN_IF_ERROR(make<int32_t>(2, {&returned_}));
+    HEBB_RETURN_IF_ERROR(makeBatches(kInputs, {&x_}));
+    HEBB_RETURN_IF_ERROR(makeBatches(kHidden, {&dHidden_}));
+    const Csr dense{.rows = kClasses, .cols = kHidden}, wide{.rows = kWideOut, .cols = kWide};
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{matrix_->csr(), values_.buffer->data<float>(), 0.3, 1, 0}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{dense, dense_.buffer->data<float>(), 0.2, 1, 1}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{wide, wide_.buffer->data<float>(), 0.2, 1, 2}));
+    HEBB_RETURN_IF_ERROR(recordStep());
+    HEBB_RETURN_IF_ERROR(recordWideLayer());
     HEBB_RETURN_IF_ERROR(step_->setScalars({0.05}));
     HEBB_RETURN_IF_ERROR(step_->rewind(kSamples, 0));
+    HEBB_RETURN_IF_ERROR(recordPrune());
+    return recordUpdate();
+  }
 
-    LinkChanges changes;
-    uint64_t *ever, *everBits;
-    int64_t *everCount, *everBitsCount;
-    int32_t* active;
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.keep));
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.newRows));
-    HEBB_RETURN_IF_ERROR(array(kCapacity, &changes.newColumns));
-    HEBB_RETURN_IF_ERROR(array(1, &changes.newCount));
-    HEBB_RETURN_IF_ERROR(array(int64_t{kHidden} * kInputs, &ever));
-    HEBB_RETURN_IF_ERROR(array(kHidden * UniteLinks::wordsOf(kInputs), &everBits));
-    HEBB_RETURN_IF_ERROR(array(1, &everCount));
-    HEBB_RETURN_IF_ERROR(array(1, &everBitsCount));
-    HEBB_RETURN_IF_ERROR(array(3, &active));
-    HEBB_RETURN_IF_ERROR(array(2, &returned_));
+  Status recordStep() {
+    std::vector<float> data;
+    std::vector<int32_t> classOf;
+    for (uint32_t i = 0; i < kSamples * kInputs; ++i) data.push_back(numberAt(i));
+    for (int32_t i = 0; i < kSamples; ++i) classOf.push_back(i % kClasses);
+    TensorView samples, labels, targets, order, gradient, bias, biasGradient, denseGradient;
+    HEBB_RETURN_IF_ERROR(makeTensor(device_, data, &samples));
+    HEBB_RETURN_IF_ERROR(makeTensor(device_, classOf, &labels));
+    HEBB_RETURN_IF_ERROR(make<int32_t>(kBatch, {&targets}));
+    HEBB_RETURN_IF_ERROR(make<int32_t>(kSamples, {&order}));
+    HEBB_RETURN_IF_ERROR(make<float>(kCapacity, {&gradient}));
+    HEBB_RETURN_IF_ERROR(make<float>(kHidden, {&bias, &biasGradient}));
+    HEBB_RETURN_IF_ERROR(make<float>(kClasses * kHidden, {&denseGradient}));
+    HEBB_RETURN_IF_ERROR(device_->run(Permute{.indices = order.buffer->data<int32_t>(), .count = kSamples, .seed = 5}));
+    ActivationsView dx, hidden, rectified, dRectified, y, dy;
+    HEBB_RETURN_IF_ERROR(makeBatches(kInputs, {&dx}));
+    HEBB_RETURN_IF_ERROR(makeBatches(kHidden, {&hidden, &rectified, &dRectified}));
+    HEBB_RETURN_IF_ERROR(makeBatches(kClasses, {&y, &dy}));
 
-    // The pool: every other link that there may be.
-    std::vector<int32_t> poolOffsets{0}, poolColumns;
-    for (int32_t row = 0; row < kHidden; ++row) {
-      for (int32_t c = row % 2; c < kInputs; c += 2) poolColumns.push_back(c);
-      poolOffsets.push_back(static_cast<int32_t>(poolColumns.size()));
-    }
-    const auto poolLinks = static_cast<int32_t>(poolColumns.size());
-    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, poolLinks, poolOffsets.data(),
-                                              poolOffsets.size(), poolColumns.data(), poolColumns.size(),
-                                              &poolMatrix_));
-    Pool pool{poolMatrix_->csr()};
-    float* poolScores;
-    HEBB_RETURN_IF_ERROR(array(poolLinks, &pool.values));
-    HEBB_RETURN_IF_ERROR(array(poolLinks, &pool.keep));
-    HEBB_RETURN_IF_ERROR(array(poolLinks, &poolScores));
-    const auto prune = [&](Operation operation) { return prune_->record(std::move(operation), buffers_); };
-    HEBB_RETURN_IF_ERROR(prune(BeginUpdate{links, changes}));
-    HEBB_RETURN_IF_ERROR(prune(OpenPool{links, values_, pool}));
-    HEBB_RETURN_IF_ERROR(prune(Importance{pool.links, pool.values, pool.keep, ImportanceRule::magnitude, poolScores}));
-    HEBB_RETURN_IF_ERROR(prune(KeepLinks{pool.links, poolScores, pool.keep, prune_->scalar(1), nullptr,
-                                         prune_->scalar(0), 1, Purpose::prune, 0}));
-    HEBB_RETURN_IF_ERROR(prune(ChooseFromPool{links, changes, pool}));
-    HEBB_RETURN_IF_ERROR(prune(Rebuild{links, changes, {values_, velocity}}));
-    HEBB_RETURN_IF_ERROR(prune(RestoreWeights{links, values_, pool}));
-    const auto update = [&](Operation operation) { return update_->record(std::move(operation), buffers_); };
-    const double *number = update_->scalar(0), *temperature = update_->scalar(1), *kept = update_->scalar(2),
-                 *after = update_->scalar(3);
-    HEBB_RETURN_IF_ERROR(update(UniteLinks{links, ever, everCount, int64_t{kHidden} * kInputs}));
-    HEBB_RETURN_IF_ERROR(update(UniteLinks{links, nullptr, everBitsCount, 0, everBits}));
-    HEBB_RETURN_IF_ERROR(update(BeginUpdate{links, changes}));
-    HEBB_RETURN_IF_ERROR(update(Importance{links, values_, changes.keep, ImportanceRule::relative, scores}));
+    const auto step = [&](const char* name, const Operands& operands) { return step_->record(name, operands); };
+    const Operands stream{{"samples", kSamples}, {"indices", order}, {"count", kSamples}};
+    HEBB_RETURN_IF_ERROR(step("gather", stream.with({{"floats", samples}, {"output", x_}})));
+    HEBB_RETURN_IF_ERROR(step("gatherLabels", stream.with({{"labels", labels}, {"targets", targets}})));
     HEBB_RETURN_IF_ERROR(
-        update(KeepLinks{links, scores, changes.keep, kept, temperature, number, 1, Purpose::remove, 0}));
-    HEBB_RETURN_IF_ERROR(update(Percolate{{{links, changes.keep}}, {}}));
-    // Each chooses anew: what counts here is that its kernels run, too.
-    HEBB_RETURN_IF_ERROR(update(RegrowByGradient{links, changes, x, dHidden, after, number, 1, 0}));
+        step("spmm", {{"weights", matrix_}, {"values", values_}, {"bias", bias}, {"input", x_}, {"output", hidden}}));
+    HEBB_RETURN_IF_ERROR(step("relu", {{"input", hidden}, {"output", rectified}}));
+    HEBB_RETURN_IF_ERROR(step("linear", {{"weights", dense_}, {"input", rectified}, {"output", y}}));
+    HEBB_RETURN_IF_ERROR(
+        step("softmaxCrossEntropy", {{"logits", y}, {"targets", targets}, {"gradient", dy}, {"totals", totals_}}));
+    HEBB_RETURN_IF_ERROR(
+        step("linearGradient", {{"outputGradient", dy}, {"input", rectified}, {"gradient", denseGradient}}));
+    HEBB_RETURN_IF_ERROR(
+        step("linearTransposed", {{"weights", dense_}, {"outputGradient", dy}, {"inputGradient", dRectified}}));
+    HEBB_RETURN_IF_ERROR(
+        step("reluGradient", {{"output", rectified}, {"outputGradient", dRectified}, {"inputGradient", dHidden_}}));
+    HEBB_RETURN_IF_ERROR(
+        step("spmmTransposed",
+             {{"weights", matrix_}, {"values", values_}, {"outputGradient", dHidden_}, {"inputGradient", dx}}));
+    HEBB_RETURN_IF_ERROR(step("sddmm", {{"pattern", matrix_},
+                                        {"outputGradient", dHidden_},
+                                        {"input", x_},
+                                        {"gradient", gradient},
+                                        {"biasGradient", biasGradient}}));
+    HEBB_RETURN_IF_ERROR(step("sgd", {{"pattern", matrix_},
+                                      {"values", values_},
+                                      {"velocity", velocity_},
+                                      {"gradient", gradient},
+                                      {"learningRate", 0},
+                                      {"momentum", 0.9},
+                                      {"weightDecay", 1e-4}}));
+    HEBB_RETURN_IF_ERROR(
+        step("sgd", {{"count", kHidden}, {"values", bias}, {"gradient", biasGradient}, {"learningRate", 0}}));
+    return step("sgd",
+                {{"count", kClasses * kHidden}, {"values", dense_}, {"gradient", denseGradient}, {"learningRate", 0}});
+  }
+
+  /// A layer that is worth tensor cores learns to give its own input back.
+  Status recordWideLayer() {
+    ActivationsView input, output, dInput, dOutput;
+    HEBB_RETURN_IF_ERROR(makeBatches(kWide, {&input, &dInput}));
+    HEBB_RETURN_IF_ERROR(makeBatches(kWideOut, {&output, &dOutput}));
+    std::vector<float> numbers;
+    for (size_t i = 0; i < input.buffer->bytes() / sizeof(float); ++i)
+      numbers.push_back(numberAt(static_cast<uint32_t>(i) + 7));
+    HEBB_RETURN_IF_ERROR(device_->backend().write(input.buffer->data(), numbers.data(), input.buffer->bytes()));
+    ActivationsView target = input;
+    target.rows = kWide;
+    target.features = kWideOut;
+    TensorView gradient, firstMoment, secondMoment, steps;
+    HEBB_RETURN_IF_ERROR(make<float>(kWide * kWideOut, {&gradient, &firstMoment, &secondMoment, &steps}));
+    const auto step = [&](const char* name, const Operands& operands) { return step_->record(name, operands); };
+    HEBB_RETURN_IF_ERROR(step("linear", {{"weights", wide_}, {"input", input}, {"output", output}}));
+    HEBB_RETURN_IF_ERROR(
+        step("meanSquaredError", {{"output", output}, {"target", target}, {"gradient", dOutput}, {"totals", totals_}}));
+    HEBB_RETURN_IF_ERROR(
+        step("linearGradient", {{"outputGradient", dOutput}, {"input", input}, {"gradient", gradient}}));
+    HEBB_RETURN_IF_ERROR(
+        step("linearTransposed", {{"weights", wide_}, {"outputGradient", dOutput}, {"inputGradient", dInput}}));
+    return step("adam", {{"count", kWide * kWideOut},
+                         {"values", wide_},
+                         {"gradient", gradient},
+                         {"firstMoment", firstMoment},
+                         {"secondMoment", secondMoment},
+                         {"steps", steps},
+                         {"learningRate", 0}});
+  }
+
+  /// What both updates of the layer change.
+  Status makeChanges(Operands* changes) {
+    TensorView keep, newRows, newColumns, newCount;
+    HEBB_RETURN_IF_ERROR(make<uint8_t>(kCapacity, {&keep}));
+    HEBB_RETURN_IF_ERROR(make<int32_t>(kCapacity, {&newRows, &newColumns}));
+    HEBB_RETURN_IF_ERROR(make<int32_t>(1, {&newCount}));
+    *changes = {{"keep", keep}, {"newRows", newRows}, {"newColumns", newColumns}, {"newCount", newCount}};
+    return {};
+  }
+
+  /// From a pool of every other link that there may be.
+  Status recordPrune() {
+    std::vector<int32_t> offsets{0}, columns;
+    for (int32_t row = 0; row < kHidden; ++row) {
+      for (int32_t c = row % 2; c < kInputs; c += 2) columns.push_back(c);
+      offsets.push_back(static_cast<int32_t>(columns.size()));
+    }
+    const auto count = static_cast<int32_t>(columns.size());
+    std::shared_ptr<SparseMatrix> links;
+    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device_, kHidden, kInputs, count, offsets.data(), offsets.size(),
+                                              columns.data(), columns.size(), &links));
+    TensorView values, keep, scores;
+    HEBB_RETURN_IF_ERROR(make<float>(count, {&values, &scores}));
+    HEBB_RETURN_IF_ERROR(make<uint8_t>(count, {&keep}));
+    Operands changes;
+    HEBB_RETURN_IF_ERROR(makeChanges(&changes));
+    const Operands pool{{"links", links}, {"values", values}, {"keep", keep}};
+    const auto prune = [&](const char* name, const Operands& operands) { return prune_->record(name, operands); };
+    HEBB_RETURN_IF_ERROR(prune("beginUpdate", {{"links", matrix_}, {"changes", changes}}));
+    HEBB_RETURN_IF_ERROR(prune("openPool", {{"links", matrix_}, {"values", values_}, {"pool", pool}}));
+    HEBB_RETURN_IF_ERROR(prune("importance", pool.with({{"rule", "magnitude"}, {"scores", scores}})));
+    HEBB_RETURN_IF_ERROR(prune("keepLinks", {{"links", links},
+                                             {"scores", scores},
+                                             {"keep", keep},
+                                             {"count", 1},
+                                             {"update", 0},
+                                             {"seed", 1},
+                                             {"purpose", "prune"},
+                                             {"layer", 0}}));
+    HEBB_RETURN_IF_ERROR(prune("chooseFromPool", {{"links", matrix_}, {"changes", changes}, {"pool", pool}}));
+    HEBB_RETURN_IF_ERROR(
+        prune("rebuild", {{"links", matrix_}, {"changes", changes}, {"arrays", OperandList{values_, velocity_}}}));
+    return prune("restoreWeights", {{"links", matrix_}, {"values", values_}, {"pool", pool}});
+  }
+
+  Status recordUpdate() {
+    TensorView ever, everBits, everCount, everBitsCount, active;
+    HEBB_RETURN_IF_ERROR(make<uint64_t>(int64_t{kHidden} * kInputs, {&ever}));
+    HEBB_RETURN_IF_ERROR(make<uint64_t>(kHidden * UniteLinks::wordsOf(kInputs), {&everBits}));
+    HEBB_RETURN_IF_ERROR(make<int64_t>(1, {&everCount, &everBitsCount}));
+    HEBB_RETURN_IF_ERROR(make<int32_t>(3, {&active}));
+    Operands changes;
+    HEBB_RETURN_IF_ERROR(makeChanges(&changes));
+    const Operand keep = *changes.find("keep");
+    const auto update = [&](const char* name, const Operands& operands) { return update_->record(name, operands); };
+    const Operands links{{"links", matrix_}}, layer = links.with({{"changes", changes}});
+    HEBB_RETURN_IF_ERROR(
+        update("uniteLinks", links.with({{"ever", ever}, {"capacity", kHidden * kInputs}, {"count", everCount}})));
+    HEBB_RETURN_IF_ERROR(update("uniteLinks", links.with({{"bits", everBits}, {"count", everBitsCount}})));
+    HEBB_RETURN_IF_ERROR(update("beginUpdate", layer));
     HEBB_RETURN_IF_ERROR(update(
-        Regrow{links, changes, LinkPredictor::ch3L3n, Selection::sample, after, number, 1, 0, PredictionRoute::dense}));
-    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch2L3n, Selection::sample, after, number, 1, 0,
-                                       PredictionRoute::sparse}));
-    HEBB_RETURN_IF_ERROR(update(Regrow{links, changes, LinkPredictor::ch3L3p, Selection::sample, after, number, 1, 0}));
-    HEBB_RETURN_IF_ERROR(update(ReturnedLinks{links, changes, returned_}));
-    HEBB_RETURN_IF_ERROR(update(Rebuild{links, changes, {values_, velocity}}));
-    return update(ActiveNeurons{links, active});
+        "importance", links.with({{"values", values_}, {"keep", keep}, {"rule", "relative"}, {"scores", scores_}})));
+    HEBB_RETURN_IF_ERROR(update("keepLinks", links.with({{"scores", scores_},
+                                                         {"keep", keep},
+                                                         {"count", 2},
+                                                         {"temperature", 1},
+                                                         {"update", 0},
+                                                         {"seed", 1},
+                                                         {"purpose", "remove"},
+                                                         {"layer", 0}})));
+    HEBB_RETURN_IF_ERROR(
+        update("percolate", {{"layers", OperandList{links.with({{"keep", keep}})}}, {"relations", OperandList{}}}));
+    // Each chooses anew: what counts here is that its kernels run, too.
+    const Operands growth = layer.with({{"count", 3}, {"update", 0}, {"seed", 1}, {"layer", 0}});
+    HEBB_RETURN_IF_ERROR(update("regrowByGradient", growth.with({{"input", x_}, {"outputGradient", dHidden_}})));
+    for (const auto& [predictor, route] :
+         {std::pair{"CH3-L3n", "dense"}, std::pair{"CH2-L3n", "sparse"}, std::pair{"CH3-L3p", "auto"}}) {
+      HEBB_RETURN_IF_ERROR(
+          update("regrow", growth.with({{"predictor", predictor}, {"selection", "sample"}, {"route", route}})));
+    }
+    HEBB_RETURN_IF_ERROR(update("returnedLinks", layer.with({{"counts", returned_}})));
+    HEBB_RETURN_IF_ERROR(update("rebuild", layer.with({{"arrays", OperandList{values_, velocity_}}})));
+    return update("activeNeurons", links.with({{"counts", active}}));
   }
 
   std::shared_ptr<Device> device_;
-  std::shared_ptr<SparseMatrix> matrix_, poolMatrix_;
+  std::shared_ptr<SparseMatrix> matrix_;
   std::shared_ptr<Program> step_, prune_, update_;
-  std::vector<std::shared_ptr<Buffer>> buffers_;
-  float *values_ = nullptr, *dense_ = nullptr, *wide_ = nullptr;
-  int32_t* returned_ = nullptr;
-  LossTotals* totals_ = nullptr;
+  TensorView values_, velocity_, scores_, dense_, wide_, totals_, returned_;
+  ActivationsView x_, dHidden_;
 };
 
 int orders() {

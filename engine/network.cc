@@ -1,0 +1,280 @@
+#include "network.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace hebb {
+namespace {
+
+Status refuse(std::string message) { return {Code::invalidArgument, std::move(message)}; }
+
+Operands changesOf(const NetworkLayer& layer) {
+  return {{"keep", layer.keep},
+          {"newRows", layer.newRows},
+          {"newColumns", layer.newColumns},
+          {"newCount", layer.newCount}};
+}
+
+/// A layer's weights as the products with them take them.
+Operands weightsOf(const NetworkLayer& layer) {
+  if (!layer.links) return {{"weights", layer.values}};
+  return {{"weights", layer.links}, {"values", layer.values}};
+}
+
+}  // namespace
+
+Status NetworkLayer::create(const std::shared_ptr<Device>& device, int32_t index, int32_t inputs, int32_t outputs,
+                            uint64_t seed, const HostCsr* links, NetworkLayer* out) {
+  NetworkLayer layer;
+  layer.index = index;
+  layer.inputs = inputs;
+  layer.outputs = outputs;
+  if (links) {
+    const auto& [offsets, columns] = *links;
+    const auto count = static_cast<int32_t>(columns.size());
+    HEBB_RETURN_IF_ERROR(SparseMatrix::create(device, outputs, inputs, count, offsets.data(), offsets.size(),
+                                              columns.data(), columns.size(), &layer.links));
+    HEBB_RETURN_IF_ERROR(makeTensor<uint8_t>(device, count, &layer.keep));
+    HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device, count, &layer.newRows));
+    HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device, count, &layer.newColumns));
+    HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device, 1, &layer.newCount));
+    HEBB_RETURN_IF_ERROR(makeTensor<float>(device, count, &layer.scores));
+  }
+  for (TensorView* tensor : {&layer.values, &layer.velocity, &layer.gradient})
+    HEBB_RETURN_IF_ERROR(makeTensor<float>(device, layer.weights(), tensor));
+  for (TensorView* tensor : {&layer.bias, &layer.biasVelocity, &layer.biasGradient})
+    HEBB_RETURN_IF_ERROR(makeTensor<float>(device, outputs, tensor));
+  HEBB_RETURN_IF_ERROR(layer.initialize(seed));
+  *out = std::move(layer);
+  return {};
+}
+
+Status NetworkLayer::initialize(uint64_t seed) const {
+  const Csr pattern = links ? links->csr() : Csr{.rows = outputs, .cols = inputs};
+  return values.buffer->device()->run(
+      InitializeNormal{.pattern = pattern,
+                       .values = values.buffer->data<float>(),
+                       .deviation = std::sqrt(2. * outputs / static_cast<double>(weights())),
+                       .seed = seed,
+                       .layer = index});
+}
+
+Status NetworkLayer::recordRemoval(Program& update, uint64_t seed) const {
+  HEBB_RETURN_IF_ERROR(update.record("beginUpdate", {{"links", links}, {"changes", changesOf(*this)}}));
+  HEBB_RETURN_IF_ERROR(update.record(
+      "importance",
+      {{"links", links}, {"values", values}, {"keep", keep}, {"rule", "magnitude"}, {"scores", scores}}));
+  return update.record("keepLinks", {{"links", links},
+                                     {"scores", scores},
+                                     {"keep", keep},
+                                     {"count", kept()},
+                                     {"temperature", kTemperature},
+                                     {"update", kNumber},
+                                     {"seed", static_cast<int64_t>(seed)},
+                                     {"purpose", "remove"},
+                                     {"layer", index}});
+}
+
+Status NetworkLayer::recordGrowth(Program& update, uint64_t seed, const char* route) const {
+  HEBB_RETURN_IF_ERROR(update.record("regrow", {{"links", links},
+                                                {"changes", changesOf(*this)},
+                                                {"predictor", "CH2-L3n"},
+                                                {"selection", "sample"},
+                                                {"route", route},
+                                                {"count", after()},
+                                                {"update", kNumber},
+                                                {"seed", static_cast<int64_t>(seed)},
+                                                {"layer", index}}));
+  return update.record(
+      "rebuild", {{"links", links}, {"changes", changesOf(*this)}, {"arrays", OperandList{values, velocity}}});
+}
+
+void NetworkLayer::addScalars(double removed, std::vector<double>* scalars) const {
+  const auto count = static_cast<double>(weights());
+  scalars->insert(scalars->end(), {std::ceil((1 - removed) * count), count});
+}
+
+Status Network::create(const std::shared_ptr<Device>& device, const NetworkOptions& options,
+                       std::unique_ptr<Network>* out) {
+  const auto& widths = options.widths;
+  if (widths.size() < 3 || *std::min_element(widths.begin(), widths.end()) < 1)
+    return refuse("Expected at least three widths, each at least 1");
+  if (!options.links.empty() && options.links.size() != widths.size() - 2) {
+    return refuse("Expected the links of " + std::to_string(widths.size() - 2) + " layers, got those of " +
+                  std::to_string(options.links.size()));
+  }
+  if (!(options.density > 0 && options.density <= 1))
+    return refuse("Expected density to be above 0, up to 1, got " + std::to_string(options.density));
+  std::unique_ptr<Network> network(new Network(device, options));
+  HEBB_RETURN_IF_ERROR(network->makeLayers());
+  HEBB_RETURN_IF_ERROR(network->recordUpdate());
+  *out = std::move(network);
+  return {};
+}
+
+Status Network::makeLayers() {
+  const auto& [widths, density, batch, seed, sgd, links] = options_;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    activations_.emplace_back();
+    gradients_.emplace_back();
+    HEBB_RETURN_IF_ERROR(makeActivations(device_, widths[i], batch, &activations_[i]));
+    if (i == 0) continue;  // nobody asks for the inputs' gradient
+    HEBB_RETURN_IF_ERROR(makeActivations(device_, widths[i], batch, &gradients_[i]));
+    const int32_t rows = widths[i], cols = widths[i - 1], index = static_cast<int32_t>(i) - 1;
+    const bool isSparse = i + 1 < widths.size();
+    HostCsr made;
+    if (isSparse && links.empty()) {
+      const int64_t count = std::max<int64_t>(1, std::llround(density * rows * cols));
+      HEBB_RETURN_IF_ERROR(bipartiteReceptiveField(rows, cols, count, {}, seed, index, &made));
+    }
+    const HostCsr* pattern = !isSparse ? nullptr : links.empty() ? &made : &links[i - 1];
+    layers_.emplace_back();
+    HEBB_RETURN_IF_ERROR(NetworkLayer::create(device_, index, cols, rows, seed, pattern, &layers_.back()));
+  }
+  HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device_, batch, &targets_));
+  return makeTensor(device_, std::vector<LossTotals>(1), &totals_);
+}
+
+Status Network::setData(const std::vector<float>& samples, const std::vector<int32_t>& labels) {
+  HEBB_RETURN_IF_ERROR(setLabels(samples.size(), labels));
+  TensorView data;
+  HEBB_RETURN_IF_ERROR(makeTensor(device_, samples, &data));
+  return recordStep({{"floats", data}});
+}
+
+Status Network::setData(const std::vector<uint8_t>& samples, const std::vector<int32_t>& labels, float scale,
+                        float shift) {
+  HEBB_RETURN_IF_ERROR(setLabels(samples.size(), labels));
+  TensorView data;
+  HEBB_RETURN_IF_ERROR(makeTensor(device_, samples, &data));
+  return recordStep({{"bytes", data}, {"scale", double{scale}}, {"shift", double{shift}}});
+}
+
+Status Network::setLabels(size_t features, const std::vector<int32_t>& labels) {
+  const int32_t classes = layers_.back().outputs;
+  const auto samples = static_cast<int64_t>(labels.size());
+  if (labels.empty() || features != labels.size() * static_cast<size_t>(layers_[0].inputs)) {
+    return refuse("Expected samples of " + std::to_string(layers_[0].inputs) + " features and a label each, got " +
+                  std::to_string(features) + " features and " + std::to_string(samples) + " labels");
+  }
+  for (const int32_t label : labels) {
+    if (label < 0 || label >= classes)
+      return refuse("Expected labels below " + std::to_string(classes) + ", got " + std::to_string(label));
+  }
+  samples_ = samples;
+  HEBB_RETURN_IF_ERROR(makeTensor(device_, labels, &labels_));
+  HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device_, samples, &order_));
+  HEBB_RETURN_IF_ERROR(Program::create(device_, 1, 1, &shuffle_));
+  return shuffle_->record("permute", {{"count", samples},
+                                      {"indices", order_},
+                                      {"seed", static_cast<int64_t>(options_.seed)},
+                                      {"epoch", 0}});
+}
+
+/// Operations in the order of the library's tape: from the last layer back, first what reads the weights and then their
+/// gradient, into which the optimizer's step can be fused.
+Status Network::recordStep(const Operands& samples) {
+  const auto& [learningRate, momentum, weightDecay] = options_.sgd;
+  HEBB_RETURN_IF_ERROR(Program::create(device_, 1, options_.batch, &step_));
+  Program& step = *step_;
+  const Operands stream{{"samples", samples_}, {"indices", order_}, {"count", samples_}};
+  HEBB_RETURN_IF_ERROR(
+      step.record("gather", samples.with({{"output", activations_[0]}}).with(stream)));
+  HEBB_RETURN_IF_ERROR(step.record("gatherLabels", stream.with({{"labels", labels_}, {"targets", targets_}})));
+  const size_t last = layers_.size() - 1;
+  for (size_t i = 0; i <= last; ++i) {
+    const NetworkLayer& layer = layers_[i];
+    HEBB_RETURN_IF_ERROR(step.record(layer.links ? "spmm" : "linear",
+                                     weightsOf(layer).with({{"bias", layer.bias},
+                                                            {"input", activations_[i]},
+                                                            {"output", activations_[i + 1]},
+                                                            {"activation", i < last ? "relu" : "none"}})));
+  }
+  HEBB_RETURN_IF_ERROR(step.record("softmaxCrossEntropy", {{"logits", activations_[last + 1]},
+                                                           {"targets", targets_},
+                                                           {"gradient", gradients_[last + 1]},
+                                                           {"totals", totals_}}));
+  for (size_t i = last + 1; i-- > 0;) {
+    const NetworkLayer& layer = layers_[i];
+    const Operands product{{"outputGradient", gradients_[i + 1]}, {"input", activations_[i]}};
+    if (i > 0) {
+      HEBB_RETURN_IF_ERROR(
+          step.record(layer.links ? "spmmTransposed" : "linearTransposed",
+                      weightsOf(layer).with(product).with({{"inputGradient", gradients_[i]}, {"activation", "relu"}})));
+    }
+    Operands gradient = product.with({{"gradient", layer.gradient}, {"biasGradient", layer.biasGradient}});
+    if (layer.links) gradient.add({"pattern", layer.links});
+    HEBB_RETURN_IF_ERROR(step.record(layer.links ? "sddmm" : "linearGradient", gradient));
+  }
+  const Operands rule{{"learningRate", 0}, {"momentum", double{momentum}}, {"weightDecay", double{weightDecay}}};
+  for (const NetworkLayer& layer : layers_) {
+    Operands weights =
+        rule.with({{"values", layer.values}, {"velocity", layer.velocity}, {"gradient", layer.gradient}});
+    weights.add(layer.links ? NamedOperand{"pattern", layer.links} : NamedOperand{"count", layer.weights()});
+    HEBB_RETURN_IF_ERROR(step.record("sgd", weights));
+    HEBB_RETURN_IF_ERROR(step.record("sgd", rule.with({{"count", layer.outputs},
+                                                       {"values", layer.bias},
+                                                       {"velocity", layer.biasVelocity},
+                                                       {"gradient", layer.biasGradient}})));
+  }
+  HEBB_RETURN_IF_ERROR(step.setScalars({learningRate}));
+  return shuffle();
+}
+
+Status Network::recordUpdate() {
+  const uint64_t seed = options_.seed;
+  const auto sparse = static_cast<int32_t>(layers_.size()) - 1;
+  HEBB_RETURN_IF_ERROR(Program::create(device_, 2 + 2 * sparse, 1, &update_));
+  OperandList layers, relations;
+  for (const NetworkLayer& layer : layers_) {
+    if (!layer.links) continue;
+    HEBB_RETURN_IF_ERROR(layer.recordRemoval(*update_, seed));
+    layers.push_back(Operands{{"links", layer.links}, {"keep", layer.keep}});
+    if (layer.index == 0) continue;
+    relations.push_back(Operands{{"first", layer.index - 1}, {"second", layer.index}, {"kind", "consecutive"}});
+  }
+  HEBB_RETURN_IF_ERROR(update_->record("percolate", {{"layers", layers}, {"relations", relations}}));
+  for (const NetworkLayer& layer : layers_) {
+    if (layer.links) HEBB_RETURN_IF_ERROR(layer.recordGrowth(*update_, seed));
+  }
+  return {};
+}
+
+Status Network::shuffle() {
+  HEBB_RETURN_IF_ERROR(shuffle_->setScalars({static_cast<double>(epoch_)}));
+  HEBB_RETURN_IF_ERROR(shuffle_->replay(1));
+  return step_->rewind(samples_, 0);
+}
+
+Status Network::runEpoch() {
+  if (!step_) return refuse("Expected data to train on, got none: call setData() first");
+  HEBB_RETURN_IF_ERROR(shuffle());
+  ++epoch_;
+  return step_->replay((samples_ + options_.batch - 1) / options_.batch);
+}
+
+Status Network::runSteps(int64_t steps) {
+  if (!step_) return refuse("Expected data to train on, got none: call setData() first");
+  return step_->replay(steps);
+}
+
+Status Network::takeTotals(LossTotals* out) {
+  const LossTotals none;
+  HEBB_RETURN_IF_ERROR(device_->backend().read(out, totals_.buffer->data(), sizeof none));
+  return device_->backend().write(totals_.buffer->data(), &none, sizeof none);
+}
+
+Status Network::updateTopology(double removed, double temperature) {
+  if (!(removed >= 0 && removed <= 1))
+    return refuse("Expected the share of links to remove to be from 0 to 1, got " + std::to_string(removed));
+  std::vector<double> scalars{static_cast<double>(updates_), temperature};
+  for (const NetworkLayer& layer : layers_) {
+    if (layer.links) layer.addScalars(removed, &scalars);
+  }
+  HEBB_RETURN_IF_ERROR(update_->setScalars(scalars));
+  HEBB_RETURN_IF_ERROR(update_->replay(1));
+  ++updates_;
+  return {};
+}
+
+}  // namespace hebb
