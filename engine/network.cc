@@ -9,10 +9,8 @@ namespace {
 Status refuse(std::string message) { return {Code::invalidArgument, std::move(message)}; }
 
 Operands changesOf(const NetworkLayer& layer) {
-  return {{"keep", layer.keep},
-          {"newRows", layer.newRows},
-          {"newColumns", layer.newColumns},
-          {"newCount", layer.newCount}};
+  return {
+      {"keep", layer.keep}, {"newRows", layer.newRows}, {"newColumns", layer.newColumns}, {"newCount", layer.newCount}};
 }
 
 /// A layer's weights as the products with them take them.
@@ -62,8 +60,7 @@ Status NetworkLayer::initialize(uint64_t seed) const {
 Status NetworkLayer::recordRemoval(Program& update, uint64_t seed) const {
   HEBB_RETURN_IF_ERROR(update.record("beginUpdate", {{"links", links}, {"changes", changesOf(*this)}}));
   HEBB_RETURN_IF_ERROR(update.record(
-      "importance",
-      {{"links", links}, {"values", values}, {"keep", keep}, {"rule", "magnitude"}, {"scores", scores}}));
+      "importance", {{"links", links}, {"values", values}, {"keep", keep}, {"rule", "magnitude"}, {"scores", scores}}));
   return update.record("keepLinks", {{"links", links},
                                      {"scores", scores},
                                      {"keep", keep},
@@ -85,8 +82,8 @@ Status NetworkLayer::recordGrowth(Program& update, uint64_t seed, const char* ro
                                                 {"update", kNumber},
                                                 {"seed", static_cast<int64_t>(seed)},
                                                 {"layer", index}}));
-  return update.record(
-      "rebuild", {{"links", links}, {"changes", changesOf(*this)}, {"arrays", OperandList{values, velocity}}});
+  return update.record("rebuild",
+                       {{"links", links}, {"changes", changesOf(*this)}, {"arrays", OperandList{values, velocity}}});
 }
 
 void NetworkLayer::addScalars(double removed, std::vector<double>* scalars) const {
@@ -165,10 +162,9 @@ Status Network::setLabels(size_t features, const std::vector<int32_t>& labels) {
   HEBB_RETURN_IF_ERROR(makeTensor(device_, labels, &labels_));
   HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device_, samples, &order_));
   HEBB_RETURN_IF_ERROR(Program::create(device_, 1, 1, &shuffle_));
-  return shuffle_->record("permute", {{"count", samples},
-                                      {"indices", order_},
-                                      {"seed", static_cast<int64_t>(options_.seed)},
-                                      {"epoch", 0}});
+  return shuffle_->record(
+      "permute",
+      {{"count", samples}, {"indices", order_}, {"seed", static_cast<int64_t>(options_.seed)}, {"epoch", 0}});
 }
 
 /// Operations in the order of the library's tape: from the last layer back, first what reads the weights and then their
@@ -178,8 +174,7 @@ Status Network::recordStep(const Operands& samples) {
   HEBB_RETURN_IF_ERROR(Program::create(device_, 1, options_.batch, &step_));
   Program& step = *step_;
   const Operands stream{{"samples", samples_}, {"indices", order_}, {"count", samples_}};
-  HEBB_RETURN_IF_ERROR(
-      step.record("gather", samples.with({{"output", activations_[0]}}).with(stream)));
+  HEBB_RETURN_IF_ERROR(step.record("gather", samples.with({{"output", activations_[0]}}).with(stream)));
   HEBB_RETURN_IF_ERROR(step.record("gatherLabels", stream.with({{"labels", labels_}, {"targets", targets_}})));
   const size_t last = layers_.size() - 1;
   for (size_t i = 0; i <= last; ++i) {

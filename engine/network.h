@@ -53,7 +53,7 @@ struct NetworkLayer {
   // A topology update in two halves, between which layers percolate. The Program's scalars: the update's number, the
   // temperature, and two for each layer from kept() on.
   static constexpr int32_t kNumber = 0, kTemperature = 1;
-  int32_t kept() const { return 2 + 2 * index; }    // links that stay
+  int32_t kept() const { return 2 + 2 * index; }   // links that stay
   int32_t after() const { return 3 + 2 * index; }  // links after the update
   /// Links that matter little are removed, by a draw.
   Status recordRemoval(Program& update, uint64_t seed) const;
