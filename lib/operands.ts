@@ -3,15 +3,6 @@ import type { Activations, SparseMatrix, Tensor } from './tensor.js'
 
 /** By the operation's name. What an operation computes is said where it is declared. */
 export interface OperandsOf {
-  permute: {
-    count: number
-    /** written */
-    indices: Tensor<'int32'>
-    seed: number
-    /** index in the scalar table */
-    epoch?: number | undefined
-    identity?: boolean | undefined
-  }
   gather: {
     /** written */
     output: Activations
@@ -115,6 +106,18 @@ export interface OperandsOf {
     inputGradient: Activations
     accumulate?: boolean | undefined
   }
+  tanh: {
+    input: Activations
+    /** written */
+    output: Activations
+  }
+  tanhGradient: {
+    output: Activations
+    outputGradient: Activations
+    /** updated */
+    inputGradient: Activations
+    accumulate?: boolean | undefined
+  }
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>
@@ -190,18 +193,6 @@ export interface OperandsOf {
     purpose: 'prune' | 'remove'
     layer: number
   }
-  percolate: {
-    layers: readonly {
-      links: SparseMatrix
-      /** updated */
-      keep: Tensor<'uint8'>
-    }[]
-    relations: readonly {
-      first: number
-      second: number
-      kind: 'consecutive' | 'joint'
-    }[]
-  }
   regrow: {
     links: SparseMatrix
     changes: {
@@ -244,6 +235,27 @@ export interface OperandsOf {
     update: number
     seed: number
     layer: number
+  }
+  permute: {
+    count: number
+    /** written */
+    indices: Tensor<'int32'>
+    seed: number
+    /** index in the scalar table */
+    epoch?: number | undefined
+    identity?: boolean | undefined
+  }
+  percolate: {
+    layers: readonly {
+      links: SparseMatrix
+      /** updated */
+      keep: Tensor<'uint8'>
+    }[]
+    relations: readonly {
+      first: number
+      second: number
+      kind: 'consecutive' | 'joint'
+    }[]
   }
   openPool: {
     links: SparseMatrix

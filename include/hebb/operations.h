@@ -22,6 +22,7 @@
 #include "hebb/spmm.h"
 #include "hebb/status.h"
 #include "hebb/step.h"
+#include "hebb/tanh.h"
 #include "hebb/weights.h"
 
 // X(Type, name): struct Type holds the arguments, function name(Backend&, const Type&) runs it.
@@ -31,7 +32,7 @@
   X(Gather, gather) X(GatherLabels, gatherLabels)                                                             \
   X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                             \
   X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                   \
-  X(Relu, relu) X(ReluGradient, reluGradient)                                                                 \
+  X(Relu, relu) X(ReluGradient, reluGradient) X(Tanh, tanh) X(TanhGradient, tanhGradient)                     \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam) \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores)                             \
   X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)
