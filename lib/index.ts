@@ -64,6 +64,7 @@ export {
 export { Relu } from './nn/relu.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
+export type { OperandsOf, OperationName } from './operands.js'
 export { type AdamOptions, adam } from './optim/adam.js'
 export { constant, linear, type Rate, type RatePoint } from './optim/rates.js'
 export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'

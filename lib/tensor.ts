@@ -119,6 +119,8 @@ export class Activations implements NativeActivations {
   /** @internal */
   readonly rows: number
 
+  readonly #isWhole: boolean
+
   /** `of` is internal: see slice(). */
   constructor(device: Device, features: number, capacity: number, of?: { whole: Activations; first: number }) {
     this.device = device
@@ -127,6 +129,7 @@ export class Activations implements NativeActivations {
     this.buffer = of
       ? of.whole.buffer
       : device.native.allocate('float32', device.native.activationBytes(features, capacity))
+    this.#isWhole = of === undefined
     this.first = of ? of.whole.first + of.first : 0
     this.rows = of ? of.whole.rows : features
   }
@@ -152,8 +155,9 @@ export class Activations implements NativeActivations {
     return this.device.native.writeActivations(this, data, columns)
   }
 
+  /** Gives the memory back; a slice has none of its own. */
   dispose(): void {
-    this.buffer.dispose()
+    if (this.#isWhole) this.buffer.dispose()
   }
 }
 
