@@ -5,7 +5,7 @@ import { places } from '../support.js'
 import { clusters } from '../synthetic.js'
 
 // Sanitizers take their time: a hundred cycles are looked at there.
-const CYCLES = process.env.HEBB_TIME_FACTOR ? 100 : 1000
+const CYCLES = process.env.ASAN_OPTIONS ? 100 : 1000
 
 describe('the memory of a device', () => {
   const data = clusters({ samples: 16, features: 12, classes: 3 })
