@@ -41,6 +41,10 @@ using Extent = int64_t (*)(const Owner& owner, int64_t outer);
 template <class Owner>
 using Condition = bool (*)(const Owner& owner);
 
+/// Where an operand lies in its struct. By an alias: nvcc would put T Owner::*member into parentheses, and GCC warn.
+template <class Owner, class T>
+using Field = T Owner::*;
+
 template <class Member>
 struct MemberOf;
 template <class O, class T>
@@ -73,7 +77,7 @@ constexpr Extent<Owner> outside = [](const Owner&, int64_t outer) -> int64_t { r
 template <class Owner>
 struct Links {
   const char* name;
-  Csr Owner::* member;
+  Field<Owner, Csr> member;
   Role role = Role::reads;
   bool orShape = false;
 };
@@ -82,8 +86,8 @@ struct Links {
 template <class Owner>
 struct Elements {
   const char *links, *count;
-  int64_t Owner::* capacity;
-  const int32_t* Owner::* used;  // where the links' number is; null for `count`
+  Field<Owner, int64_t> capacity;
+  Field<Owner, const int32_t*> used;  // where the links' number is; null for `count`
 };
 
 /// An array (T is a pointer) or activations.
@@ -91,7 +95,7 @@ template <class Owner, class T>
 struct Memory {
   using Value = T;
   const char* name;
-  T Owner::* member;
+  Field<Owner, T> member;
   Role role;
   Extent<Owner> extent;
   bool isOptional = false;
@@ -129,7 +133,7 @@ struct Memory {
 template <class Owner>
 struct Scalar {
   const char* name;
-  const double* Owner::* member;
+  Field<Owner, const double*> member;
   bool isOptional = false;
 
   constexpr Scalar optional() const { return {name, member, true}; }
@@ -140,7 +144,7 @@ template <class Owner, class T>
 struct Number {
   using Value = T;
   const char* name;
-  T Owner::* member;
+  Field<Owner, T> member;
   double least, most;
   bool isOptional = false;
 
@@ -151,8 +155,8 @@ struct Number {
 template <class Owner>
 struct Flag {
   const char* name;
-  bool Owner::* member;
-  bool Owner::* otherwise = nullptr;
+  Field<Owner, bool> member;
+  Field<Owner, bool> otherwise = nullptr;
 };
 
 /// One of an enumeration's values, by its name.
@@ -160,7 +164,7 @@ template <class Owner, class E>
 struct Choice {
   using Value = E;
   const char* name;
-  E Owner::* member;
+  Field<Owner, E> member;
   bool isOptional = false;
 
   constexpr Choice optional() const { return {name, member, true}; }
@@ -172,7 +176,7 @@ template <class Owner, class T>
 struct Group {
   using Value = T;
   const char* name;
-  T Owner::* member;
+  Field<Owner, T> member;
   Extent<Owner> extent;
   bool isOptional = false;
   bool isInternal = false;
@@ -186,7 +190,7 @@ template <class Owner, class T>
 struct List {
   using Value = T;
   const char* name;
-  std::vector<T> Owner::* member;
+  Field<Owner, std::vector<T>> member;
   Extent<Owner> extent;
 };
 
@@ -194,7 +198,7 @@ struct List {
 template <class Owner, class T>
 struct Given {
   using Value = T;
-  T Owner::* member;
+  Field<Owner, T> member;
 };
 
 /// Of these operands one is given.
