@@ -315,7 +315,6 @@ async function products(timing: Timing, w: Workspace, shape: Shape, batch: numbe
   // Fused when it is replayed. At rate 0 the same work is done and the weights stay what they are.
   const sgd = {
     pattern: weights,
-    count: n,
     values,
     gradient,
     velocity: w.zeros('float32', n),
@@ -348,7 +347,6 @@ async function topology(timing: Timing, w: Workspace, shape: Shape): Promise<voi
   const velocity = w.zeros('float32', n)
   const sgd = {
     pattern: matrix,
-    count: n,
     values,
     gradient,
     velocity,
