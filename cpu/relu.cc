@@ -1,28 +1,8 @@
 #include "hebb/relu.h"
 
-#include "cpu.h"
-#include "level.h"
+#include "pointwise.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
-namespace {
-
-/// Calls of(p)(offset) for every live vector of panel p, offset in floats from the panel's start.
-template <class Body>
-void eachVector(Cpu& cpu, const Activations& a, const Body& of) {
-  const int64_t chunks = chunksFor(cpu, int64_t{a.features} * a.panels(), 512);
-  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    for (int32_t p = 0; p < a.panels(); ++p) {
-      const int32_t live = liveColumns(a, p);
-      const auto body = of(p);
-      for (int64_t f = a.features * chunk / chunks, end = a.features * (chunk + 1) / chunks; f < end; ++f) {
-        const int64_t row = f * a.panel;
-        for (int32_t c = 0; c < live; c += W) body(row + c);
-      }
-    }
-  });
-}
-
-}  // namespace
 
 Status relu(Backend& backend, const Relu& op) {
   eachVector(cpuOf(backend), op.output, [&](int32_t p) {

@@ -3,21 +3,10 @@
 // place, so nothing is read through the read-only cache.
 #include "hebb/relu.h"
 
-#include "launch.cuh"
+#include "pointwise.cuh"
 
 namespace hebb::cuda {
 namespace {
-
-constexpr int kThreads = 256;
-
-/// The panels of an operand; views have them further apart.
-template <class Number>
-struct Panels {
-  Number* data;
-  int64_t stride;
-  explicit Panels(const Activations& a) : data(a.data), stride(a.panelStride()) {}
-  __device__ __forceinline__ Number* at(int32_t p, int64_t i) const { return data + p * stride + i; }
-};
 
 /// A NaN passes through, so that it is seen where it counts.
 struct Forward {
@@ -40,25 +29,6 @@ struct Backward {
     store4(to, gradient);
   }
 };
-
-/// Four columns of a panel's rows to a thread: `blocksOfPanel` blocks cover the panel.
-template <class Body>
-__global__ void __launch_bounds__(kThreads)
-    eachElement(Activations a, Body body, int32_t blocksOfPanel, const Failure* failure) {
-  const int32_t block = static_cast<int32_t>(blockIdx.x), p = block / blocksOfPanel, quarter = a.panel / 4;
-  const int64_t i = int64_t{block % blocksOfPanel} * kThreads + static_cast<int>(threadIdx.x);
-  if (i >= int64_t{a.features} * quarter) return;
-  if (static_cast<int32_t>(i % quarter) * 4 >= liveColumns(a.columns, a.capacity, a.panel, p) || failed(failure))
-    return;
-  body.at(p, i * 4);
-}
-
-template <class Body>
-Status each(Cuda& cuda, const char* operation, const Activations& a, const Body& body) {
-  const int64_t blocksOfPanel = (int64_t{a.features} * (a.panel / 4) + kThreads - 1) / kThreads;
-  return launch(cuda, operation, eachElement<Body>, blocksOfPanel * a.panels(), dim3(kThreads), 0, a, body,
-                static_cast<int32_t>(blocksOfPanel), cuda.failure());
-}
 
 }  // namespace
 

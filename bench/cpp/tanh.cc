@@ -1,36 +1,8 @@
 // The hyperbolic tangent and its gradient.
-// Roofline: every activation once: one array read (gradient: two) and one written.
 #include "hebb/tanh.h"
 
-#include "fixture.h"
-
-using namespace hebb;
-using namespace hebb::bench;
+#include "pointwise.h"
 
 int main(int argc, char** argv) {
-  const Options options = parse(argc, argv);
-  std::vector<Case> cases;
-  for (int threads : options.threads) {
-    for (const int32_t features : options.quick ? std::vector<int32_t>{784} : std::vector<int32_t>{784, 1568, 4096}) {
-      for (const int32_t batch : batchesOf(options)) {
-        const Shape shape{features, 0, 0, batch, threads};
-        const auto add = [&](const char* name, const auto& make, double reads) {
-          cases.push_back({name, shape, [=] {
-            const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
-            const auto fresh = [&] { return arrays->activations(features, batch); };
-            const double values = static_cast<double>(features) * batch;
-            return Work{.call = running(arrays->device(), make(fresh), arrays),
-                        .item = "value",
-                        .items = values,
-                        .traffic = {.read = 4 * reads * values, .write = 4 * values}};
-          }});
-        };
-        add("tanh", [](const auto& fresh) { return Tanh{.input = fresh(), .output = fresh()}; }, 1);
-        add("tanhGradient", [](const auto& fresh) {
-          return TanhGradient{.output = fresh(), .outputGradient = fresh(), .inputGradient = fresh()};
-        }, 2);
-      }
-    }
-  }
-  runAll(cases, options);
+  return hebb::bench::pointwise<hebb::Tanh, hebb::TanhGradient>("tanh", "tanhGradient", argc, argv);
 }
