@@ -133,21 +133,21 @@ Status Network::makeLayers() {
 }
 
 Status Network::setData(const std::vector<float>& samples, const std::vector<int32_t>& labels) {
-  HEBB_RETURN_IF_ERROR(setLabels(samples.size(), labels));
+  HEBB_RETURN_IF_ERROR(checkData(samples.size(), labels));
   TensorView data;
   HEBB_RETURN_IF_ERROR(makeTensor(device_, samples, &data));
-  return recordStep({{"floats", data}});
+  return useData({{"floats", data}}, labels);
 }
 
 Status Network::setData(const std::vector<uint8_t>& samples, const std::vector<int32_t>& labels, float scale,
                         float shift) {
-  HEBB_RETURN_IF_ERROR(setLabels(samples.size(), labels));
+  HEBB_RETURN_IF_ERROR(checkData(samples.size(), labels));
   TensorView data;
   HEBB_RETURN_IF_ERROR(makeTensor(device_, samples, &data));
-  return recordStep({{"bytes", data}, {"scale", double{scale}}, {"shift", double{shift}}});
+  return useData({{"bytes", data}, {"scale", double{scale}}, {"shift", double{shift}}}, labels);
 }
 
-Status Network::setLabels(size_t features, const std::vector<int32_t>& labels) {
+Status Network::checkData(size_t features, const std::vector<int32_t>& labels) const {
   const int32_t classes = layers_.back().outputs;
   const auto samples = static_cast<int64_t>(labels.size());
   if (labels.empty() || features != labels.size() * static_cast<size_t>(layers_[0].inputs)) {
@@ -158,24 +158,35 @@ Status Network::setLabels(size_t features, const std::vector<int32_t>& labels) {
     if (label < 0 || label >= classes)
       return refuse("Expected labels below " + std::to_string(classes) + ", got " + std::to_string(label));
   }
-  samples_ = samples;
-  HEBB_RETURN_IF_ERROR(makeTensor(device_, labels, &labels_));
-  HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device_, samples, &order_));
-  HEBB_RETURN_IF_ERROR(Program::create(device_, 1, 1, &shuffle_));
-  return shuffle_->record(
-      "permute",
-      {{"count", samples}, {"indices", order_}, {"seed", static_cast<int64_t>(options_.seed)}, {"epoch", 0}});
+  return {};
+}
+
+/// What was trained on before stays until the new step is recorded.
+Status Network::useData(const Operands& samples, const std::vector<int32_t>& labels) {
+  const auto count = static_cast<int64_t>(labels.size());
+  TensorView classes, order;
+  std::shared_ptr<Program> shuffle, step;
+  HEBB_RETURN_IF_ERROR(makeTensor(device_, labels, &classes));
+  HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device_, count, &order));
+  HEBB_RETURN_IF_ERROR(Program::create(device_, 1, 1, &shuffle));
+  const auto seed = static_cast<int64_t>(options_.seed);
+  HEBB_RETURN_IF_ERROR(
+      shuffle->record("permute", {{"count", count}, {"indices", order}, {"seed", seed}, {"epoch", 0}}));
+  HEBB_RETURN_IF_ERROR(Program::create(device_, 1, options_.batch, &step));
+  const Operands stream{{"samples", count}, {"indices", order}, {"count", count}};
+  HEBB_RETURN_IF_ERROR(step->record("gather", samples.with({{"output", activations_[0]}}).with(stream)));
+  HEBB_RETURN_IF_ERROR(step->record("gatherLabels", stream.with({{"labels", classes}, {"targets", targets_}})));
+  HEBB_RETURN_IF_ERROR(recordStep(*step));
+  samples_ = count;
+  shuffle_ = std::move(shuffle);
+  step_ = std::move(step);
+  return this->shuffle();
 }
 
 /// Operations in the order of the library's tape: from the last layer back, first what reads the weights and then their
 /// gradient, into which the optimizer's step can be fused.
-Status Network::recordStep(const Operands& samples) {
+Status Network::recordStep(Program& step) const {
   const auto& [learningRate, momentum, weightDecay] = options_.sgd;
-  HEBB_RETURN_IF_ERROR(Program::create(device_, 1, options_.batch, &step_));
-  Program& step = *step_;
-  const Operands stream{{"samples", samples_}, {"indices", order_}, {"count", samples_}};
-  HEBB_RETURN_IF_ERROR(step.record("gather", samples.with({{"output", activations_[0]}}).with(stream)));
-  HEBB_RETURN_IF_ERROR(step.record("gatherLabels", stream.with({{"labels", labels_}, {"targets", targets_}})));
   const size_t last = layers_.size() - 1;
   for (size_t i = 0; i <= last; ++i) {
     const NetworkLayer& layer = layers_[i];
@@ -212,8 +223,7 @@ Status Network::recordStep(const Operands& samples) {
                                                        {"velocity", layer.biasVelocity},
                                                        {"gradient", layer.biasGradient}})));
   }
-  HEBB_RETURN_IF_ERROR(step.setScalars({learningRate}));
-  return shuffle();
+  return step.setScalars({learningRate});
 }
 
 Status Network::recordUpdate() {

@@ -92,8 +92,9 @@ class Network {
   Network(std::shared_ptr<Device> device, const NetworkOptions& options)
       : device_(std::move(device)), options_(options) {}
   Status makeLayers();
-  Status setLabels(size_t features, const std::vector<int32_t>& labels);
-  Status recordStep(const Operands& samples);
+  Status checkData(size_t features, const std::vector<int32_t>& labels) const;
+  Status useData(const Operands& samples, const std::vector<int32_t>& labels);
+  Status recordStep(Program& step) const;
   Status recordUpdate();
   Status shuffle();
 
@@ -101,7 +102,7 @@ class Network {
   const NetworkOptions options_;
   std::vector<NetworkLayer> layers_;
   std::vector<ActivationsView> activations_, gradients_;  // of the inputs, and of each layer's outputs
-  TensorView labels_, order_, targets_, totals_;
+  TensorView targets_, totals_;
   std::shared_ptr<Program> step_, update_, shuffle_;
   int64_t samples_ = 0, epoch_ = 0, updates_ = 0;
 };
