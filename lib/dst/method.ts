@@ -88,7 +88,9 @@ export function method(parts: Partial<Method> & Pick<Method, 'updates'>): Method
   expect(isRemove(prune), () => `Expected prune to be a rule such as relativeImportance(), got ${show(prune)}`)
   expect(
     (['schedule', 'initial', 'most'] as const).every((name) => typeof density?.[name] === 'function'),
-    () => `Expected density to be a rule such as constantDensity(), got ${show(density)}`,
+    () =>
+      `Expected density to be a rule with initial(), most() and schedule(), such as constantDensity(), ` +
+      `got ${show(density)}`,
   )
   expect(typeof percolate === 'boolean', () => `Expected percolate to be true or false, got ${show(percolate)}`)
   expect(
