@@ -5,6 +5,7 @@
 
 #include "hebb/operations.h"
 #include "simd.h"
+#include "hebb/optimizer.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
 

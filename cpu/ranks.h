@@ -6,6 +6,7 @@
 
 #include "cpu.h"
 #include "level.h"
+#include "hebb/sample.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
 

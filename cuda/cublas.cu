@@ -15,6 +15,7 @@
 #include <new>
 
 #include "epilogue.cuh"
+#include "hebb/linear.h"
 
 namespace hebb::cuda {
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cuda.h"
+#include "hebb/linear.h"
 
 namespace hebb::cuda {
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "hebb/backend.h"
+#include "hebb/any_operation.h"
 
 namespace hebb {
 

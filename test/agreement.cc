@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "hebb/any_operation.h"
 #include "hebb/backend.h"
 #include "hebb/topology.h"
 

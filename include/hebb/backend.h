@@ -11,6 +11,7 @@
 #include "hebb/activations.h"
 #include "hebb/operations.h"
 #include "hebb/status.h"
+#include "hebb/link_prediction.h"
 
 namespace hebb {
 

@@ -1,29 +1,8 @@
 // The contract in one list: every operation, its name, and the table in which a backend offers it. Programs name
-// operations; a backend binds them.
+// operations; a backend binds them. Their structs are in headers of their own: who runs one operation compiles one.
 #pragma once
 
-#include <variant>
-
-#include "hebb/gather.h"
-#include "hebb/gradient_growth.h"
-#include "hebb/history.h"
-#include "hebb/importance.h"
-#include "hebb/linear.h"
-#include "hebb/link_prediction.h"
-#include "hebb/loss.h"
-#include "hebb/optimizer.h"
-#include "hebb/percolate.h"
-#include "hebb/pool.h"
-#include "hebb/rebuild.h"
-#include "hebb/regrow.h"
-#include "hebb/relu.h"
-#include "hebb/sample.h"
-#include "hebb/sddmm.h"
-#include "hebb/spmm.h"
 #include "hebb/status.h"
-#include "hebb/step.h"
-#include "hebb/tanh.h"
-#include "hebb/weights.h"
 
 // X(Type, name): struct Type holds the arguments, function name(Backend&, const Type&) runs it.
 // clang-format off
@@ -49,6 +28,9 @@
 namespace hebb {
 
 class Backend;
+#define HEBB_TYPE(Type, name) struct Type;
+HEBB_OPERATIONS(HEBB_TYPE)
+#undef HEBB_TYPE
 
 /// A backend's functions. A null entry means that the backend does not have the operation (yet).
 struct Operations {
@@ -56,12 +38,5 @@ struct Operations {
   HEBB_OPERATIONS(HEBB_FIELD)
 #undef HEBB_FIELD
 };
-
-#define HEBB_TYPE(Type, name) , Type
-/// Any operation with its arguments: what a Program is a list of.
-template <class Dummy, class... Types>
-using OperationOf = std::variant<Types...>;
-using Operation = OperationOf<void HEBB_OPERATIONS(HEBB_TYPE)>;
-#undef HEBB_TYPE
 
 }  // namespace hebb

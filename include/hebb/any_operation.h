@@ -1,0 +1,35 @@
+// All operations with their arguments: what a Program is a list of.
+#pragma once
+
+#include <variant>
+
+#include "hebb/gather.h"
+#include "hebb/gradient_growth.h"
+#include "hebb/history.h"
+#include "hebb/importance.h"
+#include "hebb/linear.h"
+#include "hebb/link_prediction.h"
+#include "hebb/loss.h"
+#include "hebb/operations.h"
+#include "hebb/optimizer.h"
+#include "hebb/percolate.h"
+#include "hebb/pool.h"
+#include "hebb/rebuild.h"
+#include "hebb/regrow.h"
+#include "hebb/relu.h"
+#include "hebb/sample.h"
+#include "hebb/sddmm.h"
+#include "hebb/spmm.h"
+#include "hebb/step.h"
+#include "hebb/tanh.h"
+#include "hebb/weights.h"
+
+namespace hebb {
+
+#define HEBB_TYPE(Type, name) , Type
+template <class Dummy, class... Types>
+using OperationOf = std::variant<Types...>;
+using Operation = OperationOf<void HEBB_OPERATIONS(HEBB_TYPE)>;
+#undef HEBB_TYPE
+
+}  // namespace hebb
