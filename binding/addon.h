@@ -73,12 +73,9 @@ Bytes bytesOf(Napi::TypedArray array);
 template <class E>
 E choiceOf(Napi::Value value, const char* what) {
   const std::string given = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
-  std::string names;
-  for (const auto& [name, result] : namesOf(E{})) {
-    if (given == name) return result;
-    names += (names.empty() ? "'" : ", '") + std::string(name) + "'";
-  }
-  fail(value.Env(), std::string("Expected ") + what + " to be one of " + names + ", got '" + given + "'");
+  E result{};
+  check(value.Env(), choose(given, what, "'" + given + "'", &result));
+  return result;
 }
 
 /// Native memory that a JavaScript handle keeps alive, told to V8, which otherwise sees a few bytes and is in no hurry

@@ -5,7 +5,13 @@
 namespace hebb {
 namespace {
 
-std::string quoted(const std::string& text) { return "\"" + text + "\""; }
+/// Behind a comma, where it is not the first.
+void append(std::string* all, const std::string& text) {
+  if (!all->empty() && !text.empty()) all->append(",");
+  all->append(text);
+}
+
+std::string quoted(const std::string& text) { return std::string("\"").append(text).append("\""); }
 
 template <class Owner>
 std::string partsOf();
@@ -19,35 +25,52 @@ const char* nameOf(declare::Role role) {
   return "";
 }
 
-std::string part(const std::string& name, const char* kind, bool isOptional, const std::string& more = "") {
+std::string part(const char* name, const char* kind, bool isOptional, const std::string& more = "") {
   return "{\"name\":" + quoted(name) + ",\"kind\":" + quoted(kind) + (isOptional ? ",\"optional\":true" : "") + more +
          "}";
 }
 
-template <class Element>
-std::string typeAndRole(declare::Role role) {
-  return ",\"type\":" + quoted(nameOf(elementTypeOf<Element>())) + ",\"role\":" + quoted(nameOf(role));
+std::string roleOf(declare::Role role) { return ",\"role\":" + quoted(nameOf(role)); }
+std::string typeAndRole(ElementType type, declare::Role role) {
+  return ",\"type\":" + quoted(nameOf(type)) + roleOf(role);
+}
+
+std::string linksPart(const char* name, declare::Role role, bool orShape) {
+  const std::string links = part(name, "links", orShape, roleOf(role));
+  return orShape ? links + "," + part("rows", "integer", true) + "," + part("cols", "integer", true) : links;
+}
+std::string elementsPart(const char* links, const char* count) {
+  return part(links, "links", true, roleOf(declare::Role::reads)) + "," + part(count, "integer", true);
+}
+std::string activationsPart(const char* name, declare::Role role, bool isOptional,
+                            const std::array<const char*, 2>& over) {
+  std::string names;
+  for (const char* one : over) {
+    if (one) append(&names, quoted(one));
+  }
+  return part(name, "activations", isOptional, roleOf(role) + (names.empty() ? "" : ",\"over\":[" + names + "]"));
+}
+std::string choicePart(const char* name, bool isOptional, const std::vector<const char*>& choices) {
+  std::string names;
+  for (const char* one : choices) append(&names, quoted(one));
+  return part(name, "choice", isOptional, ",\"choices\":[" + names + "]");
+}
+std::string operandsPart(const char* name, const char* kind, bool isOptional, const std::string& operands) {
+  return part(name, kind, isOptional, ",\"operands\":[" + operands + "]");
 }
 
 /// One part, or several, or none.
 template <class Part>
 std::string describe(const Part& p) {
   if constexpr (isLinks<Part>) {
-    const std::string links = part(p.name, "links", p.orShape, ",\"role\":" + quoted(nameOf(p.role)));
-    return p.orShape ? links + "," + part("rows", "integer", true) + "," + part("cols", "integer", true) : links;
+    return linksPart(p.name, p.role, p.orShape);
   } else if constexpr (isElements<Part>) {
-    return part(p.links, "links", true, ",\"role\":\"reads\"") + "," + part(p.count, "integer", true);
+    return elementsPart(p.links, p.count);
   } else if constexpr (isMemory<Part>) {
     using T = typename Part::Value;
     const bool isOptional = p.isOptional || p.condition;
-    std::string over;
-    for (const char* name : p.over) {
-      if (name) over += (over.empty() ? "" : ",") + quoted(name);
-    }
-    if (!over.empty()) over = ",\"over\":[" + over + "]";
-    if constexpr (std::is_same_v<T, Activations>)
-      return part(p.name, "activations", isOptional, ",\"role\":" + quoted(nameOf(p.role)) + over);
-    else return part(p.name, "tensor", isOptional, typeAndRole<std::remove_pointer_t<T>>(p.role));
+    if constexpr (std::is_same_v<T, Activations>) return activationsPart(p.name, p.role, isOptional, p.over);
+    else return part(p.name, "tensor", isOptional, typeAndRole(elementTypeOf<std::remove_pointer_t<T>>(), p.role));
   } else if constexpr (isScalar<Part>) {
     return part(p.name, "scalar", p.isOptional);
   } else if constexpr (isNumber<Part>) {
@@ -55,17 +78,19 @@ std::string describe(const Part& p) {
   } else if constexpr (isFlag<Part>) {
     return part(p.name, "flag", true);
   } else if constexpr (isChoice<Part>) {
-    std::string names;
-    for (const auto& named : namesOf(typename Part::Value{})) names += (names.empty() ? "" : ",") + quoted(named.name);
-    return part(p.name, "choice", p.isOptional, ",\"choices\":[" + names + "]");
+    std::vector<const char*> choices;
+    for (const auto& named : namesOf(typename Part::Value{})) choices.push_back(named.name);
+    return choicePart(p.name, p.isOptional, choices);
   } else if constexpr (isGroup<Part>) {
     if (p.isInternal) return "";
     const std::string inner = partsOf<typename Part::Value>();
-    return p.name ? part(p.name, "group", p.isOptional, ",\"operands\":[" + inner + "]") : inner;
+    return p.name ? operandsPart(p.name, "group", p.isOptional, inner) : inner;
   } else if constexpr (isList<Part>) {
     using T = typename Part::Value;
-    if constexpr (Declared<T>) return part(p.name, "list", false, ",\"operands\":[" + partsOf<T>() + "]");
-    else return part(p.name, "list", false, typeAndRole<std::remove_pointer_t<T>>(declare::Role::updates));
+    if constexpr (Declared<T>) return operandsPart(p.name, "list", false, partsOf<T>());
+    else
+      return part(p.name, "list", false,
+                  typeAndRole(elementTypeOf<std::remove_pointer_t<T>>(), declare::Role::updates));
   } else {
     return "";
   }
@@ -74,10 +99,7 @@ std::string describe(const Part& p) {
 template <class Owner>
 std::string partsOf() {
   std::string all;
-  forEachPart<Owner>([&](const auto& p) {
-    const std::string text = describe(p);
-    if (!text.empty()) all += (all.empty() ? "" : ",") + text;
-  });
+  forEachPart<Owner>([&](const auto& p) { append(&all, describe(p)); });
   return all;
 }
 

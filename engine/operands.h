@@ -16,6 +16,20 @@
 
 namespace hebb {
 
+/// One of the enumeration's values, by its name; `what` and `got` are for the message where it is none.
+template <class E>
+Status choose(const std::string& name, const std::string& what, const std::string& got, E* out) {
+  std::string all;
+  for (const auto& [text, value] : namesOf(E{})) {
+    if (name == text) {
+      *out = value;
+      return {};
+    }
+    all += (all.empty() ? "'" : ", '") + std::string(text) + "'";
+  }
+  return {Code::invalidArgument, "Expected " + what + " to be one of " + all + ", got " + got};
+}
+
 /// What a buffer's elements are, as lib/tensor.ts names it.
 enum class ElementType { float32, float64, int32, uint8, uint64 };
 constexpr auto namesOf(ElementType) {

@@ -63,6 +63,7 @@ void addNames(std::vector<std::string>* names) {
   });
 }
 
+/// What does not depend on the operation is in functions of its own, which are compiled once.
 class Reader {
  public:
   Reader(const Surroundings& surroundings, Recorded* out) : around_(surroundings), out_(*out) {}
@@ -82,6 +83,11 @@ class Reader {
   Status group(Owner* owner, const Operands& given, const std::string& prefix, int64_t outer) {
     std::vector<std::string> names;
     addNames<Owner>(&names);
+    HEBB_RETURN_IF_ERROR(known(names, given, prefix));
+    return parts(owner, given, prefix, outer);
+  }
+
+  static Status known(const std::vector<std::string>& names, const Operands& given, const std::string& prefix) {
     for (const NamedOperand& one : given.all()) {
       if (std::find(names.begin(), names.end(), one.name) != names.end()) continue;
       std::string all, closest;
@@ -94,7 +100,7 @@ class Reader {
       return refuse("Expected operands named " + all + ", got '" + prefix + one.name + "'." +
                     (closest.empty() ? "" : " Did you mean '" + prefix + closest + "'?"));
     }
-    return parts(owner, given, prefix, outer);
+    return {};
   }
 
   template <class Owner>
@@ -124,7 +130,7 @@ class Reader {
     return out_.slots.back();
   }
 
-  Status onDevice(const std::shared_ptr<Device>& device, const std::string& name) {
+  Status onDevice(const std::shared_ptr<Device>& device, const std::string& name) const {
     return device == around_.device ? Status{} : refuse("Expected " + name + " to be on the program's device");
   }
 
@@ -143,11 +149,25 @@ class Reader {
     return {};
   }
 
+  /// A number as it was given, exact where it is an integer.
+  struct Given {
+    int64_t integer = 0;
+    double real = 0;
+    bool isExact = false;
+  };
+
   template <class T>
-  Status number(const Operand* operand, const std::string& name, double least, double most, T* out) {
+  static Status number(const Operand* operand, const std::string& name, double least, double most, T* out) {
+    Given given;
+    HEBB_RETURN_IF_ERROR(number(operand, name, least, most, std::is_integral_v<T>, &given));
+    *out = given.isExact && std::is_integral_v<T> ? static_cast<T>(given.integer) : static_cast<T>(given.real);
+    return {};
+  }
+
+  static Status number(const Operand* operand, const std::string& name, double least, double most, bool isInteger,
+                       Given* out) {
     const auto* integer = operand ? std::get_if<int64_t>(&operand->value) : nullptr;
     const auto* real = operand ? std::get_if<double>(&operand->value) : nullptr;
-    constexpr bool isInteger = std::is_integral_v<T>;
     const char* what = isInteger ? "an integer" : "a number";
     if (!integer && !real) return refuse("Expected " + name + " to be " + what + ", got " + kindOf(operand));
     const double value = integer ? static_cast<double>(*integer) : *real;
@@ -160,78 +180,79 @@ class Reader {
       if (most < 1e300) range += " and at most " + text(most);
       return refuse("Expected " + name + " to be " + what + (least > -1e300 ? range : "") + ", got " + text(value));
     }
-    *out = integer && isInteger ? static_cast<T>(*integer) : static_cast<T>(value);
+    *out = {integer ? *integer : 0, value, integer != nullptr};
     return {};
   }
 
   template <class Owner>
   Status read(const declare::Links<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
               int64_t) {
-    Csr& links = owner->*part.member;
-    const Operand* operand = given.find(part.name);
-    if (!part.orShape || operand) {
+    return links(part.name, part.role, part.orShape, given, prefix, &(owner->*part.member));
+  }
+
+  Status links(const char* name, declare::Role role, bool orShape, const Operands& given, const std::string& prefix,
+               Csr* out) {
+    const Operand* operand = given.find(name);
+    if (!orShape || operand) {
       for (const char* other : {"rows", "cols"}) {
-        if (part.orShape && given.find(other))
-          return refuse(std::string("Expected either ") + part.name + " or rows and cols, got " + part.name + " and " +
-                        other);
+        if (orShape && given.find(other))
+          return refuse(std::string("Expected either ") + name + " or rows and cols, got " + name + " and " + other);
       }
-      return matrix(operand, prefix + part.name, part.role, &links);
+      return matrix(operand, prefix + name, role, out);
     }
-    add(prefix + part.name);
-    HEBB_RETURN_IF_ERROR(number(given.find("rows"), prefix + "rows", 1, declare::kLargestInt32, &links.rows));
-    return number(given.find("cols"), prefix + "cols", 1, declare::kLargestInt32, &links.cols);
+    add(prefix + name);
+    HEBB_RETURN_IF_ERROR(number(given.find("rows"), prefix + "rows", 1, declare::kLargestInt32, &out->rows));
+    return number(given.find("cols"), prefix + "cols", 1, declare::kLargestInt32, &out->cols);
   }
 
   template <class Owner>
   Status read(const declare::Elements<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
               int64_t) {
-    const Operand *links = given.find(part.links), *count = given.find(part.count);
-    if (links && count)
-      return refuse(std::string("Expected either ") + part.links + " or " + part.count + ", got both");
-    if (links) {
+    return elements(part.links, part.count, given, prefix, &(owner->*part.capacity));
+  }
+
+  Status elements(const char* links, const char* count, const Operands& given, const std::string& prefix,
+                  int64_t* capacity) {
+    const Operand *layer = given.find(links), *number = given.find(count);
+    if (layer && number) return refuse(std::string("Expected either ") + links + " or " + count + ", got both");
+    if (layer) {
       Csr csr;
-      HEBB_RETURN_IF_ERROR(matrix(links, prefix + part.links, declare::Role::reads, &csr));
-      owner->*part.capacity = csr.capacity;
+      HEBB_RETURN_IF_ERROR(matrix(layer, prefix + links, declare::Role::reads, &csr));
+      *capacity = csr.capacity;
       return {};
     }
-    add(prefix + part.links);
-    return number(count, prefix + part.count, 1, declare::kLargestInt32, &(owner->*part.capacity));
+    add(prefix + links);
+    return Reader::number(number, prefix + count, 1, declare::kLargestInt32, capacity);
   }
 
   template <class Owner, class T>
   Status read(const declare::Memory<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
               int64_t outer) {
-    const std::string name = prefix + part.name;
     const Operand* operand = given.find(part.name);
-    if ((!operand && part.isOptional) || (part.condition && !part.condition(*owner))) {
-      add(name);
-      return {};
-    }
-    Slot slot;
-    slot.name = name;
+    Slot& slot = add(prefix + part.name);
+    if ((!operand && part.isOptional) || (part.condition && !part.condition(*owner))) return {};
     slot.role = part.role;
     slot.isTransient = part.isTransient || std::is_same_v<T, Activations>;
     slot.over = part.over;
     const int64_t extent = part.extent(*owner, outer);
-    if constexpr (std::is_same_v<T, Activations>) {
-      HEBB_RETURN_IF_ERROR(activations(operand, extent, &slot, &(owner->*part.member)));
-    } else {
-      using Element = std::remove_pointer_t<T>;
-      const auto* view = operand ? std::get_if<TensorView>(&operand->value) : nullptr;
-      if (!view) return refuse("Expected " + name + " to be a tensor, got " + kindOf(operand));
-      constexpr ElementType type = elementTypeOf<Element>();
-      if (view->type != type)
-        return refuse("Expected " + name + " to be a tensor of " + nameOf(type) + ", got one of " + nameOf(view->type));
-      HEBB_RETURN_IF_ERROR(onDevice(view->buffer->device(), name));
-      slot.unit = Slot::Unit::elements;
-      slot.buffer = view->buffer;
-      slot.first = view->first;
-      slot.count = view->count;
-      slot.size = static_cast<int32_t>(bytesOf(type));
-      HEBB_RETURN_IF_ERROR(holds(slot, extent, sizeof(Element)));
+    if constexpr (std::is_same_v<T, Activations>) return activations(operand, extent, &slot, &(owner->*part.member));
+    else return tensor(operand, elementTypeOf<std::remove_pointer_t<T>>(), extent, sizeof(*T{}), &slot);
+  }
+
+  Status tensor(const Operand* operand, ElementType type, int64_t extent, size_t elementBytes, Slot* slot) const {
+    const auto* view = operand ? std::get_if<TensorView>(&operand->value) : nullptr;
+    if (!view) return refuse("Expected " + slot->name + " to be a tensor, got " + kindOf(operand));
+    if (view->type != type) {
+      return refuse("Expected " + slot->name + " to be a tensor of " + nameOf(type) + ", got one of " +
+                    nameOf(view->type));
     }
-    out_.slots.push_back(std::move(slot));
-    return {};
+    HEBB_RETURN_IF_ERROR(onDevice(view->buffer->device(), slot->name));
+    slot->unit = Slot::Unit::elements;
+    slot->buffer = view->buffer;
+    slot->first = view->first;
+    slot->count = view->count;
+    slot->size = static_cast<int32_t>(bytesOf(type));
+    return holds(*slot, extent, elementBytes);
   }
 
   Status activations(const Operand* operand, int64_t features, Slot* slot, Activations* out) {
@@ -273,20 +294,22 @@ class Reader {
  private:
   template <class Owner>
   Status read(const declare::Scalar<Owner>& part, Owner*, const Operands& given, const std::string& prefix, int64_t) {
-    const Operand* operand = given.find(part.name);
-    Slot& slot = add(prefix + part.name);
-    if (!operand && part.isOptional) return {};
+    return scalar(given.find(part.name), part.isOptional, &add(prefix + part.name));
+  }
+
+  Status scalar(const Operand* operand, bool isOptional, Slot* slot) const {
+    if (!operand && isOptional) return {};
     int32_t index = 0;
-    HEBB_RETURN_IF_ERROR(number(operand, prefix + part.name, 0, declare::kLargestInt32, &index));
+    HEBB_RETURN_IF_ERROR(number(operand, slot->name, 0, declare::kLargestInt32, &index));
     if (index >= around_.scalarCount) {
-      return refuse("Expected " + prefix + part.name + " to be one of the program's " +
-                    std::to_string(around_.scalarCount) + " scalars, got " + std::to_string(index));
+      return refuse("Expected " + slot->name + " to be one of the program's " + std::to_string(around_.scalarCount) +
+                    " scalars, got " + std::to_string(index));
     }
-    slot.unit = Slot::Unit::elements;
-    slot.buffer = around_.scalars;
-    slot.first = index;
-    slot.count = 1;
-    slot.size = sizeof(double);
+    slot->unit = Slot::Unit::elements;
+    slot->buffer = around_.scalars;
+    slot->first = index;
+    slot->count = 1;
+    slot->size = sizeof(double);
     return {};
   }
 
@@ -311,14 +334,16 @@ class Reader {
   template <class Owner>
   Status read(const declare::Flag<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
               int64_t) {
-    const Operand* operand = given.find(part.name);
-    if (!operand) {
-      owner->*part.member = part.otherwise ? owner->*part.otherwise : false;
-      return {};
-    }
+    bool& flag = owner->*part.member;
+    flag = part.otherwise ? owner->*part.otherwise : false;
+    return Reader::flag(given.find(part.name), prefix + part.name, &flag);
+  }
+
+  static Status flag(const Operand* operand, const std::string& name, bool* out) {
+    if (!operand) return {};
     const auto* flag = std::get_if<bool>(&operand->value);
-    if (!flag) return refuse("Expected " + prefix + part.name + " to be true or false, got " + kindOf(operand));
-    owner->*part.member = *flag;
+    if (!flag) return refuse("Expected " + name + " to be true or false, got " + kindOf(operand));
+    *out = *flag;
     return {};
   }
 
@@ -328,15 +353,7 @@ class Reader {
     const Operand* operand = given.find(part.name);
     if (!operand && part.isOptional) return {};
     const auto* name = operand ? std::get_if<std::string>(&operand->value) : nullptr;
-    std::string all;
-    for (const auto& [text, value] : namesOf(E{})) {
-      if (name && *name == text) {
-        owner->*part.member = value;
-        return {};
-      }
-      all += (all.empty() ? "'" : ", '") + std::string(text) + "'";
-    }
-    return refuse("Expected " + prefix + part.name + " to be one of " + all + ", got " + kindOf(operand));
+    return choose(name ? *name : "", prefix + part.name, kindOf(operand), &(owner->*part.member));
   }
 
   template <class Owner, class T>
@@ -380,27 +397,19 @@ class Reader {
   /// An array of a list: all of them are updated.
   template <class T>
   Status array(const Operand& operand, const std::string& name, int64_t extent) {
-    struct Holder {
-      T item{};
-    };
-    const auto part =
-        declare::Memory<Holder, T>{name.c_str(), &Holder::item, declare::Role::updates, declare::outside<Holder>};
-    Operands one;
-    one.add({name, operand});
-    Holder holder;
-    return read(part, &holder, one, "", extent);
+    Slot& slot = add(name);
+    slot.role = declare::Role::updates;
+    return tensor(&operand, elementTypeOf<std::remove_pointer_t<T>>(), extent, sizeof(*T{}), &slot);
   }
 
-  template <class Owner>
-  Status read(const declare::OneOf& part, Owner*, const Operands& given, const std::string&, int64_t) {
+  static Status read(const declare::OneOf& part, void*, const Operands& given, const std::string&, int64_t) {
     const bool first = given.find(part.first), second = given.find(part.second);
     if (first != second) return {};
     return refuse(std::string("Expected either ") + part.first + " or " + part.second + ", got " +
                   (first ? "both" : "none of them"));
   }
 
-  template <class Owner>
-  Status read(const declare::Together& part, Owner*, const Operands& given, const std::string&, int64_t) {
+  static Status read(const declare::Together& part, void*, const Operands& given, const std::string&, int64_t) {
     const bool first = given.find(part.first), second = given.find(part.second);
     if (first == second) return {};
     return refuse(std::string("Expected ") + part.first + " and " + part.second + ", or none of them, got " +
