@@ -2,16 +2,14 @@ import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Trainer } from '../lib/index.js'
+import { main } from './programs.js'
 import { clusters, writeIdx } from './synthetic.js'
-
-const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
 
 function hebb(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--import', 'tsx', main, ...args], (error, stdout, stderr) =>
+    execFile(process.execPath, [main, ...args], (error, stdout, stderr) =>
       resolve({ code: error ? (error.code as unknown as number) : 0, stdout, stderr }),
     )
   })
@@ -179,7 +177,7 @@ describe('hebb', () => {
   }
 
   it('stops at SIGINT and says so', async () => {
-    const child = spawn(process.execPath, ['--import', 'tsx', main, ...flags(), '--epochs', '1000000', '--json'])
+    const child = spawn(process.execPath, [main, ...flags(), '--epochs', '1000000', '--json'])
     let out = ''
     const code = await new Promise((resolve) => {
       child.stdout.on('data', (chunk) => {
@@ -215,17 +213,7 @@ describe('hebb', () => {
     }
     const expected = await hebb(...flags(), ...all, '--checkpoint', whole)
     expect([expected.code, expected.stderr]).to.deep.equal([0, ''])
-    const child = spawn(process.execPath, [
-      '--import',
-      'tsx',
-      main,
-      ...flags(),
-      ...all,
-      '--checkpoint',
-      parts,
-      '--every',
-      '30steps',
-    ])
+    const child = spawn(process.execPath, [main, ...flags(), ...all, '--checkpoint', parts, '--every', '30steps'])
     let out = ''
     await new Promise((resolve) => {
       child.stdout.on('data', (chunk) => {
@@ -267,8 +255,6 @@ describe('hebb', () => {
   it('saves when it is interrupted, and says how to go on', async () => {
     const file = join(folder, 'interrupted.safetensors')
     const child = spawn(process.execPath, [
-      '--import',
-      'tsx',
       main,
       ...flags(),
       '--epochs',

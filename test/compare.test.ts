@@ -7,7 +7,6 @@ import { readFileSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { Command } from 'commander'
 import { defineCompare } from '../lib/cli/compare.js'
@@ -15,10 +14,10 @@ import { defineTrain } from '../lib/cli/train.js'
 import { HebbError } from '../lib/index.js'
 import { packageRoot } from '../lib/native.js'
 import { parseEvents, runOf } from '../lib/report/log.js'
+import { main } from './programs.js'
 import { random } from './support.js'
 import { clusters, writeIdx } from './synthetic.js'
 
-const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
 const TIMES = [
   'seconds',
   'updateSeconds',
@@ -69,7 +68,7 @@ function start(args: readonly string[]): {
   child: ChildProcess
   ended: Promise<{ code: number | null; signal: string | null; stdout: string }>
 } {
-  const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
   let stdout = ''
   child.stdout.on('data', (chunk) => {
     stdout += chunk

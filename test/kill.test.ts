@@ -7,12 +7,11 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { readTensors } from '../lib/train/safetensors.js'
+import { program } from './programs.js'
 import { random } from './support.js'
 
-const program = fileURLToPath(new URL('hazards/saves.ts', import.meta.url))
 const kills = Number(process.env.HEBB_KILLS ?? 10)
 /** Long enough that the run never ends before the last kill. */
 const steps = 40 * kills
@@ -27,7 +26,7 @@ describe('SIGKILL while saving', () => {
   /** Starts the program; kills it `delay` ms after it has saved for the first time, or lets it end. */
   const run = (file: string, delay?: number) =>
     new Promise<{ code: number | null; signal: string | null; said: string }>((resolve) => {
-      const child = spawn(process.execPath, ['--import', 'tsx', program, file, String(steps)], {
+      const child = spawn(process.execPath, [program('hazards/saves.ts'), file, String(steps)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       let said = ''

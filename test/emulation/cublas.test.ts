@@ -5,16 +5,15 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { chts, Device, type HebbError, mlp, sgd, Trainer, updateSchedule } from '../../lib/index.js'
 import { addon, addonPath } from '../../lib/native.js'
+import { main } from '../programs.js'
 import { backward, forward, fullCsr, gradients } from '../reference.js'
 import { columnsOf, expectClose, expectRefusal, expectSameBits, numbers, on } from '../support.js'
 import { clusters } from '../synthetic.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const standIn = join(dirname(addonPath), 'libhebb_stand_in_cublas.so')
 const emulated = /^driver.*Emulated GPU/.test(addon.cudaStatus().detail)
 
@@ -157,7 +156,7 @@ describe('cuBLAS', () => {
 
   it('is told of by hebb doctor', async () => {
     const doctor = (variables: Record<string, string>) =>
-      promisify(execFile)(process.execPath, ['--import', 'tsx', main, 'doctor', '--json'], {
+      promisify(execFile)(process.execPath, [main, 'doctor', '--json'], {
         env: { ...process.env, ...variables },
       })
     expect(JSON.parse((await doctor({ HEBB_CUBLAS: standIn })).stdout).cublas).to.match(/libhebb_stand_in_cublas\.so/)

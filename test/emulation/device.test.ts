@@ -3,7 +3,6 @@
  * HEBB_CUDA=EMULATE.
  */
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -11,10 +10,10 @@ import { expect } from 'chai'
 import { chts, Device, HebbError, mlp, sgd, Trainer, updateSchedule } from '../../lib/index.js'
 import { addon } from '../../lib/native.js'
 import { Tensor } from '../../lib/tensor.js'
+import { main } from '../programs.js'
 import { expectRefusal, gpu } from '../support.js'
 import { clusters } from '../synthetic.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const emulated = /^driver.*Emulated GPU/.test(addon.cudaStatus().detail)
 
 type Setting = 'DEVICES' | 'MEMORY' | 'ARCHITECTURE' | 'DRIVER' | 'FAIL_ALLOCATION' | 'FAIL_LAUNCH'
@@ -88,7 +87,7 @@ describe('a CUDA device', () => {
             .to.match(words)
             .and.to.match(/use device 'cpu' or 'auto'/)
           expect(addon.cudaStatus().devices).to.equal(0)
-          const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', main, 'doctor', '--json'])
+          const { stdout } = await promisify(execFile)(process.execPath, [main, 'doctor', '--json'])
           expect(JSON.parse(stdout).cuda)
             .to.match(/^built in, no usable GPU: /)
             .and.to.match(words)

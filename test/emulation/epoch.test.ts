@@ -2,16 +2,15 @@
 import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import { adam, chts, Device, type Method, mlp, type Optimizer, sgd, staticSparse, Trainer } from '../../lib/index.js'
 import type { NativeDevice } from '../../lib/native.js'
+import { main } from '../programs.js'
 import { places } from '../support.js'
 import { clusters } from '../synthetic.js'
 import { type Counters, counters, countersFile, emulated, folder, written } from './counters.js'
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 /**
  * The names of the calls of a native object, and of those that it makes, go to `calls`. Own properties go before those
  * of the class.
@@ -138,7 +137,7 @@ describe('hebb train --device cuda', () => {
         '--json',
       ]
       const env = { ...process.env, HEBB_EMULATION_COUNTERS: countersFile }
-      await promisify(execFile)(process.execPath, ['--import', 'tsx', main, ...flags, '--epochs', String(epochs)], {
+      await promisify(execFile)(process.execPath, [main, ...flags, '--epochs', String(epochs)], {
         env,
       })
       return written()

@@ -1,6 +1,7 @@
 /** Hazard: a process that ends, in whatever way, while native threads work. */
 import { expect } from 'chai'
-import { bound, child, train } from './training.js'
+import { child } from './child.js'
+import { bound, train } from './training.js'
 
 /** Milliseconds for a process that starts and ends, with those of the tests of other programs on the same machine. */
 const SOON = 10_000

@@ -37,9 +37,6 @@ if (way === 'natural') {
   for (;;) await trainer.trainOn(batchOf(16, 64))
 } else if (phase === 'loading') {
   // A worker loads the addon again meanwhile.
-  const file = new URL('worker.ts', import.meta.url).href
-  new Worker(`import('tsx/esm/api').then(({ register }) => (register(), import('${file}')))`, {
-    eval: true,
-    workerData: { task: 'train', seed: 0, phase: 'loading' },
-  }).once('message', () => setTimeout(end, 60))
+  const workerData = { task: 'train', seed: 0, phase: 'loading' }
+  new Worker(new URL('worker.js', import.meta.url), { workerData }).once('message', () => setTimeout(end, 60))
 }

@@ -3,7 +3,7 @@
  * see native memory.
  */
 import { expect } from 'chai'
-import { child } from './training.js'
+import { child } from './child.js'
 
 describe('garbage collection', () => {
   const title =

@@ -1,10 +1,8 @@
 /**
- * What the tests of hazards and their child programs share: a small training run whose result is one string, bounds on
- * time, and child processes.
+ * What the tests of hazards and their child programs share: a small training run whose result is one string, and bounds
+ * on time.
  */
-import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
 import {
   type Batch,
   chts,
@@ -78,31 +76,6 @@ export async function train({ seed = 0, epochs = 8, device = { kind: 'cpu', thre
 export function batchOf(samples: number, features: number, seed = 1): Batch {
   const { x, labels, scale, shift } = clusters({ samples, features, classes: 4, seed })
   return { x: Float32Array.from(x, (v) => v * scale + shift), y: labels as Int32Array }
-}
-
-export interface Ended {
-  code: number | null
-  signal: string | null
-  stdout: string
-  stderr: string
-  /** From the start to the end of the process. */
-  milliseconds: number
-}
-
-/**
- * Runs one of the child programs beside this file to its end. It is killed, which a test sees as a signal, when it
- * hangs.
- */
-export function child(name: string, args: readonly string[] = [], nodeFlags: readonly string[] = []): Promise<Ended> {
-  const start = performance.now()
-  return new Promise((resolve) => {
-    const file = fileURLToPath(new URL(name, import.meta.url))
-    const options = { timeout: bound(40_000), killSignal: 'SIGKILL' as const }
-    execFile(process.execPath, [...nodeFlags, '--import', 'tsx', file, ...args], options, (error, stdout, stderr) => {
-      const { code = null, signal = null } = (error as { code?: number; signal?: string } | null) ?? { code: 0 }
-      resolve({ code, signal, stdout, stderr, milliseconds: performance.now() - start })
-    })
-  })
 }
 
 /** How late a timer of a few milliseconds is, in milliseconds, while something else goes on. */

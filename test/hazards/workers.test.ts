@@ -2,18 +2,12 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { expect } from 'chai'
+import { program } from '../programs.js'
 import { bound, train } from './training.js'
 
-/**
- * A worker that runs worker.ts. Node 20 does not let its threads inherit what reads TypeScript, so each of them loads
- * that first.
- */
+/** A worker that runs worker.ts. */
 function workerThat(workerData: object): Worker {
-  const file = new URL('worker.ts', import.meta.url).href
-  return new Worker(`import('tsx/esm/api').then(({ register }) => (register(), import('${file}')))`, {
-    eval: true,
-    workerData,
-  })
+  return new Worker(program('hazards/worker.ts'), { workerData })
 }
 
 /** What the worker says first. Rejects when it ends before. */
