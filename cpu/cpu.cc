@@ -47,8 +47,10 @@ const std::vector<Level>& levels() {
                 __builtin_cpu_supports("bmi2");
        },
        x86_64_v3::bind, 0.4},
+#if defined(HEBB_X86_64_V2)
       {"x86-64-v2", [] { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); },
        x86_64_v2::bind, 0.5},
+#endif
 #endif
       {"portable", [] { return true; }, portable::bind, 0.5},
   };
