@@ -66,7 +66,19 @@ export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
 export type { OperandsOf, OperationName } from './operands.js'
 export { type AdamOptions, adam } from './optim/adam.js'
-export { constant, linear, type Rate, type RatePoint } from './optim/rates.js'
+export {
+  byDensity,
+  constant,
+  cosineDecay,
+  dips,
+  inoam,
+  linear,
+  noam,
+  type Rate,
+  type RatePoint,
+  recovering,
+  stepDecay,
+} from './optim/rates.js'
 export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'
 export { Program, type ReplayOptions } from './program.js'
 export {

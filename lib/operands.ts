@@ -167,6 +167,7 @@ export interface OperandsOf {
     epsilon?: number | undefined
     weightDecay?: number | undefined
     decoupled?: boolean | undefined
+    warmup?: number | undefined
   }
   importance: {
     links: SparseMatrix

@@ -17,11 +17,14 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import {
   adam,
+  byDensity,
   cht,
   chts,
   chtss,
+  cosineDecay,
   Device,
   dense,
+  dips,
   type Epoch,
   type ErrorCode,
   excess,
@@ -35,6 +38,7 @@ import {
   method,
   mlp,
   random,
+  recovering,
   rigl,
   Sequential,
   SparseLinear,
@@ -97,7 +101,7 @@ const runs: [name: string, create: () => Trainer][] = [
   ],
   [
     'chts, every 7 steps, Adam',
-    () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3 })),
+    () => trainerOf(chts({ updates: often }), 3, adam({ learningRate: 0.003, weightDecay: 1e-3, warmup: 9 })),
   ],
   [
     'chtss, every 7 steps, AdamW with a schedule',
@@ -107,6 +111,14 @@ const runs: [name: string, create: () => Trainer][] = [
         3,
         adam({ learningRate: linear({ from: 0.003, to: 1e-4 }), beta2: 0.99, weightDecay: 0.01, decoupled: true }),
       ),
+  ],
+  [
+    'chtss, every 7 steps, with a rate that differs in every step',
+    () => {
+      const rate = dips(cosineDecay({ from: 0.1, warmup: 5 }), { period: 6, rise: 3 })
+      const learningRate = byDensity(recovering(rate, { rise: 4 }), { target: 0.1 })
+      return trainerOf(chtss({ updates: often }), 3, sgd({ learningRate, momentum: 0.9 }))
+    },
   ],
 ]
 

@@ -481,6 +481,7 @@ describe('Trainer', () => {
         [() => sgd({ learningRate: '0.1' as unknown as number }), /learningRate/],
         [() => sgd({ learningRate: 0.1, momentum: 2 }), /momentum/],
         [() => adam({ learningRate: -1 }), /learningRate/],
+        [() => adam({ warmup: -1 }), /warmup/],
         [() => adam({ beta1: 1 }), /beta1 to be a number of at least 0 and below 1, got 1/],
         [() => adam({ beta2: Number.NaN }), /beta2/],
         [() => adam({ epsilon: 0 }), /epsilon to be a number above 0/],

@@ -13,12 +13,14 @@ namespace hebb {
 struct AdamFactors {
   float beta1, rest1, log1, beta2, rest2, log2;  // beta, 1 - beta, log(beta)
   float epsilon, coupled, decoupled;             // one of the weight decays is 0
+  float warmup, rise;                            // steps of the warm-up, 1 / warmup
 
   explicit AdamFactors(const Adam& op)
       : beta1(static_cast<float>(op.beta1)), rest1(static_cast<float>(1 - op.beta1)), log1(logOf(op.beta1)),
         beta2(static_cast<float>(op.beta2)), rest2(static_cast<float>(1 - op.beta2)), log2(logOf(op.beta2)),
         epsilon(static_cast<float>(op.epsilon)), coupled(op.decoupled ? 0.f : static_cast<float>(op.weightDecay)),
-        decoupled(op.decoupled ? static_cast<float>(op.weightDecay) : 0.f) {}
+        decoupled(op.decoupled ? static_cast<float>(op.weightDecay) : 0.f), warmup(static_cast<float>(op.warmup)),
+        rise(op.warmup > 0 ? static_cast<float>(1 / op.warmup) : 0.f) {}
 
  private:
   static float logOf(double beta) { return beta > 0 ? static_cast<float>(std::log(beta)) : -1e30f; }
@@ -34,8 +36,9 @@ HEBB_INLINE void adamStep(const AdamFactors& f, float rate, F gradient, F& value
   second = T::splat(f.beta2) * second + T::splat(f.rest2) * (gradient * gradient);
   steps = steps + one;
   const F mean = oneMinusExp(steps * T::splat(f.log1)), square = oneMinusExp(steps * T::splat(f.log2));
-  value = value - T::splat(rate * f.decoupled) * value;
-  value = value - T::splat(rate) * first / (mean * (T::sqrt(second / square) + T::splat(f.epsilon)));
+  const F warm = T::select(steps < T::splat(f.warmup), steps * T::splat(f.rise), one);
+  value = value - T::splat(rate * f.decoupled) * warm * value;
+  value = value - T::splat(rate) * warm * first / (mean * (T::sqrt(second / square) + T::splat(f.epsilon)));
 }
 
 }  // namespace hebb

@@ -46,7 +46,8 @@ struct Sgd {
 /// (sqrt(v') + epsilon), where m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Weight decay is added to the
 /// gradient, g += decay w, as torch.optim.Adam does it; or it is `decoupled`, w -= rate decay w before, as
 /// torch.optim.AdamW does it (Loshchilov and Hutter, 2019). t counts the steps of each parameter by itself: a link that
-/// is regrown, with all state 0, begins as every parameter began.
+/// is regrown, with all state 0, begins as every parameter began. With a warm-up, its rate is min(1, t / warmup) of the
+/// rate.
 struct Adam {
   float* values = nullptr;               // [count] device
   const float* gradient = nullptr;       // [count] device
@@ -58,6 +59,7 @@ struct Adam {
   double epsilon = 1e-8;                 // above 0: a parameter whose gradients are all 0 stays what it is
   double weightDecay = 0;
   bool decoupled = false;
+  double warmup = 0;               // steps; 0: none
   int64_t capacity = 0;            // elements that fit
   const int32_t* count = nullptr;  // [1] device: elements in use (a sparse layer's links); null: capacity
 
@@ -74,7 +76,8 @@ struct Adam {
                       number("beta2", &Adam::beta2).optional(),
                       number("epsilon", &Adam::epsilon).optional(),
                       number("weightDecay", &Adam::weightDecay).optional(),
-                      flag("decoupled", &Adam::decoupled)};
+                      flag("decoupled", &Adam::decoupled),
+                      number("warmup", &Adam::warmup, 0, 1 << 24).optional()};
   }
 
   static Status check(const Adam& op) {

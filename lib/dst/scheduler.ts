@@ -166,6 +166,22 @@ export class Scheduler {
     return step > this.#lastStep && step < this.#plan.steps && step <= lastStep && step % interval === 0
   }
 
+  /** Steps from the last update, or from the first step, to `step`. */
+  stepsSinceUpdate(step: number): number {
+    return step - this.#lastStep
+  }
+
+  /** Share of the possible links that the layers have now, as their schedule says; 1 without any. */
+  get density(): number {
+    let [links, possible] = [0, 0]
+    for (const parameter of this.#parameters) {
+      const planned = this.#layers.find((layer) => layer.parameter === parameter)
+      links += linksAt(planned?.density(this.#done) ?? parameter.density, parameter.possible)
+      possible += parameter.possible
+    }
+    return possible === 0 ? 1 : links / possible
+  }
+
   /** Steps from `step` until the next update is due, at least 1. */
   until(step: number): number {
     if (!this.#plan) return Number.POSITIVE_INFINITY

@@ -20,6 +20,11 @@ export interface AdamOptions {
    * decay, as torch.optim.AdamW does it.
    */
   decoupled?: boolean
+  /**
+   * Steps over which the rate of a link rises in equal parts to the learning rate, from its own first step on: at the
+   * beginning for all, later for those that are regrown. Default 0.
+   */
+  warmup?: number
 }
 
 /**
@@ -46,6 +51,7 @@ export const adam = maker('adam', (options: AdamOptions = {}): Optimizer => {
   const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
   const decoupled = options.decoupled ?? false
   expect(typeof decoupled === 'boolean', () => `Expected decoupled to be true or false, got ${show(decoupled)}`)
+  const warmup = number(options.warmup ?? 0, 'warmup', 0, 2 ** 24)
   const state = (parameter: Parameter) => ({
     firstMoment: parameter.slot('firstMoment'),
     secondMoment: parameter.slot('secondMoment'),
@@ -53,7 +59,7 @@ export const adam = maker('adam', (options: AdamOptions = {}): Optimizer => {
   })
   return {
     name: 'adam',
-    scalars: (point) => [number(rate(point), 'learningRate', 0)],
+    rates: [rate],
     prepare: (parameter) => void state(parameter),
     record: (program, parameter, scalar) =>
       program.record('adam', {
@@ -67,6 +73,7 @@ export const adam = maker('adam', (options: AdamOptions = {}): Optimizer => {
         epsilon,
         weightDecay,
         decoupled,
+        warmup,
       }),
   }
 })

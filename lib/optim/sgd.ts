@@ -2,16 +2,16 @@ import { number } from '../error.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
 import type { Program } from '../program.js'
 import { maker } from '../recipe.js'
-import { type Rate, type RatePoint, rateOf } from './rates.js'
+import { type Rate, rateOf } from './rates.js'
 
 /** What a trainer asks of an optimizer. */
 export interface Optimizer {
   readonly name: string
-  /** Scalars that it needs in the program's table, in this order. */
-  scalars(point: RatePoint): number[]
+  /** What changes from step to step, one number of the program's table each. The first is the learning rate. */
+  readonly rates: readonly Rate[]
   /** Makes its state for a parameter. */
   prepare(parameter: Parameter): void
-  /** Records its step for a parameter; its scalars begin at index `scalar`. */
+  /** Records its step for a parameter; its rates begin at index `scalar` of the table. */
   record(program: Program, parameter: Parameter, scalar: number): void
 }
 
@@ -31,7 +31,7 @@ export const sgd = maker('sgd', (options: SgdOptions): Optimizer => {
   const velocity = (parameter: Parameter) => (momentum === 0 ? undefined : parameter.slot('velocity'))
   return {
     name: 'sgd',
-    scalars: (point) => [number(rate(point), 'learningRate', 0)],
+    rates: [rate],
     prepare: (parameter) => void velocity(parameter),
     record: (program, parameter, scalar) =>
       program.record('sgd', {

@@ -132,7 +132,7 @@ export class Graph {
     this.#options = options
     this.batch = batch
     this.program = new Program(device, {
-      scalars: Math.max(1, optimizer?.scalars({ epoch: 0, epochs: 1 }).length ?? 0),
+      scalars: Math.max(1, optimizer?.rates.length ?? 0),
       batch,
     })
     this.#tape = new Tape(this.program, batch, optimizer !== undefined)

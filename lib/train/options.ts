@@ -83,6 +83,7 @@ export interface Epoch extends TopologyMeasures {
   readonly seconds: number
   /** Time of the topology updates before and between the epoch's steps. */
   readonly updateSeconds: number
+  /** Of the epoch's last step. */
   readonly learningRate: number
 }
 

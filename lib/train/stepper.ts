@@ -5,7 +5,7 @@
 import type { Dataset } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
-import { HebbError } from '../error.js'
+import { HebbError, number } from '../error.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
@@ -27,14 +27,16 @@ export interface NextBatch {
 export class Stepper {
   /** Steps done. */
   step = 0
-  /** Of the plan, if there is one: for messages. */
-  stepsPerEpoch: number | undefined
+  /** What rates and updates are laid out over, if it is known. */
+  plan: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
   readonly #device: Device
   readonly #model: Sequential
   readonly #optimizer: Optimizer
   readonly #scheduler: Scheduler
   readonly #measures: Measures
   #training: { order: SampleOrder | undefined; graph: Graph } | undefined
+  /** The last step that a rate was asked for. */
+  #asked = { step: -1, rate: Number.NaN }
   #disposed = false
 
   constructor(device: Device, model: Sequential, optimizer: Optimizer, scheduler: Scheduler, measures: Measures) {
@@ -106,6 +108,7 @@ export class Stepper {
     onProgress?: (done: number) => void,
     run?: Run,
   ): Promise<void> {
+    await graph.program.setScalars(this.#rates(steps))
     const before = graph.program.stepsDone
     const done = () => graph.program.stepsDone - before
     let failure: { error: unknown } | undefined
@@ -132,6 +135,35 @@ export class Stepper {
     }
     if (failure) throw failure.error
     onProgress?.(steps)
+  }
+
+  /** The learning rate of the last step that was done. */
+  get learningRate(): number {
+    const { step, rate } = this.#asked
+    // Whoever goes on after the last step of an epoch has asked for none yet.
+    return step === this.step - 1 ? rate : (this.#ratesAt(this.step - 1)[0] as number)
+  }
+
+  /** What the optimizer's rates are in a step between the last update and the next. */
+  #ratesAt(step: number): number[] {
+    const { epochs, stepsPerEpoch } = this.plan ?? { epochs: 1, stepsPerEpoch: Number.POSITIVE_INFINITY }
+    const point = {
+      step,
+      steps: epochs * stepsPerEpoch,
+      epoch: Math.floor(step / stepsPerEpoch),
+      epochs,
+      stepsSinceUpdate: this.#scheduler.stepsSinceUpdate(step),
+      density: this.#scheduler.density,
+    }
+    return this.#optimizer.rates.map((rate) => number(rate(point), `learningRate in step ${step}`, 0))
+  }
+
+  /** Rows of the optimizer's rates for the next steps; one row where it is the same in all of them. */
+  #rates(steps: number): number[] {
+    const rows = Array.from({ length: steps }, (_, i) => this.#ratesAt(this.step + i))
+    const first = rows[0] as number[]
+    this.#asked = { step: this.step + steps - 1, rate: rows.at(-1)?.[0] as number }
+    return rows.every((row) => row.every((rate, i) => rate === first[i])) ? first : rows.flat()
   }
 
   /** Writes a batch of the host's. */
@@ -166,7 +198,7 @@ export class Stepper {
         break
       }
     }
-    const epoch = this.stepsPerEpoch ? ` (epoch ${Math.floor(step / this.stepsPerEpoch) + 1})` : ''
+    const epoch = this.plan ? ` (epoch ${Math.floor(step / this.plan.stepsPerEpoch) + 1})` : ''
     return new HebbError(
       'NON_FINITE',
       `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the ` +

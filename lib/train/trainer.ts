@@ -51,7 +51,6 @@ export class Trainer {
   readonly #ready: Promise<void>
   readonly #datasets: DeviceDatasets
   readonly #inference: Inference
-  #plan: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
   #run: Run | undefined
   #disposed = false
   #busy = false
@@ -168,8 +167,7 @@ export class Trainer {
           'update more often.',
       )
     }
-    this.#plan = { epochs, stepsPerEpoch }
-    this.#stepper.stepsPerEpoch = stepsPerEpoch
+    this.#stepper.plan = { epochs, stepsPerEpoch }
     this.#scheduler.plan(plan)
   }
 
@@ -260,13 +258,11 @@ export class Trainer {
         undefined,
         lossFor(data, this.#loss),
       )
-      const epoch = this.#plan ? Math.floor(this.#stepper.step / this.#plan.stepsPerEpoch) : 0
       await this.#stepper.write(graph, batch.x, data)
       if (this.#scheduler.due(this.#stepper.step))
         await this.#stepper.update(graph, { samples: 0, first: 0, columns: samples }, options.signal)
       await Promise.all([
         graph.program.setStep(this.#stepper.step),
-        graph.program.setScalars(this.#optimizer.scalars({ epoch, epochs: this.#plan?.epochs ?? 1 })),
         graph.program.rewind(0, samples),
         graph.setTotals(),
       ])
@@ -408,12 +404,10 @@ export class Trainer {
     const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss))
     const { program } = graph
     const epoch = run.epoch + 1
-    const scalars = this.#optimizer.scalars({ epoch: run.epoch, epochs })
     if (this.#stepper.step === 0) await this.#measures.note()
     await order.shuffle(run.epoch)
     await Promise.all([
       program.setStep(this.#stepper.step),
-      program.setScalars(scalars),
       program.rewind(train.samples, 0, run.done < stepsPerEpoch ? run.done * batchSize : 0),
       graph.setTotals(run.totals),
     ])
@@ -462,7 +456,7 @@ export class Trainer {
       ...(validation && { validation: await this.#inference.evaluate(validation, { signal }) }),
       seconds: run.seconds,
       updateSeconds: run.updateSeconds,
-      learningRate: scalars[0] as number,
+      learningRate: this.#stepper.learningRate,
       ...(await this.#measures.read()),
     }
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
@@ -498,7 +492,12 @@ export class Trainer {
         optimizer: this.#optimizer,
         method: this.method,
         loss: this.#loss,
-        progress: { step: this.#stepper.step, plan: this.#plan, updates: this.#scheduler.progress, run: this.#run },
+        progress: {
+          step: this.#stepper.step,
+          plan: this.#stepper.plan,
+          updates: this.#scheduler.progress,
+          run: this.#run,
+        },
         history: (parameter) => this.#measures.history(parameter),
       },
       notes,

@@ -172,6 +172,7 @@ interface AdamRule {
   epsilon: number
   weightDecay: number
   decoupled: boolean
+  warmup?: number
 }
 
 const adamRules: AdamRule[] = [
@@ -180,6 +181,8 @@ const adamRules: AdamRule[] = [
   { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, decoupled: true },
   { beta1: 0, beta2: 0.9999, epsilon: 0.1, weightDecay: 0, decoupled: false },
   { beta1: 0.95, beta2: 0, epsilon: 1e-3, weightDecay: 1e-2, decoupled: true },
+  { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, decoupled: true, warmup: 100 },
+  { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1, decoupled: false, warmup: 10 },
 ]
 
 interface AdamState {
@@ -193,14 +196,15 @@ interface AdamState {
 function adamStep(
   state: AdamState,
   gradient: ArrayLike<number>,
-  rate: number,
-  { beta1, beta2, epsilon, weightDecay, decoupled }: AdamRule,
+  learningRate: number,
+  { beta1, beta2, epsilon, weightDecay, decoupled, warmup = 0 }: AdamRule,
 ): void {
   const { values, firstMoment, secondMoment, steps } = state
   for (let i = 0; i < values.length; ++i) {
     const g = gradient[i] + (decoupled ? 0 : weightDecay * values[i])
-    if (decoupled) values[i] -= rate * weightDecay * values[i]
     steps[i] += 1
+    const rate = learningRate * (steps[i] < warmup ? steps[i] / warmup : 1)
+    if (decoupled) values[i] -= rate * weightDecay * values[i]
     firstMoment[i] = beta1 * firstMoment[i] + (1 - beta1) * g
     secondMoment[i] = beta2 * secondMoment[i] + (1 - beta2) * g * g
     const mean = firstMoment[i] / (1 - beta1 ** steps[i])
@@ -372,6 +376,7 @@ describe('adam', () => {
         'a beta2 of 1.5': [{ beta2: 1.5 }, 'INVALID_ARGUMENT'],
         'a beta2 below 0': [{ beta2: -0.1 }, 'INVALID_ARGUMENT'],
         'a beta1 of NaN': [{ beta1: Number.NaN }, 'INVALID_ARGUMENT'],
+        'a warm-up below 0': [{ warmup: -1 }, 'INVALID_ARGUMENT'],
         'an epsilon of 0': [{ epsilon: 0 }, 'INVALID_ARGUMENT'],
         'an epsilon that no float holds': [{ epsilon: 1e-60 }, 'INVALID_ARGUMENT'],
         'disposed steps': [{ steps: gone }, 'DISPOSED'],
