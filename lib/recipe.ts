@@ -6,7 +6,8 @@
 import { HebbError, show } from './error.js'
 
 /**
- * A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood.
+ * A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood,
+ * `again` is the number of a value that was made before, in the order in which they are begun.
  */
 export type Written = null | boolean | number | string | Written[] | { [name: string]: Written }
 
@@ -47,11 +48,30 @@ export function write(value: unknown, where: string): Written {
   return Object.fromEntries(entries.map(([name, v]) => [name, write(v, `${where}.${name}`)]))
 }
 
+/** `value` as write() has it, in which what stands in several places is made once. */
+export function written(value: unknown, where: string): Written {
+  const numbers = new Map<Written, number>()
+  const once = (part: Written): Written => {
+    if (typeof part !== 'object' || part === null) return part
+    if (Array.isArray(part)) return part.map(once)
+    const before = numbers.get(part)
+    if (before !== undefined) return { again: before }
+    if ('made' in part) numbers.set(part, numbers.size)
+    return Object.fromEntries(Object.entries(part).map(([name, inner]) => [name, once(inner)]))
+  }
+  return once(write(value, where))
+}
+
 /** The value that was written, made again by the same functions. */
-export function remake(written: Written): unknown {
+export function remake(written: Written, before: unknown[] = []): unknown {
   if (written === null) return undefined
   if (typeof written !== 'object') return written
-  if (Array.isArray(written)) return written.map(remake)
+  if (Array.isArray(written)) return written.map((part) => remake(part, before))
+  if (typeof written.again === 'number') {
+    const value = before[written.again]
+    if (value === undefined) throw new HebbError('BAD_FILE', `Expected a part made before, got number ${written.again}`)
+    return value
+  }
   if (typeof written.custom === 'string') {
     throw new HebbError(
       'INVALID_ARGUMENT',
@@ -64,9 +84,11 @@ export function remake(written: Written): unknown {
     if (!make) throw new HebbError('BAD_FILE', `Expected a part that this version of hebb knows, got '${written.made}'`)
     if (!Array.isArray(written.with))
       throw new HebbError('BAD_FILE', `Expected the arguments of '${written.made}', got none`)
-    const args = written.with.map(remake)
+    const number = before.push(undefined) - 1
+    const args = written.with.map((part) => remake(part, before))
     try {
-      return make(...args)
+      before[number] = make(...args)
+      return before[number]
     } catch (cause) {
       if (cause instanceof HebbError) throw cause
       throw new HebbError('BAD_FILE', `Expected arguments that ${written.made}() takes, got ${show(written.with)}`, {
@@ -74,5 +96,5 @@ export function remake(written: Written): unknown {
       })
     }
   }
-  return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, remake(value)]))
+  return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, remake(value, before)]))
 }

@@ -1,13 +1,18 @@
 /**
  * Faults that reading the code has found, each a test with its name: what is related is declared and not guessed (F1),
- * messages name the layer that is meant (F2), and layers have memory and kernels for the links that they have now (F5,
- * F6). F3 is in hazards/operands.test.ts.
+ * messages name the layer that is meant (F2), tied weights take one step (F4), and layers have memory and kernels for
+ * the links that they have now (F5, F6). F3 is in hazards/operands.test.ts.
  */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
 import {
+  adam,
   chts,
   chtss,
   Device,
+  Linear,
   type Links,
   type Materials,
   type Method,
@@ -17,14 +22,16 @@ import {
   Relu,
   Sequential,
   SparseLinear,
+  sgd,
   type Tape,
   Trainer,
   type Value,
 } from '../lib/index.js'
+import { cscSlots, inColumnOrder } from '../lib/tensor.js'
 import { counters, emulated } from './emulation/counters.js'
-import { places } from './support.js'
+import { at, numbers, places, randomCsr } from './support.js'
 import { clusters } from './synthetic.js'
-import { error, optimizer } from './training.js'
+import { error, optimizer, state } from './training.js'
 
 const features = 16
 const square = () => new SparseLinear({ inFeatures: features, outFeatures: features, density: 0.25 })
@@ -159,6 +166,80 @@ describe('walls', () => {
     })
     expect(found.code).to.equal('NON_FINITE')
     expect(found.message).to.contain('first in the weights modules.2.modules.2.weights (16 -> 16)')
+  })
+
+  describe('F4: tied weights', () => {
+    const links = randomCsr(features, features, 64, 5)
+    const start = { links, values: numbers(64, 6), bias: new Float32Array(features) }
+    const layer = () => {
+      const made = square()
+      made.startFrom(start)
+      return made
+    }
+    const last = () => {
+      const made = new Linear({ inFeatures: features, outFeatures: 4 })
+      made.startFrom({ values: numbers(4 * features, 7), bias: new Float32Array(4) })
+      return made
+    }
+    const tied = () => {
+      const twice = layer()
+      return new Sequential([twice, new Relu(), twice, last()])
+    }
+    const batch = { x: numbers(8 * features, 8), y: [0, 1, 2, 3, 0, 1, 2, 3] }
+
+    for (const place of places.filter((name, i) => i === 0 || name === 'cuda')) {
+      it(`take one step, by the sum of their gradients (${place})`, async () => {
+        const trained = async (model: Sequential) => {
+          using trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.1 }), device: at(place) })
+          await trainer.trainOn(batch)
+          return Promise.all(trainer.model.parameters.map(({ values }) => values.read()))
+        }
+        const [weights, bias, ...rest] = await trained(tied())
+        const [first, firstBias, second, secondBias, ...others] = await trained(
+          new Sequential([layer(), new Relu(), layer(), last()]),
+        )
+        expect(rest).to.deep.equal(others)
+        const before = inColumnOrder(start.values, cscSlots(links, features))
+        const sum = (a: ArrayLike<number> | undefined, b: ArrayLike<number> | undefined, from: ArrayLike<number>) =>
+          Array.from(from, (w, i) => (a?.[i] as number) + (b?.[i] as number) - w)
+        for (const [i, value] of sum(first, second, before).entries()) expect(weights?.[i]).to.be.closeTo(value, 1e-6)
+        for (const [i, value] of sum(firstBias, secondBias, start.bias).entries())
+          expect(bias?.[i]).to.be.closeTo(value, 1e-6)
+        expect(weights).not.to.deep.equal(before)
+      })
+    }
+
+    it('count one step, are saved once, and are tied when they are loaded', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-tied-'))
+      try {
+        const file = join(folder, 'tied.safetensors')
+        const train = clusters({ samples: 64, features, classes: 4 })
+        using trainer = new Trainer(tied(), { optimizer: adam(), dst: chts(), device: 'cpu' })
+        for await (const { epoch } of trainer.fit(train, { epochs: 3, batchSize: 16 })) {
+          if (epoch === 2) await trainer.save(file)
+        }
+        const [weights] = trainer.model.sparse
+        const steps = await weights?.slot('steps').read()
+        expect(Math.max(...(steps as Float32Array))).to.equal(12)
+        expect(trainer.model.parameters.length).to.equal(4)
+        using loaded = await Trainer.load(file, { device: 'cpu' })
+        expect(loaded.model.modules[0]).to.equal(loaded.model.modules[2])
+        for await (const _ of loaded.resume(train)) void _
+        expect(await state(loaded)).to.deep.equal(await state(trainer))
+        expect((await error(() => trainer.model.compact())).message).to.contain('got tied weights')
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    it('have no neurons of their own, and are related to no layer', async () => {
+      const twice = layer()
+      const model = new Sequential([twice, square(), twice, square(), square()])
+      using _ = new Trainer(model, { optimizer: optimizer(), device: 'cpu' })
+      const [, , third, fourth] = model.sparse
+      expect(model.sparse.length).to.equal(4)
+      expect(model.relations).to.deep.equal([{ first: third, second: fourth, kind: 'consecutive' }])
+    })
   })
 
   for (const kind of ['cpu', 'cuda'] as const) {

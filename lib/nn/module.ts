@@ -21,6 +21,8 @@ export interface Materials {
   restored?(layer: number): Links
   /** Numbers the layers in the order of the network: the number is part of every random counter. */
   nextLayer(): number
+  /** Modules that have their parameters: one that stands in several places has them once (tied weights). */
+  readonly made: Set<Module>
   /** Records the operation that draws the parameter's initial weights. */
   readonly initialise: Program
   /** What else must be done before the model is used. */
@@ -35,6 +37,15 @@ export interface Relation {
   readonly first: SparseParameter
   readonly second: SparseParameter
   readonly kind: 'consecutive' | 'joint'
+}
+
+/** How often each module within `module` stands in it. */
+export function usesOf(module: Module, uses = new Map<Module, number>()): Map<Module, number> {
+  for (const child of module.children?.values() ?? []) {
+    uses.set(child, (uses.get(child) ?? 0) + 1)
+    usesOf(child, uses)
+  }
+  return uses
 }
 
 /** A part of a network. It is a description until a Trainer materialises it on a device. */

@@ -1,12 +1,15 @@
 import type { Tape, Value } from '../autograd.js'
-import { expect, integer, show } from '../error.js'
+import { expect, HebbError, integer, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import { compactModules } from './compact.js'
-import type { Materials, Module, Relation } from './module.js'
+import { type Materials, type Module, type Relation, usesOf } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
 import { Relu } from './relu.js'
 
-/** Modules one after the other. The first and the last decide what goes in and out. */
+/**
+ * Modules one after the other. The first and the last decide what goes in and out. A module that stands in several
+ * places has one set of parameters (tied weights), which takes one step of the optimizer by the sum of its gradients.
+ */
 export class Sequential implements Module {
   readonly modules: readonly Module[]
   /** Seed of the initial network and of everything random in its training. */
@@ -51,7 +54,7 @@ export class Sequential implements Module {
   }
 
   get parameters(): Parameter[] {
-    return this.modules.flatMap((m) => m.parameters)
+    return [...new Set(this.modules.flatMap((m) => m.parameters))]
   }
 
   get children(): ReadonlyMap<string, Module> {
@@ -59,10 +62,13 @@ export class Sequential implements Module {
   }
 
   get sparse(): SparseParameter[] {
-    return this.modules.flatMap((m) => m.sparse)
+    return [...new Set(this.modules.flatMap((m) => m.sparse))]
   }
 
-  /** Those within its modules, and between one and the next, across activation functions. */
+  /**
+   * Those within its modules, and between one and the next, across activation functions. A layer that is used twice is
+   * in none: its neurons are those of several places.
+   */
   get relations(): Relation[] {
     const relations: Relation[] = []
     let before: readonly SparseParameter[] = []
@@ -71,7 +77,8 @@ export class Sequential implements Module {
       relations.push(...inner)
       if (!pointwise) before = exits
     }
-    return relations
+    const tied = new Set([...usesOf(this)].flatMap(([module, uses]) => (uses > 1 ? module.sparse : [])))
+    return relations.filter(({ first, second }) => !tied.has(first) && !tied.has(second))
   }
 
   get entrances(): readonly SparseParameter[] {
@@ -87,7 +94,11 @@ export class Sequential implements Module {
   }
 
   materialise(materials: Materials): void {
-    for (const module of this.modules) module.materialise(materials)
+    for (const module of this.modules) {
+      if (materials.made.has(module)) continue
+      materials.made.add(module)
+      module.materialise(materials)
+    }
   }
 
   forward(tape: Tape, x: Value): Value {
@@ -112,11 +123,17 @@ export class Sequential implements Module {
    * one, a sparse one that would have no link keeps one of weight 0. The result is a model for a Trainer, which begins
    * with these weights by any method that begins at the network's density. Call it while nothing trains the model.
    * Throws DISPOSED for a model that no trainer or predictor uses, UNSUPPORTED for modules other than Linear,
-   * SparseLinear, Relu and Sequential.
+   * SparseLinear, Relu and Sequential, and for tied weights.
    */
   async compact(): Promise<Sequential> {
     const flat = (modules: readonly Module[]): Module[] =>
       modules.flatMap((m) => (m instanceof Sequential && m.constructor === Sequential ? flat(m.modules) : [m]))
+    if ([...usesOf(this)].some(([module, uses]) => uses > 1 && module.parameters.length > 0)) {
+      throw new HebbError(
+        'UNSUPPORTED',
+        'Expected layers that stand in one place each, to make the network compact, got tied weights',
+      )
+    }
     return new Sequential(await compactModules(flat(this.modules)), { seed: this.seed })
   }
 

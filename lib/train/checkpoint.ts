@@ -10,7 +10,7 @@ import type { Module } from '../nn/module.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
-import { remake, type Written, write } from '../recipe.js'
+import { remake, type Written, written } from '../recipe.js'
 import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
 import type { Loss } from './graph.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
@@ -53,20 +53,24 @@ export interface TrainingState {
   history(parameter: SparseParameter): Promise<BigUint64Array | undefined>
 }
 
-/** The parameters of a model with names of their own: modules.0.weights. */
+/**
+ * The parameters of a model with names of their own: modules.0.weights. Tied weights have that of their first place.
+ */
 export function namedParameters(module: Module, path = ''): [string, Parameter][] {
   const inner = [...(module.children ?? [])].flatMap(([name, child]) => namedParameters(child, `${path}${name}.`))
   const theirs = new Set(inner.map(([, parameter]) => parameter))
   const own = module.parameters.filter((parameter) => !theirs.has(parameter))
-  return [...own.map((parameter): [string, Parameter] => [`${path}${parameter.name}`, parameter]), ...inner]
+  const all = [...own.map((parameter): [string, Parameter] => [`${path}${parameter.name}`, parameter]), ...inner]
+  return all.filter(([, parameter], i) => all.findIndex(([, other]) => other === parameter) === i)
 }
 
 /** The modules of a model, however deep, with their names: modules.0. */
 export function namedModules(module: Module, path = ''): Map<Module, string> {
-  const inner = [...(module.children ?? [])]
-  return new Map(
-    inner.flatMap(([name, child]) => [[child, `${path}${name}`] as const, ...namedModules(child, `${path}${name}.`)]),
-  )
+  const names = new Map<Module, string>()
+  for (const [name, child] of module.children ?? [])
+    for (const [inner, named] of [[child, `${path}${name}`] as const, ...namedModules(child, `${path}${name}.`)])
+      if (!names.has(inner)) names.set(inner, named)
+  return names
 }
 
 export async function writeCheckpoint(
@@ -134,9 +138,9 @@ export async function writeCheckpoint(
     ...Object.fromEntries(Object.entries(notes).map(([name, note]) => [`note.${name}`, note])),
     format: 'hebb',
     version: String(VERSION),
-    model: text(write(model, 'model')),
-    optimizer: text(write(optimizer, 'optimizer')),
-    dst: text(write(method, 'dst')),
+    model: text(written(model, 'model')),
+    optimizer: text(written(optimizer, 'optimizer')),
+    dst: text(written(method, 'dst')),
     loss: text(loss ?? null),
     layers: text(layers),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
@@ -201,26 +205,24 @@ export class Checkpoint {
   /** Refuses a model whose layers are not those of the file, before any memory is taken for them. */
   check(model: Sequential): void {
     const shapeOf = (name: string) => this.#tensors.get(name)?.shape.join(' x ') ?? 'none'
-    const visit = (module: Module, path: string): void => {
-      for (const [name, child] of module.children ?? []) visit(child, `${path}${name}.`)
+    for (const [module, path] of namedModules(model)) {
       const { inFeatures, outFeatures } = module
       const [name, expected] =
         module instanceof SparseLinear && !this.dense
-          ? [`${path}weights.rowOffsets`, `${module.outFeatures + 1}`]
+          ? [`${path}.weights.rowOffsets`, `${module.outFeatures + 1}`]
           : module instanceof Linear || module instanceof SparseLinear
-            ? [`${path}weights`, `${outFeatures} x ${inFeatures}`]
+            ? [`${path}.weights`, `${outFeatures} x ${inFeatures}`]
             : []
       if (
         name &&
         shapeOf(name) !== expected &&
-        !(name === `${path}weights` && inFeatures === 1 && shapeOf(name) === `${outFeatures}`)
+        !(name === `${path}.weights` && inFeatures === 1 && shapeOf(name) === `${outFeatures}`)
       )
         throw this.#bad(
           `the model's layer ${inFeatures} -> ${outFeatures} needs a tensor '${name}' of shape ${expected}, the ` +
             `file has ${shapeOf(name)}`,
         )
     }
-    visit(model, '')
   }
 
   /** The links of a sparse layer. */

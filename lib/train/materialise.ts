@@ -31,6 +31,7 @@ export function materialise(
       weights: method.weights,
       initialise,
       dense: method.dense ?? false,
+      made: new Set(),
       nextLayer: () => layer++,
       waitFor: (promise) => {
         promise.catch(() => {}) // reported by the trainer's first call, if it comes to that

@@ -327,6 +327,7 @@ async function materialise(device: Device, model: Sequential, checkpoint: Checkp
       topology: erdosRenyi(),
       weights: swi(),
       initialise,
+      made: new Set(),
       nextLayer: () => layer++,
       waitFor: (promise) => void pending.push(promise),
       dense: checkpoint.dense,
