@@ -2,14 +2,10 @@
 // and their traffic.
 #pragma once
 
-#include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <map>
 #include <memory>
 #include <random>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "device.h"
@@ -23,12 +19,7 @@ inline constexpr float kMomentum = 0.9f, kWeightDecay = 5e-4f;
 
 /// The device of so many threads, of a level of SIMD and with a share of links from which on layers are dense
 /// (CpuOptions); opened once.
-inline std::shared_ptr<Device> deviceOf(int threads, const std::string& simd = "", double denseFrom = -1) {
-  static std::map<std::tuple<int, std::string, double>, std::shared_ptr<Device>> devices;
-  std::shared_ptr<Device>& device = devices[{threads, simd, denseFrom}];
-  if (!device) must(Device::openCpu({threads, simd, denseFrom}, &device));
-  return device;
-}
+std::shared_ptr<Device> deviceOf(int threads, const std::string& simd = "", double denseFrom = -1);
 
 /// Device memory that lives as long as this.
 class Arrays {
@@ -56,19 +47,10 @@ class Arrays {
     return copyOf(std::vector<T>{value});
   }
 
-  float* normal(int64_t count, float deviation = 1) {
-    std::vector<float> values(static_cast<size_t>(count));
-    std::normal_distribution<float> distribution(0, deviation);
-    for (float& value : values) value = distribution(random_);
-    return copyOf(values);
-  }
+  float* normal(int64_t count, float deviation = 1);
 
   /// [features][columns], all columns valid.
-  Activations activations(int32_t features, int32_t columns, const int32_t* valid = nullptr) {
-    Activations a{nullptr, features, columns, device_->backend().panel(columns), valid};
-    a.data = normal(int64_t{a.panels()} * features * a.panel);
-    return a;
-  }
+  Activations activations(int32_t features, int32_t columns, const int32_t* valid = nullptr);
 
  private:
   std::shared_ptr<Device> device_;
@@ -94,42 +76,17 @@ inline std::vector<int32_t> batchesOf(const Options& options) {
   return {32, 128, 512};
 }
 
-inline std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Size size, const HostCsr& links,
-                                              int64_t capacity = 0) {
-  std::shared_ptr<SparseMatrix> matrix;
-  const auto count = static_cast<int64_t>(links.columnIndices.size());
-  must(SparseMatrix::create(device, size.rows, size.cols, static_cast<int32_t>(std::max(count, capacity)),
-                            links.rowOffsets.data(), links.rowOffsets.size(), links.columnIndices.data(),
-                            links.columnIndices.size(), &matrix));
-  return matrix;
-}
+std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Size size, const HostCsr& links,
+                                       int64_t capacity = 0);
 
 /// A layer with links at random places: no neighbouring rows share inputs more than by chance.
 struct Layer {
-  Layer(std::shared_ptr<Device> device, Size size, double density, int32_t batch = 0) : arrays(std::move(device)) {
-    HostCsr host;
-    links = std::llround(density * size.rows * size.cols);
-    must(erdosRenyi(size.rows, size.cols, links, 1, 0, &host));
-    matrix = matrixOf(arrays.device(), size, host);
-    values = arrays.normal(links);
-    bias = arrays.normal(size.rows);
-    if (batch == 0) return;
-    input = arrays.activations(size.cols, batch);
-    output = arrays.activations(size.rows, batch);
-    inputGradient = arrays.activations(size.cols, batch);
-    outputGradient = arrays.activations(size.rows, batch);
-  }
+  Layer(std::shared_ptr<Device> device, Size size, double density, int32_t batch = 0);
 
   Csr csr() const { return matrix->csr(); }
   double count() const { return static_cast<double>(links); }
   /// Flags of the links, of which so many are 0, at random.
-  std::vector<uint8_t> flags(double removed) const {
-    std::vector<uint8_t> keep(static_cast<size_t>(links));
-    std::mt19937 random(2);
-    std::bernoulli_distribution stays(1 - removed);
-    for (uint8_t& flag : keep) flag = stays(random);
-    return keep;
-  }
+  std::vector<uint8_t> flags(double removed) const;
 
   Arrays arrays;
   std::shared_ptr<SparseMatrix> matrix;
