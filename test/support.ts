@@ -200,6 +200,12 @@ export function gpu(): Device {
   return device
 }
 
+/**
+ * Whether AddressSanitizer watches, some five times slower. What takes long on the emulated GPU then takes its smaller
+ * cases; .ci/release runs all of them without it.
+ */
+export const sanitized = process.env.ASAN_OPTIONS !== undefined
+
 /** The SIMD levels that this processor can run, the best first. */
 export const levels: readonly string[] = cpu().info.detail.split(', ')
 

@@ -391,9 +391,18 @@ int run(const char* name, bool bug) {
 }  // namespace hebb::cuda
 
 int main(int count, char** arguments) {
-  if (count < 2 || count > 3 || (count == 3 && std::strcmp(arguments[2], "clean"))) {
-    std::fprintf(stderr, "Expected: seeded_bugs NAME [clean]\n");
+  if (count != 2) {
+    std::fprintf(stderr, "Expected: seeded_bugs NAME, or seeded_bugs clean\n");
     return 2;
   }
-  return hebb::cuda::run(arguments[1], count == 2);
+  if (std::strcmp(arguments[1], "clean")) return hebb::cuda::run(arguments[1], true);
+  for (const auto& [name, bug] : hebb::cuda::bugs) {
+    for (const char* order : {"forward", "reversed", "random:1", "random:2"}) {
+      setenv("HEBB_EMULATION_ORDER", order, 1);
+      std::printf("%s, %s: ", name.c_str(), order);
+      std::fflush(stdout);
+      if (const int status = hebb::cuda::run(name.c_str(), false)) return status;
+    }
+  }
+  return 0;
 }
