@@ -4,9 +4,11 @@
 #   test/cmake/run.sh [BUILD]   a folder to build in, or one that is built
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-build=${1:-$work/build}
+# Beside other builds, so that a compiler cache finds the sources where it has seen them.
+users=$root/build-users
+rm -rf "$users"-*
+trap 'rm -rf "$users"-*' EXIT
+build=${1:-$users-repository}
 run() { # name, program
   echo "--- $1"
   "$2" | tail -n 1
@@ -16,18 +18,19 @@ cmake --build "$build" --parallel 2 >/dev/null
 run "in this repository" "$build/hebb_example_mlp"
 
 user() { # name, options
-  cmake -S "$root/test/cmake" -B "$work/$1" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON "${@:2}" >/dev/null
-  cmake --build "$work/$1" --parallel 2 >/dev/null
-  if grep '"command".*mlp\.cc' "$work/$1/compile_commands.json" | grep -oE -- ' -(W|f|O|m|D)[^ ]*'; then
+  local folder=$users-$1
+  cmake -S "$root/test/cmake" -B "$folder" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON "${@:2}" >/dev/null
+  cmake --build "$folder" --parallel 2 >/dev/null
+  if grep '"command".*mlp\.cc' "$folder/compile_commands.json" | grep -oE -- ' -(W|f|O|m|D)[^ ]*'; then
     echo "Expected no flags of hebb's for a user's sources"
     exit 1
   fi
-  if ! grep -qx 'CMAKE_BUILD_TYPE:STRING=' "$work/$1/CMakeCache.txt"; then
+  if ! grep -qx 'CMAKE_BUILD_TYPE:STRING=' "$folder/CMakeCache.txt"; then
     echo "Expected the user's build type to stay as it is"
     exit 1
   fi
-  run "$1" "$work/$1/mlp"
+  run "$1" "$folder/mlp"
 }
 user subproject -DHEBB_SOURCE="$root" -DHEBB_CUDA=OFF
-cmake --install "$build" --prefix "$work/installed" >/dev/null
-user installed -DCMAKE_PREFIX_PATH="$work/installed"
+cmake --install "$build" --prefix "$users-prefix" >/dev/null
+user installed -DCMAKE_PREFIX_PATH="$users-prefix"
