@@ -175,6 +175,9 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle>, public Handle<Prog
   static Napi::Object wrap(Napi::Env env, std::shared_ptr<Program> program);
 
  private:
+  Napi::Value value(const Napi::CallbackInfo& info);
+  Napi::Value setLifetime(const Napi::CallbackInfo& info);
+  Napi::Value keepAll(const Napi::CallbackInfo& info);
   Napi::Value record(const Napi::CallbackInfo& info);
   Napi::Value setScalars(const Napi::CallbackInfo& info);
   Napi::Value rewind(const Napi::CallbackInfo& info);

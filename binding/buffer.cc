@@ -41,8 +41,9 @@ size_t rangeOf(Napi::Value value, Napi::Value offset, size_t bytes, size_t* at) 
   return length;
 }
 
-/// A buffer may have been resized by a job that was asked for before this one.
+/// A buffer may have been resized by a job that was asked for before this one, and a value may have no place yet.
 Status stillHolds(const Buffer& buffer, size_t bytes) {
+  HEBB_RETURN_IF_ERROR(buffer.open());
   if (bytes <= buffer.bytes()) return {};
   return {Code::invalidArgument, "Expected a buffer of at least " + std::to_string(bytes) +
                                      " bytes, got one that was resized to " + std::to_string(buffer.bytes())};
@@ -100,7 +101,8 @@ Napi::Value BufferHandle::copy(const Napi::CallbackInfo& info) {
     fail(env, "Expected another tensor of at most " + std::to_string(to->bytes()) + " bytes, got one of " +
                   std::to_string(from->bytes()));
   return Addon::of(env).promise(to->device(), [=] {
-    const Status status = stillHolds(*to, from->bytes());
+    Status status = stillHolds(*to, from->bytes());
+    if (status.ok()) status = from->open();
     return status.ok() ? to->device()->backend().copy(to->data(), from->data(), from->bytes()) : status;
   });
 }

@@ -113,11 +113,16 @@ Napi::Value DeviceHandle::sparse(const Napi::CallbackInfo& info) {
   return MatrixHandle::wrap(env, std::move(matrix));
 }
 
-// program(scalars, batch)
+// program(scalars, batch, workspace?): values lie in the workspace, a buffer.
 Napi::Value DeviceHandle::program(const Napi::CallbackInfo& info) {
   std::shared_ptr<Program> program;
+  std::shared_ptr<Buffer> workspace;
+  if (!info[2].IsUndefined()) {
+    workspace =
+        unwrap<BufferHandle>(info[2], Addon::of(info.Env()).bufferClass, "workspace")->get(info.Env(), "workspace");
+  }
   check(info.Env(), Program::create(get(info.Env(), "device"), int32Of(info[0], "scalars", 1),
-                                    int32Of(info[1], "batch", 1), &program));
+                                    int32Of(info[1], "batch", 1), &program, std::move(workspace)));
   return ProgramHandle::wrap(info.Env(), std::move(program));
 }
 
@@ -149,7 +154,8 @@ Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
   auto staging = std::make_shared<std::vector<float>>();
   return Addon::of(env).promise(
       device,
-      [=] {
+      [=]() -> Status {
+        HEBB_RETURN_IF_ERROR(view.buffer->open());
         staging->resize(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
         return device->backend().readActivations(staging->data(), at(activations, view), columns);
       },
@@ -179,8 +185,10 @@ Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
   }
   auto staging = std::make_shared<std::vector<float>>(
       data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
-  return Addon::of(env).promise(
-      device, [=] { return device->backend().writeActivations(at(activations, view), staging->data(), columns); });
+  return Addon::of(env).promise(device, [=]() -> Status {
+    HEBB_RETURN_IF_ERROR(view.buffer->open());
+    return device->backend().writeActivations(at(activations, view), staging->data(), columns);
+  });
 }
 
 // dispose(): stops what runs and ends the device's thread. Its buffers go when their own handles do.

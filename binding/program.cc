@@ -5,10 +5,11 @@ namespace hebb::binding {
 Napi::Function ProgramHandle::define(Napi::Env env) {
   return DefineClass(
       env, "Program",
-      {InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::setScalars>("setScalars"),
-       InstanceMethod<&ProgramHandle::rewind>("rewind"), InstanceMethod<&ProgramHandle::setStep>("setStep"),
-       InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
-       InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
+      {InstanceMethod<&ProgramHandle::value>("value"), InstanceMethod<&ProgramHandle::setLifetime>("setLifetime"),
+       InstanceMethod<&ProgramHandle::keepAll>("keepAll"), InstanceMethod<&ProgramHandle::record>("record"),
+       InstanceMethod<&ProgramHandle::setScalars>("setScalars"), InstanceMethod<&ProgramHandle::rewind>("rewind"),
+       InstanceMethod<&ProgramHandle::setStep>("setStep"), InstanceMethod<&ProgramHandle::replay>("replay"),
+       InstanceMethod<&ProgramHandle::abort>("abort"), InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
        InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
        InstanceMethod<&ProgramHandle::dispose>("dispose")});
 }
@@ -19,6 +20,30 @@ Napi::Object ProgramHandle::wrap(Napi::Env env, std::shared_ptr<Program> program
   const Napi::Object object = Addon::of(env).programClass.New({});
   Unwrap(object)->native_ = std::move(program);
   return object;
+}
+
+// value(features, lifetime): a buffer that the program places.
+Napi::Value ProgramHandle::value(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  ActivationsView value;
+  check(env, get(env, "program")
+                 ->makeValue(int32Of(info[0], "features", 1), choiceOf<Lifetime>(info[1], "the lifetime"), &value));
+  return BufferHandle::wrap(env, std::move(value.buffer), ElementType::float32);
+}
+
+// setLifetime(value, lifetime)
+Napi::Value ProgramHandle::setLifetime(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  check(env,
+        get(env, "program")->setLifetime(activationsOf(info[0], "value"), choiceOf<Lifetime>(info[1], "the lifetime")));
+  return env.Undefined();
+}
+
+// keepAll(all)
+Napi::Value ProgramHandle::keepAll(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Program> program = get(info.Env(), "program");
+  const bool all = info[0].ToBoolean();
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->keepAll(all); });
 }
 
 // record(name, args)

@@ -121,9 +121,9 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
         const float *outputs = panelData(y, p) + f * y.panel, *targets = panelData(op.target, p) + f * y.panel;
         float* const gradients = op.gradient.data ? panelData(op.gradient, p) + f * y.panel : nullptr;
         for (int32_t c = 0; c < live; ++c) {
-          const float out = outputs[c], difference = c < valid ? out - targets[c] : 0.f;
+          const float difference = c < valid ? outputs[c] - targets[c] : 0.f;
           sum += static_cast<double>(difference) * difference;
-          if (gradients) gradients[c] = op.activation == Activation::relu && !(out > 0) ? 0.f : scale * difference;
+          if (gradients) gradients[c] = scale * difference;
         }
       }
       cpu.partials[static_cast<size_t>(f)] = sum;

@@ -240,7 +240,6 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
   const int64_t stride = y.panelStride(), targetStride = op.target.panelStride();
   const int64_t gradientStride = op.gradient.panelStride();
   const float scale = 2.f / (static_cast<float>(columns) * static_cast<float>(y.features));
-  const bool rectified = op.activation == Activation::relu;
   Part part;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters;
        i += int64_t{gridDim.x} * kThreads) {
@@ -258,8 +257,7 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
     part.loss += static_cast<double>(difference.z) * difference.z;
     part.loss += static_cast<double>(difference.w) * difference.w;
     if (op.gradient.data) {
-      store4(op.gradient.data + p * gradientStride + at,
-             each4([=](float a, float d) { return rectified && !(a > 0.f) ? 0.f : scale * d; }, output, difference));
+      store4(op.gradient.data + p * gradientStride + at, each4([=](float d) { return scale * d; }, difference));
     }
   }
   emit<kThreads>(to, part, parts);

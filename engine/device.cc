@@ -5,9 +5,12 @@
 
 namespace hebb {
 
-Buffer::~Buffer() { device_->backend().release(data_, bytes_); }
+Buffer::~Buffer() {
+  if (data_) device_->backend().release(data_, bytes_);
+}
 
 Status Buffer::resize(size_t bytes) {
+  if (isValue()) return {Code::invalidArgument, "Expected memory of its own to resize, got a program's value"};
   if (bytes == bytes_) return {};
   Backend& backend = device_->backend();
   void* data = nullptr;
@@ -22,6 +25,41 @@ Status Buffer::resize(size_t bytes) {
   ++generation_;
   device_->noteMove();
   return {};
+}
+
+Status Buffer::renew(size_t bytes) {
+  Backend& backend = device_->backend();
+  if (data_) backend.release(data_, bytes_);
+  data_ = nullptr;
+  bytes_ = 0;
+  ++generation_;
+  device_->noteMove();
+  void* data = nullptr;
+  HEBB_RETURN_IF_ERROR(backend.allocate(bytes, &data));
+  data_ = data;
+  bytes_ = bytes;
+  return {};
+}
+
+void Buffer::placeAt(const std::shared_ptr<Buffer>& workspace, size_t offset) {
+  if (workspace_ == workspace && offset_ == offset) return;
+  const int64_t next = generation() + 1;
+  workspace_ = workspace;
+  offset_ = offset;
+  generation_ = next - workspace->generation();
+  device_->noteMove();
+}
+
+Status Buffer::open() const {
+  if (!isValue()) return {};
+  const std::shared_ptr<Placer> placer = placer_.lock();
+  if (!placer)
+    return {Code::disposed, "Expected a value of a program that is in use, got one whose program was disposed"};
+  if (lifetime_ == Lifetime::step && !placer->keepsAll()) {
+    return {Code::invalidArgument,
+            "Expected a value that its program keeps, got one whose memory others take in turn. Call keep() before"};
+  }
+  return placer->place();
 }
 
 Device::Device(std::unique_ptr<Backend> backend, DeviceInfo info)

@@ -112,11 +112,7 @@ Status Network::create(const std::shared_ptr<Device>& device, const NetworkOptio
 Status Network::makeLayers() {
   const auto& [widths, density, batch, seed, sgd, links] = options_;
   for (size_t i = 0; i < widths.size(); ++i) {
-    activations_.emplace_back();
-    gradients_.emplace_back();
-    HEBB_RETURN_IF_ERROR(makeActivations(device_, widths[i], batch, &activations_[i]));
-    if (i == 0) continue;  // nobody asks for the inputs' gradient
-    HEBB_RETURN_IF_ERROR(makeActivations(device_, widths[i], batch, &gradients_[i]));
+    if (i == 0) continue;
     const int32_t rows = widths[i], cols = widths[i - 1], index = static_cast<int32_t>(i) - 1;
     const bool isSparse = i + 1 < widths.size();
     HostCsr made;
@@ -174,9 +170,11 @@ Status Network::useData(const Operands& samples, const std::vector<int32_t>& lab
       shuffle->record("permute", {{"count", count}, {"indices", order}, {"seed", seed}, {"epoch", 0}}));
   HEBB_RETURN_IF_ERROR(Program::create(device_, 1, options_.batch, &step));
   const Operands stream{{"samples", count}, {"indices", order}, {"count", count}};
-  HEBB_RETURN_IF_ERROR(step->record("gather", samples.with({{"output", activations_[0]}}).with(stream)));
+  ActivationsView input;
+  HEBB_RETURN_IF_ERROR(step->makeValue(layers_[0].inputs, Lifetime::step, &input));
+  HEBB_RETURN_IF_ERROR(step->record("gather", samples.with({{"output", input}}).with(stream)));
   HEBB_RETURN_IF_ERROR(step->record("gatherLabels", stream.with({{"labels", classes}, {"targets", targets_}})));
-  HEBB_RETURN_IF_ERROR(recordStep(*step));
+  HEBB_RETURN_IF_ERROR(recordStep(*step, input));
   samples_ = count;
   shuffle_ = std::move(shuffle);
   step_ = std::move(step);
@@ -185,32 +183,46 @@ Status Network::useData(const Operands& samples, const std::vector<int32_t>& lab
 
 /// Operations in the order of the library's tape: from the last layer back, first what reads the weights and then their
 /// gradient, into which the optimizer's step can be fused.
-Status Network::recordStep(Program& step) const {
+Status Network::recordStep(Program& step, const ActivationsView& input) const {
   const auto& [learningRate, momentum, weightDecay] = options_.sgd;
   const size_t last = layers_.size() - 1;
+  const auto value = [&](int32_t features, ActivationsView* out) {
+    return step.makeValue(features, Lifetime::step, out);
+  };
+  std::vector<ActivationsView> inputs{input};  // of each layer
+  ActivationsView output, outputGradient;
   for (size_t i = 0; i <= last; ++i) {
     const NetworkLayer& layer = layers_[i];
-    HEBB_RETURN_IF_ERROR(step.record(layer.links ? "spmm" : "linear",
-                                     weightsOf(layer).with({{"bias", layer.bias},
-                                                            {"input", activations_[i]},
-                                                            {"output", activations_[i + 1]},
-                                                            {"activation", i < last ? "relu" : "none"}})));
+    HEBB_RETURN_IF_ERROR(value(layer.outputs, &output));
+    HEBB_RETURN_IF_ERROR(
+        step.record(layer.links ? "spmm" : "linear",
+                    weightsOf(layer).with({{"bias", layer.bias}, {"input", inputs[i]}, {"output", output}})));
+    if (i == last) break;
+    inputs.emplace_back();
+    HEBB_RETURN_IF_ERROR(value(layer.outputs, &inputs.back()));
+    HEBB_RETURN_IF_ERROR(step.record("relu", {{"input", output}, {"output", inputs.back()}}));
   }
-  HEBB_RETURN_IF_ERROR(step.record("softmaxCrossEntropy", {{"logits", activations_[last + 1]},
-                                                           {"targets", targets_},
-                                                           {"gradient", gradients_[last + 1]},
-                                                           {"totals", totals_}}));
+  HEBB_RETURN_IF_ERROR(value(layers_[last].outputs, &outputGradient));
+  HEBB_RETURN_IF_ERROR(
+      step.record("softmaxCrossEntropy",
+                  {{"logits", output}, {"targets", targets_}, {"gradient", outputGradient}, {"totals", totals_}}));
   for (size_t i = last + 1; i-- > 0;) {
     const NetworkLayer& layer = layers_[i];
-    const Operands product{{"outputGradient", gradients_[i + 1]}, {"input", activations_[i]}};
+    const Operands product{{"outputGradient", outputGradient}};
+    ActivationsView inputGradient;
     if (i > 0) {
-      HEBB_RETURN_IF_ERROR(
-          step.record(layer.links ? "spmmTransposed" : "linearTransposed",
-                      weightsOf(layer).with(product).with({{"inputGradient", gradients_[i]}, {"activation", "relu"}})));
+      HEBB_RETURN_IF_ERROR(value(layer.inputs, &inputGradient));
+      HEBB_RETURN_IF_ERROR(step.record(layer.links ? "spmmTransposed" : "linearTransposed",
+                                       weightsOf(layer).with(product).with({{"inputGradient", inputGradient}})));
     }
-    Operands gradient = product.with({{"gradient", layer.gradient}, {"biasGradient", layer.biasGradient}});
+    Operands gradient =
+        product.with({{"input", inputs[i]}, {"gradient", layer.gradient}, {"biasGradient", layer.biasGradient}});
     if (layer.links) gradient.add({"pattern", layer.links});
     HEBB_RETURN_IF_ERROR(step.record(layer.links ? "sddmm" : "linearGradient", gradient));
+    if (i == 0) break;
+    HEBB_RETURN_IF_ERROR(value(layer.inputs, &outputGradient));
+    HEBB_RETURN_IF_ERROR(step.record(
+        "reluGradient", {{"output", inputs[i]}, {"outputGradient", inputGradient}, {"inputGradient", outputGradient}}));
   }
   const Operands rule{{"learningRate", 0}, {"momentum", double{momentum}}, {"weightDecay", double{weightDecay}}};
   for (const NetworkLayer& layer : layers_) {

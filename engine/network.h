@@ -94,14 +94,13 @@ class Network {
   Status makeLayers();
   Status checkData(size_t features, const std::vector<int32_t>& labels) const;
   Status useData(const Operands& samples, const std::vector<int32_t>& labels);
-  Status recordStep(Program& step) const;
+  Status recordStep(Program& step, const ActivationsView& input) const;
   Status recordUpdate();
   Status shuffle();
 
   std::shared_ptr<Device> device_;
   const NetworkOptions options_;
   std::vector<NetworkLayer> layers_;
-  std::vector<ActivationsView> activations_, gradients_;  // of the inputs, and of each layer's outputs
   TensorView targets_, totals_;
   std::shared_ptr<Program> step_, update_, shuffle_;
   int64_t samples_ = 0, epoch_ = 0, updates_ = 0;

@@ -5,13 +5,18 @@
 namespace hebb {
 
 Status Program::create(const std::shared_ptr<Device>& device, int32_t scalars, int32_t batch,
-                       std::shared_ptr<Program>* out) {
+                       std::shared_ptr<Program>* out, std::shared_ptr<Buffer> workspace) {
   if (scalars < 1 || batch < 1)
     return {Code::invalidArgument, "Expected at least one scalar and a batch of at least 1"};
   std::shared_ptr<Program> program(new Program(device, scalars, batch));
   HEBB_RETURN_IF_ERROR(device->allocate(sizeof(StepState), &program->state_));
   HEBB_RETURN_IF_ERROR(device->allocate(sizeof(double) * static_cast<size_t>(scalars), &program->scalars_));
   HEBB_RETURN_IF_ERROR(device->allocate(sizeof(double) * static_cast<size_t>(scalars), &program->table_));
+  if (workspace && (workspace->device() != device || workspace->isValue()))
+    return {Code::invalidArgument, "Expected a workspace that is memory of the program's device"};
+  if (!workspace) HEBB_RETURN_IF_ERROR(device->allocate(0, &workspace));
+  program->workspace_ = std::move(workspace);
+  program->values_.owner = program.get();
   StepState state;
   state.batch = batch;
   state.columns = batch;
@@ -28,13 +33,49 @@ Status Program::record(const std::string& operation, const Operands& operands) {
     return {Code::unsupported, "Expected a device with the operation '" + operation + "', got '" +
                                    device_->info().kind + "', which does not have it yet. Use device 'cpu'."};
   }
+  for (const Slot& slot : recorded.slots) {
+    if (!slot || !slot.buffer || !slot.buffer->isValue() || slot.buffer->isValueOf(this)) continue;
+    if (slot.buffer->lifetime() == Lifetime::kept) continue;
+    return {Code::invalidArgument, operation + ": Expected " + slot.name +
+                                       " to be a value of this program, got one that another program does not keep"};
+  }
   if (const auto* gather = std::get_if<Gather>(&recorded.operation))
     longestStream_ = std::min(longestStream_, gather->count);
   if (const auto* labels = std::get_if<GatherLabels>(&recorded.operation))
     longestStream_ = std::min(longestStream_, labels->count);
   recorded_.push_back(std::move(recorded));
-  isFresh_ = false;
+  isPlanned_ = false;
   return {};
+}
+
+Status Program::makeValue(int32_t features, Lifetime lifetime, ActivationsView* out) {
+  if (features < 1)
+    return {Code::invalidArgument, "Expected features to be at least 1, got " + std::to_string(features)};
+  const int64_t panel = device_->backend().panel(batch_), columns = (batch_ + panel - 1) / panel * panel;
+  const auto bytes = static_cast<size_t>(columns * features) * sizeof(float);
+  auto buffer = std::make_shared<Buffer>(device_, bytes, shared_from_this(), lifetime);
+  values_.all.push_back(buffer);
+  isPlanned_ = false;
+  *out = {.buffer = std::move(buffer), .features = features, .capacity = batch_};
+  return {};
+}
+
+Status Program::setLifetime(const ActivationsView& value, Lifetime lifetime) {
+  if (!value.buffer->isValue()) return {};  // memory of its own is always there
+  if (!value.buffer->isValueOf(this))
+    return {Code::invalidArgument, "Expected a value of this program, got one of another"};
+  value.buffer->setLifetime(lifetime);
+  isPlanned_ = false;
+  return {};
+}
+
+Status Program::keepAll(bool all) {
+  if (all && !keptWorkspace_) HEBB_RETURN_IF_ERROR(device_->allocate(0, &keptWorkspace_));
+  values_.keepAll = all;
+  isPlanned_ = false;
+  Status status = instantiate();
+  if (!all) keptWorkspace_.reset();
+  return status;
 }
 
 Status Program::setScalars(const std::vector<double>& table) {
@@ -98,7 +139,7 @@ void Program::abort() {
 
 int64_t Program::generations() const {
   int64_t sum = 0;
-  for (const Recorded& recorded : recorded_) {
+  for (const Recorded& recorded : planned_) {
     for (const Slot& slot : recorded.slots) {
       if (slot.buffer) sum += slot.buffer->generation();
       if (slot.links) sum += slot.links->generation();
@@ -107,19 +148,37 @@ int64_t Program::generations() const {
   return sum;
 }
 
-/// Fuses what was recorded since, and binds all of it where a resource has moved or changed its capacity.
+/// Fuses what was recorded, and gives the values their places.
+Status Program::planValues() {
+  if (isPlanned_) return {};
+  isFresh_ = false;
+  planned_ = fuse(recorded_, values_);
+  if (!values_.keepAll) planned_ = removeUnread(std::move(planned_), values_);
+  Plan places;
+  HEBB_RETURN_IF_ERROR(plan(planned_, values_, &places));
+  const std::shared_ptr<Buffer>& workspace = values_.keepAll ? keptWorkspace_ : workspace_;
+  for (size_t i = 0; i < values_.all.size(); ++i) values_.all[i]->placeAt(workspace, places.offsets[i]);
+  isPlanned_ = true;
+  planBytes_ = places.bytes;
+  return {};
+}
+
+/// Plans what was recorded since, and binds all of it where a resource has moved or changed its capacity.
 Status Program::instantiate() {
+  HEBB_RETURN_IF_ERROR(planValues());
+  // Where another Program could not have what it needs of a workspace, there is none.
+  const std::shared_ptr<Buffer>& workspace = values_.keepAll ? keptWorkspace_ : workspace_;
+  if (planBytes_ > workspace->bytes()) HEBB_RETURN_IF_ERROR(workspace->renew(planBytes_));
   const int64_t moves = device_->moves();
   if (isFresh_ && moves == movesSeen_) return {};
   const int64_t now = generations();
   movesSeen_ = moves;
   if (isFresh_ && now == boundGenerations_) return {};
   isFresh_ = false;
-  const std::vector<Recorded> fused = fuse(recorded_);
   std::vector<Operation> bound;
   bound.push_back(Advance{state(), table_->data<double>(), scalars_->data<double>(), width_});
-  lasting_ = fused.size() + 1;
-  for (const Recorded& recorded : fused) {
+  lasting_ = planned_.size() + 1;
+  for (const Recorded& recorded : planned_) {
     if (recorded.lasts()) lasting_ = std::min(lasting_, bound.size());
     Operation operation;
     HEBB_RETURN_IF_ERROR(resolve(recorded, surroundings(), &operation));

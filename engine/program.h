@@ -9,15 +9,18 @@
 #include <vector>
 
 #include "device.h"
+#include "plan.h"
 #include "recorded.h"
 
 namespace hebb {
 
-class Program {
+class Program : public Placer, public std::enable_shared_from_this<Program> {
  public:
-  /// `scalars`: the width of the scalar table. `batch`: columns of a full batch.
+  /// `scalars`: the width of the scalar table. `batch`: columns of a full batch. `workspace`: memory for the values of
+  /// several Programs, of which one runs at a time; it grows as they need it, and each replay takes all of it. Without
+  /// one the Program has its own.
   static Status create(const std::shared_ptr<Device>& device, int32_t scalars, int32_t batch,
-                       std::shared_ptr<Program>* out);
+                       std::shared_ptr<Program>* out, std::shared_ptr<Buffer> workspace = nullptr);
 
   const std::shared_ptr<Device>& device() const { return device_; }
   StepState* state() const { return state_->data<StepState>(); }
@@ -31,7 +34,15 @@ class Program {
   /// that they name alive. Where one of them moves, or a layer's capacity changes, the next replay binds again.
   Status record(const std::string& operation, const Operands& operands);
 
+  /// A value of the step, with room for a full batch: memory that the Program finds for as long as the step needs it.
+  Status makeValue(int32_t features, Lifetime lifetime, ActivationsView* out);
+  /// Says how long a value of this Program is needed. Activations with memory of their own are always there.
+  Status setLifetime(const ActivationsView& value, Lifetime lifetime);
+
   // The following run on the device's thread.
+
+  /// From now on, all values are kept, each in memory of its own: to look where a number went wrong. Or as before.
+  Status keepAll(bool all);
 
   /// Rows of scalars for the steps from the next one on; steps past the last row use the last row.
   Status setScalars(const std::vector<double>& table);
@@ -57,10 +68,14 @@ class Program {
   int64_t stepsDone() const { return done_; }
   int64_t operationCount() const { return static_cast<int64_t>(bound_.size()); }
 
+  Status place() override { return instantiate(); }
+  bool keepsAll() const override { return values_.keepAll; }
+
  private:
   Program(std::shared_ptr<Device> device, int32_t scalars, int32_t batch)
       : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
+  Status planValues();
   /// Changes with every move of a resource that the recording names.
   int64_t generations() const;
   Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_}; }
@@ -75,9 +90,14 @@ class Program {
   int64_t longestStream_ = INT64_MAX;  // what the recorded gathers can read; INT64_MAX without one
   int64_t samples_ = 0;                // of the stream, 0 without one
   std::vector<Recorded> recorded_;
-  std::vector<Operation> bound_;  // what replay runs: the recording after fusion, with addresses
-  bool isFresh_ = false;          // bound_ has all that was recorded
-  int64_t movesSeen_ = 0;         // of the device, when that was last looked into
+  Values values_;
+  std::shared_ptr<Buffer> workspace_, keptWorkspace_;
+  size_t planBytes_ = 0;           // of the workspace
+  std::vector<Recorded> planned_;  // what is left of the recording after fusion
+  bool isPlanned_ = false;         // planned_ has all that was recorded
+  std::vector<Operation> bound_;   // what replay runs: that, with addresses
+  bool isFresh_ = false;           // bound_ has all that was planned
+  int64_t movesSeen_ = 0;          // of the device, when that was last looked into
   int64_t boundGenerations_ = 0;
   bool isSettled_ = false;  // whether the device records it was asked, after a first step one by one
   std::unique_ptr<Backend::Recording> recording_;  // of bound_, or null

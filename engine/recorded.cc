@@ -231,7 +231,7 @@ class Reader {
     const Operand* operand = given.find(part.name);
     Slot& slot = add(prefix + part.name);
     if ((!operand && part.isOptional) || (part.condition && !part.condition(*owner))) return {};
-    slot.role = part.role;
+    slot.role = part.adds && !(owner->*part.adds) ? declare::Role::writes : part.role;
     slot.isTransient = part.isTransient || std::is_same_v<T, Activations>;
     slot.over = part.over;
     const int64_t extent = part.extent(*owner, outer);
@@ -472,6 +472,7 @@ class Binder {
   Status bind(const declare::Memory<Owner, T>& part, Owner* owner, int64_t outer) {
     const Slot& slot = next();
     if (!slot) return {};
+    if (slot.buffer->isValue() && !slot.buffer->data()) HEBB_RETURN_IF_ERROR(slot.buffer->open());
     if constexpr (std::is_same_v<T, Activations>) {
       Activations& a = owner->*part.member;
       a.data = slot.buffer->data<float>() + slot.first * a.panel;
@@ -549,6 +550,10 @@ Slot* Recorded::find(const std::string& name) {
 
 bool Recorded::touches(const Slot& slot) const {
   return std::any_of(slots.begin(), slots.end(), [&](const Slot& mine) { return overlap(mine, slot); });
+}
+
+bool Recorded::writes() const {
+  return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot && slot.writes(); });
 }
 
 bool Recorded::updatesLinks(const SparseMatrix* links) const {

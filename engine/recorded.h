@@ -12,6 +12,8 @@
 
 namespace hebb {
 
+struct Values;
+
 /// A place for memory in an operation, in the order in which its declaration is walked.
 struct Slot {
   enum class Unit : uint8_t {
@@ -45,6 +47,7 @@ struct Recorded {
   /// The slot of this name, or null.
   Slot* find(const std::string& name);
   bool touches(const Slot& slot) const;
+  bool writes() const;
   /// Whether it changes which links a layer has.
   bool updatesLinks(const SparseMatrix* links) const;
   /// Whether it changes what outlives its step: other memory than activations and what an update keeps while it is
@@ -67,10 +70,11 @@ Status readOperands(const std::string& operation, const Operands& operands, cons
 /// The operation with the addresses, and the capacities, that its resources have now.
 Status resolve(const Recorded& recorded, const Surroundings& surroundings, Operation* out);
 
-/// Takes spmmTransposed inside the sddmm that follows it over the same links, and the optimizer's step inside the
-/// operation that writes the gradient where a Sgd reads it, nothing else does, and nothing in between touches its
-/// parameters or its links.
-std::vector<Recorded> fuse(std::vector<Recorded> recorded);
+/// Takes inside an operation what follows on it: the activation function inside the product whose output it alone
+/// reads, its derivative inside the product that writes what it alone multiplies, spmmTransposed inside the sddmm over
+/// the same links, and the optimizer's step inside the operation that writes the gradient where a Sgd reads it, nothing
+/// else does, and nothing in between touches its parameters or its links.
+std::vector<Recorded> fuse(std::vector<Recorded> recorded, const Values& values);
 
 /// All operations that can be recorded, with their operands, as JSON: what lib/operands.ts is written from.
 std::string describeOperations();

@@ -2,17 +2,13 @@
  * A small tape over the operations. It runs at record time only: a forward pass through the modules records the
  * operations of the step, and backward() records those of the gradients, in reverse. Nothing of it is left when the
  * program runs.
- *
- * The gradient kept for a value is the one before its activation: whoever contributes to it multiplies by the
- * activation's derivative, in the epilogue of its own product.
  */
 import type { Device } from './device.js'
 import { HebbError } from './error.js'
-import type { DenseParameter, SparseParameter } from './nn/parameter.js'
+import type { Parameter, SparseParameter } from './nn/parameter.js'
+import type { OperandsOf, OperationName } from './operands.js'
 import type { Program } from './program.js'
-import { Activations } from './tensor.js'
-
-export type ActivationName = 'none' | 'relu'
+import type { Activations, Tensor } from './tensor.js'
 
 /** What a sparse layer's gradient is the product of, after a backward pass: gradient = outputGradient input^T. */
 export interface LayerGradient {
@@ -25,19 +21,52 @@ export interface LayerGradient {
 
 /** A batch of activations on the tape. */
 export interface Value {
+  /** [features][columns] */
   readonly activations: Activations
-  readonly activation: ActivationName
   readonly needsGradient: boolean
+}
+
+/** Where an operation writes a gradient, or adds to what others of the step have written. */
+export interface GradientTarget<Memory> {
+  readonly gradient: Memory
+  readonly accumulate: boolean
+}
+
+/** What a module adds to the tape by Tape.apply(). */
+export interface Application {
+  /** Of the result. */
+  features: number
+  /** What the result is computed from. */
+  inputs: readonly Value[]
+  /** Parameters whose gradients the backward pass writes. */
+  parameters?: readonly Parameter[]
+  /** Records what computes the result, by Tape.record(). */
+  forward(output: Activations): void
+  /**
+   * Records what the gradient of the result gives those of inputs and parameters: for each of them, an operation that
+   * writes into Tape.gradient() of it. Called when the gradient of the result is complete, and not where none reaches
+   * it.
+   */
+  backward(outputGradient: Activations, output: Activations): void
+}
+
+export interface TapeOptions {
+  /** Whether backward() will be called. */
+  training: boolean
+  /** Keeps what the sparse layers' gradients are products of, for who reads it after the step. */
+  keepGradients?: boolean
 }
 
 export class Tape {
   readonly program: Program
   readonly device: Device
+  /** Columns of a full batch. */
   readonly batch: number
   readonly training: boolean
-  readonly #backward: (() => void)[] = []
-  readonly #gradients = new Map<Value, Activations>()
-  readonly #written = new Set<object>()
+  readonly #keepGradients: boolean
+  #backward: (() => void)[] = []
+  #gradients = new Map<Value, Activations>()
+  #written = new Set<object>()
   readonly #memory: Activations[] = []
   /** What the modules of the model gave, in their order. */
   readonly outputs: { readonly module: object; readonly output: Activations }[] = []
@@ -45,30 +74,94 @@ export class Tape {
    * Where the sparse layers' gradients come from, one entry for each use of a layer's weights; filled by backward().
    */
   readonly gradients: LayerGradient[] = []
-  readonly #shared: readonly Activations[]
-  #asked = 0
 
-  /** With `like`, a tape that recorded the same before, its memory is shared. */
-  constructor(program: Program, batch: number, training: boolean, like?: Tape) {
-    this.#shared = like ? like.#memory : []
+  constructor(program: Program, options: TapeOptions) {
     this.program = program
     this.device = program.device
-    this.batch = batch
-    this.training = training
+    this.batch = program.batch
+    this.training = options.training
+    this.#keepGradients = options.keepGradients ?? false
   }
 
-  /** Memory for a batch that lives as long as the tape. */
+  /** Activations [features][batch] of the step, for what an operation has beside its result. */
   activations(features: number): Activations {
-    const shared = this.#shared[this.#asked++]
-    if (shared?.features === features) return shared
-    const activations = new Activations(this.device, features, this.batch)
+    const activations = this.program.activations(features)
+    this.#memory.push(activations)
+    return activations
+  }
+
+  /** Activations that the host writes before each step. */
+  given(features: number): Activations {
+    const activations = this.program.activations(features, 'given')
     this.#memory.push(activations)
     return activations
   }
 
   /** A value that the tape did not compute. */
   input(activations: Activations): Value {
-    return { activations, activation: 'none', needsGradient: false }
+    return { activations, needsGradient: false }
+  }
+
+  /** Records one operation; see Program.record(). */
+  record<Name extends OperationName>(operation: Name, operands: OperandsOf[Name]): void {
+    this.program.record(operation, operands)
+  }
+
+  /** Adds a result that is computed from others, with what its gradient gives them. */
+  apply({ features, inputs, parameters = [], forward, backward }: Application): Value {
+    const activations = this.activations(features)
+    const needsGradient = parameters.length > 0 || inputs.some((input) => input.needsGradient)
+    const value: Value = { activations, needsGradient }
+    forward(activations)
+    if (this.training && needsGradient) {
+      this.#backward.push(() => {
+        const gradient = this.#gradients.get(value)
+        if (gradient) backward(gradient, activations)
+      })
+    }
+    return value
+  }
+
+  /**
+   * Adds what `compute` gives, and keeps nothing of it for the backward pass, which computes it again before it needs
+   * it: memory for time. What `compute` records must be the same both times.
+   */
+  recompute(compute: () => Value): Value {
+    const outer = this.#backward
+    this.#backward = []
+    const value = compute()
+    this.#backward = outer
+    if (!this.training || !value.needsGradient) return value
+    outer.push(() => {
+      const gradient = this.#gradients.get(value)
+      if (!gradient) return
+      const again = compute()
+      this.#gradients.set(again, gradient)
+      this.#written.add(again)
+      this.#recordBackward()
+    })
+    return value
+  }
+
+  /**
+   * Where the next contribution to the gradient of a value, or of a parameter, goes; undefined where nobody needs it.
+   * What asks must write there, and is asked for in the order in which it is recorded.
+   */
+  gradient(of: Value): GradientTarget<Activations> | undefined
+  gradient(of: Parameter): GradientTarget<Tensor>
+  gradient(of: Value | Parameter): GradientTarget<Activations | Tensor> | undefined {
+    if ('activations' in of && !of.needsGradient) return undefined
+    const accumulate = this.#written.has(of)
+    this.#written.add(of)
+    return { gradient: 'activations' in of ? this.#gradientOf(of) : of.gradient, accumulate }
+  }
+
+  /** Notes what the gradient of a sparse layer's links is the product of: dense-gradient growth reads both. */
+  noteGradient(layer: LayerGradient): void {
+    this.gradients.push(layer)
+    if (!this.#keepGradients) return
+    this.program.keep(layer.input)
+    this.program.keep(layer.outputGradient)
   }
 
   /** Notes what a module gave, so that it can be found when numbers go wrong. */
@@ -76,119 +169,17 @@ export class Tape {
     this.outputs.push({ module, output: value.activations })
   }
 
-  /** y = activation(W x + b), W sparse. */
-  sparseLinear(
-    x: Value,
-    weights: SparseParameter,
-    bias: DenseParameter | undefined,
-    activation: ActivationName,
-  ): Value {
-    const y = this.#value(weights.matrix.rows, activation)
-    const pattern = weights.matrix
-    this.program.record('spmm', {
-      weights: pattern,
-      values: weights.values,
-      bias: bias?.values,
-      input: x.activations,
-      output: y.activations,
-      activation,
-    })
-    this.#later(() => {
-      const outputGradient = this.#gradientOf(y)
-      this.gradients.push({ weights, input: x.activations, outputGradient })
-      // First what reads the weights, then their gradient: the optimizer's step can then be fused into the latter.
-      this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('spmmTransposed', {
-          weights: pattern,
-          values: weights.values,
-          outputGradient,
-          inputGradient,
-          input: x.activations,
-          activation: x.activation,
-          accumulate,
-        }),
-      )
-      const accumulate = this.#accumulates(weights)
-      const accumulateBias = bias !== undefined && this.#accumulates(bias)
-      this.program.record('sddmm', {
-        pattern,
-        outputGradient,
-        input: x.activations,
-        gradient: weights.gradient,
-        biasGradient: bias?.gradient,
-        accumulate,
-        accumulateBias,
-      })
-    })
-    return y
-  }
-
-  /** y = activation(W x + b), W dense. */
-  linear(x: Value, weights: DenseParameter, bias: DenseParameter | undefined, activation: ActivationName): Value {
-    const y = this.#value(weights.rows, activation)
-    this.program.record('linear', {
-      weights: weights.values,
-      bias: bias?.values,
-      input: x.activations,
-      output: y.activations,
-      activation,
-    })
-    this.#later(() => {
-      const outputGradient = this.#gradientOf(y)
-      this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('linearTransposed', {
-          weights: weights.values,
-          outputGradient,
-          inputGradient,
-          input: x.activations,
-          activation: x.activation,
-          accumulate,
-        }),
-      )
-      const accumulate = this.#accumulates(weights)
-      const accumulateBias = bias !== undefined && this.#accumulates(bias)
-      this.program.record('linearGradient', {
-        outputGradient,
-        input: x.activations,
-        gradient: weights.gradient,
-        biasGradient: bias?.gradient,
-        accumulate,
-        accumulateBias,
-      })
-    })
-    return y
-  }
-
-  /** y = max(x, 0), where it cannot ride on the product before it. */
-  relu(x: Value): Value {
-    if (x.activation === 'relu') return x // rectifying twice changes nothing
-    const y: Value = { ...this.#value(x.activations.features, 'none'), needsGradient: x.needsGradient }
-    this.program.record('relu', { input: x.activations, output: y.activations })
-    this.#later(() => {
-      if (!this.#gradients.has(y)) return
-      this.#contribute(x, (inputGradient, accumulate) =>
-        this.program.record('reluGradient', {
-          output: y.activations,
-          outputGradient: this.#gradientOf(y),
-          inputGradient,
-          accumulate,
-        }),
-      )
-    })
-    return y
-  }
-
-  /** The gradient of a value, for a loss to write; what else the value flows into adds to it. */
-  gradientOf(value: Value): Activations {
-    this.#accumulates(value)
-    return this.#gradientOf(value)
-  }
-
-  /** Records the gradients of everything on the tape. The loss has written gradientOf() its output before. */
+  /** Records the gradients of everything on the tape. The loss has written gradient() of its output before. */
   backward(): void {
     if (!this.training)
       throw new HebbError('INVALID_ARGUMENT', 'Expected a tape made for training, got one made for evaluation')
-    for (const record of this.#backward.reverse()) record()
+    this.#recordBackward()
+  }
+
+  #recordBackward(): void {
+    const records = this.#backward.reverse()
+    this.#backward = []
+    for (const record of records) record()
   }
 
   dispose(): void {
@@ -202,24 +193,5 @@ export class Tape {
       this.#gradients.set(value, gradient)
     }
     return gradient
-  }
-
-  #value(features: number, activation: ActivationName): Value {
-    return { activations: this.activations(features), activation, needsGradient: true }
-  }
-
-  #later(record: () => void): void {
-    if (this.training) this.#backward.push(record)
-  }
-
-  #contribute(x: Value, record: (gradient: Activations, accumulate: boolean) => void): void {
-    if (x.needsGradient) record(this.#gradientOf(x), this.#accumulates(x))
-  }
-
-  /** Whether the gradient of `target` was written before in this step; notes that it is now. */
-  #accumulates(target: object): boolean {
-    const before = this.#written.has(target)
-    this.#written.add(target)
-    return before
   }
 }

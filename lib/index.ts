@@ -1,5 +1,12 @@
 /** hebb: neural networks that are sparse from the first step to the last. */
-export { type ActivationName, type LayerGradient, Tape, type Value } from './autograd.js'
+export {
+  type Application,
+  type GradientTarget,
+  type LayerGradient,
+  Tape,
+  type TapeOptions,
+  type Value,
+} from './autograd.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
 export { Device, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
 export {
@@ -51,6 +58,7 @@ export { type ErrorCode, HebbError } from './error.js'
 export type { Links } from './native.js'
 export type { Distribution } from './nn/distribution.js'
 export { kaiming, swi, type WeightInit } from './nn/init.js'
+export * as layers from './nn/layers.js'
 export { Linear, type LinearOptions } from './nn/linear.js'
 export { type MlpOptions, mlp } from './nn/mlp.js'
 export type { Materials, Module, Relation } from './nn/module.js'
@@ -61,6 +69,7 @@ export {
   SparseParameter,
   type SparseParameterOptions,
 } from './nn/parameter.js'
+export { Recompute } from './nn/recompute.js'
 export { Relu } from './nn/relu.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
@@ -80,7 +89,7 @@ export {
   stepDecay,
 } from './optim/rates.js'
 export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'
-export { Program, type ReplayOptions } from './program.js'
+export { type Lifetime, Program, type ProgramOptions, type ReplayOptions } from './program.js'
 export {
   Activations,
   cscSlots,

@@ -61,6 +61,9 @@ export interface NativeActivations {
 }
 
 export interface NativeProgram {
+  value(features: number, lifetime: string): NativeBuffer
+  setLifetime(value: NativeActivations, lifetime: string): void
+  keepAll(all: boolean): Promise<void>
   record(name: string, args: object): void
   setScalars(table: Float64Array): Promise<void>
   rewind(samples: number, columns: number, next: number): Promise<void>
@@ -109,7 +112,7 @@ export interface NativeDevice {
   activationBytes(features: number, capacity: number): number
   predictionRoute(rows: number, cols: number, links: number, predictor: string): 'auto' | 'sparse' | 'dense'
   sparse(rows: number, cols: number, capacity: number, rowOffsets: Int32Array, columnIndices: Int32Array): NativeMatrix
-  program(scalars: number, batch: number): NativeProgram
+  program(scalars: number, batch: number, workspace?: NativeBuffer): NativeProgram
   readActivations(activations: NativeActivations, out: Float32Array, columns: number): Promise<Float32Array>
   writeActivations(activations: NativeActivations, data: Float32Array, columns: number): Promise<void>
   dispose(): void

@@ -48,10 +48,10 @@ export interface OperandsOf {
     values: Tensor
     outputGradient: Activations
     activation?: 'none' | 'relu' | undefined
+    accumulate?: boolean | undefined
     /** updated */
     inputGradient: Activations
     input?: Activations | undefined
-    accumulate?: boolean | undefined
   }
   sddmm: {
     pattern: SparseMatrix
@@ -76,11 +76,11 @@ export interface OperandsOf {
   linearTransposed: {
     outputGradient: Activations
     activation?: 'none' | 'relu' | undefined
+    accumulate?: boolean | undefined
     /** updated */
     inputGradient: Activations
     input?: Activations | undefined
     weights: Tensor
-    accumulate?: boolean | undefined
     product?: 'auto' | 'fma' | 'tensorCores' | undefined
   }
   linearGradient: {
@@ -102,9 +102,9 @@ export interface OperandsOf {
   reluGradient: {
     output: Activations
     outputGradient: Activations
+    accumulate?: boolean | undefined
     /** updated */
     inputGradient: Activations
-    accumulate?: boolean | undefined
   }
   tanh: {
     input: Activations
@@ -114,9 +114,9 @@ export interface OperandsOf {
   tanhGradient: {
     output: Activations
     outputGradient: Activations
+    accumulate?: boolean | undefined
     /** updated */
     inputGradient: Activations
-    accumulate?: boolean | undefined
   }
   softmaxCrossEntropy: {
     logits: Activations
@@ -131,7 +131,6 @@ export interface OperandsOf {
     target: Activations
     /** written */
     gradient?: Activations | undefined
-    activation?: 'none' | 'relu' | undefined
     /** updated */
     totals: Tensor<'float64'>
   }

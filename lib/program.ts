@@ -47,20 +47,60 @@ export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal
   }
 }
 
+export interface ProgramOptions {
+  /** Numbers that operations read and that may differ from step to step. Default 1. */
+  scalars?: number
+  /** Columns of a full batch. Default 1. */
+  batch?: number
+  /**
+   * Memory for the values of several programs, of which one runs at a time: it grows as they need it, and a replay of
+   * one may overwrite what another has kept. Without it the program has its own.
+   */
+  workspace?: Tensor<'uint8'>
+}
+
+/**
+ * How long a value needs its memory. 'step': from the operation that writes it to the one that reads it last; values
+ * whose times do not meet lie in the same place. 'given': the host writes it before each replay of a step, and it is
+ * there until it is read last. 'kept': it is there when the replay is done, for others to read.
+ */
+export type Lifetime = 'step' | 'given' | 'kept'
+
 export class Program {
   readonly device: Device
+  readonly batch: number
   readonly #native: NativeProgram
   #disposed = false
 
-  /**
-   * `scalars`: numbers that operations read and that may differ from step to step. `batch`: columns of a full batch.
-   */
-  constructor(device: Device, options: { scalars?: number; batch?: number } = {}) {
+  constructor(device: Device, options: ProgramOptions = {}) {
     this.device = device
+    this.batch = integer(options.batch ?? 1, 'batch', 1)
     this.#native = device.native.program(
       integer(options.scalars ?? 1, 'scalars', 1),
-      integer(options.batch ?? 1, 'batch', 1),
+      this.batch,
+      options.workspace?.native,
     )
+  }
+
+  /**
+   * A value of the step: activations [features][batch] whose memory the program finds. Disposed with it, or before.
+   */
+  activations(features: number, lifetime: Lifetime = 'step'): Activations {
+    integer(features, 'features', 1)
+    return new Activations(this.device, features, this.batch, this.#native.value(features, lifetime))
+  }
+
+  /** Keeps a value for who reads it when the replay is done: the host, or another program. */
+  keep(value: Activations): void {
+    this.#native.setLifetime(value, 'kept')
+  }
+
+  /**
+   * Keeps all values from now on, each in memory of its own, to look where a number went wrong; or goes back to what
+   * was declared.
+   */
+  async keepAll(all: boolean): Promise<void> {
+    return this.#native.keepAll(all)
   }
 
   /**

@@ -121,17 +121,24 @@ export class Activations implements NativeActivations {
 
   readonly #isWhole: boolean
 
-  /** `of` is internal: see slice(). */
-  constructor(device: Device, features: number, capacity: number, of?: { whole: Activations; first: number }) {
+  /** `of` is internal: see slice() and Program.activations(). */
+  constructor(
+    device: Device,
+    features: number,
+    capacity: number,
+    of?: { whole: Activations; first: number } | NativeBuffer,
+  ) {
     this.device = device
     this.features = integer(features, 'features', 1)
     this.capacity = integer(capacity, 'capacity', 1)
-    this.buffer = of
-      ? of.whole.buffer
-      : device.native.allocate('float32', device.native.activationBytes(features, capacity))
-    this.#isWhole = of === undefined
-    this.first = of ? of.whole.first + of.first : 0
-    this.rows = of ? of.whole.rows : features
+    const part = of && 'whole' in of ? of : undefined
+    this.buffer = part
+      ? part.whole.buffer
+      : ((of as NativeBuffer | undefined) ??
+        device.native.allocate('float32', device.native.activationBytes(features, capacity)))
+    this.#isWhole = part === undefined
+    this.first = part ? part.whole.first + part.first : 0
+    this.rows = part ? part.whole.rows : features
   }
 
   /**

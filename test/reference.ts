@@ -121,19 +121,13 @@ export function softmaxCrossEntropy(logits: Numbers, targets: Numbers, classes: 
   return { loss, correct, gradient }
 }
 
-export function meanSquaredError(
-  output: Numbers,
-  target: Numbers,
-  features: number,
-  columns: number,
-  activation = 'none',
-): LossOf {
+export function meanSquaredError(output: Numbers, target: Numbers, features: number, columns: number): LossOf {
   const gradient = new Float64Array(columns * features)
   let loss = 0
   for (let i = 0; i < columns * features; ++i) {
     const difference = output[i] - target[i]
     loss += difference ** 2 / features
-    gradient[i] = activation === 'relu' && !(output[i] > 0) ? 0 : (2 * difference) / (features * columns)
+    gradient[i] = (2 * difference) / (features * columns)
   }
   return { loss, correct: 0, gradient }
 }

@@ -52,18 +52,19 @@ struct LinearTransposed {
 
   static constexpr auto operands() {
     using namespace declare;
-    return std::tuple{
-        reads("outputGradient", &LinearTransposed::outputGradient, exactly<LinearTransposed, 0>),
-        choice("activation", &LinearTransposed::activation).optional(),
-        updates("inputGradient", &LinearTransposed::inputGradient, exactly<LinearTransposed, 0>).inPlaceOf("input"),
-        reads("input", &LinearTransposed::input, featuresOf<&LinearTransposed::inputGradient>)
-            .when([](const LinearTransposed& op) { return op.activation != Activation::none; }),
-        reads("weights", &LinearTransposed::weights,
-              [](const LinearTransposed& op, int64_t) {
-                return int64_t{op.inputGradient.features} * op.outputGradient.features;
-              }),
-        flag("accumulate", &LinearTransposed::accumulate),
-        choice("product", &LinearTransposed::product).optional()};
+    return std::tuple{reads("outputGradient", &LinearTransposed::outputGradient, exactly<LinearTransposed, 0>),
+                      choice("activation", &LinearTransposed::activation).optional(),
+                      flag("accumulate", &LinearTransposed::accumulate),
+                      updates("inputGradient", &LinearTransposed::inputGradient, exactly<LinearTransposed, 0>)
+                          .addsIf(&LinearTransposed::accumulate)
+                          .inPlaceOf("input"),
+                      reads("input", &LinearTransposed::input, featuresOf<&LinearTransposed::inputGradient>)
+                          .when([](const LinearTransposed& op) { return op.activation != Activation::none; }),
+                      reads("weights", &LinearTransposed::weights,
+                            [](const LinearTransposed& op, int64_t) {
+                              return int64_t{op.inputGradient.features} * op.outputGradient.features;
+                            }),
+                      choice("product", &LinearTransposed::product).optional()};
   }
 };
 

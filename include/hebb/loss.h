@@ -40,12 +40,11 @@ struct SoftmaxCrossEntropy {
 
 /// Mean squared error over features and columns. gradient = 2 (output - target) / (features * columns).
 struct MeanSquaredError {
-  Activations output;                        // [features][columns]
-  Activations target;                        // [features][columns]
-  Activations gradient;                      // [features][columns], or data null: evaluate only
-  Activation activation = Activation::none;  // the gradient is multiplied by its derivative at `output`
-  LossTotals* totals = nullptr;              // device
-  const int64_t* step = nullptr;             // [1] device
+  Activations output;             // [features][columns]
+  Activations target;             // [features][columns]
+  Activations gradient;           // [features][columns], or data null: evaluate only
+  LossTotals* totals = nullptr;   // device
+  const int64_t* step = nullptr;  // [1] device
 
   static constexpr auto operands() {
     using namespace declare;
@@ -54,7 +53,6 @@ struct MeanSquaredError {
                       writes("gradient", &MeanSquaredError::gradient, featuresOf<&MeanSquaredError::output>)
                           .optional()
                           .inPlaceOf("output", "target"),
-                      choice("activation", &MeanSquaredError::activation).optional(),
                       updates("totals", &MeanSquaredError::totals, exactly<MeanSquaredError, 1>),
                       given(&MeanSquaredError::step)};
   }

@@ -101,6 +101,7 @@ struct Memory {
   bool isOptional = false;
   bool isTransient = false;              // what it holds matters to nobody when the step, or the update, is over
   Condition<Owner> condition = nullptr;  // taken where it holds, and else not looked at
+  Field<Owner, bool> adds = nullptr;     // a flag, declared before: where it is not set, all of it is written
   std::array<const char*, 2> over{};     // operands whose memory it may be: an element is written after it was read
 
   constexpr Memory optional() const {
@@ -112,6 +113,11 @@ struct Memory {
   constexpr Memory when(Condition<Owner> holds) const {
     Memory m = *this;
     m.condition = holds;
+    return m;
+  }
+  constexpr Memory addsIf(Field<Owner, bool> flag) const {
+    Memory m = *this;
+    m.adds = flag;
     return m;
   }
   constexpr Memory inPlaceOf(const char* first, const char* second = nullptr) const {

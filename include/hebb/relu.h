@@ -29,9 +29,10 @@ struct ReluGradient {
     using namespace declare;
     return std::tuple{reads("output", &ReluGradient::output, exactly<ReluGradient, 0>),
                       reads("outputGradient", &ReluGradient::outputGradient, featuresOf<&ReluGradient::output>),
+                      flag("accumulate", &ReluGradient::accumulate),
                       updates("inputGradient", &ReluGradient::inputGradient, featuresOf<&ReluGradient::output>)
-                          .inPlaceOf("output", "outputGradient"),
-                      flag("accumulate", &ReluGradient::accumulate)};
+                          .addsIf(&ReluGradient::accumulate)
+                          .inPlaceOf("output", "outputGradient")};
   }
 };
 

@@ -46,11 +46,13 @@ struct SpmmTransposed {
         reads("values", &SpmmTransposed::values, perLink<&SpmmTransposed::weights>),
         reads("outputGradient", &SpmmTransposed::outputGradient, rowsOf<&SpmmTransposed::weights>),
         choice("activation", &SpmmTransposed::activation).optional(),
-        updates("inputGradient", &SpmmTransposed::inputGradient, colsOf<&SpmmTransposed::weights>).inPlaceOf("input"),
+        flag("accumulate", &SpmmTransposed::accumulate),
+        updates("inputGradient", &SpmmTransposed::inputGradient, colsOf<&SpmmTransposed::weights>)
+            .addsIf(&SpmmTransposed::accumulate)
+            .inPlaceOf("input"),
         reads("input", &SpmmTransposed::input, colsOf<&SpmmTransposed::weights>).when([](const SpmmTransposed& op) {
           return op.activation != Activation::none;
-        }),
-        flag("accumulate", &SpmmTransposed::accumulate)};
+        })};
   }
 };
 

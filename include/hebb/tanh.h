@@ -29,9 +29,10 @@ struct TanhGradient {
     using namespace declare;
     return std::tuple{reads("output", &TanhGradient::output, exactly<TanhGradient, 0>),
                       reads("outputGradient", &TanhGradient::outputGradient, featuresOf<&TanhGradient::output>),
+                      flag("accumulate", &TanhGradient::accumulate),
                       updates("inputGradient", &TanhGradient::inputGradient, featuresOf<&TanhGradient::output>)
-                          .inPlaceOf("output", "outputGradient"),
-                      flag("accumulate", &TanhGradient::accumulate)};
+                          .addsIf(&TanhGradient::accumulate)
+                          .inPlaceOf("output", "outputGradient")};
   }
 };
 

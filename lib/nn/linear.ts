@@ -1,4 +1,4 @@
-import type { ActivationName, Tape, Value } from '../autograd.js'
+import type { Tape, Value } from '../autograd.js'
 import { expect, HebbError, integer } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import { checkWeightInit, kaiming, type WeightInit } from './init.js'
@@ -14,11 +14,35 @@ export interface LinearOptions {
   weights?: WeightInit
 }
 
+/** y = W x + b on the tape, W dense [rows][cols]. */
+export function linear(tape: Tape, x: Value, weights: DenseParameter, bias?: DenseParameter): Value {
+  const input = x.activations
+  return tape.apply({
+    features: weights.rows,
+    inputs: [x],
+    parameters: bias ? [weights, bias] : [weights],
+    forward: (output) => tape.record('linear', { weights: weights.values, bias: bias?.values, input, output }),
+    backward(outputGradient) {
+      const below = tape.gradient(x)
+      if (below) {
+        const { gradient: inputGradient, accumulate } = below
+        tape.record('linearTransposed', { weights: weights.values, outputGradient, inputGradient, accumulate })
+      }
+      const { gradient, accumulate } = tape.gradient(weights)
+      const ofBias = bias && tape.gradient(bias)
+      tape.record('linearGradient', {
+        ...{ outputGradient, input, gradient, accumulate },
+        biasGradient: ofBias?.gradient,
+        accumulateBias: ofBias?.accumulate,
+      })
+    },
+  })
+}
+
 /** A fully connected layer: y = W x + b, W [outFeatures][inFeatures]. */
 export class Linear implements Module {
   readonly inFeatures: number
   readonly outFeatures: number
-  readonly takesActivation = true
   readonly sparse = []
   readonly #hasBias: boolean
   readonly #init: WeightInit
@@ -69,9 +93,9 @@ export class Linear implements Module {
     })
   }
 
-  forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {
+  forward(tape: Tape, x: Value): Value {
     if (!this.#weights) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
-    return tape.linear(x, this.#weights, this.#bias, activation)
+    return linear(tape, x, this.#weights, this.#bias)
   }
 
   dispose(): void {

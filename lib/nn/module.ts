@@ -1,4 +1,4 @@
-import type { ActivationName, Tape, Value } from '../autograd.js'
+import type { Tape, Value } from '../autograd.js'
 import type { Device } from '../device.js'
 import type { Links } from '../native.js'
 import type { Program } from '../program.js'
@@ -68,10 +68,9 @@ export interface Module {
   readonly pointwise?: boolean
   materialise(materials: Materials): void
   /**
-   * Records the forward pass. A module that can apply the activation itself takes it. Those of several inputs, such as
-   * an attention to another sequence, have them after it.
+   * Records the forward pass, by Tape.apply() or by the forward passes of others. Those of several inputs, such as an
+   * attention to another sequence, have the others after the first.
    */
-  forward(tape: Tape, x: Value, activation?: ActivationName, ...inputs: Value[]): Value
-  readonly takesActivation?: boolean
+  forward(tape: Tape, x: Value, ...inputs: Value[]): Value
   dispose(): void
 }

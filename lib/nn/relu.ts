@@ -2,7 +2,23 @@ import type { Tape, Value } from '../autograd.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Module } from './module.js'
 
-/** max(x, 0). After a layer, Sequential lets it ride on that layer's product. */
+/** y = max(x, 0) on the tape. After a layer it takes no pass of its own: the layer's product rectifies. */
+export function relu(tape: Tape, x: Value): Value {
+  const input = x.activations
+  return tape.apply({
+    features: input.features,
+    inputs: [x],
+    forward: (output) => tape.record('relu', { input, output }),
+    backward(outputGradient, output) {
+      const below = tape.gradient(x)
+      if (!below) return
+      const { gradient: inputGradient, accumulate } = below
+      tape.record('reluGradient', { output, outputGradient, inputGradient, accumulate })
+    },
+  })
+}
+
+/** max(x, 0). */
 export class Relu implements Module {
   readonly parameters = []
   readonly sparse = []
@@ -15,7 +31,7 @@ export class Relu implements Module {
   materialise(): void {}
 
   forward(tape: Tape, x: Value): Value {
-    return tape.relu(x)
+    return relu(tape, x)
   }
 
   dispose(): void {}

@@ -4,7 +4,6 @@ import { makerOf, remember } from '../recipe.js'
 import { compactModules } from './compact.js'
 import { type Materials, type Module, type Relation, usesOf } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
-import { Relu } from './relu.js'
 
 /**
  * Modules one after the other. The first and the last decide what goes in and out. A module that stands in several
@@ -103,14 +102,8 @@ export class Sequential implements Module {
 
   forward(tape: Tape, x: Value): Value {
     let value = x
-    for (let i = 0; i < this.modules.length; ++i) {
-      const module = this.modules[i] as Module
-      if (module.takesActivation && this.modules[i + 1] instanceof Relu) {
-        value = module.forward(tape, value, 'relu')
-        ++i
-      } else {
-        value = module.forward(tape, value)
-      }
+    for (const module of this.modules) {
+      value = module.forward(tape, value)
       tape.note(module, value)
     }
     return value

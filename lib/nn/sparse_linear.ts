@@ -1,10 +1,11 @@
-import type { ActivationName, Tape, Value } from '../autograd.js'
+import type { Tape, Value } from '../autograd.js'
 import { density, expect, HebbError, integer } from '../error.js'
 import type { Links } from '../native.js'
 import { makerOf, remember } from '../recipe.js'
 import { cscSlots, inColumnOrder } from '../tensor.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
 import { checkWeightInit, type WeightInit } from './init.js'
+import { linear } from './linear.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter, SparseParameter } from './parameter.js'
 
@@ -21,12 +22,39 @@ export interface SparseLinearOptions {
   weights?: WeightInit
 }
 
+/** y = W x + b on the tape, W sparse [rows][cols]. */
+export function sparseLinear(tape: Tape, x: Value, weights: SparseParameter, bias?: DenseParameter): Value {
+  const input = x.activations
+  const { matrix, values } = weights
+  return tape.apply({
+    features: matrix.rows,
+    inputs: [x],
+    parameters: bias ? [weights, bias] : [weights],
+    forward: (output) => tape.record('spmm', { weights: matrix, values, bias: bias?.values, input, output }),
+    backward(outputGradient) {
+      tape.noteGradient({ weights, input, outputGradient })
+      // First what reads the weights, then their gradient: the optimizer's step can then be fused into the latter.
+      const below = tape.gradient(x)
+      if (below) {
+        const { gradient: inputGradient, accumulate } = below
+        tape.record('spmmTransposed', { weights: matrix, values, outputGradient, inputGradient, accumulate })
+      }
+      const { gradient, accumulate } = tape.gradient(weights)
+      const ofBias = bias && tape.gradient(bias)
+      tape.record('sddmm', {
+        ...{ pattern: matrix, outputGradient, input, gradient, accumulate },
+        biasGradient: ofBias?.gradient,
+        accumulateBias: ofBias?.accumulate,
+      })
+    },
+  })
+}
+
 /** A sparse layer: y = W x + b, W [outFeatures][inFeatures] with round(density * outFeatures * inFeatures) links. */
 export class SparseLinear implements Module {
   readonly inFeatures: number
   readonly outFeatures: number
   readonly density: number
-  readonly takesActivation = true
   readonly #hasBias: boolean
   readonly #topology: Topology | undefined
   readonly #init: WeightInit | undefined
@@ -121,10 +149,10 @@ export class SparseLinear implements Module {
     initialise.record('initializeNormal', { pattern: weights.matrix, values: weights.values, deviation, seed, layer })
   }
 
-  forward(tape: Tape, x: Value, activation: ActivationName = 'none'): Value {
+  forward(tape: Tape, x: Value): Value {
     if (!this.#weights) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
-    if (this.#weights instanceof DenseParameter) return tape.linear(x, this.#weights, this.#bias, activation)
-    return tape.sparseLinear(x, this.#weights, this.#bias, activation)
+    if (this.#weights instanceof DenseParameter) return linear(tape, x, this.#weights, this.#bias)
+    return sparseLinear(tape, x, this.#weights, this.#bias)
   }
 
   /** All links, as a matrix. */

@@ -8,7 +8,7 @@ import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { Program } from '../program.js'
-import { type Activations, Tensor } from '../tensor.js'
+import { Activations, Tensor } from '../tensor.js'
 
 export type Loss = 'crossEntropy' | 'meanSquaredError'
 
@@ -81,8 +81,6 @@ export interface LossTotals {
   /** Share of the samples whose class was right. */
   readonly accuracy: number
   readonly samples: number
-  /** First step whose loss was NaN or infinite. */
-  readonly nonFiniteStep?: number
 }
 
 /** Sums before the first step. */
@@ -102,6 +100,8 @@ export interface GraphOptions {
   order?: SampleOrder | undefined
   /** Train with this optimizer; without it evaluate only. */
   optimizer?: Optimizer
+  /** Memory that the values of several graphs take in turn. */
+  workspace?: Tensor<'uint8'>
 }
 
 /** A step that computes gradients and takes none. */
@@ -109,8 +109,11 @@ export interface Probe {
   readonly program: Program
   /** Columns of a full batch. */
   readonly batch: number
-  /** What the sparse layers' gradients are products of. */
+  /** What the sparse layers' gradients are products of, kept until a graph of the workspace runs. */
   readonly layers: readonly LayerGradient[]
+  readonly input: Activations
+  /** What the model's modules gave. */
+  readonly outputs: Tape['outputs']
 }
 
 export class Graph {
@@ -125,51 +128,51 @@ export class Graph {
   readonly #totals: Tensor<'float64'>
   readonly #tape: Tape
   readonly #options: GraphOptions
+  /** Batches from the host, for the step and its probe. */
+  readonly #fromHost: Activations[] = []
   #probe: (Probe & { readonly tape: Tape; readonly totals: Tensor<'float64'> }) | undefined
 
   constructor(options: GraphOptions) {
-    const { device, batch, optimizer, loss } = options
+    const { device, batch, optimizer, loss, workspace } = options
     this.#options = options
     this.batch = batch
     this.program = new Program(device, {
       scalars: Math.max(1, optimizer?.rates.length ?? 0),
       batch,
+      ...(workspace && { workspace }),
     })
-    this.#tape = new Tape(this.program, batch, optimizer !== undefined)
+    this.#tape = new Tape(this.program, { training: optimizer !== undefined })
     this.#totals = new Tensor(device, 'float64', 4)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
     const { input, output, targets } = this.#record(this.#tape, this.#totals)
     this.input = input
     this.output = output
     if (targets) this.targets = targets
+    if (!loss) this.program.keep(output)
     for (const parameter of optimizer ? options.model.parameters : []) optimizer?.record(this.program, parameter, 0)
   }
 
   /**
    * The step without the optimizer's: it leaves the gradients at the current weights in place, and changes nothing else
-   * that lasts. It shares the graph's activations, and takes memory for its sums alone.
+   * that lasts.
    */
   get probe(): Probe {
     if (!this.#probe) {
-      const { device } = this.#options
-      const program = new Program(device, { batch: this.batch })
-      const tape = new Tape(program, this.batch, true, this.#tape)
+      const { device, workspace } = this.#options
+      const program = new Program(device, { batch: this.batch, ...(workspace && { workspace }) })
+      const tape = new Tape(program, { training: true, keepGradients: true })
       const totals = new Tensor(device, 'float64', 4)
-      this.#record(tape, totals)
-      this.#probe = { program, batch: this.batch, layers: tape.gradients, tape, totals }
+      const { input } = this.#record(tape, totals)
+      const { gradients: layers, outputs } = tape
+      this.#probe = { program, batch: this.batch, layers, input, outputs, tape, totals }
     }
     return this.#probe
   }
 
   /** Sums since the last call of setTotals. */
   async totals(): Promise<LossTotals> {
-    const [loss, correct, samples, nonFiniteStep] = (await this.#totals.read()) as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ]
-    return { loss: loss / samples, accuracy: correct / samples, samples, ...(nonFiniteStep >= 0 && { nonFiniteStep }) }
+    const [loss, correct, samples] = (await this.#totals.read()) as unknown as [number, number, number]
+    return { loss: loss / samples, accuracy: correct / samples, samples }
   }
 
   /** The sums as they are kept, to go on with later. */
@@ -181,15 +184,11 @@ export class Graph {
     return this.#totals.write(sums)
   }
 
-  /** What the model's modules gave in the last step. */
-  get outputs(): Tape['outputs'] {
-    return this.#tape.outputs
-  }
-
   dispose(): void {
     this.program.dispose()
     for (const owned of [this.#probe?.program, this.#probe?.tape, this.#probe?.totals]) owned?.dispose()
     this.#tape.dispose()
+    for (const activations of this.#fromHost) activations.dispose()
     this.labels?.dispose()
     this.#totals.dispose()
   }
@@ -200,10 +199,12 @@ export class Graph {
     totals: Tensor<'float64'>,
   ): { input: Activations; output: Activations; targets: Activations | undefined } {
     const { model, features, order, loss } = this.#options
-    const input = tape.activations(features)
+    const input = order ? tape.activations(features) : this.#hostWrites(tape, 0, features)
     if (order) this.#gather(tape.program, input, order, tape.training ? model.seed : undefined)
     const output = model.forward(tape, tape.input(input))
-    const targets = loss === 'meanSquaredError' ? tape.activations(output.activations.features) : undefined
+    const classes = output.activations.features
+    let targets: Activations | undefined
+    if (loss === 'meanSquaredError') targets = order ? tape.activations(classes) : this.#hostWrites(tape, 1, classes)
     if (targets && order) {
       const { targets: floats, dataset } = order.data
       const { samples } = dataset
@@ -212,6 +213,13 @@ export class Graph {
     if (loss) this.#lossOf(tape, output, targets, loss, totals)
     if (tape.training) tape.backward()
     return { input, output: output.activations, targets }
+  }
+
+  /** Number `i` of what the host writes before a step: of training, for the step and its probe, which runs before. */
+  #hostWrites(tape: Tape, i: number, features: number): Activations {
+    if (!tape.training) return tape.given(features)
+    this.#fromHost[i] ??= new Activations(this.#options.device, features, this.batch)
+    return this.#fromHost[i]
   }
 
   /** With a seed, images are augmented as their data set says. */
@@ -240,12 +248,8 @@ export class Graph {
   }
 
   #lossOf(tape: Tape, output: Value, target: Activations | undefined, loss: Loss, totals: Tensor<'float64'>): void {
-    const gradient = tape.training ? tape.gradientOf(output) : undefined
+    const gradient = tape.training ? tape.gradient(output)?.gradient : undefined
     if (loss === 'crossEntropy') {
-      expect(
-        output.activation === 'none',
-        () => 'Expected the last layer to give logits, got one with an activation. Leave the last Relu out.',
-      )
       const targets = this.labels as Tensor<'int32'>
       tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets, gradient, totals })
     } else {
@@ -253,7 +257,6 @@ export class Graph {
         output: output.activations,
         target: target as Activations,
         gradient,
-        activation: output.activation,
         totals,
       })
     }

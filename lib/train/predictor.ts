@@ -9,6 +9,7 @@ import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { SparseLinear } from '../nn/sparse_linear.js'
 import { Program } from '../program.js'
+import { Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
@@ -112,11 +113,14 @@ export class Inference {
   readonly #model: Sequential
   readonly #loss: Loss | undefined
   readonly #datasets: DeviceDatasets
+  readonly #workspace: Tensor<'uint8'>
   #evaluating: { order: SampleOrder; graph: Graph } | undefined
   #predicting: Graph | undefined
 
-  constructor(device: Device, model: Sequential, datasets: DeviceDatasets, loss?: Loss) {
+  /** `workspace`: for the values of its graphs. */
+  constructor(device: Device, model: Sequential, datasets: DeviceDatasets, workspace: Tensor<'uint8'>, loss?: Loss) {
     this.#device = device
+    this.#workspace = workspace
     this.#model = model
     this.#datasets = datasets
     this.#loss = loss
@@ -134,6 +138,7 @@ export class Inference {
         features: set.features,
         order,
         loss,
+        workspace: this.#workspace,
       })
       this.#evaluating = { order, graph }
       await order.shuffle(0)
@@ -152,7 +157,13 @@ export class Inference {
     const batch = Math.min(samples, BATCH)
     if (!this.#predicting || this.#predicting.batch < batch) {
       this.#predicting?.dispose()
-      this.#predicting = new Graph({ device: this.#device, model: this.#model, batch, features })
+      this.#predicting = new Graph({
+        device: this.#device,
+        model: this.#model,
+        batch,
+        features,
+        workspace: this.#workspace,
+      })
     }
     const graph = this.#predicting
     const out = new Float32Array(samples * classes)
@@ -226,6 +237,7 @@ export class Predictor {
   readonly notes: Readonly<Record<string, string>>
   readonly #ownsDevice: boolean
   readonly #datasets: DeviceDatasets
+  readonly #workspace: Tensor<'uint8'>
   readonly #inference: Inference
   readonly #loss: Loss | undefined
   #queue: Promise<unknown> = Promise.resolve()
@@ -239,7 +251,8 @@ export class Predictor {
     this.#datasets = new DeviceDatasets(device)
     this.notes = checkpoint.notes
     this.#loss = checkpoint.loss
-    this.#inference = new Inference(device, model, this.#datasets, checkpoint.loss)
+    this.#workspace = new Tensor(device, 'uint8', 0)
+    this.#inference = new Inference(device, model, this.#datasets, this.#workspace, checkpoint.loss)
   }
 
   /**
@@ -272,6 +285,7 @@ export class Predictor {
     if (this.#disposed) return
     this.#disposed = true
     this.#inference.dispose()
+    this.#workspace.dispose()
     this.#datasets.dispose()
     this.model.dispose()
     if (this.#ownsDevice) this.device.dispose()

@@ -9,8 +9,9 @@ import { HebbError, number } from '../error.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
+import type { Tensor } from '../tensor.js'
 import { namedModules, namedParameters, type Run } from './checkpoint.js'
-import { Graph, type Loss, type SampleOrder } from './graph.js'
+import { Graph, type Loss, type Probe, type SampleOrder } from './graph.js'
 import type { Measures } from './measures.js'
 
 /**
@@ -34,13 +35,23 @@ export class Stepper {
   readonly #optimizer: Optimizer
   readonly #scheduler: Scheduler
   readonly #measures: Measures
+  readonly #workspace: Tensor<'uint8'>
   #training: { order: SampleOrder | undefined; graph: Graph } | undefined
   /** The last step that a rate was asked for. */
   #asked = { step: -1, rate: Number.NaN }
   #disposed = false
 
-  constructor(device: Device, model: Sequential, optimizer: Optimizer, scheduler: Scheduler, measures: Measures) {
+  /** `workspace`: for the values of its graphs. */
+  constructor(
+    device: Device,
+    model: Sequential,
+    optimizer: Optimizer,
+    scheduler: Scheduler,
+    measures: Measures,
+    workspace: Tensor<'uint8'>,
+  ) {
     this.#device = device
+    this.#workspace = workspace
     this.#model = model
     this.#optimizer = optimizer
     this.#scheduler = scheduler
@@ -70,6 +81,7 @@ export class Stepper {
         order,
         optimizer: this.#optimizer,
         loss,
+        workspace: this.#workspace,
       })
       this.#training = { order, graph }
     }
@@ -90,7 +102,7 @@ export class Stepper {
         await program.replay(1, { signal })
       } catch (error) {
         throw (error as HebbError).code === 'NON_FINITE'
-          ? await this.whereNotFinite(graph, this.step, error as HebbError)
+          ? await this.#whereNotFinite(graph, this.step, next, error as HebbError)
           : error
       }
       gradients = { probe, columns: next.columns }
@@ -100,10 +112,11 @@ export class Stepper {
     return (performance.now() - start) / 1000
   }
 
-  /** Replays steps, and counts those that were done. */
+  /** Replays steps, the first of them on the batch `next`, and counts those that were done. */
   async run(
     graph: Graph,
     steps: number,
+    next: NextBatch,
     signal?: AbortSignal,
     onProgress?: (done: number) => void,
     run?: Run,
@@ -125,9 +138,9 @@ export class Stepper {
     try {
       await graph.program.replay(steps, { signal })
     } catch (error) {
-      throw (error as HebbError).code === 'NON_FINITE'
-        ? await this.whereNotFinite(graph, this.step + done(), error as HebbError)
-        : error
+      if ((error as HebbError).code !== 'NON_FINITE') throw error
+      const failed = { ...next, first: next.first + done() * graph.batch }
+      throw await this.#whereNotFinite(graph, this.step + done(), failed, error as HebbError)
     } finally {
       clearInterval(timer)
       this.step += done()
@@ -178,26 +191,13 @@ export class Stepper {
   }
 
   /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
-  async whereNotFinite(graph: Graph, step: number, cause?: HebbError): Promise<HebbError> {
-    const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
-    let where = 'the data'
-    if (finite(await graph.input.read())) {
-      where = 'the loss'
-      const named = namedParameters(this.#model)
-      const names = namedModules(this.#model)
-      for (const { module, output } of graph.outputs) {
-        const path = names.get(module as Module) ?? 'a module'
-        const bad = []
-        for (const [name, { values }] of named)
-          if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
-        if (bad.length === 0 && finite(await output.read())) continue
-        const { inFeatures, outFeatures } = module as Module
-        where =
-          `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`} (${inFeatures} -> ` +
-          `${outFeatures})`
-        break
-      }
-    }
+  async #whereNotFinite(graph: Graph, step: number, at: NextBatch, cause: HebbError): Promise<HebbError> {
+    const where = await this.#placeNotFinite(graph.probe, step, at).catch((error: Error) =>
+      // There may be no memory to look.
+      (error as HebbError).code === 'OUT_OF_MEMORY'
+        ? 'a place that there was no memory to look for'
+        : Promise.reject(error),
+    )
     const epoch = this.plan ? ` (epoch ${Math.floor(step / this.plan.stepsPerEpoch) + 1})` : ''
     return new HebbError(
       'NON_FINITE',
@@ -205,6 +205,34 @@ export class Stepper {
         'learning rate, or look at the data.',
       { cause },
     )
+  }
+
+  /** Computes the step again, without taking it and with all values kept. */
+  async #placeNotFinite({ program, input, outputs }: Probe, step: number, at: NextBatch): Promise<string> {
+    const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
+    await program.keepAll(true)
+    try {
+      await Promise.all([program.setStep(step), program.rewind(at.samples, at.columns, at.first)])
+      await program
+        .replay(1)
+        .catch((error: HebbError) => (error.code === 'NON_FINITE' ? undefined : Promise.reject(error)))
+      if (!finite(await input.read())) return 'the data'
+      const named = namedParameters(this.#model)
+      const names = namedModules(this.#model)
+      for (const { module, output } of outputs) {
+        const path = names.get(module as Module) ?? 'a module'
+        const bad = []
+        for (const [name, { values }] of named)
+          if (name.startsWith(`${path}.`) && !finite(await values.read())) bad.push(name)
+        if (bad.length === 0 && finite(await output.read())) continue
+        const { inFeatures, outFeatures } = module as Module
+        const features = outFeatures === undefined ? '' : ` (${inFeatures} -> ${outFeatures})`
+        return `${bad.length ? `the weights ${bad.join(' and ')}` : `the output of ${path}`}${features}`
+      }
+      return 'the loss'
+    } finally {
+      await program.keepAll(false)
+    }
   }
 
   dispose(): void {

@@ -9,7 +9,7 @@ import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/sgd.js'
 import { unlessAborted } from '../program.js'
-import type { PlainCsr } from '../tensor.js'
+import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { type Loss, noTotals } from './graph.js'
@@ -51,6 +51,7 @@ export class Trainer {
   readonly #ready: Promise<void>
   readonly #datasets: DeviceDatasets
   readonly #inference: Inference
+  readonly #workspace: Tensor<'uint8'>
   #run: Run | undefined
   #disposed = false
   #busy = false
@@ -89,16 +90,18 @@ export class Trainer {
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
-    this.#inference = new Inference(device, model, this.#datasets, loss)
+    this.#workspace = new Tensor(device, 'uint8', 0)
+    this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
     try {
       const materialised = materialise(device, model, this.method, optimizer, checkpoint)
       this.#scheduler = new Scheduler(device, this.method, model.seed, model.sparse, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
-      this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures)
+      this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures, this.#workspace)
       this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
     } catch (error) {
       model.dispose()
+      this.#workspace.dispose()
       if (owned) device.dispose()
       throw error
     }
@@ -259,14 +262,14 @@ export class Trainer {
         lossFor(data, this.#loss),
       )
       await this.#stepper.write(graph, batch.x, data)
-      if (this.#scheduler.due(this.#stepper.step))
-        await this.#stepper.update(graph, { samples: 0, first: 0, columns: samples }, options.signal)
+      const next = { samples: 0, first: 0, columns: samples }
+      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(graph, next, options.signal)
       await Promise.all([
         graph.program.setStep(this.#stepper.step),
         graph.program.rewind(0, samples),
         graph.setTotals(),
       ])
-      await this.#stepper.run(graph, 1, options.signal)
+      await this.#stepper.run(graph, 1, next, options.signal)
       return (await graph.totals()).loss
     }, options.signal)
   }
@@ -328,6 +331,7 @@ export class Trainer {
     this.#disposed = true
     this.#stepper.dispose()
     this.#inference.dispose()
+    this.#workspace.dispose()
     this.#datasets.dispose()
     this.#scheduler.dispose()
     this.#measures.dispose()
@@ -414,15 +418,11 @@ export class Trainer {
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
-        if (this.#scheduler.due(this.#stepper.step)) {
-          const { samples } = train
-          const first = run.done * batchSize
-          run.updateSeconds += await this.#stepper.update(
-            graph,
-            { samples, first, columns: Math.min(batchSize, samples - first) },
-            signal,
-          )
-        }
+        const { samples } = train
+        const first = run.done * batchSize
+        const next = { samples, first, columns: Math.min(batchSize, samples - first) }
+        if (this.#scheduler.due(this.#stepper.step))
+          run.updateSeconds += await this.#stepper.update(graph, next, signal)
         const steps = Math.min(
           stepsPerEpoch - run.done,
           this.#scheduler.until(this.#stepper.step),
@@ -432,7 +432,7 @@ export class Trainer {
         const progress = onProgress && ((n: number) => onProgress({ epoch, epochs, step: before + n, stepsPerEpoch }))
         const start = performance.now()
         try {
-          await this.#stepper.run(graph, steps, signal, progress, run)
+          await this.#stepper.run(graph, steps, next, signal, progress, run)
         } finally {
           run.seconds += (performance.now() - start) / 1000
         }
@@ -448,7 +448,6 @@ export class Trainer {
     }
     run.totals = await graph.sums() // for who stops the evaluation
     const totals = await graph.totals()
-    if (totals.nonFiniteStep !== undefined) throw await this.#stepper.whereNotFinite(graph, totals.nonFiniteStep)
     const report: Epoch = {
       epoch,
       trainLoss: totals.loss,

@@ -275,7 +275,7 @@ void elements(const Place& place) {
     same(place, "meanSquaredError", [=](Case& c) {
       const Activations y = c.activations(19), target = c.activations(19);
       const Activations dy = kind == 0 ? c.activations(19) : kind == 1 ? y : Activations{};
-      c.run(MeanSquaredError{y, target, dy, kind ? Activation::none : Activation::relu, totals(c), c.of<int64_t>({3})});
+      c.run(MeanSquaredError{y, target, dy, totals(c), c.of<int64_t>({3})});
     });
   }
   for (const bool bytes : {false, true}) {

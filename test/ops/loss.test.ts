@@ -62,7 +62,6 @@ function squaredError(
   batch: number,
   output: Float32Array,
   target: Float32Array,
-  activation?: string,
   training = true,
 ): Promise<Result> {
   return on(device, async (w) => {
@@ -72,7 +71,6 @@ function squaredError(
       output: w.batch(features, batch, output, 7.5),
       target: w.batch(features, batch, target, 7.5),
       gradient: training ? gradient : undefined,
-      activation,
       totals,
     }
     await w.run([['meanSquaredError', operands]], { batch, columns: output.length / features })
@@ -150,26 +148,24 @@ for (const place of places) {
       it(`is the mean of squares: ${features} features, batch ${batch}`, async () => {
         for (const columns of columnsOf(batch)) {
           const target = numbers(columns * features, 3)
-          for (const activation of [undefined, 'relu']) {
-            const output = numbers(columns * features, 4).map((v) => (activation ? Math.max(0, v) : v))
-            const expected = meanSquaredError(output, target, features, columns, activation)
-            const { totals, gradient } = await squaredError(device, features, batch, output, target, activation)
-            expectTotals(totals, expected, columns, `${columns} columns, ${activation}`)
-            const magnitude = expected.gradient.map((g, j) =>
-              g === 0 ? 0 : ((Math.abs(output[j]) + Math.abs(target[j])) * 2) / (features * columns),
-            )
-            expectClose(
-              gradient.slice(0, columns * features),
-              { value: expected.gradient, magnitude },
-              `${columns} columns, ${activation}`,
-              4e-7,
-            )
-            const padding = gradient.slice(columns * features, Math.min(batch, Math.ceil(columns / 16) * 16) * features)
-            expect(
-              padding.every((g) => g === 0),
-              'no gradient in the padding',
-            ).to.equal(true)
-          }
+          const output = numbers(columns * features, 4)
+          const expected = meanSquaredError(output, target, features, columns)
+          const { totals, gradient } = await squaredError(device, features, batch, output, target)
+          expectTotals(totals, expected, columns, `${columns} columns`)
+          const magnitude = expected.gradient.map((g, j) =>
+            g === 0 ? 0 : ((Math.abs(output[j]) + Math.abs(target[j])) * 2) / (features * columns),
+          )
+          expectClose(
+            gradient.slice(0, columns * features),
+            { value: expected.gradient, magnitude },
+            `${columns} columns`,
+            4e-7,
+          )
+          const padding = gradient.slice(columns * features, Math.min(batch, Math.ceil(columns / 16) * 16) * features)
+          expect(
+            padding.every((g) => g === 0),
+            'no gradient in the padding',
+          ).to.equal(true)
         }
       })
     }
@@ -194,23 +190,6 @@ describe('losses', () => {
     const target = numbers(12 * 7, 7)
     const squares = numericalGradient(() => meanSquaredError(point, target, 7, 12).loss / 12, point)
     expectNear((await squaredError(cpu(), 7, 12, logits, target)).gradient, squares, 'mean squared error', 1e-5)
-    const rectified = logits.map((v) => Math.max(0, v))
-    const through = numericalGradient(
-      () =>
-        meanSquaredError(
-          point.map((v) => Math.max(0, v)),
-          target,
-          7,
-          12,
-        ).loss / 12,
-      point,
-    )
-    expectNear(
-      (await squaredError(cpu(), 7, 12, rectified, target, 'relu')).gradient,
-      through,
-      'mean squared error after relu',
-      1e-5,
-    )
   })
 
   it('add up over steps, and note the first step that was not finite', async () => {
@@ -240,7 +219,6 @@ describe('losses', () => {
       2,
       Float32Array.of(1, 2, Number.POSITIVE_INFINITY, 0),
       new Float32Array(4),
-      'none',
       false,
     )
     expect([totals[0], totals[3]]).to.deep.equal([Number.POSITIVE_INFINITY, 0])
@@ -315,7 +293,6 @@ describe('losses', () => {
           'a target of another shape': [{ target: w.batch(2, 8) }, 'INVALID_ARGUMENT'],
           'a gradient of another shape': [{ gradient: w.batch(2, 8) }, 'INVALID_ARGUMENT'],
           'short totals': [{ totals: w.tensor('float64', 3) }, 'INVALID_ARGUMENT'],
-          'an unknown activation': [{ activation: 'sigmoid' }, 'INVALID_ARGUMENT'],
         },
       )
       await program.replay(1)
