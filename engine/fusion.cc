@@ -128,7 +128,7 @@ class Fusion {
               return false;
             op.activation = activation;
             op.accumulate = gradient.accumulate;
-            op.input = gradient.output;
+            op.input = gradient.at;
             op.inputGradient = gradient.inputGradient;
             return true;
           } else {

@@ -185,8 +185,8 @@ class Reader {
   }
 
   template <class Owner>
-  Status read(const declare::Links<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t) {
+  Status read(const declare::Links<Owner>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t) {
     return links(part.name, part.role, part.orShape, given, prefix, &(owner->*part.member));
   }
 
@@ -206,8 +206,8 @@ class Reader {
   }
 
   template <class Owner>
-  Status read(const declare::Elements<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t) {
+  Status read(const declare::Elements<Owner>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t) {
     return elements(part.links, part.count, given, prefix, &(owner->*part.capacity));
   }
 
@@ -226,8 +226,8 @@ class Reader {
   }
 
   template <class Owner, class T>
-  Status read(const declare::Memory<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t outer) {
+  Status read(const declare::Memory<Owner, T>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t outer) {
     const Operand* operand = given.find(part.name);
     Slot& slot = add(prefix + part.name);
     if ((!operand && part.isOptional) || (part.condition && !part.condition(*owner))) return {};
@@ -293,7 +293,8 @@ class Reader {
 
  private:
   template <class Owner>
-  Status read(const declare::Scalar<Owner>& part, Owner*, const Operands& given, const std::string& prefix, int64_t) {
+  Status read(const declare::Scalar<Owner>& part, std::type_identity_t<Owner>*, const Operands& given,
+              const std::string& prefix, int64_t) {
     return scalar(given.find(part.name), part.isOptional, &add(prefix + part.name));
   }
 
@@ -314,7 +315,8 @@ class Reader {
   }
 
   template <class Owner, class T>
-  Status read(const declare::Given<Owner, T>&, Owner*, const Operands&, const std::string& prefix, int64_t) {
+  Status read(const declare::Given<Owner, T>&, std::type_identity_t<Owner>*, const Operands&, const std::string& prefix,
+              int64_t) {
     Slot& slot = add(prefix + "state");
     slot.unit = Slot::Unit::elements;
     slot.buffer = around_.state;
@@ -324,16 +326,16 @@ class Reader {
   }
 
   template <class Owner, class T>
-  Status read(const declare::Number<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t) {
+  Status read(const declare::Number<Owner, T>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t) {
     const Operand* operand = given.find(part.name);
     if (!operand && part.isOptional) return {};
     return number(operand, prefix + part.name, part.least, part.most, &(owner->*part.member));
   }
 
   template <class Owner>
-  Status read(const declare::Flag<Owner>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t) {
+  Status read(const declare::Flag<Owner>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t) {
     bool& flag = owner->*part.member;
     flag = part.otherwise ? owner->*part.otherwise : false;
     return Reader::flag(given.find(part.name), prefix + part.name, &flag);
@@ -348,8 +350,8 @@ class Reader {
   }
 
   template <class Owner, class E>
-  Status read(const declare::Choice<Owner, E>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t) {
+  Status read(const declare::Choice<Owner, E>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t) {
     const Operand* operand = given.find(part.name);
     if (!operand && part.isOptional) return {};
     const auto* name = operand ? std::get_if<std::string>(&operand->value) : nullptr;
@@ -357,8 +359,8 @@ class Reader {
   }
 
   template <class Owner, class T>
-  Status read(const declare::Group<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t outer) {
+  Status read(const declare::Group<Owner, T>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t outer) {
     const int64_t extent = part.extent(*owner, outer);
     if (!part.name) return parts(&(owner->*part.member), given, prefix, extent);
     const std::string path = pathOf(prefix, part.name);
@@ -373,8 +375,8 @@ class Reader {
   }
 
   template <class Owner, class T>
-  Status read(const declare::List<Owner, T>& part, Owner* owner, const Operands& given, const std::string& prefix,
-              int64_t outer) {
+  Status read(const declare::List<Owner, T>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t outer) {
     const Operand* operand = given.find(part.name);
     const auto* items = operand ? std::get_if<OperandList>(&operand->value) : nullptr;
     if (!items) return refuse("Expected " + prefix + part.name + " to be an array, got " + kindOf(operand));
@@ -453,13 +455,13 @@ class Binder {
 
  private:
   template <class Owner>
-  Status bind(const declare::Links<Owner>& part, Owner* owner, int64_t) {
+  Status bind(const declare::Links<Owner>& part, std::type_identity_t<Owner>* owner, int64_t) {
     if (const Slot& slot = next()) owner->*part.member = slot.links->csr();
     return {};
   }
 
   template <class Owner>
-  Status bind(const declare::Elements<Owner>& part, Owner* owner, int64_t) {
+  Status bind(const declare::Elements<Owner>& part, std::type_identity_t<Owner>* owner, int64_t) {
     const Slot& slot = next();
     if (!slot) return {};
     const Csr& csr = slot.links->csr();
@@ -469,7 +471,7 @@ class Binder {
   }
 
   template <class Owner, class T>
-  Status bind(const declare::Memory<Owner, T>& part, Owner* owner, int64_t outer) {
+  Status bind(const declare::Memory<Owner, T>& part, std::type_identity_t<Owner>* owner, int64_t outer) {
     const Slot& slot = next();
     if (!slot) return {};
     if (slot.buffer->isValue() && !slot.buffer->data()) HEBB_RETURN_IF_ERROR(slot.buffer->open());
@@ -485,24 +487,24 @@ class Binder {
   }
 
   template <class Owner>
-  Status bind(const declare::Scalar<Owner>& part, Owner* owner, int64_t) {
+  Status bind(const declare::Scalar<Owner>& part, std::type_identity_t<Owner>* owner, int64_t) {
     if (const Slot& slot = next()) owner->*part.member = slot.buffer->data<double>() + slot.first;
     return {};
   }
 
   template <class Owner, class T>
-  Status bind(const declare::Given<Owner, T>& part, Owner* owner, int64_t) {
+  Status bind(const declare::Given<Owner, T>& part, std::type_identity_t<Owner>* owner, int64_t) {
     if (const Slot& slot = next()) owner->*part.member = reinterpret_cast<T>(slot.buffer->data<char>() + slot.first);
     return {};
   }
 
   template <class Owner, class T>
-  Status bind(const declare::Group<Owner, T>& part, Owner* owner, int64_t outer) {
+  Status bind(const declare::Group<Owner, T>& part, std::type_identity_t<Owner>* owner, int64_t outer) {
     return group(&(owner->*part.member), part.extent(*owner, outer));
   }
 
   template <class Owner, class T>
-  Status bind(const declare::List<Owner, T>& part, Owner* owner, int64_t outer) {
+  Status bind(const declare::List<Owner, T>& part, std::type_identity_t<Owner>* owner, int64_t outer) {
     const int64_t extent = part.extent(*owner, outer);
     for (T& item : owner->*part.member) {
       if constexpr (Declared<T>) {
@@ -516,8 +518,8 @@ class Binder {
     return {};
   }
 
-  template <class Part, class Owner>
-  Status bind(const Part&, Owner*, int64_t) {
+  template <class Part>
+  Status bind(const Part&, const void*, int64_t) {
     return {};  // nothing in memory
   }
 

@@ -56,6 +56,7 @@ export {
 } from './dst/remove.js'
 export { type ErrorCode, HebbError } from './error.js'
 export type { Links } from './native.js'
+export { Gelu, Relu, Sigmoid, Silu, Tanh } from './nn/activations.js'
 export type { Distribution } from './nn/distribution.js'
 export { kaiming, swi, type WeightInit } from './nn/init.js'
 export * as layers from './nn/layers.js'
@@ -70,7 +71,6 @@ export {
   type SparseParameterOptions,
 } from './nn/parameter.js'
 export { Recompute } from './nn/recompute.js'
-export { Relu } from './nn/relu.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
 export type { OperandsOf, OperationName } from './operands.js'

@@ -118,6 +118,42 @@ export interface OperandsOf {
     /** updated */
     inputGradient: Activations
   }
+  sigmoid: {
+    input: Activations
+    /** written */
+    output: Activations
+  }
+  sigmoidGradient: {
+    output: Activations
+    outputGradient: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    inputGradient: Activations
+  }
+  silu: {
+    input: Activations
+    /** written */
+    output: Activations
+  }
+  siluGradient: {
+    input: Activations
+    outputGradient: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    inputGradient: Activations
+  }
+  gelu: {
+    input: Activations
+    /** written */
+    output: Activations
+  }
+  geluGradient: {
+    input: Activations
+    outputGradient: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    inputGradient: Activations
+  }
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>

@@ -465,3 +465,17 @@ export function kolmogorovTest(sample: Numbers, cdf: (x: number) => number): num
   for (let k = 1; k < 100; ++k) tail += 2 * (-1) ** (k - 1) * Math.exp(-2 * k ** 2 * x ** 2)
   return Math.min(1, Math.max(0, tail))
 }
+
+/** The share of a standard normal distribution below x: by its series, and in the tail by its continued fraction. */
+export function normalDistribution(x: number): number {
+  const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)
+  const z = Math.abs(x)
+  if (z < 5) {
+    let [sum, term] = [z, z]
+    for (let n = 1; n < 200; ++n) sum += term *= (z * z) / (2 * n + 1)
+    return x < 0 ? 0.5 - density * sum : 0.5 + density * sum
+  }
+  let fraction = z
+  for (let n = 100; n > 0; --n) fraction = z + n / fraction
+  return x < 0 ? density / fraction : 1 - density / fraction
+}

@@ -3,6 +3,7 @@
 
 #include <variant>
 
+#include "hebb/activation_functions.h"
 #include "hebb/gather.h"
 #include "hebb/gradient_growth.h"
 #include "hebb/history.h"
@@ -16,12 +17,10 @@
 #include "hebb/pool.h"
 #include "hebb/rebuild.h"
 #include "hebb/regrow.h"
-#include "hebb/relu.h"
 #include "hebb/sample.h"
 #include "hebb/sddmm.h"
 #include "hebb/spmm.h"
 #include "hebb/step.h"
-#include "hebb/tanh.h"
 #include "hebb/weights.h"
 
 namespace hebb {

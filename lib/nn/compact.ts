@@ -6,10 +6,10 @@
  * never inputs of those that stay.
  */
 import { expect, HebbError, show } from '../error.js'
+import { Relu } from './activations.js'
 import { Linear } from './linear.js'
 import type { Module } from './module.js'
 import { SparseParameter } from './parameter.js'
-import { Relu } from './relu.js'
 import { SparseLinear } from './sparse_linear.js'
 
 /** A layer on the host, by row. */

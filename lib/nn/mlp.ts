@@ -1,10 +1,10 @@
 import { expect, integer, show } from '../error.js'
 import type { Topology } from '../topology/topology.js'
+import { Relu } from './activations.js'
 import { type Distribution, layerDensities } from './distribution.js'
 import type { WeightInit } from './init.js'
 import { Linear } from './linear.js'
 import type { Module } from './module.js'
-import { Relu } from './relu.js'
 import { Sequential } from './sequential.js'
 import { SparseLinear } from './sparse_linear.js'
 
