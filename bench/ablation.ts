@@ -9,7 +9,7 @@
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { datasets, pick } from '../lib/cli/flags.js'
+import { datasets, pick } from '../lib/cli/choices.js'
 import { deviceOf } from '../lib/cli/run.js'
 import { type Dataset, holdOut } from '../lib/data/index.js'
 import {
@@ -164,7 +164,7 @@ function read(): Line[] {
     .filter((line) => line.dataset === flags.dataset && line.epochs === epochs && line.density === density)
 }
 
-const device = deviceOf({ device: 'auto', threads: flags.threads, blas: 'own', deterministic: 'device' })
+const device = deviceOf({ device: 'auto', threads: Number(flags.threads), blas: 'own', deterministic: 'device' })
 
 async function run(variant: string, seed: number, train: Dataset, validation: Dataset): Promise<Line> {
   const part = (variants[variant] as (typeof variants)[string])(train)

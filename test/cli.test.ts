@@ -110,6 +110,26 @@ describe('hebb', () => {
     expect(changed.stderr).to.match(/no --optimizer beside --resume/)
   })
 
+  it('train --momentum, --weight-decay and --density in percent are what the run is done with', async () => {
+    const lossOf = async (...more: string[]) => {
+      const { code, stdout, stderr } = await hebb(...flags(), '--method', 'set', '--epochs', '2', '--json', ...more)
+      expect([code, stderr]).to.deep.equal([0, ''])
+      const { trainLoss, settings } = JSON.parse(stdout.trim().split('\n').at(-1) as string)
+      return { trainLoss, settings }
+    }
+    const own = await lossOf()
+    expect(await lossOf('--density', '10%')).to.deep.equal(own)
+    const named = await lossOf('--momentum', '0.9', '--weight-decay', '5e-4')
+    expect(named.trainLoss).to.equal(own.trainLoss)
+    expect(named.settings).to.deep.equal({ ...own.settings, momentum: 0.9, weightDecay: 5e-4 })
+    for (const part of [
+      ['--momentum', '0'],
+      ['--weight-decay', '0.1'],
+      ['--optimizer', 'adam', '--weight-decay', '0.1'],
+    ])
+      expect((await lossOf(...part)).trainLoss, part.join(' ')).to.not.equal(own.trainLoss)
+  })
+
   it('the same seed trains to the same result with one thread and two', async () => {
     const run = async (threads: string) => {
       const { stdout } = await hebb(...flags(), '--method', 'chtss', '--epochs', '5', '--threads', threads, '--json')

@@ -8,7 +8,9 @@ import type { Sequential } from '../nn/sequential.js'
 import { sgd } from '../optim/sgd.js'
 import { load } from '../train/predictor.js'
 import { Trainer } from '../train/trainer.js'
-import { count, numeric, percent } from './flags.js'
+import { type Call, define } from './command.js'
+import { read, valuesOf } from './flags.js'
+import { count, percent } from './format.js'
 
 /**
  * Random inputs that the two networks are compared on, and the largest difference of their logits, relative to the
@@ -19,22 +21,14 @@ const TOLERANCE = 1e-6
 /** Predictions that are timed, of each network. */
 const TURNS = 31
 
-interface Flags {
-  out: string
-  threads: string
-  json?: boolean
-}
-
 /** A saved network without its inactive neurons. */
 export function defineCompact(program: Command): void {
-  program
-    .command('compact')
-    .description('writes a saved network without its inactive neurons, after checking that its logits stay')
-    .argument('<file>', 'a checkpoint')
-    .requiredOption('--out <file>', 'where the compact network goes')
-    .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
-    .option('--json', 'one JSON object on stdout')
-    .action(compact)
+  define(program, 'compact', {
+    does: 'writes a saved network without its inactive neurons, after checking that its outputs stay',
+    argument: ['<file>', 'a checkpoint'],
+    examples: ['hebb compact run.safetensors --out small.safetensors'],
+    run: compact,
+  })
 }
 
 /**
@@ -58,11 +52,13 @@ async function sizeOf(model: Sequential): Promise<{ nodes: number; links: number
   return { nodes, links, parameters: links + biases, bytes: 4 * (links + biases + indices) }
 }
 
-async function compact(file: string, flags: Flags): Promise<void> {
-  const { out } = flags
+async function compact({ argument, texts }: Call): Promise<void> {
+  const file = argument as string
+  const { threads, json, ...rest } = valuesOf('compact', read('compact', texts).given)
+  const out = rest.out as string // required
   if (resolve(out) === resolve(file))
     throw new HebbError('INVALID_ARGUMENT', `Expected --out to be another file than ${file}, got ${out}`)
-  using device = new Device({ kind: 'cpu', threads: numeric(flags.threads, 'threads') })
+  using device = new Device({ kind: 'cpu', threads })
   using original = await load(file, { device })
   // No method draws anything here: the trainer is what saves a model. Its optimizer has no state that would lie in the
   // file.
@@ -93,7 +89,7 @@ async function compact(file: string, flags: Flags): Promise<void> {
   const median = (list: number[]) => list.sort((one, two) => one - two)[TURNS >> 1] as number
   const before = { ...(await sizeOf(original.model)), milliseconds: median(times[0]) }
   const after = { ...(await sizeOf(trainer.model)), milliseconds: median(times[1]) }
-  if (flags.json) {
+  if (json) {
     console.log(JSON.stringify({ file, out, before, after, difference, samples: SAMPLES }))
     return
   }

@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { Command } from 'commander'
 import type { Dataset, TrainAndTest } from '../data/index.js'
 import type { Device } from '../device.js'
@@ -26,95 +27,59 @@ import {
   parseEvents,
   type Run,
   runOf,
-  type Settings,
   topologyEvent,
 } from '../report/log.js'
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
 import { cannotWrite } from '../train/safetensors.js'
+import { datasets, pick } from './choices.js'
+import { define } from './command.js'
 import { writeWhole } from './files.js'
-import { datasets, methods, percent, pick } from './flags.js'
-import { ProgressLine } from './progress.js'
+import { isDense } from './flag_table.js'
 import {
-  beginRun,
-  defineRunFlags,
-  deviceOf,
-  divide,
-  hasPart,
-  isDense,
-  networkOf,
-  notesOf,
-  partKeys,
-  type RunData,
-  type RunFlags,
-  replaceableParts,
-  resumeRun,
+  entriesOf,
+  type FlagName,
+  type Given,
+  type ListName,
+  type Lists,
+  lists,
+  needOf,
+  planKeys,
+  read,
+  type Settings,
   settingsOf,
-  type TrainingRun,
-} from './run.js'
-
-interface Flags extends RunFlags {
-  methods?: string
-  densities?: string
-  seeds?: string
-  datasets?: string
-  data?: string
-  out?: string
-  json?: boolean
-}
-
-/** What a plan file may hold: the flags, under the same names. */
-const PLAN_KEYS = [
-  ...['methods', 'densities', 'seeds', 'datasets', 'data', 'out'],
-  ...[
-    'distribution',
-    'topology',
-    'predictor',
-    'removal',
-    'initialDensity',
-    'hidden',
-    'epochs',
-    'batchSize',
-    'optimizer',
-    'learningRate',
-    'validationSplit',
-    'device',
-    'threads',
-    'blas',
-    'deterministic',
-  ],
-] as const
+  sharedSettings,
+  type Texts,
+  typed,
+  valuesOf,
+  withDefaults,
+} from './flags.js'
+import { percent } from './format.js'
+import { ProgressLine } from './progress.js'
+import { beginRun, deviceOf, divide, networkOf, notesOf, type RunData, resumeRun, type TrainingRun } from './run.js'
+import { suggestion } from './suggestion.js'
 
 export function defineCompare(program: Command): void {
-  const command = program
-    .command('compare')
-    .description(
-      'trains by every method at every density, with every seed, on every data set, and makes one table; goes ' +
-        'on where it was stopped',
-    )
-    .argument(
+  define(program, 'compare', {
+    does:
+      'trains by every method at every density, with every seed, on every data set, and makes one table; goes on ' +
+      'where it was stopped',
+    argument: [
       '[plan]',
       'a JSON file with these flags: {"methods": ["chts", "set"], "seeds": [0, 1, 2], "epochs": 100, "out": "folder"}',
-    )
-    .option('--methods <names>', `of ${Object.keys(methods).join(', ')} (default: chts)`)
-    .option(
-      '--densities <shares>',
-      'shares of the links of a sparse layer, in (0, 1] (default: 0.01); a dense network is run once, at 1',
-    )
-    .option('--seeds <numbers>', 'seeds of everything random (default: 0)')
-    .option('--datasets <names>', `of ${Object.keys(datasets).join(', ')} (default: mnist)`)
-  defineRunFlags(command)
-    .option('--data <places>', "folder of the data set's files; of several: mnist=DIR,fashion-mnist=DIR")
-    .option('--out <folder>', 'where everything is kept, and gone on with')
-    .option('--json', 'the results as one JSON object on stdout, and nothing else')
-    .action(async (plan: string | undefined, flags: Flags, command: Command) => {
-      const asked =
-        plan === undefined ? flags : await withPlan(plan, flags, (flag) => command.getOptionValueSource(flag) === 'cli')
-      await compare(asked, program.version() as string)
-    })
+    ],
+    examples: [
+      'hebb compare --methods chts,set --densities 1%,5% --seeds 0,1,2 --epochs 20 --out study',
+      'hebb compare --methods chts --datasets mnist,fashion-mnist --data fashion-mnist=DIR --out both',
+      'hebb compare plan.json --out again',
+    ],
+    async run({ argument, texts, version }) {
+      await compare(argument === undefined ? texts : await withPlan(argument, texts), version)
+    },
+  })
 }
 
 /** The flags, with what a plan file says where the command line says nothing. */
-async function withPlan(file: string, flags: Flags, given: (flag: string) => boolean): Promise<Flags> {
+async function withPlan(file: string, texts: Texts): Promise<Texts> {
   const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     throw new HebbError('MISSING_FILE', `Expected a plan in ${file}, got none that can be read: ${cause.message}`, {
       cause,
@@ -130,16 +95,16 @@ async function withPlan(file: string, flags: Flags, given: (flag: string) => boo
     typeof plan === 'object' && plan !== null && !Array.isArray(plan),
     () => `Expected the plan ${file} to be an object, got ${show(plan)}`,
   )
-  const merged: Flags = { ...flags }
+  const planned: Record<string, string> = {}
   for (const [key, value] of Object.entries(plan as object)) {
-    const known = PLAN_KEYS.find((name) => name === key)
     expect(
-      known !== undefined,
-      () => `Expected the plan ${file} to hold only ${PLAN_KEYS.join(', ')}, got ${show(key)}`,
+      planKeys.includes(key),
+      () =>
+        `Expected the plan ${file} to hold only ${planKeys.join(', ')}, got ${show(key)}${suggestion(key, planKeys)}`,
     )
-    if (!given(known)) merged[known] = planText(value, key)
+    planned[key] = planText(value, key)
   }
-  return merged
+  return { ...planned, ...texts }
 }
 
 /** A plan's value as its flag would be given. */
@@ -161,14 +126,6 @@ function planText(value: unknown, key: string): string {
     .join(',')
 }
 
-/** The entries of a list, each once. */
-function listOf(text: string, flag: string): string[] {
-  const entries = text.split(',').map((entry) => entry.trim())
-  const twice = entries.find((entry, i) => entries.indexOf(entry) < i)
-  expect(twice === undefined, () => `Expected every entry of --${flag} once, got ${show(twice)} twice`)
-  return entries
-}
-
 /** Folders by data set. */
 function placesOf(text: string | undefined, names: readonly string[]): Record<string, string> {
   if (text === undefined) return {}
@@ -182,7 +139,7 @@ function placesOf(text: string | undefined, names: readonly string[]): Record<st
     return { [names[0] as string]: text }
   }
   return Object.fromEntries(
-    listOf(text, 'data').map((entry) => {
+    entriesOf(text, 'data').map((entry) => {
       const [name = '', ...rest] = entry.split('=')
       expect(
         names.includes(name),
@@ -202,30 +159,30 @@ interface Cell {
 }
 
 /** All cells in the order in which they run: a data set, a density and a method after the other, the seeds together. */
-function cellsOf(flags: Flags, out: string): Cell[] {
-  const axis = (list: string | undefined, otherwise: string, flag: string) => listOf(list ?? otherwise, flag)
-  const [names, densities] = [axis(flags.datasets, 'mnist', 'datasets'), axis(flags.densities, '0.01', 'densities')]
-  const [chosen, seeds] = [axis(flags.methods, 'chts', 'methods'), axis(flags.seeds, '0', 'seeds')]
-  for (const key of partKeys) {
-    const { flag, having } = replaceableParts[key]
+function cellsOf(given: Given, lists: Lists, out: string): Cell[] {
+  // Without a list, what holds by default: of the density, by the method.
+  const none = withDefaults('compare', given)
+  const { dataset = [none.dataset], method: chosen = [none.method], seed: seeds = [none.seed] } = lists
+  const partial = (Object.keys(given) as FlagName[]).filter((name) => needOf(name)?.of === 'method')
+  for (const name of partial) {
+    const { met, having } = needOf(name) as NonNullable<ReturnType<typeof needOf>>
     expect(
-      flags[key] === undefined || chosen.some((method) => hasPart(method, key)),
-      () => `Expected no --${flag}, as none of ${chosen.join(', ')} ${having}, got ${show(flags[key])}`,
+      chosen.some(met),
+      () => `Expected no --${typed(name)}, as none of ${chosen.join(', ')} ${having}, got ${show(given[name])}`,
     )
   }
   const cells: Cell[] = []
-  for (const dataset of names)
-    for (const [i, density] of densities.entries())
+  for (const one of dataset)
+    for (const [i, density] of (lists.density ?? [undefined]).entries())
       for (const method of chosen) {
         // Of one density alone, a dense network runs once.
         if (isDense(method) && i > 0) continue
+        const useless = partial.filter((name) => !needOf(name)?.met(method))
         for (const seed of seeds) {
-          const settings = settingsOf({
-            ...{ ...flags, dataset, method, seed },
-            ...Object.fromEntries(partKeys.filter((key) => !hasPart(method, key)).map((key) => [key, undefined])),
-            ...(!isDense(method) && { density }),
-          })
-          const name = `${dataset}-${method}-${settings.density}-seed${settings.seed}`
+          const asked = { ...given, ...Object.fromEntries(useless.map((name) => [name, undefined])) }
+          const cell = { dataset: one, method, seed, density: isDense(method) ? undefined : density }
+          const settings = settingsOf(valuesOf('compare', { ...asked, ...cell }))
+          const name = `${one}-${method}-${settings.density}-seed${seed}`
           expect(!cells.some((cell) => cell.name === name), () => `Expected every cell once, got ${name} twice`)
           cells.push({
             name,
@@ -236,6 +193,22 @@ function cellsOf(flags: Flags, out: string): Cell[] {
         }
       }
   return cells
+}
+
+/** What a comparison is asked for, as its folder keeps it. */
+function planOf(cells: readonly Cell[]): Record<string, unknown> {
+  const all = cells.map(({ settings }) => settings)
+  const unique = (name: ListName) => [...new Set(all.map((settings) => settings[name]))]
+  const shared = sharedSettings.map(({ name, byDataset }) => [
+    name,
+    byDataset
+      ? Object.fromEntries(all.map((settings) => [settings.dataset, settings[name]]))
+      : all.find((settings) => settings[name] !== undefined)?.[name],
+  ])
+  return {
+    ...Object.fromEntries(Object.entries(lists).map(([name, list]) => [list, unique(name as ListName)])),
+    ...Object.fromEntries(shared.filter(([, value]) => value !== undefined)),
+  }
 }
 
 async function append(file: string, event: LogEvent): Promise<void> {
@@ -311,37 +284,23 @@ function isFinished(run: Run): boolean {
   return run.done !== undefined || run.failed?.code === 'NON_FINITE'
 }
 
-async function compare(flags: Flags, version: string): Promise<void> {
-  const { out } = flags
-  expect(out !== undefined && out !== '', () => 'Expected --out with the folder where the runs are kept, got none')
-  const cells = cellsOf(flags, out)
+async function compare(texts: Texts, version: string): Promise<void> {
+  const { given, lists: asked } = read('compare', texts)
+  const out = given.out as string // required
+  const cells = cellsOf(given, asked, out)
+  const { epochs, validationSplit } = (cells[0] as Cell).settings
   const names = [...new Set(cells.map((cell) => cell.settings.dataset))]
-  const places = placesOf(flags.data, names)
-  using device = deviceOf(flags)
-  const read = new Map<string, TrainAndTest>()
-  for (const name of names) read.set(name, await pick(datasets, name, 'datasets')(places[name]))
+  const places = placesOf(given.data, names)
+  using device = deviceOf(withDefaults('compare', given))
+  const whole = new Map<string, TrainAndTest>()
+  for (const name of names) whole.set(name, await pick(datasets, name, 'datasets')(places[name]))
   const data = new Map<string, RunData>()
   const checksums: Record<string, string> = {}
-  for (const [name, both] of read) {
-    data.set(name, divide(both, (cells[0] as Cell).settings.validationSplit))
+  for (const [name, both] of whole) {
+    data.set(name, divide(both, validationSplit))
     checksums[name] = checksum(both.train, both.test)
   }
-  const unique = <K extends keyof Settings>(key: K) => [...new Set(cells.map((cell) => cell.settings[key]))]
-  const { distribution, epochs, batchSize, optimizer, learningRate, validationSplit, topology } = (cells[0] as Cell)
-    .settings
-  const hidden = Object.fromEntries(cells.map(({ settings }) => [settings.dataset, settings.hidden]))
-  const parts = partKeys.map((key) => [key, cells.find(({ settings }) => settings[key])?.settings[key]] as const)
-  const plan = {
-    version,
-    device: device.info.kind,
-    datasets: unique('dataset'),
-    densities: unique('density'),
-    methods: unique('method'),
-    seeds: unique('seed'),
-    ...(topology && { topology }),
-    ...Object.fromEntries(parts.filter(([, value]) => value !== undefined)),
-    ...{ distribution, hidden, epochs, batchSize, optimizer, learningRate, validationSplit, checksums },
-  }
+  const plan = { version, device: device.info.kind, ...planOf(cells), checksums }
   await claim(out, plan)
 
   const stop = new AbortController()
@@ -349,7 +308,7 @@ async function compare(flags: Flags, version: string): Promise<void> {
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
   const line = new ProgressLine(process.stderr)
-  const say = (text: string) => void (flags.json || console.log(text))
+  const say = (text: string) => void (given.json || console.log(text))
   const warn = (text: string) => {
     line.clear()
     console.error(`hebb: ${text}`)
@@ -417,9 +376,13 @@ async function compare(flags: Flags, version: string): Promise<void> {
   await writeWhole(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`)
   await writeWhole(
     join(out, 'report.html'),
-    htmlReport({ title: `${unique('method').join(', ')} on ${names.join(', ')}`, runs, settings: plan }),
+    htmlReport({
+      title: `${[...new Set(cells.map((cell) => cell.settings.method))].join(', ')} on ${names.join(', ')}`,
+      runs,
+      settings: plan,
+    }),
   )
-  if (flags.json) console.log(JSON.stringify(results))
+  if (given.json) console.log(JSON.stringify(results))
   say(`\n${markdownTable(table)}\n\n${out}: table.csv, results.json, report.html`)
   if (runs.some((run) => run.failed)) process.exitCode = 1
 }
@@ -520,7 +483,7 @@ async function goOn(cell: Cell, { device, data, had, warn }: CellOptions): Promi
     return undefined
   }
   const { trainer, settings } = run
-  const isSame = JSON.stringify(settings) === JSON.stringify(cell.settings)
+  const isSame = isDeepStrictEqual(settings, JSON.parse(JSON.stringify(cell.settings)))
   if (isSame && trainer.run && had.epochs.length >= trainer.run.epoch && (had.epochs[0]?.epoch ?? 1) === 1) return run
   trainer.dispose()
   expect(

@@ -2,31 +2,27 @@ import type { Command } from 'commander'
 import { Device } from '../device.js'
 import type { Degrees, LayerDescription, Measured } from '../topology/describe.js'
 import { load } from '../train/predictor.js'
-import { count, numeric, percent } from './flags.js'
-
-interface Flags {
-  threads: string
-  exactUpTo: string
-  json?: boolean
-}
+import { type Call, define } from './command.js'
+import { read, valuesOf } from './flags.js'
+import { count, percent } from './format.js'
 
 /** What the links of a saved network look like. */
 export function defineDescribe(program: Command): void {
-  program
-    .command('describe')
-    .description("tells what a saved network's topology looks like: degrees, clustering, path lengths, percolation")
-    .argument('<file>', 'a checkpoint')
-    .option('--exact-up-to <steps>', 'work up to which measures are exact and not sampled', String(2 ** 28))
-    .option('--threads <n>', 'CPU threads (default: all the process may use)', '0')
-    .option('--json', 'one JSON object on stdout')
-    .action(describe)
+  define(program, 'describe', {
+    does: "tells what a saved network's topology looks like: degrees, clustering, path lengths, percolation",
+    argument: ['<file>', 'a checkpoint'],
+    examples: ['hebb describe run.safetensors', 'hebb describe run.safetensors --exact-up-to 1e12 --json'],
+    run: describe,
+  })
 }
 
-async function describe(file: string, flags: Flags): Promise<void> {
-  using device = new Device({ kind: 'cpu', threads: numeric(flags.threads, 'threads') })
+async function describe({ argument, texts }: Call): Promise<void> {
+  const file = argument as string
+  const { threads, exactUpTo, json } = valuesOf('describe', read('describe', texts).given)
+  using device = new Device({ kind: 'cpu', threads })
   using predictor = await load(file, { device })
-  const description = await predictor.describeTopology({ exactUpTo: numeric(flags.exactUpTo, 'exact-up-to') })
-  if (flags.json) {
+  const description = await predictor.describeTopology({ exactUpTo })
+  if (json) {
     console.log(JSON.stringify({ file, ...description }))
     return
   }

@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { addon, addonPath } from '../native.js'
+import { type Call, define } from './command.js'
+import { read } from './flags.js'
 
 /** Own kernels are the default: --blas cublas, or blas: 'cublas', asks for it. */
 const cublas = ({ found, detail }: { found: boolean; detail: string }) =>
@@ -8,34 +10,37 @@ const cublas = ({ found, detail }: { found: boolean; detail: string }) =>
 
 /** What was loaded, and what this machine offers. */
 export function defineDoctor(program: Command): void {
-  program
-    .command('doctor')
-    .description('tells what was loaded and what this machine offers')
-    .option('--json', 'one JSON object on stdout')
-    .action((flags: { json?: boolean }) => {
-      using device = new Device()
-      const { name, simd, threads, detail } = device.info
-      const cuda = addon.cudaStatus()
-      const report = {
-        node: process.version,
-        platform: `${process.platform}-${process.arch}`,
-        addon: addonPath,
-        processor: name,
-        simd: `${simd} (this processor can run ${detail})`,
-        threads,
-        cuda: cuda.built
-          ? cuda.devices > 0
-            ? `${cuda.devices} usable: ${cuda.detail}`
-            : `built in, no usable GPU: ${cuda.detail}`
-          : cuda.detail,
-        cublas: cuda.devices > 0 ? cublas(addon.cublasStatus()) : 'of use with a GPU only',
-        deterministic:
-          cuda.devices > 0
-            ? "on this GPU, by its fastest routes; where deterministic is 'everywhere', by those with the CPU's bits"
-            : device.info.deterministic,
-        auto: device.reason,
-      }
-      if (flags.json) console.log(JSON.stringify(report))
-      else for (const [key, value] of Object.entries(report)) console.log(`${key.padEnd(13)} ${value}`)
-    })
+  define(program, 'doctor', {
+    does: 'tells what was loaded and what this machine offers',
+    examples: ['hebb doctor', 'hebb doctor --json'],
+    run: doctor,
+  })
+}
+
+function doctor({ texts }: Call): void {
+  const { given } = read('doctor', texts)
+  using device = new Device()
+  const { name, simd, threads, detail } = device.info
+  const cuda = addon.cudaStatus()
+  const report = {
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    addon: addonPath,
+    processor: name,
+    simd: `${simd} (this processor can run ${detail})`,
+    threads,
+    cuda: cuda.built
+      ? cuda.devices > 0
+        ? `${cuda.devices} usable: ${cuda.detail}`
+        : `built in, no usable GPU: ${cuda.detail}`
+      : cuda.detail,
+    cublas: cuda.devices > 0 ? cublas(addon.cublasStatus()) : 'of use with a GPU only',
+    deterministic:
+      cuda.devices > 0
+        ? "on this GPU, by its fastest routes; where deterministic is 'everywhere', by those with the CPU's bits"
+        : device.info.deterministic,
+    auto: device.reason,
+  }
+  if (given.json) console.log(JSON.stringify(report))
+  else for (const [key, value] of Object.entries(report)) console.log(`${key.padEnd(13)} ${value}`)
 }

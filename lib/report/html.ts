@@ -2,9 +2,10 @@
  * What runs were like, as one HTML file that needs nothing else: the table, accuracy and density over the epochs,
  * degrees of the layers and what the first layer looks at, early and late. Made of logs alone.
  */
+import { type ColumnName, columns } from '../cli/flags.js'
 import { accuracyOf, type EpochEvent, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
 import { COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
-import { densityText, groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
+import { groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
 
 export interface ReportOptions {
   readonly title: string
@@ -107,14 +108,12 @@ ${parts.join('\n')}
 
 /** What tells a row from others on the same data at the same density. */
 function labelOf(row: Row, rows: readonly Row[]): string {
-  const several = (key: 'topology' | 'predictor' | 'removal' | 'initialDensity' | 'epochs') =>
+  const several = (key: 'topology' | ColumnName | 'epochs') =>
     rows.some((other) => other.method === row.method && other.dataset === row.dataset && other[key] !== row[key])
   return [
     row.method,
     several('topology') && row.topology,
-    several('predictor') && row.predictor,
-    several('removal') && row.removal,
-    several('initialDensity') && row.initialDensity !== undefined && `from ${densityText(row.initialDensity)}%`,
+    ...columns.map(({ name, label }) => several(name) && row[name] !== undefined && label(row[name])),
     several('epochs') && `${row.epochs} epochs`,
   ]
     .filter(Boolean)

@@ -2,38 +2,13 @@
  * The log of a training run: JSON lines, one an event, as `hebb train --json` prints them and `hebb compare` keeps
  * them. Accuracies, densities and rates are fractions of 1, times are seconds.
  */
+import type { Settings } from '../cli/flags.js'
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
-import type { Distribution } from '../nn/distribution.js'
 import type { ExecutionForm } from '../nn/parameter.js'
 import type { PredictionRoute } from '../tensor.js'
 import type { Epoch } from '../train/options.js'
 import type { Trainer } from '../train/trainer.js'
-
-/** How a run is asked for. Beside the version and the kind of device, this alone decides its result. */
-export interface Settings {
-  readonly dataset: string
-  readonly method: string
-  /** The method's, when it is not given. */
-  readonly topology?: string
-  /** The method's, when it is not given. */
-  readonly predictor?: string
-  /** The method's, when it is not given. */
-  readonly removal?: string
-  /** Where a density that decays begins. The method's, when it is not given. */
-  readonly initialDensity?: number
-  readonly density: number
-  /** Of the links over the layers. Default 'uniform'. */
-  readonly distribution?: Distribution
-  readonly hidden: readonly number[]
-  readonly epochs: number
-  readonly batchSize: number
-  readonly optimizer: string
-  readonly learningRate: number
-  readonly seed: number
-  /** Samples of the training set that are held out, and measured on in place of the test set; 0: none. */
-  readonly validationSplit: number
-}
 
 /** Measured after an epoch: on the test set, or on the samples that were held out. */
 interface Measured {

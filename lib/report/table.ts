@@ -1,5 +1,7 @@
 /** Runs that differ in their seed alone, as one row of a table: mean and standard error over the seeds. */
-import { accuracyOf, bestOf, type DoneEvent, type Run, type Settings } from './log.js'
+import { type ColumnName, columns, type Settings } from '../cli/flags.js'
+import { densityText } from '../cli/format.js'
+import { accuracyOf, bestOf, type DoneEvent, type Run } from './log.js'
 
 export interface Spread {
   readonly mean: number
@@ -7,18 +9,14 @@ export interface Spread {
   readonly error?: number
 }
 
-/** Parts of a method that may be given in place of its own: columns where a row has one, by their titles. */
-const PART_TITLES = { predictor: 'predictor', removal: 'removal', initialDensity: 'initial density %' } as const
-const PARTS = Object.keys(PART_TITLES) as (keyof typeof PART_TITLES)[]
+/** What runs may be given in place of what their method or optimizer has. */
+type Parts = Partial<Pick<Settings, ColumnName>>
 
-export interface Row {
+export interface Row extends Parts {
   readonly dataset: string
   readonly method: string
   /** The initial network's. */
   readonly topology: string
-  readonly predictor?: string
-  readonly removal?: string
-  readonly initialDensity?: number
   readonly density: number
   readonly epochs: number
   /** Of the runs that ended well. */
@@ -52,12 +50,12 @@ export function spread(values: readonly number[]): Spread {
 export function identityOf({
   done,
   failed,
-}: Run): Pick<Row, 'dataset' | 'method' | 'topology' | keyof typeof PART_TITLES | 'density' | 'epochs'> | undefined {
+}: Run): Pick<Row, 'dataset' | 'method' | 'topology' | ColumnName | 'density' | 'epochs'> | undefined {
   const settings: Settings | undefined = done?.settings ?? failed?.settings
   if (settings) {
     const { dataset, method, density, epochs } = settings
     const parts = Object.fromEntries(
-      PARTS.flatMap((part) => (settings[part] !== undefined ? [[part, settings[part]]] : [])),
+      columns.flatMap(({ name }) => (settings[name] !== undefined ? [[name, settings[name]]] : [])),
     )
     return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...parts, density, epochs }
   }
@@ -125,20 +123,17 @@ function percents({ mean, error }: Spread, digits = 2): string {
 
 const whole = (n: number) => (Number.isFinite(n) ? Math.round(n).toLocaleString('en-US') : '-')
 
-export const densityText = (share: number) => Number((100 * share).toPrecision(4)).toString()
-const partText = (part: string | number | undefined) => (typeof part === 'number' ? densityText(part) : (part ?? ''))
-
 /** The table's head and cells, as texts. */
 export function tableTexts(rows: readonly Row[]): { head: string[]; body: string[][] } {
   const on = rows.some((row) => row.measuredOn === 'validation') ? 'validation' : 'test'
-  const parts = PARTS.filter((part) => rows.some((row) => row[part] !== undefined))
+  const parts = columns.filter(({ name }) => rows.some((row) => row[name] !== undefined))
   return {
     head: [
       ...[
         'data',
         'method',
         'network',
-        ...parts.map((part) => PART_TITLES[part]),
+        ...parts.map(({ title }) => title),
         'density %',
         'seeds',
         `${on} accuracy %, last epoch`,
@@ -146,7 +141,9 @@ export function tableTexts(rows: readonly Row[]): { head: string[]; body: string
       ...[`best epoch (picked on the ${on} set)`, 'active neurons %', 'ITOP %', 's an epoch', 'links'],
     ],
     body: rows.map((row) => [
-      ...[row.dataset, row.method, row.topology, ...parts.map((part) => partText(row[part])), densityText(row.density)],
+      ...[row.dataset, row.method, row.topology],
+      ...parts.map(({ name, text }) => (row[name] === undefined ? '' : text(row[name]))),
+      densityText(row.density),
       [row.seeds.join(', '), ...row.failed.map(({ seed, code }) => `${seed}: ${code}`)].filter(Boolean).join('; '),
       ...[percents(row.accuracy), percents(row.bestAccuracy), percents(row.activeNeurons, 1), percents(row.itop, 1)],
       ...[
@@ -169,7 +166,10 @@ export function markdownTable(rows: readonly Row[]): string {
 /** Fractions of 1, seconds and counts as numbers, one row a line. */
 export function csvTable(rows: readonly Row[]): string {
   const spreads = ['accuracy', 'bestAccuracy', 'activeNeurons', 'itop', 'secondsPerEpoch', 'links'] as const
-  const head = ['dataset', 'method', 'topology', ...PARTS, 'density', 'epochs', 'measuredOn', 'seeds', 'failed']
+  const parts = columns.flatMap(({ name, always }) =>
+    always || rows.some((row) => row[name] !== undefined) ? [name] : [],
+  )
+  const head = ['dataset', 'method', 'topology', ...parts, 'density', 'epochs', 'measuredOn', 'seeds', 'failed']
   const quoted = (value: unknown) => {
     const text = value === undefined || Number.isNaN(value) ? '' : String(value)
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
@@ -179,7 +179,7 @@ export function csvTable(rows: readonly Row[]): string {
       row.dataset,
       row.method,
       row.topology,
-      ...PARTS.map((part) => row[part]),
+      ...parts.map((part) => row[part]),
       row.density,
       row.epochs,
       row.measuredOn,

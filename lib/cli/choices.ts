@@ -1,0 +1,124 @@
+/** What runs may be made of, by the names that flags and plans give it. */
+import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
+import { cubicDensity, type DecayOptions, type DensityRule, sigmoidDensity } from '../dst/density.js'
+import type { Method } from '../dst/method.js'
+import { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from '../dst/methods.js'
+import {
+  type BuiltInRemove,
+  magnitude,
+  relativeImportance,
+  softMagnitude,
+  softRelativeImportance,
+} from '../dst/remove.js'
+import { HebbError, show } from '../error.js'
+import type { Distribution } from '../nn/distribution.js'
+import { adam } from '../optim/adam.js'
+import type { Rate } from '../optim/rates.js'
+import { type Optimizer, sgd } from '../optim/sgd.js'
+import { type LinkPredictor, linkPredictors } from '../tensor.js'
+import { brf } from '../topology/brf.js'
+import { bsf } from '../topology/bsf.js'
+import { bsw } from '../topology/bsw.js'
+import { csti } from '../topology/csti.js'
+import { erdosRenyi } from '../topology/erdos_renyi.js'
+import type { Topology } from '../topology/topology.js'
+import { suggestion } from './suggestion.js'
+
+export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
+  mnist,
+  'fashion-mnist': (directory) =>
+    fashionMnist(
+      given(
+        directory,
+        "Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in " +
+          '/usr/share/datasets/fashion-mnist)',
+      ),
+    ),
+  emnist: (directory) => emnist(given(directory, "EMNIST's files emnist-balanced-*-ubyte (NIST's gzip.zip has them)")),
+  cifar10: (directory) =>
+    cifar10(given(directory, "CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin and test_batch.bin")),
+}
+
+function given(directory: string | undefined, files: string): string {
+  if (directory === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --data with the folder of ${files}`)
+  return directory
+}
+
+/** Neurons of the hidden layers, where they are not the paper's 1568. */
+export const hiddenWidths: Readonly<Record<string, readonly number[]>> = { cifar10: [3072, 3072, 3072] }
+
+export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
+  chts,
+  chtss,
+  cht,
+  set,
+  rigl,
+  mest,
+  gmp,
+  granet,
+  static: staticSparse,
+  dense,
+}
+
+/** Given the data, which some begin with. */
+export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
+  brf: () => brf(),
+  'brf-uniform': () => brf({ degree: 'uniform' }),
+  bsw: () => bsw(),
+  bsf: () => bsf(),
+  csti: ({ train }) => csti({ data: train }),
+  'erdos-renyi': () => erdosRenyi(),
+}
+
+export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }
+
+export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))
+
+/** Rules by which links are removed, with their paper's temperatures. */
+export const removals: Record<string, () => BuiltInRemove> = {
+  magnitude,
+  relative: relativeImportance,
+  'soft-magnitude': softMagnitude,
+  'soft-relative': softRelativeImportance,
+}
+
+/** Rules of a density that decays. */
+export const decays: Readonly<Record<string, (options: DecayOptions) => DensityRule>> = {
+  sigmoid: sigmoidDensity,
+  cubic: cubicDensity,
+}
+
+interface OptimizerChoice {
+  /** The first learning rate, the momentum and the decay of weights, where they are not given. */
+  readonly learningRate: number
+  /** Absent: it has none. */
+  readonly momentum?: number
+  readonly weightDecay: number
+  create(options: { learningRate: Rate; momentum?: number; weightDecay?: number }): Optimizer
+}
+
+export const optimizers: Readonly<Record<string, OptimizerChoice>> = {
+  sgd: {
+    learningRate: 0.025,
+    momentum: 0.9,
+    weightDecay: 5e-4,
+    create: ({ learningRate, momentum = 0.9, weightDecay = 5e-4 }) => sgd({ learningRate, momentum, weightDecay }),
+  },
+  adam: {
+    learningRate: 0.001,
+    weightDecay: 0,
+    create: ({ learningRate, weightDecay = 0 }) => adam({ learningRate, weightDecay }),
+  },
+}
+
+/** What has this name among the choices of a flag. */
+export function pick<T>(choices: Readonly<Record<string, T>>, name: string, flag: string): T {
+  const found = Object.hasOwn(choices, name) ? choices[name] : undefined
+  if (found === undefined) throw new HebbError('INVALID_ARGUMENT', notOneOf(`--${flag}`, Object.keys(choices), name))
+  return found
+}
+
+/** The message for a name that is none of these. */
+export function notOneOf(what: string, names: readonly string[], given: string): string {
+  return `Expected ${what} to be one of ${names.join(', ')}, got ${show(given)}${suggestion(given, names)}`
+}

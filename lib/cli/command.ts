@@ -1,0 +1,64 @@
+/** Commands as commander knows them: their flags and help, made of the table. */
+import { type Command, Option } from 'commander'
+import { datasets, methods, optimizers } from './choices.js'
+import type { CommandName, Need, Place } from './flag_table.js'
+import { declared, type FlagName, type Texts, takenBy, typed } from './flags.js'
+
+/** For which choices a flag is; nothing where it is for all. */
+function usersOf({ of, met }: Need): string {
+  const all = Object.keys({ method: methods, optimizer: optimizers, dataset: datasets }[of])
+  const users = all.filter(met)
+  return users.length < all.length ? `, for ${users.join(', ')}` : ''
+}
+
+function helpOf(name: FlagName, command: CommandName): string {
+  const { type, help, needs, default: otherwise, otherwise: text, commands } = declared(name)
+  const { help: own = help, list, optional, required } = commands[command] as Place
+  const value = optional ?? text ?? (otherwise === undefined ? undefined : String(otherwise))
+  return [
+    own,
+    needs && usersOf(needs),
+    type.values && `: ${type.values}`,
+    list && ', separated by commas',
+    required ? ' (required)' : value !== undefined && ` (default: ${value})`,
+  ]
+    .filter(Boolean)
+    .join('')
+}
+
+/** What a command was called with. */
+export interface Call {
+  readonly argument: string | undefined
+  /** Flags as texts, by their names in the command. */
+  readonly texts: Texts
+  readonly version: string
+}
+
+/** Adds a command with the flags that the table has for it. */
+export function define(
+  program: Command,
+  name: CommandName,
+  parts: {
+    readonly does: string
+    readonly argument?: readonly [name: string, help: string]
+    readonly examples: readonly string[]
+    run(call: Call): Promise<void> | void
+  },
+): void {
+  const { does, argument, examples, run } = parts
+  const command = program.command(name).description(does)
+  if (argument) command.argument(...argument)
+  for (const flag of takenBy(name)) {
+    const { type, group } = declared(flag)
+    const option = new Option(
+      `--${typed(flag, name)}${type.placeholder === undefined ? '' : ` <${type.placeholder}>`}`,
+      helpOf(flag, name),
+    )
+    command.addOption(group ? option.helpGroup(group) : option)
+  }
+  command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
+  command.action((...args: unknown[]) => {
+    const [texts, own] = args.slice(-2) as [Texts, Command]
+    return run({ argument: own.args[0], texts, version: program.version() as string })
+  })
+}

