@@ -9,8 +9,7 @@
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { datasets, pick } from '../lib/cli/choices.js'
-import { deviceOf } from '../lib/cli/run.js'
+import { deviceOf, readData } from '../lib/cli/run.js'
 import { type Dataset, holdOut } from '../lib/data/index.js'
 import {
   brf,
@@ -234,7 +233,7 @@ function print(lines: readonly Line[]): void {
 if (!flags.table) {
   if (names.length === 0)
     throw new Error(`Expected --variants to match one of ${Object.keys(variants).join('; ')}, got ${flags.variants}`)
-  const { train, validation } = holdOut((await pick(datasets, flags.dataset, 'dataset')(flags.data)).train, heldOut)
+  const { train, validation } = holdOut((await readData(flags, flags.data)).train, heldOut)
   const missing = seeds.flatMap((seed) => names.map((name) => ({ name, seed })))
   for (const { name, seed } of missing) {
     if (read().some((line) => line.variant === name && line.seed === seed)) continue

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { htmlReport } from '../lib/report/html.js'
 import { parseEvents, runOf } from '../lib/report/log.js'
-import { markdownTable, tableOf } from '../lib/report/table.js'
+import { betterFirst, markdownTable, tableOf } from '../lib/report/table.js'
 
 const [folder = join(import.meta.dirname, 'results', 'training'), html] = process.argv.slice(2)
 const runs = readdirSync(folder)
@@ -15,6 +15,6 @@ const runs = readdirSync(folder)
   .sort()
   .map((name) => runOf(parseEvents(readFileSync(join(folder, name), 'utf8')), name))
   .filter((run) => run.done ?? run.failed)
-const rows = tableOf(runs).sort((a, b) => a.dataset.localeCompare(b.dataset) || b.accuracy.mean - a.accuracy.mean)
+const rows = tableOf(runs).sort((a, b) => a.dataset.localeCompare(b.dataset) || betterFirst(a, b))
 console.log(markdownTable(rows))
 if (html) writeFileSync(html, htmlReport({ title: 'Training runs', runs, settings: {} }))

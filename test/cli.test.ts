@@ -1,19 +1,11 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { Trainer } from '../lib/index.js'
-import { main } from './programs.js'
+import { hebb, main } from './programs.js'
 import { clusters, writeIdx } from './synthetic.js'
-
-function hebb(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], (error, stdout, stderr) =>
-      resolve({ code: error ? (error.code as unknown as number) : 0, stdout, stderr }),
-    )
-  })
-}
 
 describe('hebb', () => {
   let folder: string

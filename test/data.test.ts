@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import {
   cifar10,
+  csv,
   type Dataset,
   dataset,
   emnist,
@@ -42,6 +43,91 @@ describe('data', () => {
     folder = await mkdtemp(join(tmpdir(), 'hebb-data-'))
   })
   after(() => rm(folder, { recursive: true }))
+
+  describe('CSV', () => {
+    let file: string
+    const write = async (text: string) => {
+      file = join(folder, 'table.csv')
+      await writeFile(file, text)
+      return file
+    }
+    const rows = Array.from({ length: 10 }, (_, i) => [i, 7, 100 - 3 * i])
+
+    it('standardises inputs and targets by the training set, and holds rows out', async () => {
+      await write(`a,b,target\n${rows.map((row) => row.join(',')).join('\n')}\n`)
+      const { train, test, columns } = await csv(file)
+      expect([train.samples, test.samples]).to.deep.equal([8, 2])
+      expect([train.features, train.classes, [...train.shape]]).to.deep.equal([2, 1, [2]])
+      expect(train.labels).to.equal(undefined)
+      expect(columns.map(({ name }) => name)).to.deep.equal(['a', 'b', 'target'])
+      for (const [of, values] of [
+        [0, [...train.x].filter((_, i) => i % 2 === 0)],
+        [2, [...(train.targets as Float32Array)]],
+      ] as const) {
+        const mean = values.reduce((sum, v) => sum + v, 0) / 8
+        expect(mean, `mean of column ${of}`).to.be.closeTo(0, 1e-6)
+        expect(values.reduce((sum, v) => sum + v * v, 0) / 8, `variance of column ${of}`).to.be.closeTo(1, 1e-6)
+      }
+      // A column that does not vary is 0 and no NaN.
+      expect([...train.x].filter((_, i) => i % 2 === 1)).to.deep.equal(new Array(8).fill(0))
+      expect(columns[1]).to.deep.equal({ name: 'b', mean: 7, deviation: 1 })
+      // Each row is in one of both, in the file's order and units.
+      const back = (v: number, of: number) => Math.round(v * columns[of].deviation + columns[of].mean)
+      const seen = [train, test].map(({ x, targets }) =>
+        [...(targets as Float32Array)].map((y, i) => [back(x[2 * i], 0), 7, back(y, 2)]),
+      )
+      for (const part of seen) expect(part).to.deep.equal([...part].sort((one, two) => one[0] - two[0]))
+      expect(seen.flat().sort((one, two) => one[0] - two[0])).to.deep.equal(rows)
+    })
+
+    it('holds the same rows out every time, other ones by another seed, as many as it is told', async () => {
+      await write(`a,y\n${Array.from({ length: 200 }, (_, i) => `${i},${i * i}`).join('\n')}`)
+      const heldBy = async (options = {}) => [...(await csv(file, { columns: plain, ...options })).test.x]
+      const plain = ['a', 'y'].map((name) => ({ name, mean: 0, deviation: 1 }))
+      const first = await heldBy()
+      expect(first).to.have.length(40)
+      expect(await heldBy()).to.deep.equal(first)
+      expect(await heldBy({ seed: 1 })).to.not.deep.equal(first)
+      expect(await heldBy({ testShare: 0.5 })).to.have.length(100)
+      expect(await heldBy({ testShare: 1e-9 })).to.have.length(1)
+    })
+
+    it('takes quoted fields, CRLF and a byte order mark', async () => {
+      const plain = await csv(await write('a b,c,y\n1,2,3\n4,5,6\n7,8,9\n'))
+      const quoted = await csv(await write('\ufeff"a b", c ,"y"\r\n"1","2", 3\r\n4,"5",6\r\n7,8,"9"\r\n\r\n'))
+      expect(quoted.columns).to.deep.equal(plain.columns)
+      expect(quoted.train.x).to.deep.equal(plain.train.x)
+      const comma = await csv(await write('"a, ""b""",y\n1,2\n3,4\n5,6'))
+      expect(comma.columns.map(({ name }) => name)).to.deep.equal(['a, "b"', 'y'])
+    })
+
+    it('says what is wrong with a file', async () => {
+      const cases: [string, RegExp][] = [
+        ['', /its first line names '', not two columns or more/],
+        ['a;b;y\n1;2;3\n', /Separate the columns by commas/],
+        ['1,2,3\n4,5,6\n', /its first line holds numbers. Put a line with the names/],
+        ['a,y\n1,2\n', /it has 1 row below its header, fewer than 2/],
+        ['a,y\n1,2\n3\n', /line 3 has 1 fields, and the header 2/],
+        ['a,y\n1,2,\n3,4\n', /line 2 has 3 fields/],
+        ['a,y\n1,2\n,4\n', /column 'a' of line 3 is ''/],
+        ['a,y\n1,2\n3,n/a\n', /column 'y' of line 3 is 'n.*a'. Leave such rows out/],
+        ['a,y\n1,2\n3,Infinity\n', /column 'y' of line 3 is 'Infinity'/],
+        ['a,y\n1e308,2\n-1e308,4\n1e308,2\n', /smaller numbers in column 'a'/],
+      ]
+      for (const [text, message] of cases) await rejects(csv(await write(text)), 'BAD_FILE', message)
+      await rejects(csv(join(folder, 'nowhere.csv')), 'MISSING_FILE', /a CSV file at .*nowhere.csv, got none/)
+      await rejects(csv(folder), 'BAD_FILE', /Expected to be able to read/)
+      await write('a,b,y\n1,2,3\n4,5,6\n')
+      await rejects(csv(file, { targets: 3 }), 'INVALID_ARGUMENT', /targets to leave inputs among the 3 columns/)
+      await rejects(csv(file, { targets: 0 }), 'INVALID_ARGUMENT', /targets to be an integer of at least 1/)
+      await rejects(csv(file, { testShare: 1 }), 'INVALID_ARGUMENT', /testShare to be in \(0, 1\), got 1/)
+      const columns = (await csv(file)).columns
+      await write('a,c,y\n1,2,3\n4,5,6\n')
+      await rejects(csv(file, { columns }), 'BAD_FILE', /column 2 of .* to be 'b', got 'c'/)
+      await rejects(csv(file, { columns: columns.slice(1) }), 'BAD_FILE', /column 1 of .* to be 'b', got 'a'/)
+      await rejects(csv(file, { columns: [{}] as never }), 'INVALID_ARGUMENT', /columns to be what csv\(\) gave/)
+    })
+  })
 
   describe('IDX', () => {
     const good = idx(

@@ -65,7 +65,8 @@ describe('flags', () => {
       /--epochs <n> +passes over the training set \(default: 100\)/,
       /--initial-density <share> +.*for chtss, gmp,\s+granet/,
       /--momentum <x> +.*\s+along, for sgd \(default: 0.9\)/,
-      /default: 0.01; dense: 1/,
+      /default: classification: 0.01;\s+regression: 0.1; dense: 1/,
+      /--targets <n> .*\s+to be predicted, for csv \(default: 1\)/,
       /sgd: 0.025; adam: 0.001/,
     ])
       expect(help).to.match(text)
@@ -111,6 +112,16 @@ describe('flags', () => {
       hidden: [3072, 3072, 3072],
       learningRate: 0.001,
     })
+    expect(settings({ task: 'regression' })).to.deep.include({
+      task: 'regression',
+      dataset: 'csv',
+      density: 0.1,
+      targets: 1,
+      testSplit: 0.2,
+      hidden: [256, 256, 256],
+    })
+    // As logs and folders have it from before there was a choice.
+    expect(settings({ task: 'classification' })).to.deep.equal(settings({}))
   })
 
   it('refuses what does not go together, and says what would do', () => {

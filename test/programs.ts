@@ -2,6 +2,7 @@
  * Programs that tests start, in processes and threads of their own, as JavaScript: to read TypeScript takes each start
  * the better part of a second, and several under a sanitizer. The command line is what `npm run build` has made.
  */
+import { execFile } from 'node:child_process'
 import {
   mkdirSync,
   mkdtempSync,
@@ -27,6 +28,15 @@ for (const file of readdirSync(join(root, 'lib'), { recursive: true, encoding: '
 
 /** hebb's command line. */
 export const main: string = join(root, 'dist/cli/main.js')
+
+/** What the command line says to these arguments, in a process of its own. */
+export function hebb(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((done) => {
+    execFile(process.execPath, [main, ...args], (error, stdout, stderr) =>
+      done({ code: error ? (error.code as unknown as number) : 0, stdout, stderr }),
+    )
+  })
+}
 
 let folder: string | undefined
 

@@ -51,6 +51,25 @@ export function plane(options: { samples: number; features: number; outputs: num
   return dataset({ x, y, shape: [features], name: 'plane' })
 }
 
+/**
+ * A CSV file of samples whose last columns, in units of their own, are smooth functions of the others: `columns` of
+ * both together.
+ */
+export function csvText(options: { samples: number; inputs: number; targets: number; seed?: number }): string {
+  const { samples, inputs, targets, seed = 1 } = options
+  const random = randomFrom(seed)
+  const lines = [[...Array(inputs).keys()].map((i) => `x${i}`).concat([...Array(targets).keys()].map((i) => `y${i}`))]
+  for (let sample = 0; sample < samples; ++sample) {
+    const x = Array.from({ length: inputs }, () => 200 * random() + 1000)
+    const y = Array.from(
+      { length: targets },
+      (_, t) => -3 + 50 * x.reduce((sum, v, i) => sum + Math.sin((v - 1000) / 60 + i + t), 0),
+    )
+    lines.push([...x, ...y].map((v) => v.toFixed(4)))
+  }
+  return `${lines.map((line) => line.join(',')).join('\n')}\n`
+}
+
 /** An IDX file's magic number and lengths. */
 export function idxHeader(shape: readonly number[]): Buffer {
   const bytes = Buffer.alloc(4 + 4 * shape.length)

@@ -1,5 +1,5 @@
 /** What runs may be made of, by the names that flags and plans give it. */
-import { cifar10, emnist, fashionMnist, mnist, type TrainAndTest } from '../data/index.js'
+import type { TrainAndTest } from '../data/index.js'
 import { cubicDensity, type DecayOptions, type DensityRule, sigmoidDensity } from '../dst/density.js'
 import type { Method } from '../dst/method.js'
 import { cht, chts, chtss, dense, gmp, granet, mest, rigl, set, staticSparse } from '../dst/methods.js'
@@ -23,29 +23,6 @@ import { csti } from '../topology/csti.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import type { Topology } from '../topology/topology.js'
 import { suggestion } from './suggestion.js'
-
-export const datasets: Record<string, (directory?: string) => Promise<TrainAndTest>> = {
-  mnist,
-  'fashion-mnist': (directory) =>
-    fashionMnist(
-      given(
-        directory,
-        "Fashion-MNIST's four IDX files (Debian: dataset-fashion-mnist installs them in " +
-          '/usr/share/datasets/fashion-mnist)',
-      ),
-    ),
-  emnist: (directory) => emnist(given(directory, "EMNIST's files emnist-balanced-*-ubyte (NIST's gzip.zip has them)")),
-  cifar10: (directory) =>
-    cifar10(given(directory, "CIFAR-10's binary version: data_batch_1.bin to data_batch_5.bin and test_batch.bin")),
-}
-
-function given(directory: string | undefined, files: string): string {
-  if (directory === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --data with the folder of ${files}`)
-  return directory
-}
-
-/** Neurons of the hidden layers, where they are not the paper's 1568. */
-export const hiddenWidths: Readonly<Record<string, readonly number[]>> = { cifar10: [3072, 3072, 3072] }
 
 export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
   chts,

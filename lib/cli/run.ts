@@ -3,7 +3,7 @@
  * table.
  */
 import { holdOut } from '../data/hold_out.js'
-import type { Dataset, TrainAndTest } from '../data/index.js'
+import type { Dataset } from '../data/index.js'
 import { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { soft, topK } from '../dst/regrow.js'
@@ -14,6 +14,7 @@ import type { Optimizer } from '../optim/sgd.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
 import { decays, distributions, methods, optimizers, pick, predictors, removals, topologies } from './choices.js'
+import { type DataRead, datasets } from './datasets.js'
 import type { Settings, Values } from './flags.js'
 
 /** The device that flags ask for. */
@@ -50,11 +51,22 @@ export interface RunData {
   readonly train: Dataset
   readonly measured: Dataset
   readonly part: 'test' | 'validation'
+  /** What is noted of the data with checkpoints. */
+  readonly notes?: Readonly<Record<string, string>> | undefined
+}
+
+/** The data set of a run. `place`: its folder or file; `notes`: those of a checkpoint. */
+export function readData(
+  { dataset, targets, testSplit }: Pick<Settings, 'dataset' | 'targets' | 'testSplit'>,
+  place: string | undefined,
+  notes?: Readonly<Record<string, string>>,
+): Promise<DataRead> {
+  return pick(datasets, dataset, 'dataset').read(place, { targets, testSplit, notes })
 }
 
 /** The data of a run, out of a data set that was read. */
-export function divide({ train, test }: TrainAndTest, validationSplit: number): RunData {
-  if (validationSplit === 0) return { train, measured: test, part: 'test' }
+export function divide({ train, test, notes }: DataRead, validationSplit: number): RunData {
+  if (validationSplit === 0) return { train, measured: test, part: 'test', notes }
   expect(
     validationSplit < train.samples,
     () =>
@@ -62,7 +74,7 @@ export function divide({ train, test }: TrainAndTest, validationSplit: number): 
       validationSplit,
   )
   const { train: kept, validation } = holdOut(train, validationSplit)
-  return { train: kept, measured: validation, part: 'validation' }
+  return { train: kept, measured: validation, part: 'validation', notes }
 }
 
 /** A trainer in its run. */
@@ -104,12 +116,12 @@ export function beginRun(settings: Settings, data: RunData, device: Device): Tra
 export async function resumeRun(
   file: string,
   device: Device,
-  read: (settings: Settings, folder?: string) => Promise<RunData>,
+  read: (settings: Settings, notes: Readonly<Record<string, string>>) => Promise<RunData>,
 ): Promise<TrainingRun> {
   const trainer = await Trainer.load(file, { device })
   try {
     const settings = notedSettings(trainer.notes, file)
-    const data = await read(settings, trainer.notes.data)
+    const data = await read(settings, trainer.notes)
     return {
       settings,
       trainer,
@@ -122,12 +134,18 @@ export async function resumeRun(
   }
 }
 
-/** What is noted with a run's checkpoints: what the trainer does not know. `data`: the folder of the data set. */
-export function notesOf(settings: Settings, data: string | undefined): Record<string, string> {
-  return { dataset: settings.dataset, settings: JSON.stringify(settings), ...(data !== undefined && { data }) }
+/** What is noted with a run's checkpoints: what the trainer does not know. `place`: where its data are. */
+export function notesOf(settings: Settings, place: string | undefined, { notes }: RunData): Record<string, string> {
+  return {
+    ...notes,
+    dataset: settings.dataset,
+    settings: JSON.stringify(settings),
+    ...(place !== undefined && { data: place }),
+  }
 }
 
-function notedSettings(notes: Readonly<Record<string, string>>, file: string): Settings {
+/** The settings that a checkpoint of the command line notes. */
+export function notedSettings(notes: Readonly<Record<string, string>>, file: string): Settings {
   if (notes.settings === undefined)
     throw new HebbError(
       'INVALID_ARGUMENT',

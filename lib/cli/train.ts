@@ -4,23 +4,23 @@ import { expect, HebbError } from '../error.js'
 import type { ExecutionForm } from '../nn/parameter.js'
 import { htmlReport } from '../report/html.js'
 import {
-  accuracyOf,
   bestOf,
   doneEvent,
   type EpochEvent,
   epochEvent,
+  figureOf,
   type TopologyEvent,
   topologyEvent,
 } from '../report/log.js'
 import { sparseLayers } from '../train/predictor.js'
-import { datasets, pick } from './choices.js'
+import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { writeWhole } from './files.js'
 import { intervalOf } from './flag_types.js'
 import { type FlagName, type Given, isSetting, read, settingsOf, typed, valuesOf, withDefaults } from './flags.js'
 import { count, percent } from './format.js'
 import { ProgressLine } from './progress.js'
-import { beginRun, deviceOf, divide, networkOf, notesOf, resumeRun, type TrainingRun } from './run.js'
+import { beginRun, deviceOf, divide, networkOf, notesOf, readData, resumeRun, type TrainingRun } from './run.js'
 
 export function defineTrain(program: Command): void {
   define(program, 'train', {
@@ -29,6 +29,7 @@ export function defineTrain(program: Command): void {
       'hebb train --epochs 20',
       'hebb train --method chtss --density 5% --seed 1 --json',
       'hebb train --dataset fashion-mnist --data DIR --optimizer adam --report run.html',
+      'hebb train --task regression --data FILE.csv --targets 2 --epochs 20',
       'hebb train --checkpoint run.safetensors --every 5',
       'hebb train --resume run.safetensors',
     ],
@@ -56,7 +57,7 @@ async function start(
   if (given.resume === undefined) {
     const values = valuesOf('train', given)
     const settings = settingsOf(values)
-    const data = divide(await pick(datasets, settings.dataset, 'dataset')(given.data), settings.validationSplit)
+    const data = divide(await readData(settings, given.data), settings.validationSplit)
     return { run: beginRun(settings, data, device), folder: given.data, every: given.every ?? '1' }
   }
   const changed = (Object.keys(given) as FlagName[]).find(isSetting)
@@ -65,9 +66,9 @@ async function start(
     () => `Expected no --${typed(changed as FlagName)} beside --resume: the run goes on as it began`,
   )
   let folder = given.data
-  const run = await resumeRun(given.resume, device, async ({ dataset, validationSplit }, noted) => {
-    folder ??= noted
-    return divide(await pick(datasets, dataset, 'dataset')(folder), validationSplit)
+  const run = await resumeRun(given.resume, device, async (settings, notes) => {
+    folder ??= notes.data
+    return divide(await readData(settings, folder, notes), settings.validationSplit)
   })
   return { run, folder, every: given.every ?? run.trainer.notes.every ?? '1' }
 }
@@ -77,9 +78,11 @@ async function train({ texts, version }: Call): Promise<void> {
   using device = deviceOf(withDefaults('train', given))
   const { run, folder, every } = await start(given, device)
   const { settings, data } = run
+  const task = taskOf(settings)
+  const { figure } = task
   using trainer = run.trainer
   const file = given.checkpoint ?? given.resume
-  const notes = { ...notesOf(settings, folder), every }
+  const notes = { ...notesOf(settings, folder, data), every }
   const widths = [data.train.features, ...trainer.model.modules.flatMap((module) => module.outFeatures ?? [])]
   const layers = sparseLayers(trainer.model)
   const possible = layers.reduce((sum, layer) => sum + layer.inFeatures * layer.outFeatures, 0)
@@ -119,18 +122,19 @@ async function train({ texts, version }: Call): Promise<void> {
       ...(file !== undefined && { checkpoint: { file, ...intervalOf(every, 'every'), notes, onError: unsaved } }),
     })
     for await (const epoch of reports) {
-      const reported = epochEvent(epoch, data.part)
+      const reported = epochEvent(epoch, data.part, task)
       epochs.push(reported)
       if (given.report !== undefined && (epochs.length === 1 || epoch.epoch === settings.epochs))
         topologies.push(await topologyEvent(trainer, epoch.epoch, data.train.shape))
       line.clear()
       event(reported)
       for (const change of formChanges(epochs.at(-2)?.forms, epoch.forms)) say(change)
+      const update = epoch.updateSeconds ? ` + ${(1000 * epoch.updateSeconds).toFixed(0)} ms update` : ''
       say(
         `epoch ${String(epoch.epoch).padStart(String(settings.epochs).length)}  loss ` +
-          `${epoch.trainLoss.toFixed(4)}  accuracy ${percent(accuracyOf(reported))}  links ${count(epoch.links)} (` +
-          `${percent(epoch.density)})  active ${percent(epoch.activeNeurons, 1)}  ${epoch.seconds.toFixed(2)} s` +
-          `${epoch.updateSeconds ? ` + ${(1000 * epoch.updateSeconds).toFixed(0)} ms update` : ''}`,
+          `${epoch.trainLoss.toFixed(4)}  ${figure.title} ${told(figure, figureOf(reported, task))}  links ` +
+          `${count(epoch.links)} (${percent(epoch.density)})  active ${percent(epoch.activeNeurons, 1)}  ` +
+          `${epoch.seconds.toFixed(2)} s${update}`,
       )
     }
   } catch (error) {
@@ -167,8 +171,8 @@ async function train({ texts, version }: Call): Promise<void> {
   }
   say('')
   say(
-    `${data.part === 'test' ? 'test' : 'held-out'} accuracy ${percent(accuracyOf(done))} after the last epoch ` +
-      `(best: ${percent(bestOf(done))} in epoch ${done.bestEpoch})`,
+    `${data.part === 'test' ? 'test' : 'held-out'} ${figure.title} ${told(figure, figureOf(done, task))} after the ` +
+      `last epoch (best: ${told(figure, bestOf(done, task))} in epoch ${done.bestEpoch})`,
   )
   say(
     `links           ${count(done.links)} in the sparse layers, ${percent(done.density)} of the possible; ` +

@@ -1,4 +1,5 @@
 export { cifar10 } from './cifar10.js'
+export { type CsvColumn, type CsvData, type CsvOptions, csv } from './csv.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './dataset.js'
 export { emnist } from './emnist.js'
 export { holdOut } from './hold_out.js'

@@ -3,7 +3,8 @@
  * degrees of the layers and what the first layer looks at, early and late. Made of logs alone.
  */
 import { type ColumnName, columns } from '../cli/flags.js'
-import { accuracyOf, type EpochEvent, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
+import { taskOf } from '../train/task.js'
+import { capital, type EpochEvent, figureOf, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
 import { COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
 import { groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
 
@@ -145,14 +146,18 @@ function mean(runs: readonly Run[], read: (epoch: EpochEvent) => number): Point[
     .map(([epoch, values]) => [epoch, spread(values).mean, spread(values).error ?? 0])
 }
 
+const short = (value: number) => String(Number(value.toPrecision(4)))
 const percent = (value: number) => `${Number((100 * value).toPrecision(4))}%`
 
 function curvesOf(key: string, field: readonly Group[], rows: readonly Row[]): string {
   const curves = (read: (epoch: EpochEvent) => number) =>
     field.map(({ row, runs, colour }): Curve => ({ name: labelOf(row, rows), points: mean(runs, read), colour }))
-  const accuracy = curves(accuracyOf)
+  // One data set has one task.
+  const task = taskOf(field[0]?.row)
+  const { title, unit } = task.figure
+  const figure = curves((epoch) => figureOf(epoch, task))
   // The first epochs rise from chance: what tells methods apart begins after a tenth of them.
-  const late = accuracy
+  const late = figure
     .flatMap(({ points }) => points.slice(Math.floor(points.length / 10)).flatMap(([, y, s = 0]) => [y - s, y + s]))
     .filter(Number.isFinite)
   const [low, high] = [Math.min(...late), Math.max(...late)]
@@ -164,9 +169,10 @@ function curvesOf(key: string, field: readonly Group[], rows: readonly Row[]): s
   const charts = [
     chart({
       ...plain,
-      title: `Accuracy on the ${on} set`,
-      y: 'accuracy',
-      curves: accuracy,
+      title: `${capital(title)} on the ${on} set`,
+      y: title,
+      curves: figure,
+      ...(unit !== '%' && { yLabel: short }),
       ...(high > low && { range: [low - 0.05 * (high - low), high + 0.05 * (high - low)] as const }),
     }),
     chart({

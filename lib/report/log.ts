@@ -8,15 +8,15 @@ import { HebbError } from '../error.js'
 import type { ExecutionForm } from '../nn/parameter.js'
 import type { PredictionRoute } from '../tensor.js'
 import type { Epoch } from '../train/options.js'
+import { type FigureName, isBetter, type MeasureName, type Task, taskOf } from '../train/task.js'
 import type { Trainer } from '../train/trainer.js'
 
-/** Measured after an epoch: on the test set, or on the samples that were held out. */
-interface Measured {
+/** What a run was measured on: the test set, or samples of the training set that were held out. */
+export type Part = 'test' | 'validation'
+
+/** Measured after an epoch: testAccuracy, validationLoss and so on, as the task has it. */
+interface Measured extends Readonly<Partial<Record<`${Part}${Capitalize<MeasureName>}`, number>>> {
   readonly trainLoss: number
-  readonly testAccuracy?: number
-  readonly testLoss?: number
-  readonly validationAccuracy?: number
-  readonly validationLoss?: number
   readonly seconds: number
   readonly updateSeconds: number
   readonly links: number
@@ -60,13 +60,13 @@ export interface LayerDegrees {
   readonly outputs: readonly (readonly [number, number])[]
 }
 
+type BestKey = `best${Capitalize<Part>}${Capitalize<FigureName>}`
+
 /** The last epoch once more, with what the whole run was. */
-export interface DoneEvent extends Measured {
+export interface DoneEvent extends Measured, Readonly<Partial<Record<BestKey, number>>> {
   readonly event: 'done'
   readonly epoch: number
   readonly epochs: number
-  readonly bestTestAccuracy?: number
-  readonly bestValidationAccuracy?: number
   readonly bestEpoch: number
   readonly wallSeconds: number
   readonly stepSeconds: number
@@ -103,25 +103,32 @@ export interface Run {
   readonly failed?: FailedEvent
 }
 
-/** Accuracy on what the run was measured on. */
-export function accuracyOf(event: Measured): number {
-  return event.testAccuracy ?? event.validationAccuracy ?? Number.NaN
+/** 'accuracy' as the end of a longer name. */
+export const capital = <T extends string>(name: T) => `${name[0]?.toUpperCase()}${name.slice(1)}` as Capitalize<T>
+
+/** The task's figure on what the run was measured on. */
+export function figureOf(event: Measured, { figure }: Task): number {
+  const name = capital(figure.name)
+  return event[`test${name}`] ?? event[`validation${name}`] ?? Number.NaN
 }
 
-/** The accuracy of the best epoch: picked on the samples that it is measured on. */
-export function bestOf(event: DoneEvent): number {
-  return event.bestTestAccuracy ?? event.bestValidationAccuracy ?? Number.NaN
+/** The figure of the best epoch: picked on the samples that it is measured on. */
+export function bestOf(event: DoneEvent, { figure }: Task): number {
+  const name = capital(figure.name)
+  return event[`bestTest${name}`] ?? event[`bestValidation${name}`] ?? Number.NaN
 }
 
-export function epochEvent(epoch: Epoch, part: 'test' | 'validation'): EpochEvent {
+export function epochEvent(epoch: Epoch, part: Part, task: Task): EpochEvent {
   const { trainLoss, validation, seconds, updateSeconds, links, density, activeNeurons, itop, forms, learningRate } =
     epoch
   return {
     event: 'epoch',
     epoch: epoch.epoch,
     trainLoss,
-    [`${part}Accuracy`]: validation?.accuracy ?? Number.NaN,
-    [`${part}Loss`]: validation?.loss,
+    ...(validation &&
+      Object.fromEntries(
+        Object.entries(task.measured(validation)).map(([name, value]) => [`${part}${capital(name)}`, value]),
+      )),
     seconds,
     updateSeconds,
     links,
@@ -146,7 +153,9 @@ export function doneEvent(
 ): DoneEvent {
   const { settings, steps, samples, wallSeconds, topology, device, version } = whole
   const last = epochs.at(-1) as EpochEvent
-  const best = epochs.reduce((a, b) => (accuracyOf(b) > accuracyOf(a) ? b : a))
+  const task = taskOf(settings)
+  const { figure } = task
+  const best = epochs.reduce((a, b) => (isBetter(figure, figureOf(b, task), figureOf(a, task)) ? b : a))
   const seconds = epochs.reduce((sum, epoch) => sum + epoch.seconds, 0)
   return {
     ...last,
@@ -154,7 +163,7 @@ export function doneEvent(
     epochs: settings.epochs,
     seconds,
     updateSeconds: epochs.reduce((sum, epoch) => sum + epoch.updateSeconds, 0),
-    [settings.validationSplit ? 'bestValidationAccuracy' : 'bestTestAccuracy']: accuracyOf(best),
+    [`best${settings.validationSplit ? 'Validation' : 'Test'}${capital(figure.name)}`]: figureOf(best, task),
     bestEpoch: best.epoch,
     wallSeconds,
     stepSeconds: seconds / ((steps * epochs.length) / settings.epochs),

@@ -1,7 +1,8 @@
 /** Runs that differ in their seed alone, as one row of a table: mean and standard error over the seeds. */
 import { type ColumnName, columns, type Settings } from '../cli/flags.js'
 import { densityText } from '../cli/format.js'
-import { accuracyOf, bestOf, type DoneEvent, type Run } from './log.js'
+import { type Figure, type FigureName, isBetter, type TaskName, taskOf, tasks } from '../train/task.js'
+import { bestOf, capital, type DoneEvent, figureOf, type Part, type Run } from './log.js'
 
 export interface Spread {
   readonly mean: number
@@ -12,7 +13,12 @@ export interface Spread {
 /** What runs may be given in place of what their method or optimizer has. */
 type Parts = Partial<Pick<Settings, ColumnName>>
 
-export interface Row extends Parts {
+/** The figure after the last epoch, and of each run's best epoch: picked on the very samples that it is measured on. */
+type Figures = Readonly<Partial<Record<FigureName | `best${Capitalize<FigureName>}`, Spread>>>
+
+export interface Row extends Parts, Figures {
+  /** Absent: they classify. */
+  readonly task?: TaskName
   readonly dataset: string
   readonly method: string
   /** The initial network's. */
@@ -21,12 +27,8 @@ export interface Row extends Parts {
   readonly epochs: number
   /** Of the runs that ended well. */
   readonly seeds: readonly number[]
-  /** What the accuracies are of. */
-  readonly measuredOn: 'test' | 'validation'
-  /** After the last epoch. */
-  readonly accuracy: Spread
-  /** Of each run's best epoch: picked on the very samples that it is measured on. */
-  readonly bestAccuracy: Spread
+  /** What the figures are of. */
+  readonly measuredOn: Part
   readonly activeNeurons: Spread
   readonly itop: Spread
   /** Steps and topology updates, without evaluation. */
@@ -50,14 +52,18 @@ export function spread(values: readonly number[]): Spread {
 export function identityOf({
   done,
   failed,
-}: Run): Pick<Row, 'dataset' | 'method' | 'topology' | ColumnName | 'density' | 'epochs'> | undefined {
+}: Run): Pick<Row, 'task' | 'dataset' | 'method' | 'topology' | ColumnName | 'density' | 'epochs'> | undefined {
   const settings: Settings | undefined = done?.settings ?? failed?.settings
   if (settings) {
-    const { dataset, method, density, epochs } = settings
+    const { task, dataset, method, density, epochs } = settings
     const parts = Object.fromEntries(
       columns.flatMap(({ name }) => (settings[name] !== undefined ? [[name, settings[name]]] : [])),
     )
-    return { dataset, method, topology: settings.topology ?? done?.topology ?? '', ...parts, density, epochs }
+    return {
+      ...(task && { task }),
+      ...{ dataset, method, topology: settings.topology ?? done?.topology ?? '' },
+      ...{ ...parts, density, epochs },
+    }
   }
   return (
     done && {
@@ -97,13 +103,14 @@ export function tableOf(runs: readonly Run[]): Row[] {
     const identity = identityOf(group.find((run) => run.done) ?? (group[0] as Run)) as NonNullable<
       ReturnType<typeof identityOf>
     >
+    const task = taskOf(identity)
     const validation = group.some((run) => ((run.done?.settings ?? run.failed?.settings)?.validationSplit ?? 0) > 0)
     return {
       ...identity,
       seeds: done.map((run) => run.seed),
       measuredOn: validation ? 'validation' : 'test',
-      accuracy: all(accuracyOf),
-      bestAccuracy: all(bestOf),
+      [task.figure.name]: all((run) => figureOf(run, task)),
+      [best(task.figure)]: all((run) => bestOf(run, task)),
       activeNeurons: all((run) => run.activeNeurons),
       itop: all((run) => run.itop),
       secondsPerEpoch: all((run) => (run.seconds + run.updateSeconds) / run.epochs),
@@ -115,41 +122,53 @@ export function tableOf(runs: readonly Run[]): Row[] {
   })
 }
 
-const percent = (share: number, digits: number) => (Number.isFinite(share) ? (100 * share).toFixed(digits) : '-')
+const best = ({ name }: Figure) => `best${capital(name)}` as const
 
-function percents({ mean, error }: Spread, digits = 2): string {
-  return error === undefined ? percent(mean, digits) : `${percent(mean, digits)} ± ${percent(error, digits)}`
+/** Figures of some rows, in the order of the tasks. */
+const figuresOf = (rows: readonly Row[]): Figure[] =>
+  Object.values(tasks).flatMap(({ name, figure }) => (rows.some((row) => taskOf(row).name === name) ? [figure] : []))
+
+/** The row with the better figure first: for rows of one task. */
+export function betterFirst(a: Row, b: Row): number {
+  const { figure } = taskOf(a)
+  const [one, two] = [a, b].map((row) => row[figure.name]?.mean ?? Number.NaN) as [number, number]
+  return isBetter(figure, one, two) ? -1 : isBetter(figure, two, one) ? 1 : 0
 }
 
+const numberText = (value: number, text: (value: number) => string) => (Number.isFinite(value) ? text(value) : '-')
+
+function spreadText({ mean, error }: Spread, text: (value: number) => string): string {
+  return error === undefined ? numberText(mean, text) : `${numberText(mean, text)} ± ${numberText(error, text)}`
+}
+
+const percents = (spread: Spread) => spreadText(spread, (share) => (100 * share).toFixed(1))
 const whole = (n: number) => (Number.isFinite(n) ? Math.round(n).toLocaleString('en-US') : '-')
 
 /** The table's head and cells, as texts. */
 export function tableTexts(rows: readonly Row[]): { head: string[]; body: string[][] } {
   const on = rows.some((row) => row.measuredOn === 'validation') ? 'validation' : 'test'
+  const figures = figuresOf(rows)
   const parts = columns.filter(({ name }) => rows.some((row) => row[name] !== undefined))
   return {
     head: [
-      ...[
-        'data',
-        'method',
-        'network',
-        ...parts.map(({ title }) => title),
-        'density %',
-        'seeds',
-        `${on} accuracy %, last epoch`,
-      ],
-      ...[`best epoch (picked on the ${on} set)`, 'active neurons %', 'ITOP %', 's an epoch', 'links'],
+      ...['data', 'method', 'network', ...parts.map(({ title }) => title), 'density %', 'seeds'],
+      ...figures.flatMap(({ title, unit }) => [
+        `${on} ${title}${unit && ` ${unit}`}, last epoch`,
+        `best epoch (picked on the ${on} set)`,
+      ]),
+      ...['active neurons %', 'ITOP %', 's an epoch', 'links'],
     ],
     body: rows.map((row) => [
       ...[row.dataset, row.method, row.topology],
       ...parts.map(({ name, text }) => (row[name] === undefined ? '' : text(row[name]))),
       densityText(row.density),
       [row.seeds.join(', '), ...row.failed.map(({ seed, code }) => `${seed}: ${code}`)].filter(Boolean).join('; '),
-      ...[percents(row.accuracy), percents(row.bestAccuracy), percents(row.activeNeurons, 1), percents(row.itop, 1)],
-      ...[
-        Number.isFinite(row.secondsPerEpoch.mean) ? row.secondsPerEpoch.mean.toPrecision(3) : '-',
-        whole(row.links.mean),
-      ],
+      ...figures.flatMap((figure) =>
+        [row[figure.name], row[best(figure)]].map((one) => (one ? spreadText(one, figure.text) : '')),
+      ),
+      ...[percents(row.activeNeurons), percents(row.itop)],
+      numberText(row.secondsPerEpoch.mean, (seconds) => seconds.toPrecision(3)),
+      whole(row.links.mean),
     ]),
   }
 }
@@ -165,7 +184,10 @@ export function markdownTable(rows: readonly Row[]): string {
 
 /** Fractions of 1, seconds and counts as numbers, one row a line. */
 export function csvTable(rows: readonly Row[]): string {
-  const spreads = ['accuracy', 'bestAccuracy', 'activeNeurons', 'itop', 'secondsPerEpoch', 'links'] as const
+  const spreads = [
+    ...figuresOf(rows).flatMap((figure) => [figure.name, best(figure)]),
+    ...(['activeNeurons', 'itop', 'secondsPerEpoch', 'links'] as const),
+  ]
   const parts = columns.flatMap(({ name, always }) =>
     always || rows.some((row) => row[name] !== undefined) ? [name] : [],
   )
@@ -186,7 +208,7 @@ export function csvTable(rows: readonly Row[]): string {
       row.seeds.join(' '),
     ],
     row.failed.map(({ seed, code }) => `${seed}:${code}`).join(' '),
-    ...spreads.flatMap((name) => [row[name].mean, row[name].error]),
+    ...spreads.flatMap((name) => [row[name]?.mean, row[name]?.error]),
   ])
   const names = [...head, ...spreads.flatMap((name) => [name, `${name}StandardError`])]
   return `${[names, ...lines].map((line) => line.map(quoted).join(',')).join('\n')}\n`

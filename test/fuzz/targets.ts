@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { gzipSync } from 'node:zlib'
+import { csv } from '../../lib/data/csv.js'
 import { parseIdx, readIdx } from '../../lib/data/idx.js'
 import { Device, type ErrorCode, HebbError, load, Trainer } from '../../lib/index.js'
 import { readTensors } from '../../lib/train/safetensors.js'
@@ -13,7 +14,7 @@ import { readTensors } from '../../lib/train/safetensors.js'
 export type Input = Buffer<ArrayBuffer>
 
 export interface Target {
-  readonly name: 'idx' | 'safetensors' | 'checkpoint'
+  readonly name: 'idx' | 'csv' | 'safetensors' | 'checkpoint'
   /** How the input ended; throws when it ended as nothing should. */
   run(input: Buffer, scratch: string): Promise<string>
   mutate(input: Input, random: () => number): Input
@@ -177,6 +178,18 @@ export const targets: readonly Target[] = [
         if (shape.reduce((product, n) => product * n, 1) !== data.length)
           throw new Error(`${shape} is not the shape of ${data.length} bytes`)
       }, ['BAD_FILE'])
+    },
+    mutate: mutateBytes,
+  },
+  {
+    name: 'csv',
+    async run(input, scratch) {
+      await writeFile(scratch, input)
+      return endOf(async () => {
+        const { train, test, columns } = await csv(scratch, { targets: 2 })
+        if (train.features + train.classes !== columns.length || test.features !== train.features)
+          throw new Error(`${columns.length} columns are not those of the samples`)
+      }, ['BAD_FILE', 'INVALID_ARGUMENT', 'NON_FINITE'])
     },
     mutate: mutateBytes,
   },
