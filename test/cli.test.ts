@@ -252,6 +252,14 @@ describe('hebb', () => {
           /inputs .*\noutputs .*\nclustering +0\.\d+\npath length/.source,
       ),
     )
+    const others = await mkdtemp(join(folder, 'others-'))
+    await writeIdx(others, 'train', clusters({ samples: 320, features: 36, classes: 10, seed: 9, noise: 30 }), [6, 6])
+    await writeIdx(others, 't10k', clusters({ samples: 100, features: 36, classes: 10, seed: 2, noise: 30 }), [6, 6])
+    const elsewhere = await hebb('train', '--resume', whole, '--data', others)
+    expect([elsewhere.code, elsewhere.stderr]).to.deep.equal([
+      1,
+      `hebb: Expected the data of mnist that the run of ${whole} began with, got others. Give their place by --data.\n`,
+    ])
     const again = await hebb('train', '--resume', parts)
     expect([again.code, again.stderr]).to.deep.equal([
       1,

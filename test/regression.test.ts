@@ -84,6 +84,10 @@ describe('hebb --task regression', () => {
     const rest = timeless(eventsOf(resumed.stdout))
     expect(rest.map((event: any) => `${event.event} ${event.epoch}`)).to.deep.equal(['epoch 4', 'epoch 5', 'done 5'])
     expect(rest.slice(0, 2)).to.deep.equal(timeless(all.slice(3, 5)))
+    const whatItWas = await readFile(file, 'utf8')
+    await writeFile(file, whatItWas.replace(/\n1/, '\n2'))
+    expect((await hebb('train', '--resume', parts)).stderr).to.match(/Expected the data of csv that the run of/)
+    await writeFile(file, whatItWas)
     const evaluated = JSON.parse((await hebb('evaluate', whole, '--json')).stdout)
     expect(evaluated).to.deep.include({
       dataset: 'csv',

@@ -8,12 +8,10 @@
  *   cells/NAME.safetensors  the cell's last checkpoint, always written after the log of its epochs
  *   table.csv, results.json, report.html  made of the logs alone, at the end
  */
-import { createHash } from 'node:crypto'
 import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Command } from 'commander'
-import type { Dataset } from '../data/index.js'
 import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { htmlReport } from '../report/html.js'
@@ -33,7 +31,6 @@ import { csvTable, markdownTable, tableOf } from '../report/table.js'
 import { cannotWrite } from '../train/safetensors.js'
 import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'
-import type { DataRead } from './datasets.js'
 import { writeWhole } from './files.js'
 import { isDense } from './flag_table.js'
 import {
@@ -236,16 +233,6 @@ async function readIfThere(file: string): Promise<string | undefined> {
   })
 }
 
-/** Samples, labels and shape of a data set in one number: a folder never holds runs on different data of one name. */
-function checksum(...parts: Dataset[]): string {
-  const hash = createHash('sha256')
-  for (const { x, labels, targets, shape, classes } of parts) {
-    hash.update(JSON.stringify([shape, classes]))
-    for (const array of [x, labels, targets]) if (array) hash.update(array)
-  }
-  return hash.digest('hex')
-}
-
 /** Makes the folder, or refuses one that is of another plan. */
 async function claim(out: string, plan: Record<string, unknown>): Promise<void> {
   try {
@@ -304,14 +291,14 @@ async function compare(texts: Texts, version: string): Promise<void> {
   const names = [...new Set(cells.map((cell) => cell.settings.dataset))]
   const places = placesOf(given.data, names)
   using device = deviceOf(withDefaults('compare', given))
-  const whole = new Map<string, DataRead>()
+  const whole = new Map<string, Awaited<ReturnType<typeof readData>>>()
   const settingsOn = (name: string) => (cells.find(({ settings }) => settings.dataset === name) as Cell).settings
   for (const name of names) whole.set(name, await readData(settingsOn(name), places[name]))
   const data = new Map<string, RunData>()
   const checksums: Record<string, string> = {}
   for (const [name, both] of whole) {
     data.set(name, divide(both, validationSplit))
-    checksums[name] = checksum(both.train, both.test)
+    checksums[name] = both.notes.checksum
   }
   const plan = { version, device: device.info.kind, ...planOf(cells), checksums }
   await claim(out, plan)

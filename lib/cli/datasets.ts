@@ -13,7 +13,7 @@ export interface DataOptions {
 }
 
 /** What was read, with what is to be noted of it with checkpoints. */
-export type DataRead = TrainAndTest & { readonly notes?: Readonly<Record<string, string>> }
+type DataRead = TrainAndTest & { readonly notes?: Readonly<Record<string, string>> }
 
 interface DataSource {
   readonly task: TaskName

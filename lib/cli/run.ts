@@ -2,8 +2,9 @@
  * One training run by the paper's settings: what `hebb train` does once, and `hebb compare` for every cell of its
  * table.
  */
+import { createHash } from 'node:crypto'
 import { holdOut } from '../data/hold_out.js'
-import type { Dataset } from '../data/index.js'
+import type { Dataset, TrainAndTest } from '../data/index.js'
 import { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { soft, topK } from '../dst/regrow.js'
@@ -14,7 +15,7 @@ import type { Optimizer } from '../optim/sgd.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
 import { decays, distributions, methods, optimizers, pick, predictors, removals, topologies } from './choices.js'
-import { type DataRead, datasets } from './datasets.js'
+import { datasets } from './datasets.js'
 import type { Settings, Values } from './flags.js'
 
 /** The device that flags ask for. */
@@ -51,21 +52,41 @@ export interface RunData {
   readonly train: Dataset
   readonly measured: Dataset
   readonly part: 'test' | 'validation'
-  /** What is noted of the data with checkpoints. */
-  readonly notes?: Readonly<Record<string, string>> | undefined
+  readonly notes: DataNotes
+}
+
+/** What is noted of a run's data with its checkpoints. */
+export interface DataNotes {
+  /** Of all samples: runs on other data of the same name are not gone on with. */
+  readonly checksum: string
+  readonly [name: string]: string
+}
+
+/** Samples, labels and shape of data sets in one number. */
+function checksumOf(...parts: Dataset[]): string {
+  const hash = createHash('sha256')
+  for (const { x, labels, targets, shape, classes } of parts) {
+    hash.update(JSON.stringify([shape, classes]))
+    for (const array of [x, labels, targets]) if (array) hash.update(array)
+  }
+  return hash.digest('hex')
 }
 
 /** The data set of a run. `place`: its folder or file; `notes`: those of a checkpoint. */
-export function readData(
+export async function readData(
   { dataset, targets, testSplit }: Pick<Settings, 'dataset' | 'targets' | 'testSplit'>,
   place: string | undefined,
   notes?: Readonly<Record<string, string>>,
-): Promise<DataRead> {
-  return pick(datasets, dataset, 'dataset').read(place, { targets, testSplit, notes })
+): Promise<TrainAndTest & { readonly notes: DataNotes }> {
+  const { train, test, ...own } = await pick(datasets, dataset, 'dataset').read(place, { targets, testSplit, notes })
+  return { train, test, notes: { ...own.notes, checksum: checksumOf(train, test) } }
 }
 
 /** The data of a run, out of a data set that was read. */
-export function divide({ train, test, notes }: DataRead, validationSplit: number): RunData {
+export function divide(
+  { train, test, notes }: TrainAndTest & Pick<RunData, 'notes'>,
+  validationSplit: number,
+): RunData {
   if (validationSplit === 0) return { train, measured: test, part: 'test', notes }
   expect(
     validationSplit < train.samples,
@@ -122,6 +143,13 @@ export async function resumeRun(
   try {
     const settings = notedSettings(trainer.notes, file)
     const data = await read(settings, trainer.notes)
+    const { checksum } = trainer.notes
+    expect(
+      checksum === undefined || checksum === data.notes.checksum,
+      () =>
+        `Expected the data of ${settings.dataset} that the run of ${file} began with, got others. Give their place ` +
+        'by --data.',
+    )
     return {
       settings,
       trainer,
