@@ -154,6 +154,13 @@ export interface OperandsOf {
     /** updated */
     inputGradient: Activations
   }
+  add: {
+    first: Activations
+    second?: Activations | undefined
+    accumulate?: boolean | undefined
+    /** updated */
+    output: Activations
+  }
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>

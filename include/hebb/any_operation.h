@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "hebb/activation_functions.h"
+#include "hebb/add.h"
 #include "hebb/gather.h"
 #include "hebb/gradient_growth.h"
 #include "hebb/history.h"
