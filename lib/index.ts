@@ -71,6 +71,7 @@ export {
   type SparseParameterOptions,
 } from './nn/parameter.js'
 export { Recompute } from './nn/recompute.js'
+export { Residual } from './nn/residual.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
 export type { OperandsOf, OperationName } from './operands.js'
