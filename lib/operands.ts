@@ -161,6 +161,15 @@ export interface OperandsOf {
     /** updated */
     output: Activations
   }
+  dropout: {
+    input: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    output: Activations
+    probability: number
+    seed: number
+    layer: number
+  }
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>

@@ -5,6 +5,7 @@
 
 #include "hebb/activation_functions.h"
 #include "hebb/add.h"
+#include "hebb/dropout.h"
 #include "hebb/gather.h"
 #include "hebb/gradient_growth.h"
 #include "hebb/history.h"

@@ -48,6 +48,7 @@ enum class Purpose : uint32_t {
   fill = 7,
   sample = 8,
   augment = 16,
+  dropout = 17,
 };
 
 /// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.

@@ -1,0 +1,107 @@
+import { expect } from 'chai'
+import type { Device } from '../../lib/device.js'
+import { columnsOf, cpu, everywhere, expectOnlyGoodOperands, numbers, on, onAnyThreads } from '../support.js'
+
+interface Options {
+  probability: number
+  seed?: number
+  layer?: number
+  step?: number
+  initial?: Float32Array
+}
+
+function dropout(
+  device: Device,
+  features: number,
+  batch: number,
+  x: Float32Array,
+  { probability, seed = 1, layer = 2, step = 5, initial }: Options,
+): Promise<Float32Array> {
+  return on(device, async (w) => {
+    const output = w.batch(features, batch, initial)
+    const columns = x.length / features
+    const program = w.program({ batch })
+    program.record('dropout', {
+      ...{ input: w.batch(features, batch, x, 7.5), output, probability, seed, layer },
+      accumulate: initial !== undefined,
+    })
+    await program.setStep(step)
+    await program.rewind(0, columns)
+    await program.replay(1)
+    return output.read(columns)
+  })
+}
+
+describe('dropout', () => {
+  for (const [features, batch] of [
+    [1, 1],
+    [61, 5],
+    [37, 17],
+    [3, 128],
+    [19, 129],
+    [37, 300],
+  ] as const) {
+    it(`scales what it keeps, by draws that belong to places: ${features} features, batch ${batch}`, async () => {
+      const probability = 0.3
+      const whole = await dropout(cpu(), features, batch, new Float32Array(batch * features).fill(1), { probability })
+      for (const columns of columnsOf(batch)) {
+        const [x, initial] = [numbers(columns * features, 1, 0.5, 1), numbers(columns * features, 2)]
+        const y = await everywhere((device) => dropout(device, features, batch, x, { probability }))
+        const scale = Math.fround(1 / (1 - probability))
+        // Fewer columns have the draws of the first ones.
+        expect([...y]).to.deep.equal([...x.map((v, i) => (whole[i] === 0 ? 0 : v * scale))])
+        const added = await everywhere((device) => dropout(device, features, batch, x, { probability, initial }))
+        expect([...added]).to.deep.equal([...initial.map((v, i) => v + y[i])])
+      }
+    })
+  }
+
+  it('loses its share, each place by itself, and others in other steps, layers and seeds', async () => {
+    const [features, batch] = [500, 256]
+    const ones = new Float32Array(features * batch).fill(1)
+    const lost = async (options: Partial<Options>) =>
+      (await dropout(cpu(), features, batch, ones, { probability: 0.25, ...options })).map((y) => (y === 0 ? 1 : 0))
+    const first = await lost({})
+    const n = first.length
+    const mean = (of: Float32Array) => of.reduce((sum, v) => sum + v, 0) / n
+    // Five standard deviations: one in 1.7 million would fail although all is well.
+    const bound = (share: number) => 5 * Math.sqrt((share * (1 - share)) / n)
+    expect(Math.abs(mean(first) - 0.25)).to.be.below(bound(0.25))
+    for (const options of [{ step: 6 }, { layer: 3 }, { seed: 2 }]) {
+      const both = (await lost(options)).map((v, i) => v * first[i])
+      expect(Math.abs(mean(both) - 0.0625)).to.be.below(bound(0.0625))
+    }
+    // Neighbours in the batch, and in the features.
+    for (const distance of [features, 2 * features, 4 * features, 1]) {
+      const pairs = first.map((v, i) => v * first[(i + distance) % n])
+      expect(Math.abs(mean(pairs) - 0.0625)).to.be.below(bound(0.0625))
+    }
+  })
+
+  it('keeps all at 0, and gives the same bits on any number of threads and in place', async () => {
+    const x = numbers(300 * 70, 1)
+    expect([...(await dropout(cpu(), 70, 300, x, { probability: 0 }))]).to.deep.equal([...x])
+    const apart = await onAnyThreads((device) => dropout(device, 70, 300, x, { probability: 0.5 }))
+    await on(cpu(), async (w) => {
+      const batch = w.batch(70, 300, x)
+      const program = w.program({ batch: 300 })
+      program.record('dropout', { input: batch, output: batch, probability: 0.5, seed: 1, layer: 2 })
+      await program.setStep(5)
+      await program.replay(1)
+      expect([...(await batch.read())]).to.deep.equal([...apart])
+    })
+  })
+
+  it('refuses operands that do not fit', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch: 8 })
+      const operands = { input: w.batch(6, 8), output: w.batch(6, 8), probability: 0.1, seed: 0, layer: 0 }
+      await expectOnlyGoodOperands(program, 'dropout', operands, {
+        'other features': [{ output: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+        'a probability of 1': [{ probability: 1 }, 'INVALID_ARGUMENT'],
+        'a negative probability': [{ probability: -0.1 }, 'INVALID_ARGUMENT'],
+        'no layer': [{ layer: undefined }, 'INVALID_ARGUMENT'],
+      })
+    })
+  })
+})
