@@ -170,6 +170,31 @@ export interface OperandsOf {
     seed: number
     layer: number
   }
+  layerNorm: {
+    input: Activations
+    /** written */
+    output: Activations
+    gain: Tensor
+    bias: Tensor
+    /** written */
+    statistics: Activations
+    epsilon?: number | undefined
+  }
+  layerNormGradient: {
+    input: Activations
+    statistics: Activations
+    gain: Tensor
+    outputGradient: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    inputGradient?: Activations | undefined
+    /** updated */
+    gainGradient?: Tensor | undefined
+    /** updated */
+    biasGradient?: Tensor | undefined
+    accumulateGain?: boolean | undefined
+    accumulateBias?: boolean | undefined
+  }
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>

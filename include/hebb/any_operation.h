@@ -10,6 +10,7 @@
 #include "hebb/gradient_growth.h"
 #include "hebb/history.h"
 #include "hebb/importance.h"
+#include "hebb/layer_norm.h"
 #include "hebb/linear.h"
 #include "hebb/link_prediction.h"
 #include "hebb/loss.h"

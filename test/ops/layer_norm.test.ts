@@ -1,0 +1,161 @@
+import { expect } from 'chai'
+import type { Device } from '../../lib/device.js'
+import { numericalGradient } from '../reference.js'
+import {
+  at,
+  columnsOf,
+  cpu,
+  expectNear,
+  expectOnlyGoodOperands,
+  numbers,
+  on,
+  onAnyThreads,
+  places,
+} from '../support.js'
+
+const EPSILON = 1e-3
+
+/** In double precision, [columns][features]. */
+function reference(x: ArrayLike<number>, gain: ArrayLike<number>, bias: ArrayLike<number>, features: number) {
+  const columns = x.length / features
+  const y = new Float64Array(x.length)
+  for (let c = 0; c < columns; ++c) {
+    const column = Array.from({ length: features }, (_, f) => x[c * features + f])
+    const mean = column.reduce((sum, v) => sum + v, 0) / features
+    const variance = column.reduce((sum, v) => sum + (v - mean) ** 2, 0) / features
+    column.forEach((v, f) => {
+      y[c * features + f] = ((v - mean) / Math.sqrt(variance + EPSILON)) * gain[f] + bias[f]
+    })
+  }
+  return y
+}
+
+interface Result {
+  y: Float32Array
+  dx: Float32Array
+  gain: Float32Array
+  bias: Float32Array
+}
+
+/** Forward and backward; with `initial`, gradients are added to it. */
+function layerNorm(
+  device: Device,
+  features: number,
+  batch: number,
+  x: Float32Array,
+  dy: Float32Array,
+  initial?: number,
+): Promise<Result> {
+  return on(device, async (w) => {
+    const columns = x.length / features
+    const [input, output, statistics] = [w.batch(features, batch, x, 7.5), w.batch(features, batch), w.batch(2, batch)]
+    const [gain, bias] = [w.floats(numbers(features, 3)), w.floats(numbers(features, 4))]
+    const accumulate = initial !== undefined
+    const all = (n: number) => new Float32Array(n).fill(initial ?? Number.NaN)
+    const [gainGradient, biasGradient] = [w.floats(all(features)), w.floats(all(features))]
+    const inputGradient = w.batch(features, batch, accumulate ? all(columns * features) : [])
+    await w.run(
+      [
+        ['layerNorm', { input, output, gain, bias, statistics, epsilon: EPSILON }],
+        [
+          'layerNormGradient',
+          {
+            ...{ input, statistics, gain, outputGradient: w.batch(features, batch, dy), inputGradient },
+            ...{ gainGradient, biasGradient, accumulate, accumulateGain: accumulate, accumulateBias: accumulate },
+          },
+        ],
+      ],
+      { batch, columns },
+    )
+    const [y, dx] = [await output.read(columns), await inputGradient.read(columns)]
+    return { y, dx, gain: await gainGradient.read(), bias: await biasGradient.read() }
+  })
+}
+
+describe('layerNorm', () => {
+  for (const place of places) {
+    for (const [features, batch] of [
+      [1, 1],
+      [3, 5],
+      [61, 17],
+      [300, 33],
+      [19, 129],
+    ] as const) {
+      it(`is that of double precision, with its gradients: ${features} features, batch ${batch}, ${place}`, async () => {
+        for (const columns of columnsOf(batch)) {
+          const x = numbers(columns * features, 1, -2, 3)
+          const dy = numbers(columns * features, 2)
+          const [gain, bias] = [numbers(features, 3), numbers(features, 4)].map((v) => Float64Array.from(v))
+          const point = Float64Array.from(x)
+          const expected = reference(x, gain, bias, features)
+          const loss = () => reference(point, gain, bias, features).reduce((sum, v, i) => sum + v * dy[i], 0)
+          const result = await layerNorm(at(place), features, batch, x, dy)
+          expectNear(result.y, expected, 'output', 3e-6)
+          const gradients = {
+            dx: numericalGradient(loss, point),
+            gain: numericalGradient(loss, gain),
+            bias: numericalGradient(loss, bias),
+          }
+          // Of one feature, all is the mean.
+          if (features > 1) expectNear(result.dx, gradients.dx, 'input', 2e-5)
+          else expect(result.dx.every((g) => g === 0)).to.equal(true)
+          if (features > 1) expectNear(result.gain, gradients.gain, 'gain', 2e-5)
+          expectNear(result.bias, gradients.bias, 'bias', 2e-6)
+          const added = await layerNorm(at(place), features, batch, x, dy, 0.5)
+          for (const name of ['dx', 'gain', 'bias'] as const) {
+            expectNear(
+              added[name],
+              Float64Array.from(result[name], (g) => g + 0.5),
+              `${name}, added`,
+              1e-6,
+            )
+          }
+        }
+      })
+    }
+  }
+
+  it('gives the same bits on any number of threads', async () => {
+    const [x, dy] = [numbers(300 * 70, 1), numbers(300 * 70, 2)]
+    await onAnyThreads((device) => layerNorm(device, 70, 300, x, dy))
+  })
+
+  it('works in place, and without the gradients that nobody needs', async () => {
+    const [x, dy] = [numbers(40 * 7, 1), numbers(40 * 7, 2)]
+    const apart = await layerNorm(cpu(), 7, 40, x, dy)
+    await on(cpu(), async (w) => {
+      const [gain, bias] = [w.floats(numbers(7, 3)), w.floats(numbers(7, 4))]
+      const [input, statistics, gradient] = [w.batch(7, 40, x), w.batch(2, 40), w.batch(7, 40, dy)]
+      const output = w.batch(7, 40, x)
+      await w.run(
+        [
+          ['layerNorm', { input: output, output, gain, bias, statistics, epsilon: EPSILON }],
+          ['layerNormGradient', { input, statistics, gain, outputGradient: gradient, inputGradient: gradient }],
+        ],
+        { batch: 40 },
+      )
+      expect([...(await output.read())]).to.deep.equal([...apart.y])
+      expect([...(await gradient.read())]).to.deep.equal([...apart.dx])
+    })
+  })
+
+  it('refuses operands that do not fit', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch: 8 })
+      const [gain, bias] = [w.floats(6), w.floats(6)]
+      const good = { input: w.batch(6, 8), output: w.batch(6, 8), gain, bias, statistics: w.batch(2, 8) }
+      await expectOnlyGoodOperands(program, 'layerNorm', good, {
+        'other features': [{ output: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+        'a short gain': [{ gain: w.floats(5) }, 'INVALID_ARGUMENT'],
+        'statistics of another shape': [{ statistics: w.batch(1, 8) }, 'INVALID_ARGUMENT'],
+        'epsilon 0': [{ epsilon: 0 }, 'INVALID_ARGUMENT'],
+      })
+      const { input, statistics } = good
+      const back = { input, statistics, gain, outputGradient: w.batch(6, 8), inputGradient: w.batch(6, 8) }
+      await expectOnlyGoodOperands(program, 'layerNormGradient', back, {
+        'other features': [{ outputGradient: w.batch(5, 8) }, 'INVALID_ARGUMENT'],
+        'a short gain gradient': [{ gainGradient: w.floats(5) }, 'INVALID_ARGUMENT'],
+      })
+    })
+  })
+})
