@@ -8,7 +8,7 @@ export interface DropoutOptions {
   probability: number
 }
 
-/** y = x / (1 - probability) where a draw keeps the element, else 0, on the tape. `layer` is part of the draw's counter. */
+/** y = x / (1 - probability) where a draw keeps the element, else 0, on the tape. */
 function dropout(tape: Tape, x: Value, options: { probability: number; seed: number; layer: number }): Value {
   const input = x.activations
   return tape.apply({
@@ -27,8 +27,8 @@ function dropout(tape: Tape, x: Value, options: { probability: number; seed: num
 }
 
 /**
- * Dropout (Srivastava et al., 2014): in training each element is lost with a probability, and what stays is scaled by 1 /
- * (1 - probability); in evaluation nothing happens. A draw belongs to the model's seed, the layer, the feature, the
+ * Dropout (Srivastava et al., 2014): in training each element is lost with a probability, and what stays is scaled by
+ * 1 / (1 - probability); in evaluation nothing happens. A draw belongs to the model's seed, the layer, the feature, the
  * place in the batch and the step.
  */
 export class Dropout implements Module {

@@ -81,7 +81,7 @@ describe('layerNorm', () => {
       [300, 33],
       [19, 129],
     ] as const) {
-      it(`is that of double precision, with its gradients: ${features} features, batch ${batch}, ${place}`, async () => {
+      it(`is that of double precision, and so are its gradients: ${features} x ${batch}, ${place}`, async () => {
         for (const columns of columnsOf(batch)) {
           const x = numbers(columns * features, 1, -2, 3)
           const dy = numbers(columns * features, 2)
