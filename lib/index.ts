@@ -77,7 +77,8 @@ export { Residual } from './nn/residual.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
 export type { OperandsOf, OperationName } from './operands.js'
-export { type AdamOptions, adam } from './optim/adam.js'
+export { type AdamNumbers, type AdamOptions, adam } from './optim/adam.js'
+export type { Group, NamedParameters, Optimizer, ParameterGroup } from './optim/optimizer.js'
 export {
   byDensity,
   constant,
@@ -91,7 +92,7 @@ export {
   recovering,
   stepDecay,
 } from './optim/rates.js'
-export { type Optimizer, type SgdOptions, sgd } from './optim/sgd.js'
+export { type SgdNumbers, type SgdOptions, sgd } from './optim/sgd.js'
 export { type Lifetime, Program, type ProgramOptions, type ReplayOptions } from './program.js'
 export {
   Activations,

@@ -2,7 +2,6 @@ import { expect } from 'chai'
 import {
   type Module,
   mlp,
-  type Optimizer,
   Recompute,
   Relu,
   rigl,
@@ -14,7 +13,8 @@ import {
 } from '../lib/index.js'
 import { Program } from '../lib/program.js'
 import type { Activations } from '../lib/tensor.js'
-import { Graph } from '../lib/train/graph.js'
+import { namedParameters } from '../lib/train/checkpoint.js'
+import { Graph, type GraphOptions } from '../lib/train/graph.js'
 import {
   at,
   cpu,
@@ -188,7 +188,8 @@ describe('values of a step', () => {
         const losses = []
         for (let i = 0; i < 6; ++i) losses.push(await trainer.trainOn({ x, y }))
         const workspace = w.tensor('uint8', 0)
-        const options = { device: w.device, model, batch, features: width, loss: 'crossEntropy', optimizer } as const
+        const training = { optimizer, groups: optimizer.groups(namedParameters(model)) }
+        const options = { device: w.device, model, batch, features: width, loss: 'crossEntropy', training } as const
         await w.own(new Graph({ ...options, workspace })).program.replay(1)
         const weights = await Promise.all(model.parameters.map(({ values }) => values.read()))
         return { losses, weights, bytes: workspace.native.bytes }
@@ -248,7 +249,8 @@ describe('values of a step', () => {
       const trainer = w.own(new Trainer(model, { optimizer, device: w.device }))
       await trainer.measures()
       const one = w.device.native.activationBytes(width, batch)
-      const bytesOf = async (options: { loss?: 'crossEntropy'; optimizer?: Optimizer }) => {
+      const training = { optimizer, groups: optimizer.groups(namedParameters(model)) }
+      const bytesOf = async (options: Pick<GraphOptions, 'loss' | 'training'>) => {
         const workspace = w.tensor('uint8', 0)
         const graph = w.own(new Graph({ device: w.device, model, batch, features: width, workspace, ...options }))
         await graph.program.replay(1)
@@ -257,7 +259,7 @@ describe('values of a step', () => {
       // The batch, and what each of 8 layers gives.
       expect(await bytesOf({})).to.be.below(0.3 * 9 * one)
       // Besides, the gradient of each. The batch of the host lies elsewhere.
-      expect((await bytesOf({ loss: 'crossEntropy', optimizer })) + one).to.be.below(0.65 * 17 * one)
+      expect((await bytesOf({ loss: 'crossEntropy', training })) + one).to.be.below(0.65 * 17 * one)
     })
   })
 })

@@ -1,10 +1,10 @@
 import { expect, number, show } from '../error.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
 import { maker } from '../recipe.js'
-import { type Rate, rateOf } from './rates.js'
-import type { Optimizer } from './sgd.js'
+import { byGroups, type Group, type Optimizer } from './optimizer.js'
+import type { Rate } from './rates.js'
 
-export interface AdamOptions {
+export interface AdamNumbers {
   /** Default 0.001. */
   learningRate?: number | Rate
   /** Decay of the gradient's running mean. Default 0.9. */
@@ -13,7 +13,7 @@ export interface AdamOptions {
   beta2?: number
   /** Added to the root of that mean. Default 1e-8. */
   epsilon?: number
-  /** Default 0. Applied to all parameters, biases included. */
+  /** Default 0. Applied to all parameters of the group, biases included. */
   weightDecay?: number
   /**
    * Default false: decay is added to the gradient, as torch.optim.Adam does it. True: weights shrink by rate times
@@ -27,53 +27,52 @@ export interface AdamOptions {
   warmup?: number
 }
 
+export interface AdamOptions extends AdamNumbers {
+  /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
+  groups?: readonly Group<AdamNumbers>[]
+}
+
 /**
  * Adam (Kingma and Ba, 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' / (sqrt(v') +
  * epsilon), m' and v' being m and v over 1 - beta^t. Every link counts its own steps t, so that one that is regrown
  * begins as all began.
  */
-export const adam = maker('adam', (options: AdamOptions = {}): Optimizer => {
-  const rate = rateOf(options.learningRate ?? 0.001)
-  const beta = (value: number, name: string) => {
+export const adam = maker('adam', ({ groups, ...numbers }: AdamOptions = {}): Optimizer => {
+  const defaults = { ...numbers, learningRate: numbers.learningRate ?? 0.001 }
+  return byGroups<AdamNumbers & { learningRate: number | Rate }>('adam', defaults, groups, (options) => {
+    const beta = (value: number, name: string) => {
+      expect(
+        typeof value === 'number' && value >= 0 && value < 1,
+        () => `Expected ${name} to be a number of at least 0 and below 1, got ${show(value)}`,
+      )
+      return value
+    }
+    const beta1 = beta(options.beta1 ?? 0.9, 'beta1')
+    const beta2 = beta(options.beta2 ?? 0.999, 'beta2')
+    const epsilon = options.epsilon ?? 1e-8
     expect(
-      typeof value === 'number' && value >= 0 && value < 1,
-      () => `Expected ${name} to be a number of at least 0 and below 1, got ${show(value)}`,
+      Number.isFinite(epsilon) && Math.fround(epsilon) > 0,
+      () => `Expected epsilon to be a number above 0, such as 1e-8, got ${show(epsilon)}`,
     )
-    return value
-  }
-  const beta1 = beta(options.beta1 ?? 0.9, 'beta1')
-  const beta2 = beta(options.beta2 ?? 0.999, 'beta2')
-  const epsilon = options.epsilon ?? 1e-8
-  expect(
-    Number.isFinite(epsilon) && Math.fround(epsilon) > 0,
-    () => `Expected epsilon to be a number above 0, such as 1e-8, got ${show(epsilon)}`,
-  )
-  const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
-  const decoupled = options.decoupled ?? false
-  expect(typeof decoupled === 'boolean', () => `Expected decoupled to be true or false, got ${show(decoupled)}`)
-  const warmup = number(options.warmup ?? 0, 'warmup', 0, 2 ** 24)
-  const state = (parameter: Parameter) => ({
-    firstMoment: parameter.slot('firstMoment'),
-    secondMoment: parameter.slot('secondMoment'),
-    steps: parameter.slot('steps'),
+    const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
+    const decoupled = options.decoupled ?? false
+    expect(typeof decoupled === 'boolean', () => `Expected decoupled to be true or false, got ${show(decoupled)}`)
+    const warmup = number(options.warmup ?? 0, 'warmup', 0, 2 ** 24)
+    const state = (parameter: Parameter) => ({
+      firstMoment: parameter.slot('firstMoment'),
+      secondMoment: parameter.slot('secondMoment'),
+      steps: parameter.slot('steps'),
+    })
+    return {
+      prepare: (parameter) => void state(parameter),
+      record: (program, parameter, learningRate) =>
+        program.record('adam', {
+          ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }),
+          values: parameter.values,
+          gradient: parameter.gradient,
+          ...state(parameter),
+          ...{ learningRate, beta1, beta2, epsilon, weightDecay, decoupled, warmup },
+        }),
+    }
   })
-  return {
-    name: 'adam',
-    rates: [rate],
-    prepare: (parameter) => void state(parameter),
-    record: (program, parameter, scalar) =>
-      program.record('adam', {
-        ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }),
-        values: parameter.values,
-        gradient: parameter.gradient,
-        ...state(parameter),
-        learningRate: scalar,
-        beta1,
-        beta2,
-        epsilon,
-        weightDecay,
-        decoupled,
-        warmup,
-      }),
-  }
 })

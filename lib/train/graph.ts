@@ -6,7 +6,7 @@ import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
-import type { Optimizer } from '../optim/sgd.js'
+import type { Optimizer, ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
 import { Activations, Tensor } from '../tensor.js'
 
@@ -98,8 +98,8 @@ export interface GraphOptions {
   loss?: Loss
   /** Read batches in this order; without it they are written by the host. */
   order?: SampleOrder | undefined
-  /** Train with this optimizer; without it evaluate only. */
-  optimizer?: Optimizer
+  /** Train with this optimizer, the parameters of these groups; without it evaluate only. */
+  training?: { readonly optimizer: Optimizer; readonly groups: readonly ParameterGroup[] }
   /** Memory that the values of several graphs take in turn. */
   workspace?: Tensor<'uint8'>
 }
@@ -133,15 +133,15 @@ export class Graph {
   #probe: (Probe & { readonly tape: Tape; readonly totals: Tensor<'float64'> }) | undefined
 
   constructor(options: GraphOptions) {
-    const { device, batch, optimizer, loss, workspace } = options
+    const { device, batch, training, loss, workspace } = options
     this.#options = options
     this.batch = batch
     this.program = new Program(device, {
-      scalars: Math.max(1, optimizer?.rates.length ?? 0),
+      scalars: Math.max(1, training?.optimizer.rates.length ?? 0),
       batch,
       ...(workspace && { workspace }),
     })
-    this.#tape = new Tape(this.program, { training: optimizer !== undefined })
+    this.#tape = new Tape(this.program, { training: training !== undefined })
     this.#totals = new Tensor(device, 'float64', 4)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
     const { input, output, targets } = this.#record(this.#tape, this.#totals)
@@ -149,7 +149,7 @@ export class Graph {
     this.output = output
     if (targets) this.targets = targets
     if (!loss) this.program.keep(output)
-    for (const parameter of optimizer ? options.model.parameters : []) optimizer?.record(this.program, parameter, 0)
+    training?.optimizer.record(this.program, training.groups)
   }
 
   /**

@@ -5,13 +5,13 @@ import { linksAt, Room } from '../dst/room.js'
 import { updatesOf } from '../dst/scheduler.js'
 import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
-import type { Optimizer } from '../optim/sgd.js'
+import type { Optimizer, ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
-import type { Checkpoint, Progress } from './checkpoint.js'
+import { type Checkpoint, namedParameters, type Progress } from './checkpoint.js'
 
 /**
- * Makes the parameters of a model for training, and the optimizer's arrays. They hold what they should when the promise
- * is fulfilled.
+ * Makes the parameters of a model for training, and the optimizer's arrays; gives the optimizer's groups. The arrays
+ * hold what they should when the promise is fulfilled.
  */
 export function materialise(
   device: Device,
@@ -19,10 +19,11 @@ export function materialise(
   method: Method,
   optimizer: Optimizer,
   checkpoint?: Checkpoint,
-): Promise<void> {
+): { groups: readonly ParameterGroup[]; ready: Promise<void> } {
   const initialise = new Program(device)
   const pending: Promise<void>[] = []
   let layer = 0
+  let groups: readonly ParameterGroup[]
   try {
     model.materialise({
       device,
@@ -52,17 +53,19 @@ export function materialise(
         return { initial, capacity }
       },
     })
-    for (const parameter of model.parameters) optimizer.prepare(parameter)
+    groups = optimizer.groups(namedParameters(model))
+    optimizer.prepare(groups)
   } catch (error) {
     initialise.dispose()
     throw error
   }
   pending.push(initialise.replay(1).finally(() => initialise.dispose()))
-  return Promise.all(pending).then(async () => {
+  const ready = Promise.all(pending).then(async () => {
     if (!method.prune.historical) return
     for (const parameter of model.sparse)
       parameter.setPool(checkpoint?.pool(parameter.layer) ?? (await parameter.matrix.read()))
   })
+  return { groups, ready }
 }
 
 /** Room for the links of a layer in a run that was saved. */

@@ -8,7 +8,7 @@ import type { Gradients, Scheduler } from '../dst/scheduler.js'
 import { HebbError, number } from '../error.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
-import type { Optimizer } from '../optim/sgd.js'
+import type { Optimizer, ParameterGroup } from '../optim/optimizer.js'
 import type { Tensor } from '../tensor.js'
 import { namedModules, namedParameters, type Run } from './checkpoint.js'
 import { Graph, type Loss, type Probe, type SampleOrder } from './graph.js'
@@ -33,6 +33,7 @@ export class Stepper {
   readonly #device: Device
   readonly #model: Sequential
   readonly #optimizer: Optimizer
+  readonly #groups: readonly ParameterGroup[]
   readonly #scheduler: Scheduler
   readonly #measures: Measures
   readonly #workspace: Tensor<'uint8'>
@@ -45,7 +46,7 @@ export class Stepper {
   constructor(
     device: Device,
     model: Sequential,
-    optimizer: Optimizer,
+    { optimizer, groups }: { optimizer: Optimizer; groups: readonly ParameterGroup[] },
     scheduler: Scheduler,
     measures: Measures,
     workspace: Tensor<'uint8'>,
@@ -54,6 +55,7 @@ export class Stepper {
     this.#workspace = workspace
     this.#model = model
     this.#optimizer = optimizer
+    this.#groups = groups
     this.#scheduler = scheduler
     this.#measures = measures
   }
@@ -79,7 +81,7 @@ export class Stepper {
         batch,
         features,
         order,
-        optimizer: this.#optimizer,
+        training: { optimizer: this.#optimizer, groups: this.#groups },
         loss,
         workspace: this.#workspace,
       })

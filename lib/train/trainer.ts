@@ -7,7 +7,7 @@ import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
-import type { Optimizer } from '../optim/sgd.js'
+import type { Optimizer } from '../optim/optimizer.js'
 import { unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
@@ -93,12 +93,13 @@ export class Trainer {
     this.#workspace = new Tensor(device, 'uint8', 0)
     this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
     try {
-      const materialised = materialise(device, model, this.method, optimizer, checkpoint)
+      const { groups, ready } = materialise(device, model, this.method, optimizer, checkpoint)
       this.#scheduler = new Scheduler(device, this.method, model.seed, model.sparse, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
-      this.#stepper = new Stepper(device, model, optimizer, this.#scheduler, this.#measures, this.#workspace)
-      this.#ready = checkpoint ? materialised.then(() => this.#restore(checkpoint)) : materialised
+      const training = { optimizer, groups }
+      this.#stepper = new Stepper(device, model, training, this.#scheduler, this.#measures, this.#workspace)
+      this.#ready = checkpoint ? ready.then(() => this.#restore(checkpoint)) : ready
     } catch (error) {
       model.dispose()
       this.#workspace.dispose()

@@ -1,0 +1,137 @@
+/**
+ * What optimizers have in common: parameters are shared out among groups by their names, and the numbers of each group
+ * are its own.
+ */
+import { expect, show } from '../error.js'
+import type { Parameter } from '../nn/parameter.js'
+import type { Program } from '../program.js'
+import { type Rate, rateOf } from './rates.js'
+
+/** Parameters by the names that they have in a checkpoint: modules.0.weights. */
+export type NamedParameters = readonly (readonly [name: string, parameter: Parameter])[]
+
+/** Parameters that take their step by the same numbers. */
+export interface ParameterGroup {
+  readonly parameters: readonly Parameter[]
+  /** Which of the optimizer's groups it is, in the order given; that of all other parameters is the last. */
+  readonly index: number
+}
+
+/** What a trainer asks of an optimizer. */
+export interface Optimizer {
+  readonly name: string
+  /** What changes from step to step, one column of the program's table each. The first is the learning rate. */
+  readonly rates: readonly Rate[]
+  /** Shares the parameters out. Throws INVALID_ARGUMENT for a pattern that none of their names matches. */
+  groups(parameters: NamedParameters): ParameterGroup[]
+  /** Makes its state for the groups' parameters. */
+  prepare(groups: readonly ParameterGroup[]): void
+  /** Records its step for them; its rates are the first columns of the program's table. */
+  record(program: Program, groups: readonly ParameterGroup[]): void
+}
+
+/** Parameters by their names, and what their numbers are in place of those of all. */
+export type Group<Numbers> = Partial<Numbers> & {
+  /**
+   * A parameter's name, such as 'modules.3.bias', or a pattern in which * stands for any characters: 'modules.3.*',
+   * '*.bias'; or several. Each must match a name. A parameter belongs to the first group that it matches.
+   */
+  match: string | readonly string[]
+}
+
+/** An optimizer's step by one set of numbers. */
+export interface Rule {
+  /** Makes its state for a parameter. */
+  prepare(parameter: Parameter): void
+  /** Records its step for a parameter; `learningRate` is the scalar's index. */
+  record(program: Program, parameter: Parameter, learningRate: number): void
+}
+
+/** What names a pattern matches. */
+function matcher(pattern: string): RegExp {
+  const texts = pattern.split('*').map((text) => text.replace(/[^\w]/g, '\\$&'))
+  return new RegExp(`^${texts.join('.*')}$`)
+}
+
+/** The patterns of a group, checked. */
+function patternsOf(group: { readonly match?: unknown } | undefined | null): string[] {
+  const match = group?.match
+  const patterns = Array.isArray(match) ? match : [match]
+  expect(
+    patterns.length > 0 && patterns.every((pattern) => typeof pattern === 'string' && pattern !== ''),
+    () =>
+      "Expected a group's match to be a name of parameters or a pattern such as 'modules.3.*' or '*.bias', or an " +
+      `array of them, got ${show(match)}`,
+  )
+  return patterns
+}
+
+/** Shares out what has names: to the first list with a pattern that matches, or to a last list of all others. */
+function sharedOut<T>(named: readonly (readonly [string, T])[], lists: readonly (readonly string[])[]): T[][] {
+  const names = named.map(([name]) => name)
+  const matchers = lists.map((patterns) => patterns.map(matcher))
+  for (const [i, list] of matchers.entries())
+    for (const [j, regular] of list.entries())
+      expect(
+        names.some((name) => regular.test(name)),
+        () => `Expected a pattern that matches one of ${shown(names)}, got '${lists[i]?.[j]}'`,
+      )
+  const shares: T[][] = [...lists, []].map(() => [])
+  for (const [name, value] of named) {
+    const first = matchers.findIndex((list) => list.some((regular) => regular.test(name)))
+    shares.at(first)?.push(value)
+  }
+  return shares
+}
+
+/** Names in a message, at most. */
+const SHOWN = 40
+
+function shown(names: readonly string[]): string {
+  if (names.length === 0) return 'no names'
+  const more = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : ''
+  return names.slice(0, SHOWN).join(', ') + more
+}
+
+/**
+ * The optimizer that steps the parameters of each group by `ruleOf` its numbers, which are those of all where the group
+ * gives none. Groups of the same rate share a column of the table.
+ */
+export function byGroups<Numbers extends { learningRate: number | Rate }>(
+  name: string,
+  numbers: Numbers,
+  groups: readonly Group<Numbers>[] = [],
+  ruleOf: (numbers: Numbers) => Rule,
+): Optimizer {
+  expect(
+    Array.isArray(groups),
+    () => `Expected groups to be an array such as [{ match: '*.bias', weightDecay: 0 }], got ${show(groups)}`,
+  )
+  const patterns = groups.map(patternsOf)
+  const columns = new Map<number | Rate, number>()
+  const rates: Rate[] = []
+  const columnOf = (rate: number | Rate): number => {
+    const column = columns.get(rate) ?? rates.push(rateOf(rate)) - 1
+    columns.set(rate, column)
+    return column
+  }
+  columnOf(numbers.learningRate)
+  const rules = [...groups, {}].map((group) => {
+    const given = Object.entries(group).filter(([, value]) => value !== undefined)
+    const own: Numbers = { ...numbers, ...Object.fromEntries(given) }
+    return { ...ruleOf(own), column: columnOf(own.learningRate) }
+  })
+  const ruleAt = (index: number) => rules[index] as (typeof rules)[0]
+  return {
+    name,
+    rates,
+    groups: (named) => sharedOut(named, patterns).map((parameters, index) => ({ parameters, index })),
+    prepare: (groups) => {
+      for (const { parameters, index } of groups) for (const parameter of parameters) ruleAt(index).prepare(parameter)
+    },
+    record: (program, groups) => {
+      for (const { parameters, index } of groups)
+        for (const parameter of parameters) ruleAt(index).record(program, parameter, ruleAt(index).column)
+    },
+  }
+}

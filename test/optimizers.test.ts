@@ -1,0 +1,312 @@
+/**
+ * Optimizers over whole small runs, beside a plain reference in double precision: groups of parameters by name, and the
+ * step that each takes.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import {
+  type AdamOptions,
+  adam,
+  chts,
+  Linear,
+  linear,
+  mlp,
+  type Optimizer,
+  Relu,
+  Sequential,
+  type SgdOptions,
+  SparseLinear,
+  SparseParameter,
+  sgd,
+  Trainer,
+} from '../lib/index.js'
+import { cscSlots, inRowOrder, type PlainCsr } from '../lib/tensor.js'
+import { namedParameters } from '../lib/train/checkpoint.js'
+import * as reference from './reference.js'
+import { at, numbers, places, randomCsr } from './support.js'
+import { all, error, state, train, widths } from './training.js'
+
+/** Two sparse layers and a dense one. */
+const layers: readonly PlainCsr[] = [randomCsr(9, 7, 30, 1), randomCsr(8, 9, 25, 2), reference.fullCsr(3, 8)]
+const columns = 6
+const begins = layers.map((csr, i) => ({
+  values: numbers(csr.columnIndices.length, 10 + i),
+  bias: numbers(csr.rows, 20 + i),
+}))
+const batchAt = (step: number) => ({
+  x: numbers(columns * 7, 100 + step),
+  y: Int32Array.from(numbers(columns, 200 + step, 0, 3)),
+})
+
+function network(): Sequential {
+  const modules = layers.map((csr, i) => {
+    const shape = { inFeatures: csr.cols, outFeatures: csr.rows }
+    if (i === 2) {
+      const last = new Linear(shape)
+      last.startFrom(begins[i])
+      return last
+    }
+    const layer = new SparseLinear({ ...shape, density: csr.columnIndices.length / (csr.rows * csr.cols) })
+    layer.startFrom({ links: csr, ...begins[i] })
+    return layer
+  })
+  return new Sequential([modules[0], new Relu(), modules[1], new Relu(), modules[2]])
+}
+
+/** A parameter's numbers, and what an optimizer keeps for it. */
+interface Kept {
+  readonly values: Float64Array
+  readonly first: Float64Array
+  readonly second: Float64Array
+  steps: number
+}
+
+/** One step of an optimizer on parameters whose gradients are known. */
+type Step = (name: string, kept: Kept, gradient: Float64Array) => void
+
+const sgdStep =
+  (numbersOf: (name: string) => Omit<SgdOptions, 'learningRate'> & { learningRate: number }): Step =>
+  (name, { values, first }, gradient) => {
+    const { learningRate, momentum = 0, weightDecay = 0 } = numbersOf(name)
+    for (const [i, w] of values.entries()) {
+      first[i] = momentum * first[i] + gradient[i] + weightDecay * w
+      values[i] -= learningRate * first[i]
+    }
+  }
+
+const adamStep =
+  (numbersOf: (name: string) => AdamOptions): Step =>
+  (name, kept, gradient) => {
+    const options = numbersOf(name)
+    const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, decoupled = false } = options
+    const learningRate = (options.learningRate ?? 1e-3) as number
+    const { values, first, second } = kept
+    const t = ++kept.steps
+    for (const [i, w] of values.entries()) {
+      const g = gradient[i] + (decoupled ? 0 : weightDecay * w)
+      first[i] = beta1 * first[i] + (1 - beta1) * g
+      second[i] = beta2 * second[i] + (1 - beta2) * g * g
+      if (decoupled) values[i] -= learningRate * weightDecay * w
+      values[i] -= (learningRate * (first[i] / (1 - beta1 ** t))) / (Math.sqrt(second[i] / (1 - beta2 ** t)) + epsilon)
+    }
+  }
+
+const STEPS = 40
+
+/** What the network's parameters are after a run, by name. */
+function expected(step: Step): Map<string, Float64Array> {
+  const all = new Map<string, Kept>()
+  for (const [i, { values, bias }] of begins.entries())
+    for (const [name, start] of Object.entries({ weights: values, bias })) {
+      const zeros = () => new Float64Array(start.length)
+      all.set(`modules.${2 * i}.${name}`, {
+        values: Float64Array.from(start),
+        first: zeros(),
+        second: zeros(),
+        steps: 0,
+      })
+    }
+  const parameter = (i: number, name: string) => all.get(`modules.${2 * i}.${name}`) as Kept
+  for (let n = 0; n < STEPS; ++n) {
+    const { x, y } = batchAt(n)
+    const inputs: reference.Numbers[] = [x]
+    for (const [i, csr] of layers.entries()) {
+      const [w, b] = [parameter(i, 'weights').values, parameter(i, 'bias').values]
+      inputs.push(reference.forward(csr, w, b, inputs[i], columns, i < 2 ? 'relu' : 'none').value)
+    }
+    let dy = reference.softmaxCrossEntropy(inputs[3], y, 3, columns).gradient
+    const gradients = new Map<string, Float64Array>()
+    for (let i = layers.length - 1; i >= 0; --i) {
+      const { values, bias } = reference.gradients(layers[i], dy, inputs[i], columns)
+      gradients.set(`modules.${2 * i}.weights`, values.value).set(`modules.${2 * i}.bias`, bias.value)
+      const w = parameter(i, 'weights').values
+      if (i > 0) dy = reference.backward(layers[i], w, dy, columns, { input: inputs[i] }).value
+    }
+    for (const [name, gradient] of gradients) step(name, all.get(name) as Kept, gradient)
+  }
+  return new Map([...all].map(([name, { values }]) => [name, values]))
+}
+
+/** The network after a run on a device, by row. */
+async function trained(optimizer: Optimizer, place: string): Promise<Map<string, Float32Array>> {
+  using trainer = new Trainer(network(), { optimizer, device: at(place) })
+  for (let n = 0; n < STEPS; ++n) await trainer.trainOn(batchAt(n))
+  const result = new Map<string, Float32Array>()
+  for (const [name, parameter] of namedParameters(trainer.model)) {
+    const values = await parameter.values.read()
+    const slots = parameter instanceof SparseParameter && cscSlots(await parameter.matrix.read(), parameter.matrix.cols)
+    result.set(name, slots ? inRowOrder(values, slots) : values)
+  }
+  return result
+}
+
+async function expectRun(optimizer: () => Optimizer, step: Step): Promise<void> {
+  const wanted = expected(step)
+  for (const place of places) {
+    const got = await trained(optimizer(), place)
+    expect([...got.keys()]).to.have.members([...wanted.keys()])
+    for (const [name, values] of wanted)
+      for (const [i, value] of values.entries())
+        expect(got.get(name)?.[i], `${place}, ${name}, ${i}`).to.be.closeTo(value, 1e-4)
+  }
+}
+
+const isBias = (name: string) => name.endsWith('.bias')
+
+describe('optimizers', () => {
+  describe('over a whole run', () => {
+    it('sgd is what the reference is', async () => {
+      const numbers = { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 }
+      await expectRun(
+        () => sgd(numbers),
+        sgdStep(() => numbers),
+      )
+    })
+
+    it('adam is what the reference is', async () => {
+      const numbers = { learningRate: 0.01, weightDecay: 0.1, decoupled: true }
+      await expectRun(
+        () => adam(numbers),
+        adamStep(() => numbers),
+      )
+    })
+
+    it('sgd steps groups by numbers of their own', async () => {
+      const numbers = { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 }
+      await expectRun(
+        () =>
+          sgd({
+            ...numbers,
+            groups: [
+              { match: '*.bias', weightDecay: 0, momentum: 0 },
+              { match: 'modules.2.*', learningRate: 0.02 },
+            ],
+          }),
+        sgdStep((name) => ({
+          ...numbers,
+          ...(isBias(name)
+            ? { weightDecay: 0, momentum: 0 }
+            : name === 'modules.2.weights'
+              ? { learningRate: 0.02 }
+              : {}),
+        })),
+      )
+    })
+
+    it('adam steps groups by numbers of their own', async () => {
+      const numbers = { learningRate: 0.01, weightDecay: 0.1, decoupled: true }
+      await expectRun(
+        () =>
+          adam({
+            ...numbers,
+            groups: [
+              { match: ['*.bias', 'modules.4.*'], weightDecay: 0, decoupled: false, beta1: 0.5, beta2: 0.9 },
+              { match: 'modules.0.weights', epsilon: 0.1, learningRate: 0.005 },
+            ],
+          }),
+        adamStep((name) => {
+          if (isBias(name) || name.startsWith('modules.4'))
+            return { ...numbers, weightDecay: 0, decoupled: false, beta1: 0.5, beta2: 0.9 }
+          return name === 'modules.0.weights' ? { ...numbers, epsilon: 0.1, learningRate: 0.005 } : numbers
+        }),
+      )
+    })
+  })
+
+  describe('groups', () => {
+    it('have a column of the scalar table for each rate that differs', async () => {
+      const falling = linear({ from: 0.1, to: 0.01 })
+      const groups = [
+        { match: '*.bias', learningRate: 0.1 },
+        { match: 'modules.0.*', learningRate: falling },
+        { match: 'modules.2.*', learningRate: falling, momentum: 0.5 },
+        { match: '*', learningRate: undefined },
+      ]
+      expect(sgd({ learningRate: 0.1, groups }).rates.length).to.equal(2)
+      expect(sgd({ learningRate: falling, groups }).rates.length).to.equal(2)
+      expect(sgd({ learningRate: 0.2 }).rates.length).to.equal(1)
+    })
+
+    it('change no bit where they change no number', async () => {
+      const run = async (groups: SgdOptions['groups']) => {
+        const model = mlp({ widths, density: 0.1, seed: 3 })
+        using trainer = new Trainer(model, {
+          optimizer: sgd({ learningRate: 0.05, momentum: 0.9, ...(groups && { groups }) }),
+          dst: chts(),
+          device: 'cpu',
+        })
+        await all(trainer.fit(train, { epochs: 3 }))
+        return await state(trainer)
+      }
+      expect(await run([{ match: '*.bias' }, { match: 'modules.0.*', learningRate: 0.05 }])).to.deep.equal(
+        await run(undefined),
+      )
+    })
+
+    it('are the first that matches', async () => {
+      const zero = { learningRate: 0 }
+      const optimizer = sgd({
+        learningRate: 0.1,
+        groups: [{ match: 'modules.0.bias' }, { match: 'modules.0.*', ...zero }],
+      })
+      using trainer = new Trainer(network(), { optimizer, device: 'cpu' })
+      await trainer.trainOn(batchAt(0))
+      const [weights, bias] = trainer.model.parameters
+      const { values } = begins[0]
+      expect(inRowOrder(await weights.values.read(), cscSlots(layers[0], layers[0].cols))).to.deep.equal(values)
+      expect(await bias.values.read()).not.to.deep.equal(begins[0].bias)
+    })
+
+    const bad: [name: string, options: object, message: string][] = [
+      ['a pattern without *', { match: 'bias' }, 'Expected a pattern that matches one of modules.0.weights, '],
+      ['a layer that is none', { match: ['*.bias', 'modules.9.*'] }, "got 'modules.9.*'"],
+      ['a dot that would be any character', { match: 'modules.0?weights' }, "got 'modules.0?weights'"],
+      ['no pattern', {}, "Expected a group's match to be a name of parameters or a pattern such as"],
+      ['no patterns', { match: [] }, 'got []'],
+      ['a regular expression', { match: /bias$/ }, 'got a RegExp'],
+      ['a bad number', { match: '*', momentum: 2 }, 'Expected momentum to be a number between 0 and 1, got 2'],
+      ['a bad rate', { match: '*', learningRate: '1' }, "got '1'"],
+    ]
+    for (const [name, group, message] of bad) {
+      it(`are refused with ${name}, and the model is free for another trainer`, async () => {
+        const model = network()
+        const make = (groups: object[]) =>
+          new Trainer(model, { optimizer: sgd({ learningRate: 0.1, groups } as SgdOptions), device: 'cpu' })
+        const found = await error(() => make([group]))
+        expect(found.code).to.equal('INVALID_ARGUMENT')
+        expect(found.message).to.contain(message)
+        make([]).dispose()
+      })
+    }
+
+    it('are refused where they are no array', async () => {
+      const groups = { match: '*' } as never
+      expect((await error(() => adam({ groups }))).message).to.contain('Expected groups to be an array')
+    })
+
+    it('go on from a checkpoint to the same bits', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-groups-'))
+      try {
+        const file = join(folder, 'groups.safetensors')
+        const falling = linear({ from: 0.01, to: 0.001 })
+        const optimizer = adam({
+          learningRate: falling,
+          weightDecay: 0.1,
+          groups: [
+            { match: ['*.bias'], weightDecay: 0 },
+            { match: 'modules.2.*', learningRate: 0.02, warmup: 5 },
+          ],
+        })
+        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer, dst: chts(), device: 'cpu' })
+        for await (const { epoch } of trainer.fit(train, { epochs: 4 })) if (epoch === 2) await trainer.save(file)
+        using loaded = await Trainer.load(file, { device: 'cpu' })
+        await all(loaded.resume(train))
+        expect(await state(loaded)).to.deep.equal(await state(trainer))
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+  })
+})
