@@ -44,8 +44,8 @@ export interface Application {
   forward(output: Activations): void
   /**
    * Records what the gradient of the result gives those of inputs and parameters: for each of them, an operation that
-   * writes into Tape.gradient() of it. Called when the gradient of the result is complete, and not where none reaches
-   * it.
+   * writes into Tape.gradient() of it, if there is one. Called when the gradient of the result is complete, and not
+   * where none reaches it.
    */
   backward(outputGradient: Activations, output: Activations): void
 }
@@ -55,6 +55,8 @@ export interface TapeOptions {
   training: boolean
   /** Keeps what the sparse layers' gradients are products of, for who reads it after the step. */
   keepGradients?: boolean
+  /** Parameters whose gradients nobody wants. */
+  frozen?: ReadonlySet<Parameter>
 }
 
 export class Tape {
@@ -64,6 +66,7 @@ export class Tape {
   readonly batch: number
   readonly training: boolean
   readonly #keepGradients: boolean
+  readonly #frozen: ReadonlySet<Parameter>
   #backward: (() => void)[] = []
   #gradients = new Map<Value, Activations>()
   #written = new Set<object>()
@@ -81,6 +84,7 @@ export class Tape {
     this.batch = program.batch
     this.training = options.training
     this.#keepGradients = options.keepGradients ?? false
+    this.#frozen = options.frozen ?? new Set()
   }
 
   /** Activations [features][batch] of the step, for what an operation has beside its result. */
@@ -110,7 +114,8 @@ export class Tape {
   /** Adds a result that is computed from others, with what its gradient gives them. */
   apply({ features, inputs, parameters = [], forward, backward }: Application): Value {
     const activations = this.activations(features)
-    const needsGradient = parameters.length > 0 || inputs.some((input) => input.needsGradient)
+    const isTrained = parameters.some((parameter) => !this.#frozen.has(parameter))
+    const needsGradient = isTrained || inputs.some((input) => input.needsGradient)
     const value: Value = { activations, needsGradient }
     forward(activations)
     if (this.training && needsGradient) {
@@ -144,13 +149,13 @@ export class Tape {
   }
 
   /**
-   * Where the next contribution to the gradient of a value, or of a parameter, goes; undefined where nobody needs it.
-   * What asks must write there, and is asked for in the order in which it is recorded.
+   * Where the next contribution to the gradient of a value, or of a parameter, goes; undefined where nobody needs it,
+   * as that of a frozen parameter. What asks must write there, and is asked for in the order in which it is recorded.
    */
   gradient(of: Value): GradientTarget<Activations> | undefined
-  gradient(of: Parameter): GradientTarget<Tensor>
+  gradient(of: Parameter): GradientTarget<Tensor> | undefined
   gradient(of: Value | Parameter): GradientTarget<Activations | Tensor> | undefined {
-    if ('activations' in of && !of.needsGradient) return undefined
+    if ('activations' in of ? !of.needsGradient : this.#frozen.has(of)) return undefined
     const accumulate = this.#written.has(of)
     this.#written.add(of)
     return { gradient: 'activations' in of ? this.#gradientOf(of) : of.gradient, accumulate }
@@ -158,6 +163,7 @@ export class Tape {
 
   /** Notes what the gradient of a sparse layer's links is the product of: dense-gradient growth reads both. */
   noteGradient(layer: LayerGradient): void {
+    if (this.#frozen.has(layer.weights)) return
     this.gradients.push(layer)
     if (!this.#keepGradients) return
     this.program.keep(layer.input)

@@ -10,15 +10,19 @@ import {
   type AdamOptions,
   adam,
   chts,
+  chtss,
   Linear,
   linear,
+  type Method,
   mlp,
   type Optimizer,
   Relu,
+  rigl,
   Sequential,
   type SgdOptions,
   SparseLinear,
   SparseParameter,
+  set,
   sgd,
   Trainer,
 } from '../lib/index.js'
@@ -213,6 +217,136 @@ describe('optimizers', () => {
         }),
       )
     })
+  })
+
+  describe('frozen groups', () => {
+    for (const match of [
+      'modules.0.*',
+      'modules.2.*',
+      '*.bias',
+      ['modules.4.*', '*.bias'],
+      ['modules.0.*', 'modules.2.*'],
+    ])
+      it(`stay what they are, and the others are trained as the reference's: ${match}`, async () => {
+        const patterns = [match].flat().map((pattern) => pattern.replace(/[.*]/g, (c) => (c === '*' ? '.*' : '[.]')))
+        const isFrozen = (name: string) => patterns.some((pattern) => new RegExp(`^${pattern}$`).test(name))
+        const numbers = { learningRate: 0.02 }
+        const step = adamStep(() => numbers)
+        await expectRun(
+          () => adam({ ...numbers, groups: [{ match, frozen: true }] }),
+          (name, kept, gradient) => {
+            if (!isFrozen(name)) step(name, kept, gradient)
+          },
+        )
+      })
+
+    it('have no state, and no gradient where nothing else needs it', async () => {
+      const bytes = async (match?: string) => {
+        const model = network()
+        const groups = match ? [{ match, frozen: true }] : []
+        using trainer = new Trainer(model, { optimizer: adam({ groups }), device: { kind: 'cpu' } })
+        await trainer.trainOn(batchAt(0))
+        return { bytes: trainer.memory().bytes, slots: model.parameters.map(({ slots }) => slots.size) }
+      }
+      const [none, first, biases] = [await bytes(), await bytes('modules.0.*'), await bytes('*.bias')]
+      expect(none.slots).to.deep.equal([3, 3, 3, 3, 3, 3])
+      expect(first.slots).to.deep.equal([0, 0, 3, 3, 3, 3])
+      expect(biases.slots).to.deep.equal([3, 0, 3, 0, 3, 0])
+      // A gradient, two moments and a count of steps, for each of them; the first layer's outputs need no gradient.
+      expect(none.bytes - first.bytes).to.be.at.least(4 * 4 * (30 + 9))
+      expect(none.bytes - biases.bytes).to.be.at.least(4 * 4 * (9 + 8 + 3))
+    })
+
+    const run = async (frozen: string[], dst: Method, epochs = 4) => {
+      const groups = frozen.length > 0 ? [{ match: frozen, frozen: true }] : []
+      const optimizer = sgd({ learningRate: 0.05, momentum: 0.9, groups })
+      const trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer, dst, device: 'cpu' })
+      const before = await linksOf(trainer)
+      await all(trainer.fit(train, { epochs }))
+      return { trainer, before, after: await linksOf(trainer) }
+    }
+    const linksOf = (trainer: Trainer) => Promise.all(trainer.model.sparse.map(({ matrix }) => matrix.read()))
+
+    for (const method of [chts, rigl, set])
+      it(`keep their links while ${method().name} moves the others'`, async () => {
+        const { trainer, before, after } = await run(['modules.0.weights'], method())
+        using _ = trainer
+        expect(after[0]).to.deep.equal(before[0])
+        expect(after[1]).not.to.deep.equal(before[1])
+        expect(trainer.model.sparse[1].slots.size).to.equal(1)
+      })
+
+    it('may be all sparse layers: then no link moves', async () => {
+      const { trainer, before, after } = await run(['modules.0.*', 'modules.2.weights'], chts())
+      using _ = trainer
+      expect(after).to.deep.equal(before)
+    })
+
+    it('are saved, and go on to the same bits; loaded without them, training goes on with all', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-frozen-'))
+      try {
+        const file = join(folder, 'frozen.safetensors')
+        const optimizer = sgd({ learningRate: 0.05, momentum: 0.9, groups: [{ match: 'modules.0.*', frozen: true }] })
+        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer, dst: chts(), device: 'cpu' })
+        for await (const { epoch } of trainer.fit(train, { epochs: 4 })) if (epoch === 2) await trainer.save(file)
+        using loaded = await Trainer.load(file, { device: 'cpu' })
+        const before = await linksOf(loaded)
+        await all(loaded.resume(train))
+        expect(await state(loaded)).to.deep.equal(await state(trainer))
+        using thawed = await Trainer.load(file, { device: 'cpu', optimizer: adam() })
+        await all(thawed.resume(train))
+        expect((await linksOf(thawed))[0]).not.to.deep.equal(before[0])
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    it('of a network that was trained sparser and sparser stay as they were saved', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-frozen-'))
+      try {
+        const file = join(folder, 'chtss.safetensors')
+        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), {
+          optimizer: sgd({ learningRate: 0.05 }),
+          dst: chtss(),
+          device: 'cpu',
+        })
+        for await (const { epoch } of trainer.fit(train, { epochs: 12 })) if (epoch === 3) await trainer.save(file)
+        const optimizer = sgd({ learningRate: 0.05, groups: [{ match: 'modules.0.weights', frozen: true }] })
+        using loaded = await Trainer.load(file, { device: 'cpu', optimizer })
+        const before = await linksOf(loaded)
+        await all(loaded.resume(train))
+        const after = await linksOf(loaded)
+        expect(after[0]).to.deep.equal(before[0])
+        expect(after[1].columnIndices.length).to.be.below(before[1].columnIndices.length)
+        expect((await linksOf(trainer))[0].columnIndices.length).to.be.below(after[0].columnIndices.length)
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    const bad: [name: string, groups: object[], dst: Method, message: string][] = [
+      ['of all parameters', [{ match: '*', frozen: true }], chts(), 'Expected groups that leave a parameter to train'],
+      [
+        'that are not true or false',
+        [{ match: '*', frozen: 1 }],
+        chts(),
+        "Expected a group's frozen to be true or false",
+      ],
+      [
+        'among links that are to become fewer',
+        [{ match: 'modules.2.*', frozen: true }],
+        chtss(),
+        'for layer 1 is frozen, got chtss',
+      ],
+    ]
+    for (const [name, groups, dst, message] of bad)
+      it(`are refused ${name}`, async () => {
+        const make = () =>
+          new Trainer(mlp({ widths, density: 0.1 }), { optimizer: adam({ groups } as AdamOptions), dst, device: 'cpu' })
+        const found = await error(make)
+        expect(found.code).to.equal('INVALID_ARGUMENT')
+        expect(found.message).to.contain(message)
+      })
   })
 
   describe('groups', () => {

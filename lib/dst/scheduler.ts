@@ -100,6 +100,7 @@ export class Scheduler {
   /** The update that runs. */
   #current: { update: number; scalars: Float64Array } = { update: 0, scalars: new Float64Array() }
 
+  /** `parameters` are the layers whose links move; relations to others are left out. */
   constructor(
     device: Device,
     method: Method,
@@ -111,7 +112,7 @@ export class Scheduler {
     this.#method = method
     this.#seed = seed
     this.#parameters = parameters
-    this.#relations = relations
+    this.#relations = relations.filter(({ first, second }) => parameters.includes(first) && parameters.includes(second))
   }
 
   /** Updates done, the step before which the last one was, and the layers that had their last. */

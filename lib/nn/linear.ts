@@ -28,8 +28,11 @@ export function linear(tape: Tape, x: Value, weights: DenseParameter, bias?: Den
         const { gradient: inputGradient, accumulate } = below
         tape.record('linearTransposed', { weights: weights.values, outputGradient, inputGradient, accumulate })
       }
-      const { gradient, accumulate } = tape.gradient(weights)
+      const ofWeights = tape.gradient(weights)
       const ofBias = bias && tape.gradient(bias)
+      if (!ofWeights && !ofBias) return
+      // A bias that is trained alone has its gradient from the product for the weights.
+      const { gradient, accumulate } = ofWeights ?? { gradient: weights.gradient, accumulate: false }
       tape.record('linearGradient', {
         ...{ outputGradient, input, gradient, accumulate },
         biasGradient: ofBias?.gradient,

@@ -39,8 +39,11 @@ export function sparseLinear(tape: Tape, x: Value, weights: SparseParameter, bia
         const { gradient: inputGradient, accumulate } = below
         tape.record('spmmTransposed', { weights: matrix, values, outputGradient, inputGradient, accumulate })
       }
-      const { gradient, accumulate } = tape.gradient(weights)
+      const ofWeights = tape.gradient(weights)
       const ofBias = bias && tape.gradient(bias)
+      if (!ofWeights && !ofBias) return
+      // A bias that is trained alone has its gradient from the product for the weights.
+      const { gradient, accumulate } = ofWeights ?? { gradient: weights.gradient, accumulate: false }
       tape.record('sddmm', {
         ...{ pattern: matrix, outputGradient, input, gradient, accumulate },
         biasGradient: ofBias?.gradient,

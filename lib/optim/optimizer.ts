@@ -15,6 +15,8 @@ export interface ParameterGroup {
   readonly parameters: readonly Parameter[]
   /** Which of the optimizer's groups it is, in the order given; that of all other parameters is the last. */
   readonly index: number
+  /** They stay what they are: they have no state and take no step, and links among them do not move. */
+  readonly frozen: boolean
 }
 
 /** What a trainer asks of an optimizer. */
@@ -37,6 +39,14 @@ export type Group<Numbers> = Partial<Numbers> & {
    * '*.bias'; or several. Each must match a name. A parameter belongs to the first group that it matches.
    */
   match: string | readonly string[]
+  /**
+   * Default false. True: these parameters stay what they are. They take no step, have no optimizer state, and no
+   * gradient is computed for them, but where a bias alone is trained: its gradient comes with that of its layer's
+   * weights. A sparse layer whose weights are frozen keeps its links, too: the method's updates leave it out, and
+   * percolation ends at it. Only a method of constant density, such as chts(), can begin with a frozen sparse layer;
+   * one that is loaded stays as it was saved. A checkpoint keeps the state of parameters that are trained.
+   */
+  frozen?: boolean
 }
 
 /** An optimizer's step by one set of numbers. */
@@ -64,6 +74,11 @@ function patternsOf(group: { readonly match?: unknown } | undefined | null): str
       `array of them, got ${show(match)}`,
   )
   return patterns
+}
+
+/** The parameters of groups that are frozen. */
+export function frozenOf(groups: readonly ParameterGroup[]): ReadonlySet<Parameter> {
+  return new Set(groups.flatMap(({ parameters, frozen }) => (frozen ? parameters : [])))
 }
 
 /** Shares out what has names: to the first list with a pattern that matches, or to a last list of all others. */
@@ -108,6 +123,9 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
     () => `Expected groups to be an array such as [{ match: '*.bias', weightDecay: 0 }], got ${show(groups)}`,
   )
   const patterns = groups.map(patternsOf)
+  const frozen = [...groups.map((group) => group.frozen ?? false), false]
+  for (const flag of frozen)
+    expect(typeof flag === 'boolean', () => `Expected a group's frozen to be true or false, got ${show(flag)}`)
   const columns = new Map<number | Rate, number>()
   const rates: Rate[] = []
   const columnOf = (rate: number | Rate): number => {
@@ -125,13 +143,21 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
   return {
     name,
     rates,
-    groups: (named) => sharedOut(named, patterns).map((parameters, index) => ({ parameters, index })),
+    groups: (named) => {
+      const shares = sharedOut(named, patterns)
+      expect(
+        named.length === 0 || shares.some((parameters, i) => parameters.length > 0 && !frozen[i]),
+        () => `Expected groups that leave a parameter to train, got ${show(groups)}, which freeze all of them`,
+      )
+      return shares.map((parameters, index) => ({ parameters, index, frozen: frozen[index] as boolean }))
+    },
     prepare: (groups) => {
-      for (const { parameters, index } of groups) for (const parameter of parameters) ruleAt(index).prepare(parameter)
+      for (const { parameters, index, frozen } of groups)
+        for (const parameter of frozen ? [] : parameters) ruleAt(index).prepare(parameter)
     },
     record: (program, groups) => {
-      for (const { parameters, index } of groups)
-        for (const parameter of parameters) ruleAt(index).record(program, parameter, ruleAt(index).column)
+      for (const { parameters, index, frozen } of groups)
+        for (const parameter of frozen ? [] : parameters) ruleAt(index).record(program, parameter, ruleAt(index).column)
     },
   }
 }

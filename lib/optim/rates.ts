@@ -14,7 +14,10 @@ export interface RatePoint {
   readonly epochs: number
   /** Steps since the last topology update, or since the first step: 0 for the first step after it. */
   readonly stepsSinceUpdate: number
-  /** Share of the possible links that the sparse layers have, as their method's schedule says; 1 without any. */
+  /**
+   * Share of the possible links that the sparse layers have, frozen ones left out, as their method's schedule says; 1
+   * without any.
+   */
   readonly density: number
 }
 

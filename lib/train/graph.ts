@@ -6,7 +6,7 @@ import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
-import type { Optimizer, ParameterGroup } from '../optim/optimizer.js'
+import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
 import { Activations, Tensor } from '../tensor.js'
 
@@ -141,7 +141,8 @@ export class Graph {
       batch,
       ...(workspace && { workspace }),
     })
-    this.#tape = new Tape(this.program, { training: training !== undefined })
+    const frozen = frozenOf(training?.groups ?? [])
+    this.#tape = new Tape(this.program, { training: training !== undefined, frozen })
     this.#totals = new Tensor(device, 'float64', 4)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
     const { input, output, targets } = this.#record(this.#tape, this.#totals)
@@ -158,9 +159,10 @@ export class Graph {
    */
   get probe(): Probe {
     if (!this.#probe) {
-      const { device, workspace } = this.#options
+      const { device, workspace, training } = this.#options
       const program = new Program(device, { batch: this.batch, ...(workspace && { workspace }) })
-      const tape = new Tape(program, { training: true, keepGradients: true })
+      const frozen = frozenOf(training?.groups ?? [])
+      const tape = new Tape(program, { training: true, keepGradients: true, frozen })
       const totals = new Tensor(device, 'float64', 4)
       const { input } = this.#record(tape, totals)
       const { gradients: layers, outputs } = tape

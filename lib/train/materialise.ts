@@ -5,7 +5,7 @@ import { linksAt, Room } from '../dst/room.js'
 import { updatesOf } from '../dst/scheduler.js'
 import { expect } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
-import type { Optimizer, ParameterGroup } from '../optim/optimizer.js'
+import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
 import { type Checkpoint, namedParameters, type Progress } from './checkpoint.js'
 
@@ -54,6 +54,17 @@ export function materialise(
       },
     })
     groups = optimizer.groups(namedParameters(model))
+    const frozen = frozenOf(groups)
+    for (const parameter of model.sparse) {
+      const initial = method.density.initial(parameter.density)
+      expect(
+        checkpoint !== undefined || !frozen.has(parameter) || initial === parameter.density,
+        () =>
+          `Expected a method that begins with the links of its end, for layer ${parameter.layer} is frozen, got ` +
+          `${method.name}, which begins with a density of ${initial} in place of ${parameter.density}. Train the ` +
+          'layer, or use a method such as chts() or staticSparse().',
+      )
+    }
     optimizer.prepare(groups)
   } catch (error) {
     initialise.dispose()

@@ -7,7 +7,7 @@ import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
-import type { Optimizer } from '../optim/optimizer.js'
+import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
@@ -94,7 +94,9 @@ export class Trainer {
     this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
     try {
       const { groups, ready } = materialise(device, model, this.method, optimizer, checkpoint)
-      this.#scheduler = new Scheduler(device, this.method, model.seed, model.sparse, model.relations)
+      const frozen = frozenOf(groups)
+      const moving = model.sparse.filter((parameter) => !frozen.has(parameter))
+      this.#scheduler = new Scheduler(device, this.method, model.seed, moving, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
       const training = { optimizer, groups }
