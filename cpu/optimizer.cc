@@ -20,20 +20,25 @@ Status sgd(Backend& backend, const Sgd& op) {
 
 namespace {
 
-/// Adam on the parameters [begin, end).
+/// Adam on the parameters [begin, end). A count of steps that all share is read here, and counted when all have read
+/// it.
+template <bool SharedSteps>
 void adamRange(const Adam& op, const AdamFactors& factors, float rate, int64_t begin, int64_t end) {
   int64_t at = begin;
   for (; at + W <= end; at += W) {
     Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at),
-        steps = load(op.steps + at);
+        steps = SharedSteps ? splat(*op.steps) : load(op.steps + at);
     adamStep(factors, rate, load(op.gradient + at), value, first, second, steps);
     store(op.values + at, value);
     store(op.firstMoment + at, first);
     store(op.secondMoment + at, second);
-    store(op.steps + at, steps);
+    if (!SharedSteps) store(op.steps + at, steps);
   }
-  for (; at < end; ++at)
-    adamStep(factors, rate, op.gradient[at], op.values[at], op.firstMoment[at], op.secondMoment[at], op.steps[at]);
+  for (; at < end; ++at) {
+    float steps = op.steps[SharedSteps ? 0 : at];
+    adamStep(factors, rate, op.gradient[at], op.values[at], op.firstMoment[at], op.secondMoment[at], steps);
+    if (!SharedSteps) op.steps[at] = steps;
+  }
 }
 
 }  // namespace
@@ -45,8 +50,11 @@ Status adam(Backend& backend, const Adam& op) {
   const AdamFactors factors(op);
   const int64_t chunks = chunksFor(cpu, count, 4096);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    adamRange(op, factors, rate, count * chunk / chunks, count * (chunk + 1) / chunks);
+    const int64_t begin = count * chunk / chunks, end = count * (chunk + 1) / chunks;
+    if (op.sharedSteps) adamRange<true>(op, factors, rate, begin, end);
+    else adamRange<false>(op, factors, rate, begin, end);
   });
+  if (op.sharedSteps) *op.steps += 1.f;
   return {};
 }
 

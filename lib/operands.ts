@@ -234,6 +234,7 @@ export interface OperandsOf {
     firstMoment: Tensor
     /** updated */
     secondMoment: Tensor
+    sharedSteps?: boolean | undefined
     /** updated */
     steps: Tensor
     /** index in the scalar table */

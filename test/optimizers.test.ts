@@ -177,6 +177,14 @@ describe('optimizers', () => {
       )
     })
 
+    it("adam with one count of steps for a parameter is torch's", async () => {
+      const numbers = { learningRate: 0.01, stepsBy: 'parameter' as const }
+      await expectRun(
+        () => adam(numbers),
+        adamStep(() => numbers),
+      )
+    })
+
     it('sgd steps groups by numbers of their own', async () => {
       const numbers = { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 }
       await expectRun(
@@ -216,6 +224,51 @@ describe('optimizers', () => {
           return name === 'modules.0.weights' ? { ...numbers, epsilon: 0.1, learningRate: 0.005 } : numbers
         }),
       )
+    })
+  })
+
+  describe('a count of steps for all links of a parameter', () => {
+    const run = async (file: string, stepsBy: 'link' | 'parameter') => {
+      const optimizer = adam({ learningRate: 0.01, stepsBy })
+      const model = mlp({ widths, density: 0.1, seed: 3 })
+      const trainer = new Trainer(model, { optimizer, dst: chts(), device: { kind: 'cpu' } })
+      for await (const { epoch } of trainer.fit(train, { epochs: 4 })) if (epoch === 2) await trainer.save(file)
+      return trainer
+    }
+
+    it('is saved, and goes on to the same bits; a file of the other kind is refused', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-steps-'))
+      try {
+        const [file, other] = [join(folder, 'parameter.safetensors'), join(folder, 'link.safetensors')]
+        using trainer = await run(file, 'parameter')
+        using byLink = await run(other, 'link')
+        const parameters = trainer.model.parameters
+        for (const { scalars, slots } of parameters) {
+          expect([...slots.keys()]).to.deep.equal(['firstMoment', 'secondMoment'])
+          expect([...((await scalars.get('steps')?.read()) ?? [])]).to.deep.equal([4 * 13])
+        }
+        const elements = parameters.reduce((sum, { capacity }) => sum + capacity, 0)
+        expect(byLink.memory().bytes - trainer.memory().bytes).to.equal(4 * (elements - parameters.length))
+        using loaded = await Trainer.load(file, { device: 'cpu' })
+        await all(loaded.resume(train))
+        expect(await state(loaded)).to.deep.equal(await state(trainer))
+        for (const [saved, stepsBy] of [
+          [file, 'link'],
+          [other, 'parameter'],
+        ] as const) {
+          const found = await error(() => Trainer.load(saved, { device: 'cpu', optimizer: adam({ stepsBy }) }))
+          expect(found.code).to.equal('BAD_FILE')
+          expect(found.message).to.contain("tensor 'optimizer.steps.modules.0.weights' has")
+          expect(found.message).to.contain('Give the model and the optimizer that it was saved with')
+        }
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    it('is refused by another name', async () => {
+      const found = await error(() => adam({ stepsBy: 'layer' as never }))
+      expect(found.message).to.equal("Expected stepsBy to be 'link' or 'parameter', got 'layer'")
     })
   })
 

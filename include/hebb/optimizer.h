@@ -46,19 +46,21 @@ struct Sgd {
 /// (sqrt(v') + epsilon), where m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t). Weight decay is added to the
 /// gradient, g += decay w, as torch.optim.Adam does it; or it is `decoupled`, w -= rate decay w before, as
 /// torch.optim.AdamW does it (Loshchilov and Hutter, 2019). t counts the steps of each parameter by itself: a link that
-/// is regrown, with all state 0, begins as every parameter began. With a warm-up, its rate is min(1, t / warmup) of the
-/// rate.
+/// is regrown, with all state 0, begins as every parameter began. With `sharedSteps` one t counts for all, as in torch:
+/// a regrown link's first step is then up to (1 - beta1) / sqrt(1 - beta2) times the rate. With a warm-up, the rate is
+/// min(1, t / warmup) of what is given.
 struct Adam {
   float* values = nullptr;               // [count] device
   const float* gradient = nullptr;       // [count] device
   float* firstMoment = nullptr;          // [count] device: m
   float* secondMoment = nullptr;         // [count] device: v
-  float* steps = nullptr;                // [count] device: t; counted up to 2^24, where the corrections are 1
+  float* steps = nullptr;                // [count] or [1] device: t; counted up to 2^24, where the corrections are 1
   const double* learningRate = nullptr;  // [1] device, in the Program's scalar table
   double beta1 = 0.9, beta2 = 0.999;     // in [0, 1)
   double epsilon = 1e-8;                 // above 0: a parameter whose gradients are all 0 stays what it is
   double weightDecay = 0;
   bool decoupled = false;
+  bool sharedSteps = false;        // `steps` has one element, which counts for all
   double warmup = 0;               // steps; 0: none
   int64_t capacity = 0;            // elements that fit
   const int32_t* count = nullptr;  // [1] device: elements in use (a sparse layer's links); null: capacity
@@ -70,7 +72,9 @@ struct Adam {
                       reads("gradient", &Adam::gradient, numberOf<&Adam::capacity>),
                       updates("firstMoment", &Adam::firstMoment, numberOf<&Adam::capacity>),
                       updates("secondMoment", &Adam::secondMoment, numberOf<&Adam::capacity>),
-                      updates("steps", &Adam::steps, numberOf<&Adam::capacity>),
+                      flag("sharedSteps", &Adam::sharedSteps),
+                      updates("steps", &Adam::steps,
+                              [](const Adam& op, int64_t) { return op.sharedSteps ? int64_t{1} : op.capacity; }),
                       scalar("learningRate", &Adam::learningRate),
                       number("beta1", &Adam::beta1).optional(),
                       number("beta2", &Adam::beta2).optional(),

@@ -8,6 +8,7 @@ abstract class ParameterArrays {
   readonly name: string
   readonly values: Tensor
   readonly #slots = new Map<string, Tensor>()
+  readonly #scalars = new Map<string, Tensor>()
   #gradient: Tensor | undefined
   readonly #device: Device
 
@@ -48,13 +49,28 @@ abstract class ParameterArrays {
     return this.#slots
   }
 
+  /** An optimizer's number for the whole parameter, made at the first call. */
+  scalar(name: string): Tensor {
+    let scalar = this.#scalars.get(name)
+    if (!scalar) {
+      scalar = new Tensor(this.#device, 'float32', 1)
+      this.#scalars.set(name, scalar)
+    }
+    return scalar
+  }
+
+  /** The optimizer's numbers by name. */
+  get scalars(): ReadonlyMap<string, Tensor> {
+    return this.#scalars
+  }
+
   /** Everything that belongs to a parameter's place: values and optimizer state. */
   get arrays(): Tensor[] {
     return [this.values, ...this.#slots.values()]
   }
 
   dispose(): void {
-    for (const tensor of this.arrays) tensor.dispose()
+    for (const tensor of [...this.arrays, ...this.#scalars.values()]) tensor.dispose()
     this.#gradient?.dispose()
   }
 }

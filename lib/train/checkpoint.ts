@@ -130,6 +130,8 @@ export async function writeCheckpoint(
     const count = shape.reduce((product, length) => product * length, 1)
     for (const [slot, tensor] of parameter.slots)
       add(`optimizer.${slot}.${name}`, 'F32', shape, () => read(tensor, count))
+    for (const [scalar, tensor] of parameter.scalars)
+      add(`optimizer.${scalar}.${name}`, 'F32', [1], () => tensor.read())
   }
   const { run } = progress
   if (run) add('run.totals', 'F64', [run.totals.length], () => run.totals)
@@ -276,7 +278,10 @@ export class Checkpoint {
     const put = async (name: string, tensor: Tensor, length: number, slots?: Int32Array) => {
       const data = this.#tensor(name, 'F32') as Float32Array
       if (data.length !== length)
-        throw this.#bad(`its tensor '${name}' has ${data.length} elements, but the model needs ${length}`)
+        throw this.#bad(
+          `its tensor '${name}' has ${data.length} elements, but ${length} are needed. Give the model and the ` +
+            'optimizer that it was saved with',
+        )
       await tensor.write(slots ? inColumnOrder(data, slots) : data, length)
     }
     for (const [name, parameter] of namedParameters(model)) {
@@ -298,6 +303,8 @@ export class Checkpoint {
         if (this.#tensors.has(`optimizer.${slot}.${name}`))
           await put(`optimizer.${slot}.${name}`, tensor, length, slots)
       }
+      for (const [scalar, tensor] of parameter.scalars)
+        if (this.#tensors.has(`optimizer.${scalar}.${name}`)) await put(`optimizer.${scalar}.${name}`, tensor, 1)
     }
     for (const name of this.#tensors.keys()) {
       const isParameter =

@@ -347,8 +347,47 @@ describe('adam', () => {
     }
   })
 
+  for (const count of [1, 5, 17, 1000]) {
+    it(`counts the steps of ${count} parameters by one number, whatever their moments, if it is told to`, async () => {
+      for (const age of [0, 1, 700, 2 ** 24]) {
+        const rule = adamRules[6]
+        const gradient = [numbers(count, 7), numbers(count, 8)]
+        const expected = { ...initial(count), steps: new Float64Array(count).fill(age) }
+        const start = Float64Array.from(expected.values)
+        const state = await everywhere((device) =>
+          on(device, async (w) => {
+            const { steps: _, ...rest } = tensors(w, initial(count))
+            const state = { ...rest, steps: w.floats([age]) }
+            for (const g of gradient)
+              await w.run(
+                [['adam', { count, ...state, gradient: w.floats(g), learningRate: 0, sharedSteps: true, ...rule }]],
+                { scalars: [0.01] },
+              )
+            return read(state)
+          }),
+        )
+        for (const g of gradient) adamStep(expected, g, 0.01, rule)
+        const [values, , , steps] = state
+        expect([...steps]).to.deep.equal([Math.min(age + 2, 2 ** 24)])
+        for (let i = 0; i < count; ++i) {
+          const moved = Math.abs(expected.values[i] - start[i])
+          expect(values[i], `age ${age}, ${i}`).to.be.closeTo(expected.values[i], 3e-6 * moved + 3e-7)
+        }
+      }
+    })
+  }
+
   it('gives the same bits on any number of threads', async () => {
     const count = 50_003
+    await onAnyThreads((device) =>
+      on(device, async (w) => {
+        const { steps: _, ...rest } = tensors(w, initial(count))
+        const state = { ...rest, steps: w.floats([3]) }
+        const operands = { count, ...state, gradient: w.floats(numbers(count, 3)), learningRate: 0, sharedSteps: true }
+        await w.run([['adam', { ...operands, ...adamRules[1] }]], { scalars: [0.1] })
+        return read(state)
+      }),
+    )
     await onAnyThreads((device) =>
       on(device, async (w) => {
         const state = tensors(w, initial(count))
@@ -380,6 +419,8 @@ describe('adam', () => {
         'an epsilon of 0': [{ epsilon: 0 }, 'INVALID_ARGUMENT'],
         'an epsilon that no float holds': [{ epsilon: 1e-60 }, 'INVALID_ARGUMENT'],
         'disposed steps': [{ steps: gone }, 'DISPOSED'],
+        'no count of shared steps': [{ sharedSteps: true, steps: undefined }, 'INVALID_ARGUMENT'],
+        'shared steps that are a number': [{ sharedSteps: 1 }, 'INVALID_ARGUMENT'],
       }
       for (const name of ['values', 'gradient', 'firstMoment', 'secondMoment', 'steps']) {
         bad[`too few of ${name}`] = [{ [name]: w.floats(11) }, 'INVALID_ARGUMENT']
