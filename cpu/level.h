@@ -62,9 +62,10 @@ HEBB_INLINE void storeGradient(float* dx, const float* x, int32_t row, int64_t p
   }
 }
 
-/// One step of SGD on the parameters [begin, end), `gradient` that of the first: the one place of this arithmetic, so
-/// that fusing it into a product changes no bits.
-HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient, int64_t begin, int64_t end) {
+/// One step of SGD on the parameters [begin, end), `gradient` that of the first, times `scale`: the one place of this
+/// arithmetic, so that fusing it into a product changes no bits.
+HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient, int64_t begin, int64_t end,
+                          float scale = 1.f) {
   const Vec decay = splat(rule.weightDecay), momentum = splat(rule.momentum), step = splat(-rate);
   const auto advance = [&](Vec g, Vec& value, Vec& velocity) {
     velocity = mulAdd(momentum, velocity, mulAdd(decay, value, g));
@@ -73,13 +74,13 @@ HEBB_INLINE void sgdRange(const SgdRule& rule, float rate, const float* gradient
   int64_t at = begin;
   for (; at + W <= end; at += W) {
     Vec value = load(rule.values + at), velocity = rule.velocity ? load(rule.velocity + at) : Vec{};
-    advance(load(gradient + (at - begin)), value, velocity);
+    advance(load(gradient + (at - begin)) * splat(scale), value, velocity);
     store(rule.values + at, value);
     if (rule.velocity) store(rule.velocity + at, velocity);
   }
   Vec g{}, value{}, velocity{};
   for (int i = 0; at + i < end; ++i) {
-    g[i] = gradient[at - begin + i];
+    g[i] = gradient[at - begin + i] * scale;
     value[i] = rule.values[at + i];
     if (rule.velocity) velocity[i] = rule.velocity[at + i];
   }

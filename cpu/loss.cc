@@ -31,13 +31,14 @@ HEBB_INLINE Vec exponential(Vec x) {
 }
 
 /// In training, a loss that is not finite ends the step, before it spoils the weights.
-Status addTotals(LossTotals* totals, double loss, double correct, int32_t columns, const int64_t* step, bool training) {
-  if (!std::isfinite(loss)) {
-    if (training)
-      return {Code::nonFinite,
-              "Expected a finite loss, got " + std::to_string(loss) + " in step " + std::to_string(*step)};
-    if (totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*step);
-  }
+template <class Op>
+Status addTotals(const Op& op, double loss, double correct, int32_t columns) {
+  LossTotals* const totals = op.totals;
+  if (!std::isfinite(loss) && op.gradient.data)
+    return {Code::nonFinite,
+            "Expected a finite loss, got " + std::to_string(loss) + " in step " + std::to_string(*op.step)};
+  if (op.previous) *op.previous = *totals;
+  if (!std::isfinite(loss) && totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*op.step);
   totals->loss += loss;
   totals->correct += correct;
   totals->columns += columns;
@@ -103,7 +104,7 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
     loss += cpu.partials[static_cast<size_t>(b) * 2];
     correct += cpu.partials[static_cast<size_t>(b) * 2 + 1];
   }
-  return addTotals(op.totals, loss, correct, columns, op.step, op.gradient.data != nullptr);
+  return addTotals(op, loss, correct, columns);
 }
 
 Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
@@ -131,7 +132,7 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   });
   double loss = 0;
   for (double part : cpu.partials) loss += part;
-  return addTotals(op.totals, loss / y.features, 0, columns, op.step, op.gradient.data != nullptr);
+  return addTotals(op, loss / y.features, 0, columns);
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

@@ -5,15 +5,20 @@
 #include "level.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
+namespace {
+
+float scaleOf(const double* scale) { return scale ? static_cast<float>(*scale) : 1.f; }
+
+}  // namespace
 
 Status sgd(Backend& backend, const Sgd& op) {
   Cpu& cpu = cpuOf(backend);
   const int64_t count = op.count ? *op.count : op.capacity;
-  const float rate = static_cast<float>(*op.rule.learningRate);
+  const float rate = static_cast<float>(*op.rule.learningRate), scale = scaleOf(op.scale);
   const int64_t chunks = chunksFor(cpu, count, 4096);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     const int64_t begin = count * chunk / chunks, end = count * (chunk + 1) / chunks;
-    sgdRange(op.rule, rate, op.gradient + begin, begin, end);
+    sgdRange(op.rule, rate, op.gradient + begin, begin, end, scale);
   });
   return {};
 }
@@ -23,12 +28,12 @@ namespace {
 /// Adam on the parameters [begin, end). A count of steps that all share is read here, and counted when all have read
 /// it.
 template <bool SharedSteps>
-void adamRange(const Adam& op, const AdamFactors& factors, float rate, int64_t begin, int64_t end) {
+void adamRange(const Adam& op, const AdamFactors& factors, float rate, float scale, int64_t begin, int64_t end) {
   int64_t at = begin;
   for (; at + W <= end; at += W) {
     Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at),
         steps = SharedSteps ? splat(*op.steps) : load(op.steps + at);
-    adamStep(factors, rate, load(op.gradient + at), value, first, second, steps);
+    adamStep(factors, rate, load(op.gradient + at) * splat(scale), value, first, second, steps);
     store(op.values + at, value);
     store(op.firstMoment + at, first);
     store(op.secondMoment + at, second);
@@ -36,7 +41,7 @@ void adamRange(const Adam& op, const AdamFactors& factors, float rate, int64_t b
   }
   for (; at < end; ++at) {
     float steps = op.steps[SharedSteps ? 0 : at];
-    adamStep(factors, rate, op.gradient[at], op.values[at], op.firstMoment[at], op.secondMoment[at], steps);
+    adamStep(factors, rate, op.gradient[at] * scale, op.values[at], op.firstMoment[at], op.secondMoment[at], steps);
     if (!SharedSteps) op.steps[at] = steps;
   }
 }
@@ -46,13 +51,13 @@ void adamRange(const Adam& op, const AdamFactors& factors, float rate, int64_t b
 Status adam(Backend& backend, const Adam& op) {
   Cpu& cpu = cpuOf(backend);
   const int64_t count = op.count ? *op.count : op.capacity;
-  const float rate = static_cast<float>(*op.learningRate);
+  const float rate = static_cast<float>(*op.learningRate), scale = scaleOf(op.scale);
   const AdamFactors factors(op);
   const int64_t chunks = chunksFor(cpu, count, 4096);
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     const int64_t begin = count * chunk / chunks, end = count * (chunk + 1) / chunks;
-    if (op.sharedSteps) adamRange<true>(op, factors, rate, begin, end);
-    else adamRange<false>(op, factors, rate, begin, end);
+    if (op.sharedSteps) adamRange<true>(op, factors, rate, scale, begin, end);
+    else adamRange<false>(op, factors, rate, scale, begin, end);
   });
   if (op.sharedSteps) *op.steps += 1.f;
   return {};

@@ -76,6 +76,9 @@ Status statusOf(const Failure& failure) {
               "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};
     case Problem::crossEntropyLoss: return loss("softmaxCrossEntropy");
     case Problem::squaredErrorLoss: return loss("meanSquaredError");
+    case Problem::gradientNorm:
+      return {Code::nonFinite,
+              "gradientNorm: Expected a finite norm of the gradients, got " + number + " in step " + place};
     case Problem::score:
       return {Code::nonFinite, "keepLinks: Expected finite weights, got a score of " + number +
                                    " for the link from neuron " + std::to_string(failure.place & 0xffffffff) +

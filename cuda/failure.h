@@ -22,6 +22,7 @@ enum class Problem : int32_t {
   target,             // place: column, limit: classes
   crossEntropyLoss,   // place: step
   squaredErrorLoss,   // place: step
+  gradientNorm,       // place: step
   score,              // place: row << 32 | column of the link, layer
   rebuiltLinks,       // limit: capacity
   pooledLinks,        // limit: capacity

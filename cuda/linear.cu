@@ -570,8 +570,10 @@ Status linearGradient(Backend& backend, const LinearGradient& op) {
   const int64_t rows = op.outputGradient.features;
   HEBB_RETURN_IF_ERROR(gradientOf(cudaOf(backend), op));
   if (op.fusedValues.values)
-    HEBB_RETURN_IF_ERROR(sgd(backend, {op.fusedValues, op.gradient, rows * op.input.features}));
-  return op.fusedBias.values ? sgd(backend, {op.fusedBias, op.biasGradient, rows}) : Status{};
+    HEBB_RETURN_IF_ERROR(
+        sgd(backend, {.rule = op.fusedValues, .gradient = op.gradient, .capacity = rows * op.input.features}));
+  return op.fusedBias.values ? sgd(backend, {.rule = op.fusedBias, .gradient = op.biasGradient, .capacity = rows})
+                             : Status{};
 }
 
 }  // namespace hebb::cuda

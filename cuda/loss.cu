@@ -67,6 +67,7 @@ __device__ __forceinline__ Part sumOfBlock(Part part) {
 /// Where the sums go, and what they are checked for.
 struct Totals {
   LossTotals* totals;
+  LossTotals* previous;  // what they were, or null
   const int64_t* step;
   const int32_t* columns;
   int32_t capacity;
@@ -93,15 +94,14 @@ __device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
   }
   const double loss = sum.loss / to.divisor;
   LossTotals& totals = *to.totals;
-  if (!isfinite(loss)) {
-    if (to.training) {
-      to.failure->place = *to.step;
-      to.failure->got = loss;
-      to.failure->problem = to.problem;
-      return;
-    }
-    if (totals.nonFiniteStep < 0) totals.nonFiniteStep = static_cast<double>(*to.step);
+  if (!isfinite(loss) && to.training) {
+    to.failure->place = *to.step;
+    to.failure->got = loss;
+    to.failure->problem = to.problem;
+    return;
   }
+  if (to.previous) *to.previous = totals;
+  if (!isfinite(loss) && totals.nonFiniteStep < 0) totals.nonFiniteStep = static_cast<double>(*to.step);
   totals.loss += loss;
   totals.correct += sum.correct;
   totals.columns += validColumns(to.columns, to.capacity);
@@ -278,6 +278,7 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& z = op.logits;
   const Totals to{op.totals,
+                  op.previous,
                   op.step,
                   z.columns,
                   z.capacity,
@@ -297,6 +298,7 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& y = op.output;
   const Totals to{op.totals,
+                  op.previous,
                   op.step,
                   y.columns,
                   y.capacity,

@@ -11,16 +11,23 @@ namespace {
 
 constexpr int kThreads = 256;
 
+__device__ __forceinline__ float scaleOf(const double* scale) { return scale ? static_cast<float>(*scale) : 1.f; }
+
+__device__ __forceinline__ float4 scaled4(float4 v, float scale) {
+  return each4([=](float g) { return g * scale; }, v);
+}
+
 __global__ void __launch_bounds__(kThreads) stepSgd(Sgd op, const Failure* failure) {
   if (failed(failure)) return;
   const int64_t count = op.count ? *op.count : op.capacity;
   const int64_t i = (int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x)) * 4;
   if (i >= count) return;
   const SgdStep step(op.rule);
+  const float scale = scaleOf(op.scale);
   if (i + 4 <= count) {
-    step.at4(i, load4(op.gradient + i));
+    step.at4(i, scaled4(load4(op.gradient + i), scale));
   } else {
-    for (int64_t k = i; k < count; ++k) step.at(k, op.gradient[k]);
+    for (int64_t k = i; k < count; ++k) step.at(k, op.gradient[k] * scale);
   }
 }
 
@@ -32,8 +39,9 @@ __global__ void __launch_bounds__(kThreads) stepAdam(Adam op, AdamFactors factor
   const int64_t i = (int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x)) * 4;
   if (i >= count) return;
   const float rate = static_cast<float>(*op.learningRate), shared = SharedSteps ? *op.steps : 0.f;
+  const float scale = scaleOf(op.scale);
   if (i + 4 <= count) {
-    const float4 gradient = load4(op.gradient + i);
+    const float4 gradient = scaled4(load4(op.gradient + i), scale);
     float4 value = load4(op.values + i), first = load4(op.firstMoment + i), second = load4(op.secondMoment + i),
            steps = SharedSteps ? make_float4(shared, shared, shared, shared) : load4(op.steps + i);
     adamStep(factors, rate, gradient.x, value.x, first.x, second.x, steps.x);
@@ -47,7 +55,7 @@ __global__ void __launch_bounds__(kThreads) stepAdam(Adam op, AdamFactors factor
   } else {
     for (int64_t k = i; k < count; ++k) {
       float steps = SharedSteps ? shared : op.steps[k];
-      adamStep(factors, rate, op.gradient[k], op.values[k], op.firstMoment[k], op.secondMoment[k], steps);
+      adamStep(factors, rate, op.gradient[k] * scale, op.values[k], op.firstMoment[k], op.secondMoment[k], steps);
       if (!SharedSteps) op.steps[k] = steps;
     }
   }

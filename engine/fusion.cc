@@ -177,6 +177,7 @@ class Fusion {
     const auto* optimizer = reader == none ? nullptr : std::get_if<Sgd>(&all_[reader].operation);
     if (!optimizer) return;
     Recorded& sgd = all_[reader];
+    if (*sgd.find("scale")) return;  // products do not scale what they write
     const Slot& read = *sgd.find("gradient");
     if (read.buffer != gradient.buffer || read.first != gradient.first || sgd.find("pattern")->links.get() != links)
       return;

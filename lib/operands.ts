@@ -202,6 +202,8 @@ export interface OperandsOf {
     gradient?: Activations | undefined
     /** updated */
     totals: Tensor<'float64'>
+    /** written */
+    previous?: Tensor<'float64'> | undefined
   }
   meanSquaredError: {
     output: Activations
@@ -210,6 +212,23 @@ export interface OperandsOf {
     gradient?: Activations | undefined
     /** updated */
     totals: Tensor<'float64'>
+    /** written */
+    previous?: Tensor<'float64'> | undefined
+  }
+  gradientNorm: {
+    gradients: readonly {
+      pattern?: SparseMatrix | undefined
+      count?: number | undefined
+      gradient: Tensor
+    }[]
+    maxNorm: number
+    /** written */
+    norm: Tensor<'float64'>
+    /** written */
+    scale: Tensor<'float64'>
+    /** updated */
+    totals?: Tensor<'float64'> | undefined
+    previous?: Tensor<'float64'> | undefined
   }
   sgd: {
     pattern?: SparseMatrix | undefined
@@ -223,6 +242,7 @@ export interface OperandsOf {
     learningRate: number
     weightDecay?: number | undefined
     gradient: Tensor
+    scale?: Tensor<'float64'> | undefined
   }
   adam: {
     pattern?: SparseMatrix | undefined
@@ -239,6 +259,7 @@ export interface OperandsOf {
     steps: Tensor
     /** index in the scalar table */
     learningRate: number
+    scale?: Tensor<'float64'> | undefined
     beta1?: number | undefined
     beta2?: number | undefined
     epsilon?: number | undefined

@@ -99,8 +99,13 @@ const adamStep =
 
 const STEPS = 40
 
+interface Clipped {
+  readonly clipNorm?: number
+  readonly isFrozen?: (name: string) => boolean
+}
+
 /** What the network's parameters are after a run, by name. */
-function expected(step: Step): Map<string, Float64Array> {
+function expected(step: Step, { clipNorm = Number.POSITIVE_INFINITY, isFrozen = () => false }: Clipped = {}) {
   const all = new Map<string, Kept>()
   for (const [i, { values, bias }] of begins.entries())
     for (const [name, start] of Object.entries({ weights: values, bias })) {
@@ -128,7 +133,15 @@ function expected(step: Step): Map<string, Float64Array> {
       const w = parameter(i, 'weights').values
       if (i > 0) dy = reference.backward(layers[i], w, dy, columns, { input: inputs[i] }).value
     }
-    for (const [name, gradient] of gradients) step(name, all.get(name) as Kept, gradient)
+    for (const name of gradients.keys()) if (isFrozen(name)) gradients.delete(name)
+    const norm = Math.sqrt([...gradients.values()].flatMap((g) => [...g]).reduce((sum, g) => sum + g * g, 0))
+    const scale = Math.min(1, clipNorm / norm)
+    for (const [name, gradient] of gradients)
+      step(
+        name,
+        all.get(name) as Kept,
+        gradient.map((g) => g * scale),
+      )
   }
   return new Map([...all].map(([name, { values }]) => [name, values]))
 }
@@ -146,8 +159,8 @@ async function trained(optimizer: Optimizer, place: string): Promise<Map<string,
   return result
 }
 
-async function expectRun(optimizer: () => Optimizer, step: Step): Promise<void> {
-  const wanted = expected(step)
+async function expectRun(optimizer: () => Optimizer, step: Step, options?: Clipped): Promise<void> {
+  const wanted = expected(step, options)
   for (const place of places) {
     const got = await trained(optimizer(), place)
     expect([...got.keys()]).to.have.members([...wanted.keys()])
@@ -184,6 +197,22 @@ describe('optimizers', () => {
         adamStep(() => numbers),
       )
     })
+
+    for (const clipNorm of [0.1, 0.5, 100])
+      it(`sgd and adam clip gradients to a norm of ${clipNorm}`, async () => {
+        const numbers = { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 }
+        await expectRun(
+          () => sgd({ ...numbers, clipNorm }),
+          sgdStep(() => numbers),
+          { clipNorm },
+        )
+        const others = { learningRate: 0.01, weightDecay: 0.1, decoupled: true }
+        await expectRun(
+          () => adam({ ...others, clipNorm }),
+          adamStep(() => others),
+          { clipNorm },
+        )
+      })
 
     it('sgd steps groups by numbers of their own', async () => {
       const numbers = { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 }
@@ -284,13 +313,12 @@ describe('optimizers', () => {
         const patterns = [match].flat().map((pattern) => pattern.replace(/[.*]/g, (c) => (c === '*' ? '.*' : '[.]')))
         const isFrozen = (name: string) => patterns.some((pattern) => new RegExp(`^${pattern}$`).test(name))
         const numbers = { learningRate: 0.02 }
-        const step = adamStep(() => numbers)
-        await expectRun(
-          () => adam({ ...numbers, groups: [{ match, frozen: true }] }),
-          (name, kept, gradient) => {
-            if (!isFrozen(name)) step(name, kept, gradient)
-          },
-        )
+        for (const clipNorm of [undefined, 0.2])
+          await expectRun(
+            () => adam({ ...numbers, clipNorm, groups: [{ match, frozen: true }] }),
+            adamStep(() => numbers),
+            { isFrozen, ...(clipNorm && { clipNorm }) },
+          )
       })
 
     it('have no state, and no gradient where nothing else needs it', async () => {
@@ -400,6 +428,82 @@ describe('optimizers', () => {
         expect(found.code).to.equal('INVALID_ARGUMENT')
         expect(found.message).to.contain(message)
       })
+  })
+
+  describe('clipping', () => {
+    const run = async (optimizer: Optimizer, dst = chts()) => {
+      const trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer, dst, device: 'cpu' })
+      return { trainer, epochs: await all(trainer.fit(train, { epochs: 3 })) }
+    }
+
+    it('tells the norm of the last step, and nothing where gradients are not clipped', async () => {
+      const { trainer, epochs } = await run(sgd({ learningRate: 0.05, clipNorm: 0.01 }))
+      using _ = trainer
+      const norm = await trainer.gradientNorm()
+      expect(norm).to.be.above(0.01)
+      expect(epochs.at(-1)?.gradientNorm).to.equal(norm)
+      using fresh = new Trainer(network(), { optimizer: adam({ clipNorm: 1 }), device: 'cpu' })
+      expect(await fresh.gradientNorm()).to.equal(undefined)
+      const plain = await run(sgd({ learningRate: 0.05 }))
+      using __ = plain.trainer
+      expect(await plain.trainer.gradientNorm()).to.equal(undefined)
+      expect(plain.epochs[0]).not.to.have.property('gradientNorm')
+    })
+
+    it('to a norm that none has changes no bit of training, or of what is reported', async () => {
+      const never = await run(sgd({ learningRate: 0.05, momentum: 0.9, clipNorm: 1e30 }))
+      using first = never.trainer
+      const plain = await run(sgd({ learningRate: 0.05, momentum: 0.9 }))
+      using second = plain.trainer
+      expect(await state(first)).to.deep.equal(await state(second))
+      expect(never.epochs.map(({ trainLoss }) => trainLoss)).to.deep.equal(plain.epochs.map((e) => e.trainLoss))
+    })
+
+    it('goes on from a checkpoint to the same bits, while the links become fewer', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-clipping-'))
+      try {
+        const file = join(folder, 'clipped.safetensors')
+        const optimizer = adam({ learningRate: 0.01, clipNorm: 0.05 })
+        using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), { optimizer, dst: chtss(), device: 'cpu' })
+        for await (const { epoch } of trainer.fit(train, { epochs: 8 })) if (epoch === 3) await trainer.save(file)
+        using loaded = await Trainer.load(file, { device: 'cpu' })
+        await all(loaded.resume(train))
+        expect(await state(loaded)).to.deep.equal(await state(trainer))
+        expect(await loaded.gradientNorm()).to.equal(await trainer.gradientNorm())
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    for (const place of places)
+      it(`refuses a step whose norm is not finite, and has not taken it (${place})`, async () => {
+        const model = () => new Sequential([network(), new Relu()])
+        const optimizer = sgd({ learningRate: 1e-3, momentum: 0.9, clipNorm: 1 })
+        using trainer = new Trainer(model(), { optimizer, device: at(place) })
+        const good = { x: numbers(columns * 7, 1), y: numbers(columns * 3, 2, 0, 1) }
+        await trainer.trainOn(good)
+        const before = await state(trainer)
+        // The loss is a sum in double precision; the gradients of weights are products of two large floats.
+        const found = await error(() => trainer.trainOn({ ...good, x: numbers(columns * 7, 3, -1e30, 1e30) }))
+        expect(found.code).to.equal('NON_FINITE')
+        expect(found.message).to.match(
+          /^Expected a finite norm of the gradients, got NaN or infinity in step 1, first in that of modules\.0\.mod/,
+        )
+        expect(await state(trainer)).to.deep.equal(before)
+        expect(trainer.step).to.equal(1)
+        await trainer.trainOn(good)
+        using other = new Trainer(model(), { optimizer, device: at(place) })
+        await other.trainOn(good)
+        await other.trainOn(good)
+        expect(await state(trainer)).to.deep.equal(await state(other))
+      })
+
+    it('is refused to norms that are none', async () => {
+      for (const clipNorm of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, '1']) {
+        const found = await error(() => adam({ clipNorm } as AdamOptions))
+        expect(found.message).to.match(/^Expected clipNorm to be a number of at least/)
+      }
+    })
   })
 
   describe('groups', () => {

@@ -8,6 +8,7 @@
 #include "hebb/dropout.h"
 #include "hebb/gather.h"
 #include "hebb/gradient_growth.h"
+#include "hebb/gradient_norm.h"
 #include "hebb/history.h"
 #include "hebb/importance.h"
 #include "hebb/layer_norm.h"

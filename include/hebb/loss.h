@@ -23,6 +23,7 @@ struct SoftmaxCrossEntropy {
   const int32_t* targets = nullptr;  // [columns] device, each in [0, classes)
   Activations gradient;              // [classes][columns], or data null: evaluate only
   LossTotals* totals = nullptr;      // device
+  LossTotals* previous = nullptr;    // device, or null: what `totals` were before, for who takes the step back
   const int64_t* step = nullptr;     // [1] device
 
   static constexpr auto operands() {
@@ -34,17 +35,19 @@ struct SoftmaxCrossEntropy {
                           .optional()
                           .inPlaceOf("logits"),
                       updates("totals", &SoftmaxCrossEntropy::totals, exactly<SoftmaxCrossEntropy, 1>),
+                      writes("previous", &SoftmaxCrossEntropy::previous, exactly<SoftmaxCrossEntropy, 1>).optional(),
                       given(&SoftmaxCrossEntropy::step)};
   }
 };
 
 /// Mean squared error over features and columns. gradient = 2 (output - target) / (features * columns).
 struct MeanSquaredError {
-  Activations output;             // [features][columns]
-  Activations target;             // [features][columns]
-  Activations gradient;           // [features][columns], or data null: evaluate only
-  LossTotals* totals = nullptr;   // device
-  const int64_t* step = nullptr;  // [1] device
+  Activations output;              // [features][columns]
+  Activations target;              // [features][columns]
+  Activations gradient;            // [features][columns], or data null: evaluate only
+  LossTotals* totals = nullptr;    // device
+  LossTotals* previous = nullptr;  // device, or null: what `totals` were before, for who takes the step back
+  const int64_t* step = nullptr;   // [1] device
 
   static constexpr auto operands() {
     using namespace declare;
@@ -54,6 +57,7 @@ struct MeanSquaredError {
                           .optional()
                           .inPlaceOf("output", "target"),
                       updates("totals", &MeanSquaredError::totals, exactly<MeanSquaredError, 1>),
+                      writes("previous", &MeanSquaredError::previous, exactly<MeanSquaredError, 1>).optional(),
                       given(&MeanSquaredError::step)};
   }
 };

@@ -15,7 +15,8 @@
   X(Sigmoid, sigmoid) X(SigmoidGradient, sigmoidGradient) X(Silu, silu) X(SiluGradient, siluGradient)         \
   X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Dropout, dropout)                                 \
   X(LayerNorm, layerNorm) X(LayerNormGradient, layerNormGradient)                                             \
-  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError) X(Sgd, sgd) X(Adam, adam) \
+  X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError)                           \
+  X(GradientNorm, gradientNorm) X(Sgd, sgd) X(Adam, adam)                                                     \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores)                             \
   X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)
 /// The others.

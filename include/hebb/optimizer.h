@@ -31,6 +31,7 @@ struct SgdRule {
 struct Sgd {
   SgdRule rule;
   const float* gradient = nullptr;  // [count] device
+  const double* scale = nullptr;    // [1] device, or null: the gradient is multiplied by it (GradientNorm::scale)
   int64_t capacity = 0;             // elements that fit
   const int32_t* count = nullptr;   // [1] device: elements in use (a sparse layer's links); null: capacity
 
@@ -38,7 +39,8 @@ struct Sgd {
     using namespace declare;
     return std::tuple{elements("pattern", "count", &Sgd::capacity, &Sgd::count),
                       group(nullptr, &Sgd::rule, numberOf<&Sgd::capacity>),
-                      reads("gradient", &Sgd::gradient, numberOf<&Sgd::capacity>)};
+                      reads("gradient", &Sgd::gradient, numberOf<&Sgd::capacity>),
+                      reads("scale", &Sgd::scale, exactly<Sgd, 1>).optional()};
   }
 };
 
@@ -56,6 +58,7 @@ struct Adam {
   float* secondMoment = nullptr;         // [count] device: v
   float* steps = nullptr;                // [count] or [1] device: t; counted up to 2^24, where the corrections are 1
   const double* learningRate = nullptr;  // [1] device, in the Program's scalar table
+  const double* scale = nullptr;         // [1] device, or null: the gradient is multiplied by it (GradientNorm::scale)
   double beta1 = 0.9, beta2 = 0.999;     // in [0, 1)
   double epsilon = 1e-8;                 // above 0: a parameter whose gradients are all 0 stays what it is
   double weightDecay = 0;
@@ -76,6 +79,7 @@ struct Adam {
                       updates("steps", &Adam::steps,
                               [](const Adam& op, int64_t) { return op.sharedSteps ? int64_t{1} : op.capacity; }),
                       scalar("learningRate", &Adam::learningRate),
+                      reads("scale", &Adam::scale, exactly<Adam, 1>).optional(),
                       number("beta1", &Adam::beta1).optional(),
                       number("beta2", &Adam::beta2).optional(),
                       number("epsilon", &Adam::epsilon).optional(),

@@ -200,3 +200,8 @@ export class SparseParameter extends ParameterArrays {
 }
 
 export type Parameter = DenseParameter | SparseParameter
+
+/** How many elements a parameter has, as operations want to know it: a sparse layer's links, or a count. */
+export function elementsOf(parameter: Parameter): { pattern: SparseMatrix } | { count: number } {
+  return parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }
+}

@@ -1,7 +1,7 @@
 import { expect, number, show } from '../error.js'
-import { type Parameter, SparseParameter } from '../nn/parameter.js'
+import { elementsOf, type Parameter } from '../nn/parameter.js'
 import { maker } from '../recipe.js'
-import { byGroups, type Group, type Optimizer } from './optimizer.js'
+import { byGroups, type ClippingOptions, type Group, type Optimizer } from './optimizer.js'
 import type { Rate } from './rates.js'
 
 export interface AdamNumbers {
@@ -34,7 +34,7 @@ export interface AdamNumbers {
   stepsBy?: 'link' | 'parameter'
 }
 
-export interface AdamOptions extends AdamNumbers {
+export interface AdamOptions extends AdamNumbers, ClippingOptions {
   /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
   groups?: readonly Group<AdamNumbers>[]
 }
@@ -43,9 +43,9 @@ export interface AdamOptions extends AdamNumbers {
  * Adam (Kingma and Ba, 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' / (sqrt(v') +
  * epsilon), m' and v' being m and v over 1 - beta^t, t counted as `stepsBy` says.
  */
-export const adam = maker('adam', ({ groups, ...numbers }: AdamOptions = {}): Optimizer => {
+export const adam = maker('adam', ({ groups, clipNorm, ...numbers }: AdamOptions = {}): Optimizer => {
   const defaults = { ...numbers, learningRate: numbers.learningRate ?? 0.001 }
-  return byGroups<AdamNumbers & { learningRate: number | Rate }>('adam', defaults, groups, (options) => {
+  return byGroups<AdamNumbers & { learningRate: number | Rate }>('adam', defaults, { groups, clipNorm }, (options) => {
     const beta = (value: number, name: string) => {
       expect(
         typeof value === 'number' && value >= 0 && value < 1,
@@ -77,13 +77,14 @@ export const adam = maker('adam', ({ groups, ...numbers }: AdamOptions = {}): Op
     })
     return {
       prepare: (parameter) => void state(parameter),
-      record: (program, parameter, learningRate) =>
+      record: (program, parameter, operands) =>
         program.record('adam', {
-          ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }),
+          ...elementsOf(parameter),
           values: parameter.values,
           gradient: parameter.gradient,
           ...state(parameter),
-          ...{ learningRate, beta1, beta2, epsilon, weightDecay, decoupled, warmup, sharedSteps },
+          ...operands,
+          ...{ beta1, beta2, epsilon, weightDecay, decoupled, warmup, sharedSteps },
         }),
     }
   })

@@ -2,9 +2,10 @@
  * What optimizers have in common: parameters are shared out among groups by their names, and the numbers of each group
  * are its own.
  */
-import { expect, show } from '../error.js'
+import { expect, number, show } from '../error.js'
 import type { Parameter } from '../nn/parameter.js'
 import type { Program } from '../program.js'
+import type { Tensor } from '../tensor.js'
 import { type Rate, rateOf } from './rates.js'
 
 /** Parameters by the names that they have in a checkpoint: modules.0.weights. */
@@ -24,12 +25,17 @@ export interface Optimizer {
   readonly name: string
   /** What changes from step to step, one column of the program's table each. The first is the learning rate. */
   readonly rates: readonly Rate[]
+  /** What the norm of all gradients together is clipped to; without it they are taken as they are. */
+  readonly clipNorm?: number | undefined
   /** Shares the parameters out. Throws INVALID_ARGUMENT for a pattern that none of their names matches. */
   groups(parameters: NamedParameters): ParameterGroup[]
   /** Makes its state for the groups' parameters. */
   prepare(groups: readonly ParameterGroup[]): void
-  /** Records its step for them; its rates are the first columns of the program's table. */
-  record(program: Program, groups: readonly ParameterGroup[]): void
+  /**
+   * Records its step for them; its rates are the first columns of the program's table. `scale` [1] is what gradients
+   * are multiplied by.
+   */
+  record(program: Program, groups: readonly ParameterGroup[], scale?: Tensor<'float64'>): void
 }
 
 /** Parameters by their names, and what their numbers are in place of those of all. */
@@ -54,7 +60,21 @@ export interface Rule {
   /** Makes its state for a parameter. */
   prepare(parameter: Parameter): void
   /** Records its step for a parameter; `learningRate` is the scalar's index. */
-  record(program: Program, parameter: Parameter, learningRate: number): void
+  record(
+    program: Program,
+    parameter: Parameter,
+    operands: { learningRate: number; scale: Tensor<'float64'> | undefined },
+  ): void
+}
+
+/** What an optimizer does with all gradients together. */
+export interface ClippingOptions {
+  /**
+   * Where the norm of all gradients together is larger, they are multiplied by clipNorm / norm (Pascanu et al., 2013;
+   * torch.nn.utils.clip_grad_norm_). Default: none, and SGD's step is taken while gradients are computed, which saves a
+   * pass over them. A norm that is NaN or infinite ends training with NON_FINITE before its step has changed anything.
+   */
+  clipNorm?: number | undefined
 }
 
 /** What names a pattern matches. */
@@ -115,7 +135,7 @@ function shown(names: readonly string[]): string {
 export function byGroups<Numbers extends { learningRate: number | Rate }>(
   name: string,
   numbers: Numbers,
-  groups: readonly Group<Numbers>[] = [],
+  { groups = [], clipNorm }: ClippingOptions & { groups?: readonly Group<Numbers>[] | undefined },
   ruleOf: (numbers: Numbers) => Rule,
 ): Optimizer {
   expect(
@@ -126,6 +146,7 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
   const frozen = [...groups.map((group) => group.frozen ?? false), false]
   for (const flag of frozen)
     expect(typeof flag === 'boolean', () => `Expected a group's frozen to be true or false, got ${show(flag)}`)
+  if (clipNorm !== undefined) number(clipNorm, 'clipNorm', Number.MIN_VALUE)
   const columns = new Map<number | Rate, number>()
   const rates: Rate[] = []
   const columnOf = (rate: number | Rate): number => {
@@ -143,6 +164,7 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
   return {
     name,
     rates,
+    clipNorm,
     groups: (named) => {
       const shares = sharedOut(named, patterns)
       expect(
@@ -155,9 +177,10 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
       for (const { parameters, index, frozen } of groups)
         for (const parameter of frozen ? [] : parameters) ruleAt(index).prepare(parameter)
     },
-    record: (program, groups) => {
+    record: (program, groups, scale) => {
       for (const { parameters, index, frozen } of groups)
-        for (const parameter of frozen ? [] : parameters) ruleAt(index).record(program, parameter, ruleAt(index).column)
+        for (const parameter of frozen ? [] : parameters)
+          ruleAt(index).record(program, parameter, { learningRate: ruleAt(index).column, scale })
     },
   }
 }

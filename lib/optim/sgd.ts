@@ -1,7 +1,7 @@
 import { number } from '../error.js'
-import { type Parameter, SparseParameter } from '../nn/parameter.js'
+import { elementsOf, type Parameter } from '../nn/parameter.js'
 import { maker } from '../recipe.js'
-import { byGroups, type Group, type Optimizer } from './optimizer.js'
+import { byGroups, type ClippingOptions, type Group, type Optimizer } from './optimizer.js'
 import type { Rate } from './rates.js'
 
 export interface SgdNumbers {
@@ -12,26 +12,26 @@ export interface SgdNumbers {
   weightDecay?: number
 }
 
-export interface SgdOptions extends SgdNumbers {
+export interface SgdOptions extends SgdNumbers, ClippingOptions {
   /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
   groups?: readonly Group<SgdNumbers>[]
 }
 
 /** Stochastic gradient descent with momentum and weight decay: g += decay w; m = momentum m + g; w -= rate m. */
-export const sgd = maker('sgd', ({ groups, ...numbers }: SgdOptions): Optimizer => {
-  return byGroups<SgdNumbers>('sgd', numbers, groups, (options) => {
+export const sgd = maker('sgd', ({ groups, clipNorm, ...numbers }: SgdOptions): Optimizer => {
+  return byGroups<SgdNumbers>('sgd', numbers, { groups, clipNorm }, (options) => {
     const momentum = number(options.momentum ?? 0, 'momentum', 0, 1)
     const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
     const velocity = (parameter: Parameter) => (momentum === 0 ? undefined : parameter.slot('velocity'))
     return {
       prepare: (parameter) => void velocity(parameter),
-      record: (program, parameter, learningRate) =>
+      record: (program, parameter, operands) =>
         program.record('sgd', {
-          ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { count: parameter.capacity }),
+          ...elementsOf(parameter),
           values: parameter.values,
           gradient: parameter.gradient,
           velocity: velocity(parameter),
-          learningRate,
+          ...operands,
           momentum,
           weightDecay,
         }),

@@ -5,6 +5,7 @@ import { type LayerGradient, Tape, type Value } from '../autograd.js'
 import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
+import { elementsOf } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
@@ -116,6 +117,24 @@ export interface Probe {
   readonly outputs: Tape['outputs']
 }
 
+/** What clipping the gradients by their norm takes. */
+class Clipping {
+  readonly norm: Tensor<'float64'>
+  readonly scale: Tensor<'float64'>
+  /** The sums of the loss before the step, for one that is not taken. */
+  readonly previous: Tensor<'float64'>
+
+  constructor(device: Device) {
+    this.norm = new Tensor(device, 'float64', Float64Array.of(Number.NaN))
+    this.scale = new Tensor(device, 'float64', 1)
+    this.previous = new Tensor(device, 'float64', 4)
+  }
+
+  dispose(): void {
+    for (const tensor of [this.norm, this.scale, this.previous]) tensor.dispose()
+  }
+}
+
 export class Graph {
   readonly program: Program
   readonly batch: number
@@ -126,6 +145,7 @@ export class Graph {
   /** Targets of the batch, for regression. */
   readonly targets?: Activations
   readonly #totals: Tensor<'float64'>
+  readonly #clipping: Clipping | undefined
   readonly #tape: Tape
   readonly #options: GraphOptions
   /** Batches from the host, for the step and its probe. */
@@ -145,12 +165,24 @@ export class Graph {
     this.#tape = new Tape(this.program, { training: training !== undefined, frozen })
     this.#totals = new Tensor(device, 'float64', 4)
     if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
-    const { input, output, targets } = this.#record(this.#tape, this.#totals)
+    const clipNorm = training?.optimizer.clipNorm
+    this.#clipping = clipNorm === undefined ? undefined : new Clipping(device)
+    const { input, output, targets } = this.#record(this.#tape, this.#totals, this.#clipping?.previous)
     this.input = input
     this.output = output
     if (targets) this.targets = targets
     if (!loss) this.program.keep(output)
-    training?.optimizer.record(this.program, training.groups)
+    if (!training) return
+    if (clipNorm !== undefined && this.#clipping) {
+      const { norm, scale, previous } = this.#clipping
+      this.program.record('gradientNorm', {
+        gradients: options.model.parameters
+          .filter((parameter) => !frozen.has(parameter))
+          .map((parameter) => ({ ...elementsOf(parameter), gradient: parameter.gradient })),
+        ...{ maxNorm: clipNorm, norm, scale, totals: this.#totals, previous },
+      })
+    }
+    training.optimizer.record(this.program, training.groups, this.#clipping?.scale)
   }
 
   /**
@@ -186,6 +218,12 @@ export class Graph {
     return this.#totals.write(sums)
   }
 
+  /** The norm of all gradients in the last step, before they were clipped, if they are and a step was made. */
+  async gradientNorm(): Promise<number | undefined> {
+    const [norm] = (await this.#clipping?.norm.read()) ?? []
+    return norm === undefined || Number.isNaN(norm) ? undefined : norm
+  }
+
   dispose(): void {
     this.program.dispose()
     for (const owned of [this.#probe?.program, this.#probe?.tape, this.#probe?.totals]) owned?.dispose()
@@ -193,12 +231,14 @@ export class Graph {
     for (const activations of this.#fromHost) activations.dispose()
     this.labels?.dispose()
     this.#totals.dispose()
+    this.#clipping?.dispose()
   }
 
   /** Records forward, loss and backward as far as they are wanted. */
   #record(
     tape: Tape,
     totals: Tensor<'float64'>,
+    previous?: Tensor<'float64'>,
   ): { input: Activations; output: Activations; targets: Activations | undefined } {
     const { model, features, order, loss } = this.#options
     const input = order ? tape.activations(features) : this.#hostWrites(tape, 0, features)
@@ -212,7 +252,7 @@ export class Graph {
       const { samples } = dataset
       tape.program.record('gather', { floats, samples, indices: order.indices, count: samples, output: targets })
     }
-    if (loss) this.#lossOf(tape, output, targets, loss, totals)
+    if (loss) this.#lossOf(tape, output, targets, loss, { totals, previous })
     if (tape.training) tape.backward()
     return { input, output: output.activations, targets }
   }
@@ -249,17 +289,23 @@ export class Graph {
     }
   }
 
-  #lossOf(tape: Tape, output: Value, target: Activations | undefined, loss: Loss, totals: Tensor<'float64'>): void {
+  #lossOf(
+    tape: Tape,
+    output: Value,
+    target: Activations | undefined,
+    loss: Loss,
+    sums: { totals: Tensor<'float64'>; previous: Tensor<'float64'> | undefined },
+  ): void {
     const gradient = tape.training ? tape.gradient(output)?.gradient : undefined
     if (loss === 'crossEntropy') {
       const targets = this.labels as Tensor<'int32'>
-      tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets, gradient, totals })
+      tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets, gradient, ...sums })
     } else {
       tape.program.record('meanSquaredError', {
         output: output.activations,
         target: target as Activations,
         gradient,
-        totals,
+        ...sums,
       })
     }
   }

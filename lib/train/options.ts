@@ -85,6 +85,8 @@ export interface Epoch extends TopologyMeasures {
   readonly updateSeconds: number
   /** Of the epoch's last step. */
   readonly learningRate: number
+  /** Of all gradients together in the epoch's last step, before they were clipped; with the optimizer's clipNorm. */
+  readonly gradientNorm?: number
 }
 
 export interface Batch {

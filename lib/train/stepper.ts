@@ -7,8 +7,9 @@ import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
 import { HebbError, number } from '../error.js'
 import type { Module } from '../nn/module.js'
+import { SparseParameter } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
-import type { Optimizer, ParameterGroup } from '../optim/optimizer.js'
+import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import type { Tensor } from '../tensor.js'
 import { namedModules, namedParameters, type Run } from './checkpoint.js'
 import { Graph, type Loss, type Probe, type SampleOrder } from './graph.js'
@@ -159,6 +160,11 @@ export class Stepper {
     return step === this.step - 1 ? rate : (this.#ratesAt(this.step - 1)[0] as number)
   }
 
+  /** The norm of the gradients in the last step, where it is asked for. */
+  async gradientNorm(): Promise<number | undefined> {
+    return this.#training?.graph.gradientNorm()
+  }
+
   /** What the optimizer's rates are in a step between the last update and the next. */
   #ratesAt(step: number): number[] {
     const { epochs, stepsPerEpoch } = this.plan ?? { epochs: 1, stepsPerEpoch: Number.POSITIVE_INFINITY }
@@ -194,19 +200,35 @@ export class Stepper {
 
   /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
   async #whereNotFinite(graph: Graph, step: number, at: NextBatch, cause: HebbError): Promise<HebbError> {
+    const epoch = this.plan ? ` (epoch ${Math.floor(step / this.plan.stepsPerEpoch) + 1})` : ''
+    const error = (what: string, where: string) =>
+      new HebbError(
+        'NON_FINITE',
+        `Expected a finite ${what}, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the ` +
+          'learning rate, or look at the data.',
+        { cause },
+      )
+    if (cause.message.startsWith('gradientNorm:'))
+      return error('norm of the gradients', `that of ${await this.#gradientNotFinite()}`)
     const where = await this.#placeNotFinite(graph.probe, step, at).catch((error: Error) =>
       // There may be no memory to look.
       (error as HebbError).code === 'OUT_OF_MEMORY'
         ? 'a place that there was no memory to look for'
         : Promise.reject(error),
     )
-    const epoch = this.plan ? ` (epoch ${Math.floor(step / this.plan.stepsPerEpoch) + 1})` : ''
-    return new HebbError(
-      'NON_FINITE',
-      `Expected a finite loss, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the ` +
-        'learning rate, or look at the data.',
-      { cause },
-    )
+    return error('loss', where)
+  }
+
+  /** The parameter whose gradient was the first that is not finite: the backward pass begins with the last layer. */
+  async #gradientNotFinite(): Promise<string> {
+    const frozen = frozenOf(this.#groups)
+    for (const [name, parameter] of namedParameters(this.#model).reverse()) {
+      if (frozen.has(parameter)) continue
+      const links = parameter instanceof SparseParameter ? await parameter.matrix.read() : undefined
+      const gradient = await parameter.gradient.read(links?.columnIndices.length)
+      if (!gradient.every(Number.isFinite)) return name
+    }
+    return 'all parameters together'
   }
 
   /** Computes the step again, without taking it and with all values kept. */

@@ -298,6 +298,14 @@ export class Trainer {
   }
 
   /**
+   * The norm of all gradients together in the last step, before they were clipped. Undefined before a step was made,
+   * and without the optimizer's clipNorm.
+   */
+  async gradientNorm(): Promise<number | undefined> {
+    return this.#alone(() => this.#stepper.gradientNorm())
+  }
+
+  /**
    * The links of a sparse layer as they are now: W [rows = outputs][cols = inputs], by row. Sparse layers are counted
    * from 0, in the model's order.
    */
@@ -451,6 +459,7 @@ export class Trainer {
     }
     run.totals = await graph.sums() // for who stops the evaluation
     const totals = await graph.totals()
+    const gradientNorm = await this.#stepper.gradientNorm()
     const report: Epoch = {
       epoch,
       trainLoss: totals.loss,
@@ -459,6 +468,7 @@ export class Trainer {
       seconds: run.seconds,
       updateSeconds: run.updateSeconds,
       learningRate: this.#stepper.learningRate,
+      ...(gradientNorm !== undefined && { gradientNorm }),
       ...(await this.#measures.read()),
     }
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })

@@ -269,13 +269,13 @@ void elements(const Place& place) {
         for (int32_t i = 0; i < c.batch.capacity; ++i) targets.push_back(i * 7 % classes);
         const Activations z = c.activations(classes);
         const Activations dz = kind == 0 ? c.activations(classes) : kind == 1 ? z : Activations{};
-        c.run(SoftmaxCrossEntropy{z, c.of(targets), dz, totals(c), c.of<int64_t>({3})});
+        c.run(SoftmaxCrossEntropy{z, c.of(targets), dz, totals(c), totals(c), c.of<int64_t>({3})});
       });
     }
     same(place, "meanSquaredError", [=](Case& c) {
       const Activations y = c.activations(19), target = c.activations(19);
       const Activations dy = kind == 0 ? c.activations(19) : kind == 1 ? y : Activations{};
-      c.run(MeanSquaredError{y, target, dy, totals(c), c.of<int64_t>({3})});
+      c.run(MeanSquaredError{y, target, dy, totals(c), totals(c), c.of<int64_t>({3})});
     });
   }
   for (const bool bytes : {false, true}) {

@@ -26,7 +26,7 @@ const csr = randomCsr(16, 16, 90, 1)
 const batch = 8
 const types: TensorType[] = ['float32', 'float64', 'int32', 'uint8', 'uint64']
 
-/** What a declaration leaves open: integers that others depend on, and one of two. */
+/** What a declaration leaves open: integers that others depend on, and one of two; also in the objects of a list. */
 const chosen: Record<string, Operands> = {
   permute: { count: 10 },
   gather: { samples: 10, count: 10, bytes: undefined, channels: 1 },
@@ -35,6 +35,7 @@ const chosen: Record<string, Operands> = {
   linearTransposed: { activation: 'relu' },
   sgd: { pattern: undefined, count: 90, momentum: 0.9 },
   adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },
+  gradientNorm: { gradients: { pattern: undefined, count: 90 }, maxNorm: 1 },
   importance: { rule: 'magnitude+gradient' },
   percolate: { relations: [{ first: 0, second: 1, kind: 'consecutive' }] },
   uniteLinks: { capacity: 256, bits: undefined },
@@ -45,17 +46,16 @@ const chosen: Record<string, Operands> = {
 function operandsOf(w: Workspace, declared: readonly Described[], given: Operands = {}): Operands {
   const operands: Operands = {}
   for (const { name, kind, type, choices, operands: inner = [] } of declared) {
-    if (name in given) operands[name] = given[name]
+    if (kind === 'list' && !type && !Array.isArray(given[name]))
+      operands[name] = [operandsOf(w, inner, given[name]), operandsOf(w, inner, given[name])]
+    else if (name in given) operands[name] = given[name]
     else if (kind === 'links') operands[name] = w.matrix(csr)
     else if (kind === 'tensor') operands[name] = w.tensor(type as TensorType, 256)
     else if (kind === 'activations') operands[name] = w.batch(16, batch)
     else if (kind === 'flag') operands[name] = false
     else if (kind === 'choice') operands[name] = choices?.[0]
     else if (kind === 'group') operands[name] = name === 'augmentation' ? undefined : operandsOf(w, inner)
-    else if (kind === 'list')
-      operands[name] = type
-        ? [w.tensor(type as TensorType, 256), w.tensor(type as TensorType, 256)]
-        : [operandsOf(w, inner), operandsOf(w, inner)]
+    else if (kind === 'list') operands[name] = [w.tensor(type as TensorType, 256), w.tensor(type as TensorType, 256)]
     else operands[name] = 0
   }
   return operands

@@ -106,6 +106,30 @@ describe('sgd', () => {
     })
   })
 
+  for (const count of [1, 5, 31, 1000]) {
+    it(`multiplies ${count} gradients by a scale, and by 1 with the bits of none`, async () => {
+      const [values, velocity, gradient] = [numbers(count, 1), numbers(count, 2), numbers(count, 3)]
+      const run = (device: Device, scale?: number) =>
+        on(device, async (w) => {
+          const [v, m] = [w.floats(values), w.floats(velocity)]
+          const operands = {
+            ...{ count, values: v, velocity: m, gradient: w.floats(gradient), learningRate: 0 },
+            ...(scale !== undefined && { scale: w.tensor('float64', Float64Array.of(scale)) }),
+          }
+          await w.run([['sgd', { ...operands, ...rules[3] }]], { scalars: [0.025] })
+          return [await v.read(), await m.read()]
+        })
+      for (const place of places) {
+        expectSameBits(await run(at(place), 1), await run(at(place)), place)
+        const scaled = gradient.map((g) => g * 0.3)
+        const expected = step(values, velocity, scaled, 0.025, rules[3])
+        const [v, m] = await run(at(place), 0.3)
+        expectClose(v, expected.values, place, 4e-7)
+        expectClose(m, expected.velocity, place, 4e-7)
+      }
+    })
+  }
+
   it("takes each step's rate from the scalar table", async () => {
     await on(cpu(), async (w) => {
       const values = w.floats([0])
@@ -325,6 +349,40 @@ describe('adam', () => {
       }),
     )
   })
+
+  for (const count of [1, 5, 17, 1000]) {
+    it(`multiplies ${count} gradients by a scale, and by 1 with the bits of none`, async () => {
+      const gradient = numbers(count, 7)
+      const run = (scale?: number) =>
+        everywhere((device) =>
+          on(device, async (w) => {
+            const state = tensors(w, initial(count))
+            const operands = { count, ...state, gradient: w.floats(gradient), learningRate: 0 }
+            const scaled = scale !== undefined && { scale: w.tensor('float64', Float64Array.of(scale)) }
+            await w.run([['adam', { ...operands, ...scaled, ...adamRules[1] }]], { scalars: [0.01] })
+            return read(state)
+          }),
+        )
+      expectSameBits(await run(1), await run(), 'scaled by 1')
+      const expected = initial(count)
+      const before = Float64Array.from(expected.values)
+      adamStep(
+        expected,
+        gradient.map((g) => g * 0.3),
+        0.01,
+        adamRules[1],
+      )
+      const [values, firstMoment] = await run(0.3)
+      for (let i = 0; i < count; ++i) {
+        const moved = Math.abs(expected.values[i] - before[i])
+        expect(values[i], `${i}`).to.be.closeTo(
+          expected.values[i],
+          1e-6 * moved + 1.2e-7 * (Math.abs(before[i]) + moved),
+        )
+        expect(firstMoment[i], `${i}`).to.be.closeTo(expected.firstMoment[i], 4e-7)
+      }
+    })
+  }
 
   it('changes the elements in use alone, and none of a layer without links', async () => {
     for (const links of [0, 1, 22]) {
@@ -698,6 +756,40 @@ describe('sddmm and sgd', () => {
       }
     })
   }
+
+  it('are not fused where the gradient is scaled, or its norm is taken', async () => {
+    for (const place of places) {
+      for (const norm of [false, true]) {
+        await trained(at(place), csr, 20, async (t) => {
+          const { gradient, biasGradient, pattern, values } = t.operands
+          const scale = t.w.tensor('float64', Float64Array.of(0.25))
+          const before = await values.read()
+          t.product()
+          if (norm)
+            t.program.record('gradientNorm', {
+              gradients: [
+                { pattern, gradient },
+                { count: csr.rows, gradient: biasGradient },
+              ],
+              ...{ maxNorm: 0.25, norm: t.w.tensor('float64', 1), scale },
+            })
+          t.stepValues(rules[0], { scale })
+          if (norm) t.stepBias()
+          await t.program.replay(1)
+          expect(t.program.operationCount, place).to.equal(norm ? 5 : 3)
+          const expected = gradients(csr, t.dy, t.x, 20)
+          const squares = [...expected.values.value, ...expected.bias.value].reduce((sum, g) => sum + g * g, 0)
+          const factor = norm ? 0.25 / Math.sqrt(squares) : 0.25
+          const moved = byRow(
+            csr,
+            (await values.read()).map((value: number, i: number) => (before[i] - value) / (0.05 * factor)),
+          )
+          for (const [k, g] of expected.values.value.entries())
+            expect(moved[k], `${place}, ${k}`).to.be.closeTo(g, norm ? 1e-3 : 1e-4)
+        })
+      }
+    }
+  })
 
   it('leave a product alone that is of other links, of another gradient, or writes what they read', async () => {
     const other = randomCsr(13, 17, 50, 9)
