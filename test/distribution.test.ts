@@ -1,5 +1,8 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect } from 'chai'
-import { chtss, mlp, sgd, Trainer } from '../lib/index.js'
+import { chtss, type MlpOptions, mlp, sgd, Trainer } from '../lib/index.js'
 import { layerDensities } from '../lib/nn/distribution.js'
 import { sparseLayers } from '../lib/train/predictor.js'
 import { expectRefusal, random } from './support.js'
@@ -71,6 +74,60 @@ describe('the distribution of links over layers', () => {
     const sparse = mlp({ widths: [50, 40, 7], density: 0.2, distribution: 'erk', sparseOutput: true })
     using other = new Trainer(sparse, { optimizer: sgd({ learningRate: 0.1 }), device: 'cpu' })
     expect((await other.measures()).links).to.equal(Math.round(0.2 * (2000 + 280)))
+  })
+
+  describe('with densities of their own', () => {
+    const widths = [10, 20, 30, 40, 5]
+    const of = (options: Partial<MlpOptions>) =>
+      sparseLayers(mlp({ widths, density: 0.1, ...options })).map((layer) => layer.density)
+
+    it('gives named layers theirs, and the others what was asked for', () => {
+      expect(of({ densities: {} })).to.deep.equal([0.1, 0.1, 0.1])
+      expect(of({ densities: { 'modules.2': 0.5 } })).to.deep.equal([0.1, 0.5, 0.1])
+      expect(of({ densities: { 'modules.6': 1, 'modules.*': 0.25 }, sparseOutput: true })).to.deep.equal([
+        0.25, 0.25, 0.25, 1,
+      ])
+      expect(of({ densities: { '*.0': 0.3, 'm*0': 0.4, '*s.4': 0.2 } })).to.deep.equal([0.3, 0.1, 0.2])
+    })
+
+    it("shares the others' links out among themselves by 'erk'", () => {
+      const shapes = shapesOf(widths)
+      const [first, , third] = of({ densities: { 'modules.2': 0.5 }, distribution: 'erk' })
+      expect([first, third]).to.deep.equal(layerDensities([shapes[0], shapes[2]], 0.1, 'erk'))
+    })
+
+    it('may name all layers', () => {
+      for (const distribution of ['uniform', 'erk'] as const)
+        expect(of({ densities: { '*': 0.7 }, distribution })).to.deep.equal([0.7, 0.7, 0.7])
+    })
+
+    it('holds in a network, and in one that is loaded', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'hebb-densities-'))
+      try {
+        const file = join(folder, 'densities.safetensors')
+        const model = mlp({ widths, density: 0.1, densities: { 'modules.0': 0.5 } })
+        using trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.1 }), device: 'cpu' })
+        expect((await trainer.measures()).linksPerLayer).to.deep.equal([100, 60, 120])
+        await trainer.save(file)
+        using loaded = await Trainer.load(file, { device: 'cpu' })
+        expect((await loaded.measures()).linksPerLayer).to.deep.equal([100, 60, 120])
+        expect(sparseLayers(loaded.model).map((layer) => layer.density)).to.deep.equal([0.5, 0.1, 0.1])
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    const bad: [name: string, densities: unknown, message: string][] = [
+      ['a layer that is none', { 'modules.9': 0.1 }, "matches one of modules.0, modules.2, modules.4, got 'modules.9'"],
+      ['the dense last layer', { 'modules.6': 0.1 }, "got 'modules.6'"],
+      ['a density of 0', { 'modules.0': 0 }, "Expected the density of 'modules.0' to be in (0, 1], got 0"],
+      ['a list', [0.1, 0.2], 'Expected densities to be numbers by the names of layers'],
+    ]
+    for (const [name, densities, message] of bad)
+      it(`refuses ${name}`, async () => {
+        const found = await expectRefusal(() => of({ densities: densities as never }), 'INVALID_ARGUMENT', name)
+        expect(found.message).to.contain(message)
+      })
   })
 
   it('refuses what cannot be', async () => {

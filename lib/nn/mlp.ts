@@ -1,7 +1,8 @@
-import { expect, integer, show } from '../error.js'
+import { density, expect, integer, show } from '../error.js'
+import { sharedOut } from '../patterns.js'
 import type { Topology } from '../topology/topology.js'
 import { Relu } from './activations.js'
-import { type Distribution, layerDensities } from './distribution.js'
+import { type Distribution, type LayerShape, layerDensities } from './distribution.js'
 import type { WeightInit } from './init.js'
 import { Linear } from './linear.js'
 import type { Module } from './module.js'
@@ -18,6 +19,12 @@ export interface MlpOptions {
    * together have it and smaller layers are denser.
    */
   distribution?: Distribution
+  /**
+   * Densities of their own for some of the sparse layers, by their names or patterns of these, in which * stands for
+   * any characters: { 'modules.0': 0.1 }. A layer has that of the first pattern that matches; `density` and
+   * `distribution` are those of the others.
+   */
+  densities?: Readonly<Record<string, number>>
   /** Seed of the initial network and of everything random in its training. Default 0. */
   seed?: number
   /** Default: the method's. */
@@ -26,6 +33,29 @@ export interface MlpOptions {
   weights?: WeightInit
   /** Make the last layer sparse too; it is dense by default, as in the paper. */
   sparseOutput?: boolean
+}
+
+/** The densities of sparse layers: their own, and those of the others as they are shared out. */
+function densitiesOf(
+  shapes: readonly LayerShape[],
+  { density: share, distribution, densities: given = {} }: MlpOptions,
+): Map<LayerShape, number> {
+  expect(
+    typeof given === 'object' && given !== null && !Array.isArray(given),
+    () => `Expected densities to be numbers by the names of layers such as { 'modules.0': 0.1 }, got ${show(given)}`,
+  )
+  const own = Object.entries(given).map(([pattern, value]) => density(value, `the density of '${pattern}'`))
+  const named = shapes.map((shape, i) => [`modules.${2 * i}`, shape] as const) // an activation is between two layers
+  const groups = sharedOut(
+    named,
+    Object.keys(given).map((pattern) => [pattern]),
+  )
+  const rest = groups.pop() as LayerShape[]
+  const shared = layerDensities(rest, share, distribution)
+  return new Map([
+    ...groups.flatMap((group, i) => group.map((shape) => [shape, own[i] as number] as const)),
+    ...rest.map((shape, i) => [shape, shared[i] as number] as const),
+  ])
 }
 
 /** A multi-layer perceptron with ReLU between its layers: sparse ones, and a dense last one (paper, section 4.1). */
@@ -38,10 +68,10 @@ export function mlp(options: MlpOptions): Sequential {
   const shapes = widths
     .slice(1)
     .map((width, i) => ({ inFeatures: integer(widths[i], 'a width', 1), outFeatures: integer(width, 'a width', 1) }))
-  const densities = layerDensities(sparseOutput ? shapes : shapes.slice(0, -1), options.density, options.distribution)
+  const densities = densitiesOf(sparseOutput ? shapes : shapes.slice(0, -1), options)
   const modules: Module[] = []
   for (const [i, shape] of shapes.entries()) {
-    const density = densities[i]
+    const density = densities.get(shape)
     modules.push(density === undefined ? new Linear(shape) : new SparseLinear({ ...shape, density, topology, weights }))
     if (i + 1 < shapes.length) modules.push(new Relu())
   }

@@ -4,6 +4,7 @@
  */
 import { expect, number, show } from '../error.js'
 import type { Parameter } from '../nn/parameter.js'
+import { sharedOut } from '../patterns.js'
 import type { Program } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import { type Rate, rateOf } from './rates.js'
@@ -77,12 +78,6 @@ export interface ClippingOptions {
   clipNorm?: number | undefined
 }
 
-/** What names a pattern matches. */
-function matcher(pattern: string): RegExp {
-  const texts = pattern.split('*').map((text) => text.replace(/[^\w]/g, '\\$&'))
-  return new RegExp(`^${texts.join('.*')}$`)
-}
-
 /** The patterns of a group, checked. */
 function patternsOf(group: { readonly match?: unknown } | undefined | null): string[] {
   const match = group?.match
@@ -99,33 +94,6 @@ function patternsOf(group: { readonly match?: unknown } | undefined | null): str
 /** The parameters of groups that are frozen. */
 export function frozenOf(groups: readonly ParameterGroup[]): ReadonlySet<Parameter> {
   return new Set(groups.flatMap(({ parameters, frozen }) => (frozen ? parameters : [])))
-}
-
-/** Shares out what has names: to the first list with a pattern that matches, or to a last list of all others. */
-function sharedOut<T>(named: readonly (readonly [string, T])[], lists: readonly (readonly string[])[]): T[][] {
-  const names = named.map(([name]) => name)
-  const matchers = lists.map((patterns) => patterns.map(matcher))
-  for (const [i, list] of matchers.entries())
-    for (const [j, regular] of list.entries())
-      expect(
-        names.some((name) => regular.test(name)),
-        () => `Expected a pattern that matches one of ${shown(names)}, got '${lists[i]?.[j]}'`,
-      )
-  const shares: T[][] = [...lists, []].map(() => [])
-  for (const [name, value] of named) {
-    const first = matchers.findIndex((list) => list.some((regular) => regular.test(name)))
-    shares.at(first)?.push(value)
-  }
-  return shares
-}
-
-/** Names in a message, at most. */
-const SHOWN = 40
-
-function shown(names: readonly string[]): string {
-  if (names.length === 0) return 'no names'
-  const more = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : ''
-  return names.slice(0, SHOWN).join(', ') + more
 }
 
 /**
