@@ -1,6 +1,7 @@
 // Reads operands by an operation's declaration, and checks them. Errors name the operand as the user does.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "declarations.h"
 #include "recorded.h"
@@ -173,7 +174,11 @@ class Reader {
     const double value = integer ? static_cast<double>(*integer) : *real;
     if (!(value >= least && value <= most) || (isInteger && value != std::floor(value))) {
       const auto text = [](double n) {
-        if (n != std::floor(n) || std::abs(n) > 9e15) return std::to_string(n);
+        if (n != std::floor(n) || std::abs(n) > 9e15) {
+          char shortest[32];
+          std::snprintf(shortest, sizeof shortest, "%g", n);
+          return std::string(shortest);
+        }
         return std::to_string(static_cast<int64_t>(n));
       };
       std::string range = " of at least " + text(least);

@@ -25,8 +25,8 @@ function layerNorm(tape: Tape, x: Value, gain: DenseParameter, bias: DenseParame
       tape.record('layerNormGradient', {
         ...{ input, statistics, gain: gain.values, outputGradient },
         ...{ inputGradient: below?.gradient, accumulate: below?.accumulate },
-        ...{ gainGradient: ofGain.gradient, accumulateGain: ofGain.accumulate },
-        ...{ biasGradient: ofBias.gradient, accumulateBias: ofBias.accumulate },
+        ...{ gainGradient: ofGain?.gradient, accumulateGain: ofGain?.accumulate },
+        ...{ biasGradient: ofBias?.gradient, accumulateBias: ofBias?.accumulate },
       })
     },
   })

@@ -34,6 +34,7 @@ const chosen: Record<string, Operands> = {
   spmmTransposed: { activation: 'relu' },
   linearTransposed: { activation: 'relu' },
   sgd: { pattern: undefined, count: 90, momentum: 0.9 },
+  layerNorm: { epsilon: 1e-5 },
   adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },
   gradientNorm: { gradients: { pattern: undefined, count: 90 }, maxNorm: 1 },
   importance: { rule: 'magnitude+gradient' },
@@ -51,7 +52,7 @@ function operandsOf(w: Workspace, declared: readonly Described[], given: Operand
     else if (name in given) operands[name] = given[name]
     else if (kind === 'links') operands[name] = w.matrix(csr)
     else if (kind === 'tensor') operands[name] = w.tensor(type as TensorType, 256)
-    else if (kind === 'activations') operands[name] = w.batch(16, batch)
+    else if (kind === 'activations') operands[name] = w.batch(name === 'statistics' ? 2 : 16, batch)
     else if (kind === 'flag') operands[name] = false
     else if (kind === 'choice') operands[name] = choices?.[0]
     else if (kind === 'group') operands[name] = name === 'augmentation' ? undefined : operandsOf(w, inner)
@@ -175,6 +176,7 @@ describe('operands', () => {
           if (operand.role === 'reads') continue
           for (const [other, { kind, type, name, over }] of all) {
             if (other === path || kind !== operand.kind || type !== operand.type) continue
+            if (at(good, other).features !== at(good, path).features) continue
             const bad = replaced(good, path, at(good, other))
             if (operand.over?.includes(name) || over?.includes(operand.name)) {
               record(program, operation, bad)
