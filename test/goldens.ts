@@ -1,7 +1,8 @@
 /**
  * Short runs of every method, and what each must give to the last bit: test/vectors/goldens.json, made at 99345ab. What
- * a redesign moves must not move these. `npx tsx test/goldens.ts` computes them again and prints what differs; with
- * --write it replaces the file, which is for changes of the mathematics alone, and their commit says why.
+ * a redesign moves must not move these. `npx tsx test/goldens.ts` computes them again, prints what differs, and then
+ * ends with 1; with --write it replaces the file, which is for changes of the mathematics alone, and their commit says
+ * why.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -62,9 +63,12 @@ function first(data: Dataset, samples: number): Dataset {
   }
 }
 
-/** MNIST, its first 6,000 images, and the first 1,000 to test on. */
+let read: ReturnType<typeof mnist> | undefined
+
+/** MNIST, read once, its first 6,000 images, and the first 1,000 to test on. */
 async function data() {
-  const { train: all, test } = await mnist()
+  read ??= mnist()
+  const { train: all, test } = await read
   return { all, train: first(all, 6000), test: first(test, 1000) }
 }
 
@@ -226,6 +230,7 @@ async function main(): Promise<void> {
         if (JSON.stringify(made[name]) !== JSON.stringify(result)) made[`${name}, ${simd}`] = result
       }
       const same = JSON.stringify(result) === JSON.stringify(expected(write ? made : known, name, simd))
+      if (!same) process.exitCode = 1
       console.log(
         `${name}, ${simd}: ${same ? 'same' : 'DIFFERENT'} (${((performance.now() - start) / 1000).toFixed(1)} s)`,
       )
