@@ -6,8 +6,6 @@
 namespace hebb {
 namespace {
 
-Status refuse(std::string message) { return {Code::invalidArgument, std::move(message)}; }
-
 Operands changesOf(const NetworkLayer& layer) {
   return {
       {"keep", layer.keep}, {"newRows", layer.newRows}, {"newColumns", layer.newColumns}, {"newCount", layer.newCount}};

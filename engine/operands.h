@@ -16,6 +16,8 @@
 
 namespace hebb {
 
+inline Status refuse(std::string message) { return {Code::invalidArgument, std::move(message)}; }
+
 /// One of the enumeration's values, by its name; `what` and `got` are for the message where it is none.
 template <class E>
 Status choose(const std::string& name, const std::string& what, const std::string& got, E* out) {
@@ -27,7 +29,7 @@ Status choose(const std::string& name, const std::string& what, const std::strin
     }
     all += (all.empty() ? "'" : ", '") + std::string(text) + "'";
   }
-  return {Code::invalidArgument, "Expected " + what + " to be one of " + all + ", got " + got};
+  return refuse("Expected " + what + " to be one of " + all + ", got " + got);
 }
 
 /// What a buffer's elements are, as lib/tensor.ts names it.

@@ -9,8 +9,6 @@
 namespace hebb {
 namespace {
 
-Status refuse(std::string message) { return {Code::invalidArgument, std::move(message)}; }
-
 std::string kindOf(const Operand* operand) {
   if (!operand) return "nothing";
   return std::visit(
