@@ -36,6 +36,7 @@ import {
   places,
   random,
   randomCsr,
+  repeats,
   sanitized,
   tally,
   Workspace,
@@ -156,7 +157,7 @@ describe('regrow', () => {
           `${links} to ${count} links`
         it(title, async () => {
           const csr = randomCsr(rows, cols, links, 1)
-          for (const share of [1, 0.7, 0]) {
+          for (const share of sanitized && links > 300 ? [0.7] : [1, 0.7, 0]) {
             const growth = {
               csr,
               keep: flagsOf(links, share, 2),
@@ -211,7 +212,7 @@ describe('regrow', () => {
           const growth = { csr, keep, predictor, selection, count: links, seed: 8 }
           const cells = await onAnyThreads((device) => regrow(device, growth))
           expectValid(cells, growth, `${predictor}, ${selection}`)
-          expectSameBits(await everywhere((device) => regrow(device, growth)), cells, 'everywhere')
+          if (!sanitized) expectSameBits(await everywhere((device) => regrow(device, growth)), cells, 'everywhere')
         }
       }
     }
@@ -360,7 +361,7 @@ describe('regrow', () => {
     })
   }
 
-  const updates = 6000
+  const updates = repeats(6000)
   /** The missing cells of a layer. */
   const missingOf = (csr: PlainCsr) => Array.from(maskOf(csr), (_, cell) => cell).filter((cell) => !maskOf(csr)[cell])
   // A layer whose 18 missing links have very different scores, ten of them 0.

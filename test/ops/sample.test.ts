@@ -29,6 +29,7 @@ import {
   places,
   random,
   randomCsr,
+  repeats,
   tally,
   Workspace,
 } from '../support.js'
@@ -60,7 +61,7 @@ function mixedScores(length: number, seed: number): Float32Array {
 }
 
 describe('sampleWithoutReplacement', () => {
-  const draws = 20_000
+  const draws = repeats(20_000)
 
   /** Draws with `draws` seeds and compares the sets with those of sequential draws. */
   function expectSequentialLaw(scores: number[], k: number, temperature: number, firstSeed = 0): void {
@@ -380,7 +381,7 @@ describe('keepLinks', () => {
     [9, 2],
   ]) {
     it(`keeps ${count} of ${scores.length} like sequential draws, T = ${temperature}`, async () => {
-      const sets = await manyChoices(randomCsr(3, 4, 7, 10), scores, count, temperature, 6000)
+      const sets = await manyChoices(randomCsr(3, 4, 7, 10), scores, count, temperature, repeats(6000))
       const law = setProbabilities(
         scores.map((s) => (s === 0 ? 0 : s ** temperature)),
         count,
@@ -391,7 +392,7 @@ describe('keepLinks', () => {
 
   it('keeps the largest, and breaks ties by chance', async () => {
     const tied = Float32Array.of(3, 1, 1, 0, 1, 2, 1)
-    const sets = await manyChoices(randomCsr(3, 4, 7, 10), tied, 4, undefined, 6000)
+    const sets = await manyChoices(randomCsr(3, 4, 7, 10), tied, 4, undefined, repeats(6000))
     // Places 0 and 5 are the largest; two of the four ties join them, all pairs alike.
     const pairs = [1, 2, 4, 6].flatMap((a, i, all) =>
       all.slice(i + 1).map((b) => [bitsOf([0, 5, a, b]), 1 / 6] as const),

@@ -21,6 +21,7 @@ import {
   onAnyThreads,
   places,
   randomCsr,
+  sanitized,
   shapes,
   Workspace,
   withEnvironment,
@@ -154,7 +155,8 @@ describe('sddmm on the GPU', () => {
     })),
   ]
   for (const { name, csr } of hubs)
-    for (const batch of [3, 32, 49, 64]) layers.push({ name: `${name}, batch ${batch}`, csr, batch })
+    for (const batch of sanitized ? [3, 49] : [3, 32, 49, 64])
+      layers.push({ name: `${name}, batch ${batch}`, csr, batch })
 
   for (const { name, csr, batch } of layers) {
     it(`has the bits of separate launches where one does both gradients: ${name}`, async () => {

@@ -6,7 +6,7 @@ import { bsw } from '../../lib/topology/bsw.js'
 import { erdosRenyi } from '../../lib/topology/erdos_renyi.js'
 import type { Topology } from '../../lib/topology/topology.js'
 import { chiSquareTest, distinctDraws, purposeWord, ringWeights, setProbabilities } from '../reference.js'
-import { bitsOf, cellsOf, expectRefusal, FALSE_ALARM, tally } from '../support.js'
+import { bitsOf, cellsOf, expectRefusal, FALSE_ALARM, repeats, tally } from '../support.js'
 
 interface Shape {
   rows: number
@@ -131,7 +131,7 @@ describe('initial networks', () => {
 describe('erdosRenyi', () => {
   for (const links of [1, 2, 4, 5, 7]) {
     it(`makes all sets of ${links} of 9 links alike`, () => {
-      const sets = Array.from({ length: 12_000 }, (_, seed) =>
+      const sets = Array.from({ length: repeats(12_000) }, (_, seed) =>
         bitsOf(cellsOf({ rows: 3, cols: 3, ...generate(erdosRenyi(), { rows: 3, cols: 3, links }, seed, 5) })),
       )
       expect(chiSquareTest(tally(sets), setProbabilities(new Array(9).fill(1), links))).to.be.above(FALSE_ALARM)
@@ -160,7 +160,7 @@ describe('bsw', () => {
 
   it('makes all sets alike at beta = 1', () => {
     for (const links of [2, 5, 7]) {
-      const sets = Array.from({ length: 12_000 }, (_, seed) =>
+      const sets = Array.from({ length: repeats(12_000) }, (_, seed) =>
         bitsOf(cellsOf({ rows: 3, cols: 3, ...generate(bsw({ beta: 1 }), { rows: 3, cols: 3, links }, seed, 5) })),
       )
       expect(chiSquareTest(tally(sets), setProbabilities(new Array(9).fill(1), links))).to.be.above(FALSE_ALARM)
@@ -189,7 +189,7 @@ describe('bsw', () => {
           if (probability > 0) law.set(set | bitsOf(kept), (law.get(set | bitsOf(kept)) ?? 0) + share * probability)
         }
       }
-      const sets = Array.from({ length: 12_000 }, (_, seed) =>
+      const sets = Array.from({ length: repeats(12_000) }, (_, seed) =>
         bitsOf(cellsOf({ rows, cols, ...generate(bsw({ beta }), shape, seed, 2) })),
       )
       expect(chiSquareTest(tally(sets), law)).to.be.above(FALSE_ALARM)
@@ -278,7 +278,7 @@ describe('bsf', () => {
   ]) {
     it(`grows by preferential attachment: ${rows}x${cols}, ${links} links`, () => {
       const shape = { rows, cols, links }
-      const sets = Array.from({ length: 20_000 }, (_, seed) =>
+      const sets = Array.from({ length: repeats(20_000) }, (_, seed) =>
         bitsOf(cellsOf({ rows, cols, ...generate(bsf(), shape, seed, 4) })),
       )
       expect(chiSquareTest(tally(sets), growthLaw(shape))).to.be.above(FALSE_ALARM)
@@ -349,7 +349,7 @@ describe('brf', () => {
     const { rows, cols } = shape
     const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
     const sets: number[][] = Array.from({ length: smaller }, () => [])
-    for (let seed = 0; seed < draws; ++seed) {
+    for (let seed = 0; seed < repeats(draws); ++seed) {
       for (const [i, places] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries())
         sets[i].push(bitsOf(places))
     }
@@ -398,7 +398,7 @@ describe('brf', () => {
     const { rows, cols } = shape
     const [smaller, larger] = [Math.min(rows, cols), Math.max(rows, cols)]
     const drawn: number[][][] = Array.from({ length: smaller }, () => [])
-    for (let seed = 0; seed < draws; ++seed) {
+    for (let seed = 0; seed < repeats(draws); ++seed) {
       for (const [i, places] of placesOf(generate(brf({ r }), shape, seed, 2), shape).entries()) drawn[i].push(places)
     }
     const key = (a: number, b: number) => `${Math.min(a, b)} ${Math.max(a, b)}`
@@ -525,7 +525,7 @@ describe('brf', () => {
       `throws what exceeds one link a neuron at random, when degrees are uniform: ${rows}x${cols}, ` + `${links} links`
     it(title, () => {
       const shape = { rows, cols, links }
-      const degrees = Array.from({ length: 8000 }, (_, seed) =>
+      const degrees = Array.from({ length: repeats(8000) }, (_, seed) =>
         placesOf(generate(brf({ degree: 'uniform' } satisfies BrfOptions), shape, seed, 1), shape)
           .map((places) => places.length)
           .join(),
