@@ -1,7 +1,7 @@
 /**
  * Kills a process with SIGKILL at random moments while it trains and saves after every step, starts it again from its
  * checkpoint, and so on: there is always a checkpoint to load, it is the state of an undisturbed run at that step, and
- * the run's end is the same to the last bit. HEBB_KILLS: how often (default 10; CI 100).
+ * the run's end is the same to the last bit. HEBB_KILLS: how often (default 10; .ci/run 25, .ci/release 100).
  */
 import { spawn } from 'node:child_process'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
