@@ -13,6 +13,7 @@ import { contention } from './contention.js'
 import { cpp } from './cpp.js'
 import { growth } from './growth.js'
 import { huge } from './huge.js'
+import { loop } from './loop.js'
 import {
   type Bench,
   type BenchOptions,
@@ -41,6 +42,7 @@ const benches: Record<string, Bench> = {
   peers,
   predictors,
   growth,
+  loop,
   memory,
   huge,
   cpp,

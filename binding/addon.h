@@ -200,6 +200,21 @@ H* unwrap(Napi::Value value, const Napi::FunctionReference& constructor, const c
 /// { buffer, features, capacity, first, rows }: rows of a buffer of activations.
 ActivationsView activationsOf(Napi::Value value, const char* what);
 
+/// Copies the bytes of a typed array into a tensor, from byte `place` on, or [place columns][features] into
+/// activations. The array is copied at once; the call is for the device's thread.
+std::function<Status()> writingOf(const std::shared_ptr<Device>& device, Napi::Value target, Napi::Value data,
+                                  Napi::Value place);
+/// The other way round: `run` is for the device's thread, and `result`, with which the typed array `out` is filled and
+/// given back, for JavaScript's.
+struct Reading {
+  std::function<Status()> run;
+  std::function<Napi::Value(Napi::Env)> result;
+};
+Reading readingOf(const std::shared_ptr<Device>& device, Napi::Value source, Napi::Value out, Napi::Value place);
+/// Whether the buffer, which a job before may have resized, and which as a value may have no place yet, has so many
+/// bytes. On the device's thread.
+Status holds(const Buffer& buffer, size_t bytes);
+
 /// x [samples][features] of a Uint8Array or a Float32Array, as it lies in JavaScript's memory.
 FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);
 /// The correlations that the addon's featureCorrelations() made.

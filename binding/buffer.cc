@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "addon.h"
 
 namespace hebb::binding {
@@ -27,67 +25,17 @@ Napi::Value BufferHandle::bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(get(info.Env(), "buffer")->bytes()));
 }
 
-namespace {
-
-/// Checks that `array` fits into the buffer at byte offset `offset`.
-size_t rangeOf(Napi::Value value, Napi::Value offset, size_t bytes, size_t* at) {
-  if (!value.IsTypedArray()) fail(value.Env(), "Expected a typed array");
-  const size_t length = value.As<Napi::TypedArray>().ByteLength();
-  *at = offset.IsUndefined() ? 0 : static_cast<size_t>(integerOf(offset, "offset", 0));
-  if (*at > bytes || length > bytes - *at) {
-    fail(value.Env(), "Expected " + std::to_string(length) + " bytes at " + std::to_string(*at) +
-                          " to lie inside a buffer of " + std::to_string(bytes));
-  }
-  return length;
-}
-
-/// A buffer may have been resized by a job that was asked for before this one, and a value may have no place yet.
-Status stillHolds(const Buffer& buffer, size_t bytes) {
-  HEBB_RETURN_IF_ERROR(buffer.open());
-  if (bytes <= buffer.bytes()) return {};
-  return {Code::invalidArgument, "Expected a buffer of at least " + std::to_string(bytes) +
-                                     " bytes, got one that was resized to " + std::to_string(buffer.bytes())};
-}
-
-}  // namespace
-
 // read(out, byteOffset): the promise resolves to `out`.
 Napi::Value BufferHandle::read(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<Buffer> buffer = get(env, "buffer");
-  size_t at = 0;
-  const size_t length = rangeOf(info[0], info[1], buffer->bytes(), &at);
-  auto staging = std::make_shared<std::vector<uint8_t>>();
-  return Addon::of(env).promise(
-      buffer->device(),
-      [=] {
-        if (Status status = stillHolds(*buffer, at + length); !status.ok()) return status;
-        staging->resize(length);
-        return buffer->device()->backend().read(staging->data(), buffer->data<uint8_t>() + at, length);
-      },
-      [staging, keep = std::make_shared<Napi::Reference<Napi::TypedArray>>(Napi::Reference<Napi::TypedArray>::New(
-                    info[0].As<Napi::TypedArray>(), 1))](Napi::Env) -> Napi::Value {
-        const Napi::TypedArray array = keep->Value();
-        const Bytes to = bytesOf(array);
-        // None when detached meanwhile.
-        if (to.length == staging->size() && to.length) std::memcpy(to.data, staging->data(), to.length);
-        return array;
-      });
+  const std::shared_ptr<Device>& device = get(info.Env(), "buffer")->device();
+  Reading reading = readingOf(device, info.This(), info[0], info[1]);
+  return Addon::of(info.Env()).promise(device, std::move(reading.run), std::move(reading.result));
 }
 
 // write(data, byteOffset): the data is copied at once and written after the jobs before it.
 Napi::Value BufferHandle::write(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<Buffer> buffer = get(env, "buffer");
-  size_t at = 0;
-  const size_t length = rangeOf(info[0], info[1], buffer->bytes(), &at);
-  const Bytes from = bytesOf(info[0].As<Napi::TypedArray>());
-  auto staging = std::make_shared<std::vector<uint8_t>>(from.data, from.data + length);
-  return Addon::of(env).promise(buffer->device(), [=] {
-    const Status status = stillHolds(*buffer, at + length);
-    return status.ok() ? buffer->device()->backend().write(buffer->data<uint8_t>() + at, staging->data(), length)
-                       : status;
-  });
+  const std::shared_ptr<Device>& device = get(info.Env(), "buffer")->device();
+  return Addon::of(info.Env()).promise(device, writingOf(device, info.This(), info[0], info[1]));
 }
 
 // copy(from): the bytes of another buffer of the device, to the beginning of this one.
@@ -101,7 +49,7 @@ Napi::Value BufferHandle::copy(const Napi::CallbackInfo& info) {
     fail(env, "Expected another tensor of at most " + std::to_string(to->bytes()) + " bytes, got one of " +
                   std::to_string(from->bytes()));
   return Addon::of(env).promise(to->device(), [=] {
-    Status status = stillHolds(*to, from->bytes());
+    Status status = holds(*to, from->bytes());
     if (status.ok()) status = from->open();
     return status.ok() ? to->device()->backend().copy(to->data(), from->data(), from->bytes()) : status;
   });

@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "addon.h"
 
 namespace hebb::binding {
@@ -126,69 +124,17 @@ Napi::Value DeviceHandle::program(const Napi::CallbackInfo& info) {
   return ProgramHandle::wrap(info.Env(), std::move(program));
 }
 
-namespace {
-
-/// The view at the address that its buffer has now: on the device's thread.
-Activations at(Activations activations, const ActivationsView& view) {
-  activations.data = view.buffer->data<float>() + int64_t{view.first} * activations.panel;
-  return activations;
-}
-
-}  // namespace
-
 // readActivations(activations, out, columns): out is [columns][features].
 Napi::Value DeviceHandle::readActivations(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<Device> device = get(env, "device");
-  const ActivationsView view = activationsOf(info[0], "activations");
-  if (view.buffer->device() != device) fail(env, "Expected activations on this device");
-  Activations activations;
-  check(env, shapeOf(view, *device, "activations", &activations));
-  const Napi::Float32Array out = float32ArrayOf(info[1], "out");
-  const int32_t columns = int32Of(info[2], "columns", 0);
-  if (columns > activations.capacity ||
-      static_cast<int64_t>(out.ElementLength()) < int64_t{columns} * activations.features) {
-    fail(env, "Expected room for " + std::to_string(columns) + " columns of " + std::to_string(activations.features) +
-                  " features");
-  }
-  auto staging = std::make_shared<std::vector<float>>();
-  return Addon::of(env).promise(
-      device,
-      [=]() -> Status {
-        HEBB_RETURN_IF_ERROR(view.buffer->open());
-        staging->resize(static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
-        return device->backend().readActivations(staging->data(), at(activations, view), columns);
-      },
-      [staging, keep = std::make_shared<Napi::Reference<Napi::Float32Array>>(
-                    Napi::Reference<Napi::Float32Array>::New(out, 1))](Napi::Env) -> Napi::Value {
-        Napi::Float32Array array = keep->Value();
-        // 0 when detached meanwhile.
-        if (array.ElementLength() >= staging->size()) std::copy(staging->begin(), staging->end(), array.Data());
-        return array;
-      });
+  const std::shared_ptr<Device>& device = get(info.Env(), "device");
+  Reading reading = readingOf(device, info[0], info[1], info[2]);
+  return Addon::of(info.Env()).promise(device, std::move(reading.run), std::move(reading.result));
 }
 
 // writeActivations(activations, data, columns): data is [columns][features] and is copied at once.
 Napi::Value DeviceHandle::writeActivations(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<Device> device = get(env, "device");
-  const ActivationsView view = activationsOf(info[0], "activations");
-  if (view.buffer->device() != device) fail(env, "Expected activations on this device");
-  Activations activations;
-  check(env, shapeOf(view, *device, "activations", &activations));
-  const Napi::Float32Array data = float32ArrayOf(info[1], "data");
-  const int32_t columns = int32Of(info[2], "columns", 0);
-  if (columns > activations.capacity ||
-      static_cast<int64_t>(data.ElementLength()) < int64_t{columns} * activations.features) {
-    fail(env, "Expected " + std::to_string(columns) + " columns of " + std::to_string(activations.features) +
-                  " features, got " + std::to_string(data.ElementLength()) + " numbers");
-  }
-  auto staging = std::make_shared<std::vector<float>>(
-      data.Data(), data.Data() + static_cast<size_t>(columns) * static_cast<size_t>(activations.features));
-  return Addon::of(env).promise(device, [=]() -> Status {
-    HEBB_RETURN_IF_ERROR(view.buffer->open());
-    return device->backend().writeActivations(at(activations, view), staging->data(), columns);
-  });
+  const std::shared_ptr<Device>& device = get(info.Env(), "device");
+  return Addon::of(info.Env()).promise(device, writingOf(device, info[0], info[1], info[2]));
 }
 
 // dispose(): stops what runs and ends the device's thread. Its buffers go when their own handles do.

@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "addon.h"
 
 namespace hebb::binding {
@@ -53,17 +55,30 @@ Napi::Value ProgramHandle::record(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+namespace {
+
+std::vector<double> tableOf(Napi::Value value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    fail(value.Env(), "Expected the scalars to be a Float64Array");
+  const auto array = value.As<Napi::Float64Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+template <class Use>
+void eachOf(Napi::Value list, const Use& use) {
+  if (!list.IsArray()) return;
+  const Napi::Array array = list.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) use(array.Get(i).As<Napi::Array>());
+}
+
+}  // namespace
+
 // setScalars(table): rows of scalars for the steps from the next one on.
 Napi::Value ProgramHandle::setScalars(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Program> program = get(env, "program");
-  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    fail(env, "Expected the scalars to be a Float64Array");
-  const auto array = info[0].As<Napi::Float64Array>();
   return Addon::of(env).promise(program->device(),
-                                [=, table = std::vector<double>(array.Data(), array.Data() + array.ElementLength())] {
-                                  return program->setScalars(table);
-                                });
+                                [=, table = tableOf(info[0])] { return program->setScalars(table); });
 }
 
 // rewind(samples, columns, next)
@@ -82,13 +97,47 @@ Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
   return Addon::of(info.Env()).promise(program->device(), [=] { return program->setStep(step); });
 }
 
-// replay(steps)
+// replay(steps, begin?, writes?, reads?): begin, { step, scalars, samples, columns, next }, says where. What is written
+// before and read after is lists of [tensor or activations, array, place].
 Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Program> program = get(info.Env(), "program");
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<Program> program = get(env, "program");
   const int64_t steps = integerOf(info[0], "steps", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=, ticket = program->ask()] {
-    return program->replay(steps, ticket);
+  std::optional<Segment> segment;
+  if (info[1].IsObject()) {
+    const Napi::Object begin = info[1].As<Napi::Object>();
+    segment.emplace();
+    segment->step = integerOf(begin.Get("step"), "step", 0);
+    segment->samples = integerOf(begin.Get("samples"), "samples", 0);
+    segment->columns = int32Of(begin.Get("columns"), "columns", 0);
+    segment->next = integerOf(begin.Get("next"), "next", 0);
+    if (const Napi::Value scalars = begin.Get("scalars"); !scalars.IsUndefined()) segment->scalars = tableOf(scalars);
+  }
+  std::vector<std::function<Status()>> writes, reads;
+  std::vector<std::function<Napi::Value(Napi::Env)>> results;
+  eachOf(info[2], [&](Napi::Array one) {
+    writes.push_back(writingOf(program->device(), one.Get(0u), one.Get(1u), one.Get(2u)));
   });
+  eachOf(info[3], [&](Napi::Array one) {
+    Reading reading = readingOf(program->device(), one.Get(0u), one.Get(1u), one.Get(2u));
+    reads.push_back(std::move(reading.run));
+    results.push_back(std::move(reading.result));
+  });
+  if (segment) program->countFrom(segment->step);
+  return Addon::of(env).promise(
+      program->device(),
+      [=, segment = std::move(segment), writes = std::move(writes), reads = std::move(reads),
+       ticket = program->ask()]() -> Status {
+        for (const auto& write : writes) HEBB_RETURN_IF_ERROR(write());
+        if (segment) HEBB_RETURN_IF_ERROR(program->begin(*segment));
+        HEBB_RETURN_IF_ERROR(program->replay(steps, ticket));
+        for (const auto& read : reads) HEBB_RETURN_IF_ERROR(read());
+        return {};
+      },
+      [results = std::move(results)](Napi::Env env) -> Napi::Value {
+        for (const auto& result : results) result(env);
+        return env.Undefined();
+      });
 }
 
 // abort(): the replays asked for so far end; one that runs ends before or after its step.

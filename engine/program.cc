@@ -78,7 +78,7 @@ Status Program::keepAll(bool all) {
   return status;
 }
 
-Status Program::setScalars(const std::vector<double>& table) {
+Status Program::writeScalars(const std::vector<double>& table) {
   if (table.empty() || table.size() % static_cast<size_t>(width_) != 0) {
     return {Code::invalidArgument, "Expected rows of " + std::to_string(width_) + " scalars, got " +
                                        std::to_string(table.size()) + " numbers"};
@@ -89,8 +89,12 @@ Status Program::setScalars(const std::vector<double>& table) {
     isFresh_ = false;
   }
   tableRows_ = static_cast<int64_t>(table.size()) / width_;
+  return device_->backend().write(table_->data(), table.data(), bytes);
+}
+
+Status Program::setScalars(const std::vector<double>& table) {
+  HEBB_RETURN_IF_ERROR(writeScalars(table));
   Backend& backend = device_->backend();
-  HEBB_RETURN_IF_ERROR(backend.write(table_->data(), table.data(), bytes));
   StepState state;
   HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
   state.firstStep = state.step + 1;
@@ -98,13 +102,10 @@ Status Program::setScalars(const std::vector<double>& table) {
   return backend.write(state_->data(), &state, sizeof state);
 }
 
-Status Program::rewind(int64_t samples, int32_t columns, int64_t next) {
-  Backend& backend = device_->backend();
-  StepState state;
-  HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
-  if (columns < 0 || columns > state.batch) {
+Status Program::checkStream(int64_t samples, int32_t columns, int64_t next) const {
+  if (columns < 0 || columns > batch_) {
     return {Code::invalidArgument,
-            "Expected at most " + std::to_string(state.batch) + " columns, got " + std::to_string(columns)};
+            "Expected at most " + std::to_string(batch_) + " columns, got " + std::to_string(columns)};
   }
   if (samples > longestStream_) {
     return {Code::invalidArgument, "Expected a stream of at most " + std::to_string(longestStream_) +
@@ -114,11 +115,37 @@ Status Program::rewind(int64_t samples, int32_t columns, int64_t next) {
     return {Code::invalidArgument,
             "Expected the next sample to be one of " + std::to_string(samples) + ", got " + std::to_string(next)};
   }
+  return {};
+}
+
+Status Program::rewind(int64_t samples, int32_t columns, int64_t next) {
+  HEBB_RETURN_IF_ERROR(checkStream(samples, columns, next));
+  Backend& backend = device_->backend();
+  StepState state;
+  HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
   samples_ = state.samples = samples;
   state.next = next;
   state.offset = 0;
   state.columns = columns ? columns : state.batch;
   return backend.write(state_->data(), &state, sizeof state);
+}
+
+Status Program::begin(const Segment& segment) {
+  const auto& [step, scalars, samples, next, columns] = segment;
+  HEBB_RETURN_IF_ERROR(checkStream(samples, columns, next));
+  if (!scalars.empty()) HEBB_RETURN_IF_ERROR(writeScalars(scalars));
+  StepState state;
+  state.step = step - 1;
+  state.firstStep = step;
+  state.rows = tableRows_;
+  state.next = next;
+  state.samples = samples;
+  state.batch = batch_;
+  state.columns = columns ? columns : batch_;
+  HEBB_RETURN_IF_ERROR(device_->backend().write(state_->data(), &state, sizeof state));
+  samples_ = samples;
+  done_ = step;
+  return {};
 }
 
 Status Program::setStep(int64_t step) {

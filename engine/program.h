@@ -14,6 +14,15 @@
 
 namespace hebb {
 
+/// Where a segment of steps begins: the number of its first step, its rows of scalars (none: those of before), and its
+/// place in the stream of samples, as rewind() has it.
+struct Segment {
+  int64_t step = 0;
+  std::vector<double> scalars;
+  int64_t samples = 0, next = 0;
+  int32_t columns = 0;
+};
+
 class Program : public Placer, public std::enable_shared_from_this<Program> {
  public:
   /// `scalars`: the width of the scalar table. `batch`: columns of a full batch. `workspace`: memory for the values of
@@ -50,6 +59,8 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// stream, n valid columns, gathered from the first indices.
   Status rewind(int64_t samples, int32_t columns, int64_t next = 0);
   Status setStep(int64_t step);
+  /// All three at once: one write to the device.
+  Status begin(const Segment& segment);
   /// Runs `steps` steps, or fewer when stopped (Code::aborted, or Code::disposed when the device was closed). Steps are
   /// whole: one that is stopped has changed nothing that lasts, neither parameters nor totals nor links. `ticket` tells
   /// abort() which replay this is.
@@ -60,6 +71,8 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
 
   // The following may be called by any thread.
 
+  /// From now on, stepsDone() counts from here: what a segment that is asked for now begins with.
+  void countFrom(int64_t step) { done_ = step; }
   /// The ticket of a replay that is asked for now and runs later.
   uint64_t ask() { return ++asked_; }
   /// Stops the replays that were asked for before, and none that is asked for later.
@@ -76,6 +89,8 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
       : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
   Status planValues();
+  Status writeScalars(const std::vector<double>& table);
+  Status checkStream(int64_t samples, int32_t columns, int64_t next) const;
   /// Changes with every move of a resource that the recording names.
   int64_t generations() const;
   Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_}; }

@@ -150,12 +150,12 @@ export class Tape {
 
   /**
    * Where the next contribution to the gradient of a value, or of a parameter, goes; undefined where nobody needs it,
-   * as that of a frozen parameter. What asks must write there, and is asked for in the order in which it is recorded.
+   * as in evaluation, or that of a frozen parameter. Whoever asks must write there, in the order of the questions.
    */
   gradient(of: Value): GradientTarget<Activations> | undefined
   gradient(of: Parameter): GradientTarget<Tensor> | undefined
   gradient(of: Value | Parameter): GradientTarget<Activations | Tensor> | undefined {
-    if ('activations' in of ? !of.needsGradient : this.#frozen.has(of)) return undefined
+    if (!this.training || ('activations' in of ? !of.needsGradient : this.#frozen.has(of))) return undefined
     const accumulate = this.#written.has(of)
     this.#written.add(of)
     return { gradient: 'activations' in of ? this.#gradientOf(of) : of.gradient, accumulate }

@@ -93,7 +93,7 @@ export {
   stepDecay,
 } from './optim/rates.js'
 export { type SgdNumbers, type SgdOptions, sgd } from './optim/sgd.js'
-export { type Lifetime, Program, type ProgramOptions, type ReplayOptions } from './program.js'
+export { type Lifetime, Program, type ProgramOptions, type ReplayOptions, type Segment } from './program.js'
 export {
   Activations,
   cscSlots,
@@ -122,7 +122,7 @@ export {
 } from './topology/describe.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
-export type { Loss } from './train/graph.js'
+export type { LabelLoss, Loss, LossFunction, LossName, LossSums, ValueLoss } from './train/loss.js'
 export type { TopologyMeasures } from './train/measures.js'
 export type {
   Batch,

@@ -60,6 +60,9 @@ export interface NativeActivations {
   readonly rows: number
 }
 
+/** An array for memory on the device, from or to it; `place`: columns of activations, or a tensor's first byte. */
+export type NativeTransfer = readonly [memory: NativeBuffer | NativeActivations, array: ArrayBufferView, place: number]
+
 export interface NativeProgram {
   value(features: number, lifetime: string): NativeBuffer
   setLifetime(value: NativeActivations, lifetime: string): void
@@ -68,7 +71,18 @@ export interface NativeProgram {
   setScalars(table: Float64Array): Promise<void>
   rewind(samples: number, columns: number, next: number): Promise<void>
   setStep(step: number): Promise<void>
-  replay(steps: number): Promise<void>
+  replay(
+    steps: number,
+    begin?: {
+      readonly step: number
+      readonly scalars: Float64Array | undefined
+      readonly samples: number
+      readonly columns: number
+      readonly next: number
+    },
+    writes?: readonly NativeTransfer[],
+    reads?: readonly NativeTransfer[],
+  ): Promise<void>
   abort(): void
   readonly stepsDone: number
   readonly operationCount: number

@@ -3,10 +3,10 @@
  * operation is recorded.
  */
 import type { Device } from './device.js'
-import { HebbError, integer } from './error.js'
-import type { NativeProgram } from './native.js'
+import { expect, HebbError, integer, show } from './error.js'
+import type { NativeActivations, NativeProgram, NativeTransfer } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
-import { Activations, SparseMatrix, Tensor } from './tensor.js'
+import { Activations, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
 
 /**
  * As the addon takes them: tensors, activations and matrices stand for their memory. What is undefined is not given.
@@ -22,7 +22,27 @@ function nativeOf(operand: unknown): unknown {
   return Object.fromEntries(Object.entries(operand).map(([name, inner]) => [name, nativeOf(inner)]))
 }
 
+/** Where a segment of steps begins. */
+export interface Segment {
+  /** Number of the first step. */
+  step: number
+  /** Rows of scalars for its steps, see setScalars(). Default: those of before. */
+  scalars?: ArrayLike<number> | undefined
+  /** Length of the stream of samples; 0, the default: no stream. */
+  samples?: number
+  /** Place in the stream where the first batch begins. Default 0. */
+  first?: number
+  /** Without a stream: valid columns of the batch. Default: all. */
+  columns?: number
+}
+
 export interface ReplayOptions {
+  /** Where to begin, told with the call; without it, where the last one ended. */
+  begin?: Segment | undefined
+  /** Written before the first step. The arrays may be reused at once. */
+  writes?: readonly Transfer[]
+  /** Read after the last step, into the arrays. */
+  reads?: readonly Transfer[]
   /**
    * Stops before or after the step that runs, within it if nothing that lasts was changed yet; the promise then rejects
    * with code ABORTED and the signal's reason as cause. The steps done are whole.
@@ -45,6 +65,27 @@ export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal
   } finally {
     signal.removeEventListener('abort', abort)
   }
+}
+
+/**
+ * Memory on the device and an array for it: all of a tensor, or its first elements; or [columns][features] for the
+ * first columns of activations.
+ */
+export type Transfer =
+  | readonly [tensor: Tensor<TensorType>, array: TypedArrayOf<TensorType>]
+  | readonly [activations: Activations, array: Float32Array, columns: number]
+
+function nativeTransfer([memory, array, columns = 0]: Transfer): NativeTransfer {
+  if (memory instanceof Activations) return [nativeOf(memory) as NativeActivations, array, columns]
+  expect(
+    array.constructor === typedArrays[memory.type],
+    () => `Expected a ${typedArrays[memory.type].name} for a tensor of ${memory.type}, got ${show(array)}`,
+  )
+  return [memory.native, array, 0]
+}
+
+function segmentOf({ step, scalars, samples = 0, first = 0, columns = 0 }: Segment) {
+  return { step, scalars: scalars && Float64Array.from(scalars), samples, columns, next: first }
 }
 
 export interface ProgramOptions {
@@ -131,14 +172,14 @@ export class Program {
 
   /** Runs `steps` steps in one native call. */
   async replay(steps: number, options: ReplayOptions = {}): Promise<void> {
-    const { signal } = options
+    const { signal, begin, writes = [], reads = [] } = options
     const stopped = () =>
       new HebbError('ABORTED', 'The program was stopped by its AbortSignal', { cause: signal?.reason })
     if (signal?.aborted) throw stopped()
     const abort = () => this.#native.abort()
     signal?.addEventListener('abort', abort, { once: true })
     try {
-      await this.#native.replay(steps)
+      await this.#native.replay(steps, begin && segmentOf(begin), writes.map(nativeTransfer), reads.map(nativeTransfer))
     } catch (error) {
       if (this.#disposed)
         throw new HebbError(

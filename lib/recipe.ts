@@ -76,7 +76,7 @@ export function remake(written: Written, before: unknown[] = []): unknown {
     throw new HebbError(
       'INVALID_ARGUMENT',
       `Expected ${written.custom} to be given again: it is a function or an object of your own, which a file ` +
-        'cannot hold. Name the model, optimizer or dst it belongs to in the options.',
+        'cannot hold. Name the model, optimizer, dst or loss it belongs to in the options.',
     )
   }
   if ('made' in written) {

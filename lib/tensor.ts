@@ -6,7 +6,8 @@ import type { Device } from './device.js'
 import { expect, integer, show } from './error.js'
 import { addon, type Links, type NativeActivations, type NativeBuffer, type NativeMatrix } from './native.js'
 
-const types = {
+/** What holds a tensor's elements in JavaScript. */
+export const typedArrays = {
   float32: Float32Array,
   float64: Float64Array,
   int32: Int32Array,
@@ -14,7 +15,7 @@ const types = {
   uint64: BigUint64Array,
 }
 
-export type TensorType = keyof typeof types
+export type TensorType = keyof typeof typedArrays
 
 interface TypedArrays {
   float32: Float32Array
@@ -43,15 +44,15 @@ export class Tensor<T extends TensorType = 'float32'> {
     this.device = device
     this.type = type
     expect(
-      Object.hasOwn(types, type),
-      () => `Expected the type to be one of ${Object.keys(types).join(', ')}, got ${show(type)}`,
+      Object.hasOwn(typedArrays, type),
+      () => `Expected the type to be one of ${Object.keys(typedArrays).join(', ')}, got ${show(type)}`,
     )
     expect(
-      typeof lengthOrData === 'number' || lengthOrData instanceof types[type],
-      () => `Expected a length or a ${types[type].name} for a tensor of ${type}, got ${show(lengthOrData)}`,
+      typeof lengthOrData === 'number' || lengthOrData instanceof typedArrays[type],
+      () => `Expected a length or a ${typedArrays[type].name} for a tensor of ${type}, got ${show(lengthOrData)}`,
     )
     this.#length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
-    const bytes = this.#length * types[type].BYTES_PER_ELEMENT
+    const bytes = this.#length * typedArrays[type].BYTES_PER_ELEMENT
     this.native = device.native.allocate(type, bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
   }
 
@@ -62,7 +63,7 @@ export class Tensor<T extends TensorType = 'float32'> {
 
   /** A copy of the first `length` elements, after all calls made before. */
   async read(length: number = this.length): Promise<TypedArrayOf<T>> {
-    return this.native.read(new types[this.type](integer(length, 'length', 0, this.length)) as TypedArrayOf<T>)
+    return this.native.read(new typedArrays[this.type](integer(length, 'length', 0, this.length)) as TypedArrayOf<T>)
   }
 
   /**
@@ -70,7 +71,7 @@ export class Tensor<T extends TensorType = 'float32'> {
    * alone are given.
    */
   async write(data: TypedArrayOf<T>, length: number = this.length): Promise<void> {
-    expect(data instanceof types[this.type], () => `Expected a ${types[this.type].name}, got ${show(data)}`)
+    expect(data instanceof typedArrays[this.type], () => `Expected a ${typedArrays[this.type].name}, got ${show(data)}`)
     integer(length, 'length', 0, this.length)
     expect(data.length === length, () => `Expected ${length} elements, got ${data.length}${detached(data)}`)
     return this.native.write(data)
@@ -93,7 +94,7 @@ export class Tensor<T extends TensorType = 'float32'> {
    * name the tensor are bound again.
    */
   async resize(length: number): Promise<void> {
-    await this.native.resize(integer(length, 'length', 0) * types[this.type].BYTES_PER_ELEMENT)
+    await this.native.resize(integer(length, 'length', 0) * typedArrays[this.type].BYTES_PER_ELEMENT)
     this.#length = length
   }
 

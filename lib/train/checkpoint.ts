@@ -12,7 +12,7 @@ import { Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
 import { remake, type Written, written } from '../recipe.js'
 import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
-import type { Loss } from './graph.js'
+import { isLossName, type Loss } from './loss.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
 
 /** Files of a later version may hold what this one does not understand. */
@@ -143,7 +143,7 @@ export async function writeCheckpoint(
     model: text(written(model, 'model')),
     optimizer: text(written(optimizer, 'optimizer')),
     dst: text(written(method, 'dst')),
-    loss: text(loss ?? null),
+    loss: text(written(loss, 'loss')),
     layers: text(layers),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
@@ -152,7 +152,6 @@ export async function writeCheckpoint(
 /** A file that was read, checked as far as it can be without a model. */
 export class Checkpoint {
   readonly file: string
-  readonly loss: Loss | undefined
   readonly progress: Progress
   /** What the one who saved it noted. */
   readonly notes: Readonly<Record<string, string>>
@@ -177,9 +176,7 @@ export class Checkpoint {
       Object.entries(metadata).flatMap(([name, note]) => (name.startsWith('note.') ? [[name.slice(5), note]] : [])),
     )
     const loss = this.#json('loss')
-    if (loss !== null && loss !== 'crossEntropy' && loss !== 'meanSquaredError')
-      throw this.#bad(`its loss is '${loss}'`)
-    this.loss = loss ?? undefined
+    if (loss !== null && !isLossName(loss) && typeof loss !== 'object') throw this.#bad(`its loss is '${loss}'`)
     this.#layers = new Map(Object.entries(this.#object('layers')).map(([name, layer]) => [Number(layer), name]))
     this.progress = this.#readProgress()
   }
@@ -189,6 +186,11 @@ export class Checkpoint {
     const model = this.remake('model')
     if (!(model instanceof Sequential)) throw this.#bad('its model is none')
     return model
+  }
+
+  /** The loss, where one was named; one of your own must be given again. */
+  get loss(): Loss | undefined {
+    return remake(this.#json('loss') as Written) as Loss | undefined
   }
 
   /** The model, the optimizer or the method, made again. */

@@ -1,7 +1,7 @@
 /**
  * A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host.
  */
-import { type LayerGradient, Tape, type Value } from '../autograd.js'
+import { type LayerGradient, Tape } from '../autograd.js'
 import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
@@ -10,8 +10,7 @@ import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
 import { Activations, Tensor } from '../tensor.js'
-
-export type Loss = 'crossEntropy' | 'meanSquaredError'
+import { type Loss, type LossFunction, lossFunction } from './loss.js'
 
 /** A data set in device memory. */
 export class DeviceDataset {
@@ -84,6 +83,12 @@ export interface LossTotals {
   readonly samples: number
 }
 
+/** What sums, as Graph.totals has them, tell. */
+export function totalsOf(sums: Float64Array): LossTotals {
+  const [loss, correct, samples] = sums as unknown as [number, number, number]
+  return { loss: loss / samples, accuracy: correct / samples, samples }
+}
+
 /** Sums before the first step. */
 export function noTotals(): Float64Array {
   return Float64Array.of(0, 0, 0, -1)
@@ -144,10 +149,12 @@ export class Graph {
   readonly labels?: Tensor<'int32'>
   /** Targets of the batch, for regression. */
   readonly targets?: Activations
-  readonly #totals: Tensor<'float64'>
+  /** Sums over the batches since it was last written. */
+  readonly totals: Tensor<'float64'>
   readonly #clipping: Clipping | undefined
   readonly #tape: Tape
   readonly #options: GraphOptions
+  readonly #loss: LossFunction | undefined
   /** Batches from the host, for the step and its probe. */
   readonly #fromHost: Activations[] = []
   #probe: (Probe & { readonly tape: Tape; readonly totals: Tensor<'float64'> }) | undefined
@@ -163,11 +170,12 @@ export class Graph {
     })
     const frozen = frozenOf(training?.groups ?? [])
     this.#tape = new Tape(this.program, { training: training !== undefined, frozen })
-    this.#totals = new Tensor(device, 'float64', 4)
-    if (loss === 'crossEntropy') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
+    this.totals = new Tensor(device, 'float64', 4)
+    this.#loss = loss === undefined ? undefined : lossFunction(loss)
+    if (this.#loss?.targets === 'labels') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
     const clipNorm = training?.optimizer.clipNorm
     this.#clipping = clipNorm === undefined ? undefined : new Clipping(device)
-    const { input, output, targets } = this.#record(this.#tape, this.#totals, this.#clipping?.previous)
+    const { input, output, targets } = this.#record(this.#tape, this.totals, this.#clipping?.previous)
     this.input = input
     this.output = output
     if (targets) this.targets = targets
@@ -179,7 +187,7 @@ export class Graph {
         gradients: options.model.parameters
           .filter((parameter) => !frozen.has(parameter))
           .map((parameter) => ({ ...elementsOf(parameter), gradient: parameter.gradient })),
-        ...{ maxNorm: clipNorm, norm, scale, totals: this.#totals, previous },
+        ...{ maxNorm: clipNorm, norm, scale, totals: this.totals, previous },
       })
     }
     training.optimizer.record(this.program, training.groups, this.#clipping?.scale)
@@ -203,21 +211,6 @@ export class Graph {
     return this.#probe
   }
 
-  /** Sums since the last call of setTotals. */
-  async totals(): Promise<LossTotals> {
-    const [loss, correct, samples] = (await this.#totals.read()) as unknown as [number, number, number]
-    return { loss: loss / samples, accuracy: correct / samples, samples }
-  }
-
-  /** The sums as they are kept, to go on with later. */
-  sums(): Promise<Float64Array> {
-    return this.#totals.read()
-  }
-
-  setTotals(sums: Float64Array = noTotals()): Promise<void> {
-    return this.#totals.write(sums)
-  }
-
   /** The norm of all gradients in the last step, before they were clipped, if they are and a step was made. */
   async gradientNorm(): Promise<number | undefined> {
     const [norm] = (await this.#clipping?.norm.read()) ?? []
@@ -230,7 +223,7 @@ export class Graph {
     this.#tape.dispose()
     for (const activations of this.#fromHost) activations.dispose()
     this.labels?.dispose()
-    this.#totals.dispose()
+    this.totals.dispose()
     this.#clipping?.dispose()
   }
 
@@ -240,19 +233,22 @@ export class Graph {
     totals: Tensor<'float64'>,
     previous?: Tensor<'float64'>,
   ): { input: Activations; output: Activations; targets: Activations | undefined } {
-    const { model, features, order, loss } = this.#options
+    const { model, features, order } = this.#options
+    const loss = this.#loss
     const input = order ? tape.activations(features) : this.#hostWrites(tape, 0, features)
     if (order) this.#gather(tape.program, input, order, tape.training ? model.seed : undefined)
     const output = model.forward(tape, tape.input(input))
     const classes = output.activations.features
     let targets: Activations | undefined
-    if (loss === 'meanSquaredError') targets = order ? tape.activations(classes) : this.#hostWrites(tape, 1, classes)
+    if (loss?.targets === 'values') targets = order ? tape.activations(classes) : this.#hostWrites(tape, 1, classes)
     if (targets && order) {
       const { targets: floats, dataset } = order.data
       const { samples } = dataset
       tape.program.record('gather', { floats, samples, indices: order.indices, count: samples, output: targets })
     }
-    if (loss) this.#lossOf(tape, output, targets, loss, { totals, previous })
+    const sums = { totals, previous }
+    if (loss?.targets === 'labels') loss.record(tape, output, this.labels as Tensor<'int32'>, sums)
+    if (loss?.targets === 'values') loss.record(tape, output, targets as Activations, sums)
     if (tape.training) tape.backward()
     return { input, output: output.activations, targets }
   }
@@ -286,27 +282,6 @@ export class Graph {
         () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`,
       )
       program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })
-    }
-  }
-
-  #lossOf(
-    tape: Tape,
-    output: Value,
-    target: Activations | undefined,
-    loss: Loss,
-    sums: { totals: Tensor<'float64'>; previous: Tensor<'float64'> | undefined },
-  ): void {
-    const gradient = tape.training ? tape.gradient(output)?.gradient : undefined
-    if (loss === 'crossEntropy') {
-      const targets = this.labels as Tensor<'int32'>
-      tape.program.record('softmaxCrossEntropy', { logits: output.activations, targets, gradient, ...sums })
-    } else {
-      tape.program.record('meanSquaredError', {
-        output: output.activations,
-        target: target as Activations,
-        gradient,
-        ...sums,
-      })
     }
   }
 }

@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.js'
 import type { Method } from '../dst/method.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/optimizer.js'
-import type { Loss } from './graph.js'
+import type { Loss } from './loss.js'
 import type { TopologyMeasures } from './measures.js'
 import type { DeviceChoice, Evaluation } from './predictor.js'
 

@@ -13,7 +13,8 @@ import { Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
-import { DeviceDataset, Graph, type Loss, SampleOrder } from './graph.js'
+import { DeviceDataset, Graph, noTotals, SampleOrder, totalsOf } from './graph.js'
+import { checkLoss, type Loss, lossFunction } from './loss.js'
 
 export interface Evaluation {
   readonly loss: number
@@ -66,8 +67,8 @@ export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
       `model's output, got ${data.classes}`,
   )
   expect(
-    (lossFor(data, loss) === 'crossEntropy') === (data.labels !== undefined),
-    () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss '${lossFor(data, loss)}'`,
+    (lossFunction(lossFor(data, loss)).targets === 'labels') === (data.labels !== undefined),
+    () => `Expected ${data.name} to have ${data.labels ? 'targets' : 'labels'} for the loss ${show(loss)}`,
   )
 }
 
@@ -144,9 +145,12 @@ export class Inference {
       await order.shuffle(0)
     }
     const { graph } = this.#evaluating
-    await Promise.all([graph.program.rewind(set.samples), graph.setTotals()])
-    await graph.program.replay(Math.ceil(set.samples / graph.batch), { signal })
-    const totals = await graph.totals()
+    const sums = noTotals()
+    await graph.program.replay(Math.ceil(set.samples / graph.batch), {
+      ...{ signal, begin: { step: 0, samples: set.samples } },
+      ...{ writes: [[graph.totals, sums]], reads: [[graph.totals, sums]] },
+    })
+    const totals = totalsOf(sums)
     return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: totals.samples }
   }
 
@@ -169,10 +173,11 @@ export class Inference {
     const out = new Float32Array(samples * classes)
     for (let first = 0; first < samples; first += graph.batch) {
       const count = Math.min(graph.batch, samples - first)
-      await graph.input.write(slice(x, first, count, features), count)
-      await graph.program.rewind(0, count)
-      await graph.program.replay(1, { signal })
-      out.set(await graph.output.read(count), first * classes)
+      await graph.program.replay(1, {
+        ...{ signal, begin: { step: 0, columns: count } },
+        writes: [[graph.input, slice(x, first, count, features), count]],
+        reads: [[graph.output, out.subarray(first * classes, (first + count) * classes), count]],
+      })
     }
     return out
   }
@@ -224,6 +229,8 @@ export interface LoadOptions {
   device?: DeviceChoice
   /** Needed when the file's model has modules of your own. */
   model?: Sequential
+  /** Needed when it was trained with a loss of your own. */
+  loss?: Loss
 }
 
 /**
@@ -244,15 +251,15 @@ export class Predictor {
   #disposed = false
 
   /** @internal Use load(). */
-  constructor(device: Device, ownsDevice: boolean, model: Sequential, checkpoint: Checkpoint) {
+  constructor(device: Device, ownsDevice: boolean, model: Sequential, checkpoint: Checkpoint, loss?: Loss) {
     this.device = device
     this.model = model
     this.#ownsDevice = ownsDevice
     this.#datasets = new DeviceDatasets(device)
     this.notes = checkpoint.notes
-    this.#loss = checkpoint.loss
+    this.#loss = loss
     this.#workspace = new Tensor(device, 'uint8', 0)
-    this.#inference = new Inference(device, model, this.#datasets, this.#workspace, checkpoint.loss)
+    this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
   }
 
   /**
@@ -318,8 +325,9 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Pre
     () => 'Expected a model that nothing uses, got one that is in use. Dispose its trainer, or make another model.',
   )
   checkpoint.check(model)
+  const loss = options.loss ? checkLoss(options.loss) : checkpoint.loss
   const { device, owned } = openDevice(options.device ?? 'auto')
-  const predictor = new Predictor(device, owned, model, checkpoint)
+  const predictor = new Predictor(device, owned, model, checkpoint, loss)
   try {
     await materialise(device, model, checkpoint)
   } catch (error) {

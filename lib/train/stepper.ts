@@ -5,14 +5,16 @@
 import type { Dataset } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
-import { HebbError, number } from '../error.js'
+import { expect, HebbError, number } from '../error.js'
 import type { Module } from '../nn/module.js'
 import { SparseParameter } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
+import type { ReplayOptions, Transfer } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import { namedModules, namedParameters, type Run } from './checkpoint.js'
-import { Graph, type Loss, type Probe, type SampleOrder } from './graph.js'
+import { Graph, type Probe, type SampleOrder } from './graph.js'
+import type { Loss } from './loss.js'
 import type { Measures } from './measures.js'
 
 /**
@@ -24,6 +26,12 @@ export interface NextBatch {
   readonly first: number
   /** Valid ones. */
   readonly columns: number
+}
+
+/** What goes with steps: what is written before and read after them, who is told of them and who counts them. */
+interface RunOptions extends Omit<ReplayOptions, 'begin'> {
+  onProgress?: ((done: number) => void) | undefined
+  run?: Run
 }
 
 export class Stepper {
@@ -100,9 +108,8 @@ export class Stepper {
     if (this.#scheduler.needsGradients) {
       const { probe } = graph
       const { program } = probe
-      await Promise.all([program.setStep(this.step), program.rewind(next.samples, next.columns, next.first)])
       try {
-        await program.replay(1, { signal })
+        await program.replay(1, { signal, begin: { step: this.step, ...next } })
       } catch (error) {
         throw (error as HebbError).code === 'NON_FINITE'
           ? await this.#whereNotFinite(graph, this.step, next, error as HebbError)
@@ -120,13 +127,10 @@ export class Stepper {
     graph: Graph,
     steps: number,
     next: NextBatch,
-    signal?: AbortSignal,
-    onProgress?: (done: number) => void,
-    run?: Run,
+    { onProgress, run, ...options }: RunOptions = {},
   ): Promise<void> {
-    await graph.program.setScalars(this.#rates(steps))
-    const before = graph.program.stepsDone
-    const done = () => graph.program.stepsDone - before
+    const { step } = this
+    const done = () => graph.program.stepsDone - step
     let failure: { error: unknown } | undefined
     const timer =
       onProgress &&
@@ -139,11 +143,11 @@ export class Stepper {
         }
       }, 50)
     try {
-      await graph.program.replay(steps, { signal })
+      await graph.program.replay(steps, { ...options, begin: { step, scalars: this.#rates(steps), ...next } })
     } catch (error) {
       if ((error as HebbError).code !== 'NON_FINITE') throw error
       const failed = { ...next, first: next.first + done() * graph.batch }
-      throw await this.#whereNotFinite(graph, this.step + done(), failed, error as HebbError)
+      throw await this.#whereNotFinite(graph, step + done(), failed, error as HebbError)
     } finally {
       clearInterval(timer)
       this.step += done()
@@ -187,15 +191,22 @@ export class Stepper {
     return rows.every((row) => row.every((rate, i) => rate === first[i])) ? first : rows.flat()
   }
 
-  /** Writes a batch of the host's. */
-  async write(graph: Graph, x: Float32Array, data: Dataset): Promise<void> {
-    await graph.input.write(x, data.samples)
-    if (graph.labels) {
-      const labels = new Int32Array(graph.labels.length)
-      labels.set(data.labels as Int32Array)
-      await graph.labels.write(labels)
+  /** What a batch of the host's is written by. What is none any more, as its memory is gone, is refused. */
+  writesOf(graph: Graph, x: Float32Array, data: Dataset): Transfer[] {
+    const { samples, features, labels, targets, classes } = data
+    for (const [name, array, length] of [
+      ['x', x, samples * features],
+      ['y', labels ?? targets, labels ? samples : samples * classes],
+    ] as const) {
+      expect(
+        array?.length === length,
+        () => `Expected ${name} to keep its ${length} numbers, got ${array?.length}. Was its ArrayBuffer transferred?`,
+      )
     }
-    if (graph.targets) await graph.targets.write(data.targets as Float32Array, data.samples)
+    const writes: Transfer[] = [[graph.input, x, samples]]
+    if (graph.labels) writes.push([graph.labels, labels as Int32Array])
+    if (graph.targets) writes.push([graph.targets, targets as Float32Array, samples])
+    return writes
   }
 
   /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
@@ -236,9 +247,8 @@ export class Stepper {
     const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
     await program.keepAll(true)
     try {
-      await Promise.all([program.setStep(step), program.rewind(at.samples, at.columns, at.first)])
       await program
-        .replay(1)
+        .replay(1, { begin: { step, ...at } })
         .catch((error: HebbError) => (error.code === 'NON_FINITE' ? undefined : Promise.reject(error)))
       if (!finite(await input.read())) return 'the data'
       const named = namedParameters(this.#model)

@@ -2,7 +2,7 @@
  * What a network is trained for: which loss it has, what is measured on samples that it was not trained on, and how
  * that is told. The command line, logs, comparisons and reports know of tasks what stands here.
  */
-import type { Loss } from './graph.js'
+import type { LossName } from './loss.js'
 import type { Evaluation } from './predictor.js'
 
 /** The number by which runs and epochs are compared. */
@@ -20,7 +20,7 @@ export interface Figure {
 
 export interface Task {
   readonly name: TaskName
-  readonly loss: Loss
+  readonly loss: LossName
   readonly figure: Figure
   /** What logs keep of an evaluation, the figure first. */
   measured(evaluation: Evaluation): { readonly [name in MeasureName]?: number }

@@ -12,7 +12,8 @@ import { unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
-import { type Loss, noTotals } from './graph.js'
+import { noTotals, totalsOf } from './graph.js'
+import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
 import type {
@@ -73,10 +74,7 @@ export class Trainer {
       typeof dst?.density?.schedule === 'function',
       () => `Expected dst to be a method such as chts(), got ${show(dst)}`,
     )
-    expect(
-      loss === undefined || loss === 'crossEntropy' || loss === 'meanSquaredError',
-      () => `Expected loss to be 'crossEntropy' or 'meanSquaredError', got ${show(loss)}`,
-    )
+    if (loss !== undefined) checkLoss(loss)
     expect(
       typeof trackHistory === 'boolean',
       () => `Expected trackHistory to be true or false, got ${show(trackHistory)}`,
@@ -264,16 +262,16 @@ export class Trainer {
         undefined,
         lossFor(data, this.#loss),
       )
-      await this.#stepper.write(graph, batch.x, data)
+      const writes = this.#stepper.writesOf(graph, batch.x, data)
       const next = { samples: 0, first: 0, columns: samples }
-      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(graph, next, options.signal)
-      await Promise.all([
-        graph.program.setStep(this.#stepper.step),
-        graph.program.rewind(0, samples),
-        graph.setTotals(),
-      ])
-      await this.#stepper.run(graph, 1, next, options.signal)
-      return (await graph.totals()).loss
+      if (this.#scheduler.due(this.#stepper.step)) {
+        await graph.program.replay(0, { writes }) // for the update, which may look at the batch's gradients
+        await this.#stepper.update(graph, next, options.signal)
+      }
+      const sums = noTotals()
+      writes.push([graph.totals, sums])
+      await this.#stepper.run(graph, 1, next, { signal: options.signal, writes, reads: [[graph.totals, sums]] })
+      return totalsOf(sums).loss
     }, options.signal)
   }
 
@@ -417,15 +415,10 @@ export class Trainer {
     const stepsPerEpoch = Math.ceil(train.samples / batchSize)
     const order = this.#datasets.of(train, this.model.seed)
     const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss))
-    const { program } = graph
     const epoch = run.epoch + 1
     if (this.#stepper.step === 0) await this.#measures.note()
     await order.shuffle(run.epoch)
-    await Promise.all([
-      program.setStep(this.#stepper.step),
-      program.rewind(train.samples, 0, run.done < stepsPerEpoch ? run.done * batchSize : 0),
-      graph.setTotals(run.totals),
-    ])
+    await graph.totals.write(run.totals)
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
@@ -443,27 +436,27 @@ export class Trainer {
         const progress = onProgress && ((n: number) => onProgress({ epoch, epochs, step: before + n, stepsPerEpoch }))
         const start = performance.now()
         try {
-          await this.#stepper.run(graph, steps, next, signal, progress, run)
+          await this.#stepper.run(graph, steps, next, { signal, onProgress: progress, run })
         } finally {
           run.seconds += (performance.now() - start) / 1000
         }
         if (checkpoint && this.#stepper.step % everySteps === 0 && run.done < stepsPerEpoch) {
-          run.totals = await graph.sums()
+          run.totals = await graph.totals.read()
           await this.#saveNow(checkpoint)
         }
       }
     } catch (error) {
       // What was trained stays, and so do its sums: resume() goes on from here.
-      if (!this.#disposed) run.totals = await graph.sums().catch(() => run.totals)
+      if (!this.#disposed) run.totals = await graph.totals.read().catch(() => run.totals)
       throw error
     }
-    run.totals = await graph.sums() // for who stops the evaluation
-    const totals = await graph.totals()
+    run.totals = await graph.totals.read() // for who stops the evaluation
+    const totals = totalsOf(run.totals)
     const gradientNorm = await this.#stepper.gradientNorm()
     const report: Epoch = {
       epoch,
       trainLoss: totals.loss,
-      trainAccuracy: lossFor(train, this.#loss) === 'crossEntropy' ? totals.accuracy : Number.NaN,
+      trainAccuracy: lossFunction(lossFor(train, this.#loss)).targets === 'labels' ? totals.accuracy : Number.NaN,
       ...(validation && { validation: await this.#inference.evaluate(validation, { signal }) }),
       seconds: run.seconds,
       updateSeconds: run.updateSeconds,

@@ -1,0 +1,72 @@
+/** What training makes small: losses by name, and those of your own. */
+import type { Tape, Value } from '../autograd.js'
+import { expect, show } from '../error.js'
+import type { Activations, Tensor } from '../tensor.js'
+
+/** Where a loss adds up what logs tell. Operations of losses take them as operands. */
+export interface LossSums {
+  readonly totals: Tensor<'float64'>
+  readonly previous: Tensor<'float64'> | undefined
+}
+
+interface LossOf<Targets extends string, Target> {
+  /** What data sets must have: class numbers ('labels'), or a number for each output ('values'). */
+  readonly targets: Targets
+  /**
+   * Records the loss of the network's output: operations such as layers make, and then one that adds to the sums and
+   * writes the gradient of what it is given, `tape.gradient(value)?.gradient`.
+   */
+  record(tape: Tape, output: Value, target: Target, sums: LossSums): void
+}
+
+/** `target`: class numbers [columns]. */
+export type LabelLoss = LossOf<'labels', Tensor<'int32'>>
+/** `target`: [outputs][columns]. */
+export type ValueLoss = LossOf<'values', Activations>
+export type LossFunction = LabelLoss | ValueLoss
+
+const losses = {
+  /** Softmax and cross-entropy, the mean over the batch. */
+  crossEntropy: {
+    targets: 'labels',
+    record: (tape, output, targets, sums) =>
+      tape.record('softmaxCrossEntropy', {
+        ...{ logits: output.activations, targets },
+        ...{ gradient: tape.gradient(output)?.gradient, ...sums },
+      }),
+  } satisfies LabelLoss as LabelLoss,
+  /** The mean over outputs and batch. */
+  meanSquaredError: {
+    targets: 'values',
+    record: (tape, output, target, sums) =>
+      tape.record('meanSquaredError', {
+        ...{ output: output.activations, target },
+        ...{ gradient: tape.gradient(output)?.gradient, ...sums },
+      }),
+  } satisfies ValueLoss as ValueLoss,
+}
+
+export type LossName = keyof typeof losses
+/** A loss by its name, or one of your own. */
+export type Loss = LossName | LossFunction
+
+export function isLossName(loss: unknown): loss is LossName {
+  return typeof loss === 'string' && Object.hasOwn(losses, loss)
+}
+
+export function lossFunction(loss: Loss): LossFunction {
+  return isLossName(loss) ? losses[loss] : loss
+}
+
+export function checkLoss(loss: unknown): Loss {
+  const own = loss as LossFunction
+  expect(
+    isLossName(loss) || ((own?.targets === 'labels' || own?.targets === 'values') && typeof own.record === 'function'),
+    () =>
+      `Expected loss to be ${Object.keys(losses)
+        .map((name) => `'${name}'`)
+        .join(', ')} or one of your own, { targets: 'labels' | 'values', record(tape, output, target, sums) }, ` +
+      `got ${show(loss)}`,
+  )
+  return own
+}
