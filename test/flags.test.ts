@@ -6,11 +6,11 @@ import { defineCompare } from '../lib/cli/compare.js'
 import { defineDescribe } from '../lib/cli/describe.js'
 import { defineDoctor } from '../lib/cli/doctor.js'
 import { defineEvaluate } from '../lib/cli/evaluate.js'
-import type { CommandName } from '../lib/cli/flag_table.js'
-import { isSetting, lists, planKeys, read, settingsOf, typed, valuesOf } from '../lib/cli/flags.js'
-import { suggestion } from '../lib/cli/suggestion.js'
 import { defineTrain } from '../lib/cli/train.js'
 import { HebbError } from '../lib/index.js'
+import type { CommandName } from '../lib/settings/flag_table.js'
+import { isSetting, lists, planKeys, read, settingsOf, typed, valuesOf } from '../lib/settings/flags.js'
+import { suggestion } from '../lib/settings/suggestion.js'
 
 const program = new Command('hebb').version('1.2.3')
 for (const define of [defineTrain, defineCompare, defineEvaluate, defineDescribe, defineCompact, defineDoctor])

@@ -1,9 +1,9 @@
 /** Commands as commander knows them: their flags and help, made of the table. */
 import { type Command, Option } from 'commander'
-import { methods, optimizers } from './choices.js'
-import { datasets } from './datasets.js'
-import type { CommandName, Need, Place } from './flag_table.js'
-import { declared, type FlagName, type Texts, takenBy, typed } from './flags.js'
+import { methods, optimizers } from '../settings/choices.js'
+import { datasets } from '../settings/datasets.js'
+import type { CommandName, Need, Place } from '../settings/flag_table.js'
+import { declared, type FlagName, type Texts, takenBy, typed } from '../settings/flags.js'
 
 /** For which choices a flag is; nothing where it is for all. */
 function usersOf({ of, met }: Need): string {

@@ -6,11 +6,11 @@ import { HebbError } from '../error.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { sgd } from '../optim/sgd.js'
+import { read, valuesOf } from '../settings/flags.js'
+import { count, percent } from '../settings/format.js'
 import { load } from '../train/predictor.js'
 import { Trainer } from '../train/trainer.js'
 import { type Call, define } from './command.js'
-import { read, valuesOf } from './flags.js'
-import { count, percent } from './format.js'
 
 /**
  * Random inputs that the two networks are compared on, and the largest difference of their outputs, relative to the

@@ -28,11 +28,7 @@ import {
   topologyEvent,
 } from '../report/log.js'
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
-import { cannotWrite } from '../train/safetensors.js'
-import { taskOf, told } from '../train/task.js'
-import { define } from './command.js'
-import { writeWhole } from './files.js'
-import { isDense } from './flag_table.js'
+import { isDense } from '../settings/flag_table.js'
 import {
   entriesOf,
   type FlagName,
@@ -50,7 +46,12 @@ import {
   typed,
   valuesOf,
   withDefaults,
-} from './flags.js'
+} from '../settings/flags.js'
+import { suggestion } from '../settings/suggestion.js'
+import { cannotWrite } from '../train/safetensors.js'
+import { taskOf, told } from '../train/task.js'
+import { define } from './command.js'
+import { writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import {
   beginRun,
@@ -63,7 +64,6 @@ import {
   resumeRun,
   type TrainingRun,
 } from './run.js'
-import { suggestion } from './suggestion.js'
 
 export function defineCompare(program: Command): void {
   define(program, 'compare', {

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { Device } from '../device.js'
+import { read, valuesOf } from '../settings/flags.js'
+import { count, percent } from '../settings/format.js'
 import type { Degrees, LayerDescription, Measured } from '../topology/describe.js'
 import { load } from '../train/predictor.js'
 import { type Call, define } from './command.js'
-import { read, valuesOf } from './flags.js'
-import { count, percent } from './format.js'
 
 /** What the links of a saved network look like. */
 export function defineDescribe(program: Command): void {

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { addon, addonPath } from '../native.js'
+import { read } from '../settings/flags.js'
 import { type Call, define } from './command.js'
-import { read } from './flags.js'
 
 /** Own kernels are the default: --blas cublas, or blas: 'cublas', asks for it. */
 const cublas = ({ found, detail }: { found: boolean; detail: string }) =>

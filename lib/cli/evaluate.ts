@@ -1,12 +1,12 @@
 import type { Command } from 'commander'
 import { HebbError } from '../error.js'
+import { pick } from '../settings/choices.js'
+import { datasets } from '../settings/datasets.js'
+import { read, valuesOf, withDefaults } from '../settings/flags.js'
+import { count } from '../settings/format.js'
 import { load } from '../train/predictor.js'
 import { tasks, told } from '../train/task.js'
-import { pick } from './choices.js'
 import { type Call, define } from './command.js'
-import { datasets } from './datasets.js'
-import { read, valuesOf, withDefaults } from './flags.js'
-import { count } from './format.js'
 import { deviceOf, notedSettings, readData } from './run.js'
 
 /** What a saved network does on a data set's test part. */

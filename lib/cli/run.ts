@@ -12,11 +12,20 @@ import { expect, HebbError, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
 import type { Optimizer } from '../optim/optimizer.js'
 import { linear } from '../optim/rates.js'
+import {
+  decays,
+  distributions,
+  methods,
+  optimizers,
+  pick,
+  predictors,
+  removals,
+  topologies,
+} from '../settings/choices.js'
+import { datasets } from '../settings/datasets.js'
+import type { Settings, Values } from '../settings/flags.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
-import { decays, distributions, methods, optimizers, pick, predictors, removals, topologies } from './choices.js'
-import { datasets } from './datasets.js'
-import type { Settings, Values } from './flags.js'
 
 /** The device that flags ask for. */
 export function deviceOf(values: Pick<Values, 'device' | 'threads' | 'blas' | 'deterministic'>): Device {

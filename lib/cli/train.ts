@@ -12,13 +12,22 @@ import {
   type TopologyEvent,
   topologyEvent,
 } from '../report/log.js'
+import { intervalOf } from '../settings/flag_types.js'
+import {
+  type FlagName,
+  type Given,
+  isSetting,
+  read,
+  settingsOf,
+  typed,
+  valuesOf,
+  withDefaults,
+} from '../settings/flags.js'
+import { count, percent } from '../settings/format.js'
 import { sparseLayers } from '../train/predictor.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { writeWhole } from './files.js'
-import { intervalOf } from './flag_types.js'
-import { type FlagName, type Given, isSetting, read, settingsOf, typed, valuesOf, withDefaults } from './flags.js'
-import { count, percent } from './format.js'
 import { ProgressLine } from './progress.js'
 import { beginRun, deviceOf, divide, networkOf, notesOf, readData, resumeRun, type TrainingRun } from './run.js'
 

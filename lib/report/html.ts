@@ -2,7 +2,7 @@
  * What runs were like, as one HTML file that needs nothing else: the table, accuracy and density over the epochs,
  * degrees of the layers and what the first layer looks at, early and late. Made of logs alone.
  */
-import { type ColumnName, columns } from '../cli/flags.js'
+import { type ColumnName, columns } from '../settings/flags.js'
 import { taskOf } from '../train/task.js'
 import { capital, type EpochEvent, figureOf, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
 import { COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'

@@ -2,10 +2,11 @@
  * The log of a training run: JSON lines, one an event, as `hebb train --json` prints them and `hebb compare` keeps
  * them. Accuracies, densities and rates are fractions of 1, times are seconds.
  */
-import type { Settings } from '../cli/flags.js'
+
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
 import type { ExecutionForm } from '../nn/parameter.js'
+import type { Settings } from '../settings/flags.js'
 import type { PredictionRoute } from '../tensor.js'
 import type { Epoch } from '../train/options.js'
 import { type FigureName, isBetter, type MeasureName, type Task, taskOf } from '../train/task.js'

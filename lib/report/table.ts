@@ -1,6 +1,6 @@
 /** Runs that differ in their seed alone, as one row of a table: mean and standard error over the seeds. */
-import { type ColumnName, columns, type Settings } from '../cli/flags.js'
-import { densityText } from '../cli/format.js'
+import { type ColumnName, columns, type Settings } from '../settings/flags.js'
+import { densityText } from '../settings/format.js'
 import { type Figure, type FigureName, isBetter, type TaskName, taskOf, tasks } from '../train/task.js'
 import { bestOf, capital, type DoneEvent, figureOf, type Part, type Run } from './log.js'
 
