@@ -291,6 +291,10 @@ int main(int argc, char** argv) {
                              Shape{2500, 2500, 1500, true, false, true}, Shape{20, 30, 599, false, false, true}}) {
     shapes.push_back(shape);
   }
+#if defined(__SANITIZE_ADDRESS__)
+  // Which makes the larger ones take minutes, and sees in the others what there is to see: they overflow tables, too.
+  std::erase_if(shapes, [](const Shape& shape) { return int64_t{shape.rows} * shape.cols > 1500000; });
+#endif
   if (argc == 5 || argc == 6)
     shapes = {{std::atoi(argv[1]), std::atoi(argv[2]), std::atoll(argv[3]), std::atoi(argv[4]) != 0,
                argc == 5 && std::atoi(argv[1]) <= 8192 && std::atoi(argv[2]) <= 8192, argc == 6}};
