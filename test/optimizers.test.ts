@@ -557,6 +557,12 @@ describe('optimizers', () => {
       ['no pattern', {}, "Expected a group's match to be a name of parameters or a pattern such as"],
       ['no patterns', { match: [] }, 'got []'],
       ['a regular expression', { match: /bias$/ }, 'got a RegExp'],
+      [
+        'a number that sgd has not',
+        { match: '*', beta1: 0.9 },
+        'match, frozen, learningRate, momentum, weightDecay, got',
+      ],
+      ['a norm of its own', { match: '*', clipNorm: 1 }, "got 'clipNorm'"],
       ['a bad number', { match: '*', momentum: 2 }, 'Expected momentum to be a number between 0 and 1, got 2'],
       ['a bad rate', { match: '*', learningRate: '1' }, "got '1'"],
     ]

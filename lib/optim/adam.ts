@@ -39,53 +39,61 @@ export interface AdamOptions extends AdamNumbers, ClippingOptions {
   groups?: readonly Group<AdamNumbers>[]
 }
 
+const NAMES = ['learningRate', 'beta1', 'beta2', 'epsilon', 'weightDecay', 'decoupled', 'warmup', 'stepsBy'] as const
+
 /**
  * Adam (Kingma and Ba, 2015): m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= rate m' / (sqrt(v') +
  * epsilon), m' and v' being m and v over 1 - beta^t, t counted as `stepsBy` says.
  */
 export const adam = maker('adam', ({ groups, clipNorm, ...numbers }: AdamOptions = {}): Optimizer => {
   const defaults = { ...numbers, learningRate: numbers.learningRate ?? 0.001 }
-  return byGroups<AdamNumbers & { learningRate: number | Rate }>('adam', defaults, { groups, clipNorm }, (options) => {
-    const beta = (value: number, name: string) => {
+  return byGroups<AdamNumbers & { learningRate: number | Rate }>(
+    'adam',
+    NAMES,
+    defaults,
+    { groups, clipNorm },
+    (options) => {
+      const beta = (value: number, name: string) => {
+        expect(
+          typeof value === 'number' && value >= 0 && value < 1,
+          () => `Expected ${name} to be a number of at least 0 and below 1, got ${show(value)}`,
+        )
+        return value
+      }
+      const beta1 = beta(options.beta1 ?? 0.9, 'beta1')
+      const beta2 = beta(options.beta2 ?? 0.999, 'beta2')
+      const epsilon = options.epsilon ?? 1e-8
       expect(
-        typeof value === 'number' && value >= 0 && value < 1,
-        () => `Expected ${name} to be a number of at least 0 and below 1, got ${show(value)}`,
+        Number.isFinite(epsilon) && Math.fround(epsilon) > 0,
+        () => `Expected epsilon to be a number above 0, such as 1e-8, got ${show(epsilon)}`,
       )
-      return value
-    }
-    const beta1 = beta(options.beta1 ?? 0.9, 'beta1')
-    const beta2 = beta(options.beta2 ?? 0.999, 'beta2')
-    const epsilon = options.epsilon ?? 1e-8
-    expect(
-      Number.isFinite(epsilon) && Math.fround(epsilon) > 0,
-      () => `Expected epsilon to be a number above 0, such as 1e-8, got ${show(epsilon)}`,
-    )
-    const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
-    const decoupled = options.decoupled ?? false
-    expect(typeof decoupled === 'boolean', () => `Expected decoupled to be true or false, got ${show(decoupled)}`)
-    const warmup = number(options.warmup ?? 0, 'warmup', 0, 2 ** 24)
-    const stepsBy = options.stepsBy ?? 'link'
-    expect(
-      stepsBy === 'link' || stepsBy === 'parameter',
-      () => `Expected stepsBy to be 'link' or 'parameter', got ${show(stepsBy)}`,
-    )
-    const sharedSteps = stepsBy === 'parameter'
-    const state = (parameter: Parameter) => ({
-      firstMoment: parameter.slot('firstMoment'),
-      secondMoment: parameter.slot('secondMoment'),
-      steps: sharedSteps ? parameter.scalar('steps') : parameter.slot('steps'),
-    })
-    return {
-      prepare: (parameter) => void state(parameter),
-      record: (program, parameter, operands) =>
-        program.record('adam', {
-          ...elementsOf(parameter),
-          values: parameter.values,
-          gradient: parameter.gradient,
-          ...state(parameter),
-          ...operands,
-          ...{ beta1, beta2, epsilon, weightDecay, decoupled, warmup, sharedSteps },
-        }),
-    }
-  })
+      const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
+      const decoupled = options.decoupled ?? false
+      expect(typeof decoupled === 'boolean', () => `Expected decoupled to be true or false, got ${show(decoupled)}`)
+      const warmup = number(options.warmup ?? 0, 'warmup', 0, 2 ** 24)
+      const stepsBy = options.stepsBy ?? 'link'
+      expect(
+        stepsBy === 'link' || stepsBy === 'parameter',
+        () => `Expected stepsBy to be 'link' or 'parameter', got ${show(stepsBy)}`,
+      )
+      const sharedSteps = stepsBy === 'parameter'
+      const state = (parameter: Parameter) => ({
+        firstMoment: parameter.slot('firstMoment'),
+        secondMoment: parameter.slot('secondMoment'),
+        steps: sharedSteps ? parameter.scalar('steps') : parameter.slot('steps'),
+      })
+      return {
+        prepare: (parameter) => void state(parameter),
+        record: (program, parameter, operands) =>
+          program.record('adam', {
+            ...elementsOf(parameter),
+            values: parameter.values,
+            gradient: parameter.gradient,
+            ...state(parameter),
+            ...operands,
+            ...{ beta1, beta2, epsilon, weightDecay, decoupled, warmup, sharedSteps },
+          }),
+      }
+    },
+  )
 })

@@ -98,10 +98,11 @@ export function frozenOf(groups: readonly ParameterGroup[]): ReadonlySet<Paramet
 
 /**
  * The optimizer that steps the parameters of each group by `ruleOf` its numbers, which are those of all where the group
- * gives none. Groups of the same rate share a column of the table.
+ * gives none. `known` are the names that numbers may have. Groups of the same rate share a column of the table.
  */
 export function byGroups<Numbers extends { learningRate: number | Rate }>(
   name: string,
+  known: readonly (keyof Numbers & string)[],
   numbers: Numbers,
   { groups = [], clipNorm }: ClippingOptions & { groups?: readonly Group<Numbers>[] | undefined },
   ruleOf: (numbers: Numbers) => Rule,
@@ -111,6 +112,9 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
     () => `Expected groups to be an array such as [{ match: '*.bias', weightDecay: 0 }], got ${show(groups)}`,
   )
   const patterns = groups.map(patternsOf)
+  const names: readonly string[] = ['match', 'frozen', ...known]
+  for (const given of groups.flatMap(Object.keys))
+    expect(names.includes(given), () => `Expected a group to have some of ${names.join(', ')}, got '${given}'`)
   const frozen = [...groups.map((group) => group.frozen ?? false), false]
   for (const flag of frozen)
     expect(typeof flag === 'boolean', () => `Expected a group's frozen to be true or false, got ${show(flag)}`)

@@ -19,22 +19,28 @@ export interface SgdOptions extends SgdNumbers, ClippingOptions {
 
 /** Stochastic gradient descent with momentum and weight decay: g += decay w; m = momentum m + g; w -= rate m. */
 export const sgd = maker('sgd', ({ groups, clipNorm, ...numbers }: SgdOptions): Optimizer => {
-  return byGroups<SgdNumbers>('sgd', numbers, { groups, clipNorm }, (options) => {
-    const momentum = number(options.momentum ?? 0, 'momentum', 0, 1)
-    const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
-    const velocity = (parameter: Parameter) => (momentum === 0 ? undefined : parameter.slot('velocity'))
-    return {
-      prepare: (parameter) => void velocity(parameter),
-      record: (program, parameter, operands) =>
-        program.record('sgd', {
-          ...elementsOf(parameter),
-          values: parameter.values,
-          gradient: parameter.gradient,
-          velocity: velocity(parameter),
-          ...operands,
-          momentum,
-          weightDecay,
-        }),
-    }
-  })
+  return byGroups<SgdNumbers>(
+    'sgd',
+    ['learningRate', 'momentum', 'weightDecay'],
+    numbers,
+    { groups, clipNorm },
+    (options) => {
+      const momentum = number(options.momentum ?? 0, 'momentum', 0, 1)
+      const weightDecay = number(options.weightDecay ?? 0, 'weightDecay', 0)
+      const velocity = (parameter: Parameter) => (momentum === 0 ? undefined : parameter.slot('velocity'))
+      return {
+        prepare: (parameter) => void velocity(parameter),
+        record: (program, parameter, operands) =>
+          program.record('sgd', {
+            ...elementsOf(parameter),
+            values: parameter.values,
+            gradient: parameter.gradient,
+            velocity: velocity(parameter),
+            ...operands,
+            momentum,
+            weightDecay,
+          }),
+      }
+    },
+  )
 })
