@@ -11,6 +11,7 @@ import {
   adam,
   chts,
   chtss,
+  LayerNorm,
   Linear,
   linear,
   type Method,
@@ -355,6 +356,29 @@ describe('optimizers', () => {
         expect(after[0]).to.deep.equal(before[0])
         expect(after[1]).not.to.deep.equal(before[1])
         expect(trainer.model.sparse[1].slots.size).to.equal(1)
+      })
+
+    for (const place of places)
+      it(`may be those of a layer norm, one or both (${place})`, async () => {
+        const values = async (frozen: string[]) => {
+          const [first, , second, , last] = network().modules
+          const model = new Sequential([first, new LayerNorm({ features: 9 }), new Relu(), second, last])
+          const groups = frozen.length > 0 ? [{ match: frozen, frozen: true }] : []
+          using trainer = new Trainer(model, { optimizer: sgd({ learningRate: 0.1, groups }), device: at(place) })
+          await trainer.trainOn(batchAt(0))
+          const named = namedParameters(model).map(async ([name, p]) => [name, await p.values.read()] as const)
+          return new Map(await Promise.all(named))
+        }
+        const trained = await values([])
+        const start = { 'modules.1.gain': new Float32Array(9).fill(1), 'modules.1.bias': new Float32Array(9) }
+        for (const frozen of [['modules.1.gain'], ['modules.1.bias'], ['modules.1.*']])
+          for (const [name, got] of await values(frozen)) {
+            const isFrozen = name === frozen[0] || (frozen[0] === 'modules.1.*' && name in start)
+            expect(got, `${name}, ${frozen}`).to.deep.equal(
+              isFrozen ? start[name as keyof typeof start] : trained.get(name),
+            )
+          }
+        expect(trained.get('modules.1.gain')).not.to.deep.equal(start['modules.1.gain'])
       })
 
     it('may be all sparse layers: then no link moves', async () => {
