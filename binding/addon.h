@@ -175,6 +175,9 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle>, public Handle<Prog
   static Napi::Object wrap(Napi::Env env, std::shared_ptr<Program> program);
 
  private:
+  Napi::Value cut(const Napi::CallbackInfo& info);
+  Napi::Value cancelStep(const Napi::CallbackInfo& info);
+  Napi::Value part(const Napi::CallbackInfo& info);
   Napi::Value value(const Napi::CallbackInfo& info);
   Napi::Value setLifetime(const Napi::CallbackInfo& info);
   Napi::Value keepAll(const Napi::CallbackInfo& info);

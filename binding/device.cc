@@ -79,10 +79,9 @@ Napi::Value DeviceHandle::allocate(const Napi::CallbackInfo& info) {
 
 // activationBytes(features, capacity): bytes of a buffer that holds such activations.
 Napi::Value DeviceHandle::activationBytes(const Napi::CallbackInfo& info) {
-  const int64_t features = int32Of(info[0], "features", 1);
-  const int32_t capacity = int32Of(info[1], "capacity", 1);
-  const int64_t panel = get(info.Env(), "device")->backend().panel(capacity);
-  return Napi::Number::New(info.Env(), static_cast<double>((capacity + panel - 1) / panel * panel * features * 4));
+  const int32_t features = int32Of(info[0], "features", 1), capacity = int32Of(info[1], "capacity", 1);
+  const int64_t bytes = get(info.Env(), "device")->backend().activationBytes(features, capacity);
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
 // predictionRoute(rows, cols, links, predictor)

@@ -7,11 +7,13 @@ namespace hebb::binding {
 Napi::Function ProgramHandle::define(Napi::Env env) {
   return DefineClass(
       env, "Program",
-      {InstanceMethod<&ProgramHandle::value>("value"), InstanceMethod<&ProgramHandle::setLifetime>("setLifetime"),
-       InstanceMethod<&ProgramHandle::keepAll>("keepAll"), InstanceMethod<&ProgramHandle::record>("record"),
-       InstanceMethod<&ProgramHandle::setScalars>("setScalars"), InstanceMethod<&ProgramHandle::rewind>("rewind"),
-       InstanceMethod<&ProgramHandle::setStep>("setStep"), InstanceMethod<&ProgramHandle::replay>("replay"),
-       InstanceMethod<&ProgramHandle::abort>("abort"), InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
+      {InstanceMethod<&ProgramHandle::cut>("cut"), InstanceMethod<&ProgramHandle::cancelStep>("cancelStep"),
+       InstanceMethod<&ProgramHandle::part>("part"), InstanceMethod<&ProgramHandle::value>("value"),
+       InstanceMethod<&ProgramHandle::setLifetime>("setLifetime"), InstanceMethod<&ProgramHandle::keepAll>("keepAll"),
+       InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::setScalars>("setScalars"),
+       InstanceMethod<&ProgramHandle::rewind>("rewind"), InstanceMethod<&ProgramHandle::setStep>("setStep"),
+       InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
+       InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
        InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
        InstanceMethod<&ProgramHandle::dispose>("dispose")});
 }
@@ -24,12 +26,24 @@ Napi::Object ProgramHandle::wrap(Napi::Env env, std::shared_ptr<Program> program
   return object;
 }
 
-// value(features, lifetime): a buffer that the program places.
+// part(first, columns): the axis of a micro-batch.
+Napi::Value ProgramHandle::part(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::shared_ptr<Buffer> axis;
+  check(env, get(env, "program")->makePart(int32Of(info[0], "first", 0), int32Of(info[1], "columns", 1), &axis));
+  return BufferHandle::wrap(env, std::move(axis), ElementType::int32);
+}
+
+// value(features, lifetime, axis?): a buffer that the program places.
 Napi::Value ProgramHandle::value(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
+  std::shared_ptr<Buffer> axis;
+  if (!info[2].IsUndefined())
+    axis = unwrap<BufferHandle>(info[2], Addon::of(env).bufferClass, "axis")->get(env, "axis");
   ActivationsView value;
-  check(env, get(env, "program")
-                 ->makeValue(int32Of(info[0], "features", 1), choiceOf<Lifetime>(info[1], "the lifetime"), &value));
+  check(env,
+        get(env, "program")
+            ->makeValue(int32Of(info[0], "features", 1), choiceOf<Lifetime>(info[1], "the lifetime"), &value, axis));
   return BufferHandle::wrap(env, std::move(value.buffer), ElementType::float32);
 }
 
@@ -97,8 +111,20 @@ Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
   return Addon::of(info.Env()).promise(program->device(), [=] { return program->setStep(step); });
 }
 
-// replay(steps, begin?, writes?, reads?): begin, { step, scalars, samples, columns, next }, says where. What is written
-// before and read after is lists of [tensor or activations, array, place].
+// cut(): what is recorded from now on is another section of the step.
+Napi::Value ProgramHandle::cut(const Napi::CallbackInfo& info) {
+  get(info.Env(), "program")->cut();
+  return info.Env().Undefined();
+}
+
+// cancelStep(): gives up the step whose first sections have run.
+Napi::Value ProgramHandle::cancelStep(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Program> program = get(info.Env(), "program");
+  return Addon::of(info.Env()).promise(program->device(), [=] { return program->cancelStep(); });
+}
+
+// replay(steps, begin?, writes?, reads?, section?): begin, { step, scalars, samples, columns, next }, says where. What
+// is written before and read after is lists of [tensor or activations, array, place]. With a section, that of one step.
 Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Program> program = get(env, "program");
@@ -113,6 +139,8 @@ Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
     segment->next = integerOf(begin.Get("next"), "next", 0);
     if (const Napi::Value scalars = begin.Get("scalars"); !scalars.IsUndefined()) segment->scalars = tableOf(scalars);
   }
+  const int32_t section =
+      info[4].IsUndefined() ? -1 : static_cast<int32_t>(integerOf(info[4], "section", 0, program->sections() - 1));
   std::vector<std::function<Status()>> writes, reads;
   std::vector<std::function<Napi::Value(Napi::Env)>> results;
   eachOf(info[2], [&](Napi::Array one) {
@@ -130,7 +158,7 @@ Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
        ticket = program->ask()]() -> Status {
         for (const auto& write : writes) HEBB_RETURN_IF_ERROR(write());
         if (segment) HEBB_RETURN_IF_ERROR(program->begin(*segment));
-        HEBB_RETURN_IF_ERROR(program->replay(steps, ticket));
+        HEBB_RETURN_IF_ERROR(section < 0 ? program->replay(steps, ticket) : program->replaySection(section, ticket));
         for (const auto& read : reads) HEBB_RETURN_IF_ERROR(read());
         return {};
       },

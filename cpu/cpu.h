@@ -81,8 +81,7 @@ inline int64_t chunksFor(const Cpu& cpu, int64_t work, int64_t grain) {
 
 /// Columns of panel p to compute: the valid ones, up to the next multiple of 16.
 inline int32_t liveColumns(const Activations& a, int32_t p) {
-  const int32_t valid = a.columns ? *a.columns : a.capacity;
-  int32_t live = valid - p * a.panel;
+  int32_t live = a.columns() - p * a.panel;
   if (live > a.panel) live = a.panel;
   return live <= 0 ? 0 : (live + 15) / 16 * 16;
 }

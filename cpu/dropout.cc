@@ -49,6 +49,7 @@ Status dropout(Backend& backend, const Dropout& op) {
   const uint32_t threshold = op.threshold(), step = static_cast<uint32_t>(*op.step),
                  purpose = purposeWord(Purpose::dropout, static_cast<uint32_t>(op.layer));
   const float scale = op.scale();
+  const auto first = static_cast<uint32_t>(y.firstColumn());
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     uint32_t words[4 * kQuads];
     for (int32_t p = 0; p < y.panels(); ++p) {
@@ -57,7 +58,8 @@ Status dropout(Backend& backend, const Dropout& op) {
         const float* const in = panelData(op.input, p) + f * y.panel;
         float* const out = panelData(y, p) + f * y.panel;
         for (int32_t c = 0; c < live; c += 4 * kQuads) {
-          draw(op.seed, static_cast<uint32_t>(f), static_cast<uint32_t>(p * y.panel + c) / 4, step, purpose, words);
+          draw(op.seed, static_cast<uint32_t>(f), (first + static_cast<uint32_t>(p * y.panel + c)) / 4, step, purpose,
+               words);
           const int32_t count = std::min(4 * kQuads, live - c);
           for (int32_t i = 0; i < count; ++i) {
             const float kept = words[i] >= threshold ? in[c + i] * scale : 0.f;

@@ -52,9 +52,9 @@ HEBB_INLINE void cutFeatures(const Number* image, const Augmentation& a, const C
   }
 }
 
-/// Whether the batch's indices are samples: they lie in memory that anyone may write.
-Status checkIndices(const int32_t* indices, const StepState& state, int64_t samples) {
-  for (int64_t i = state.offset; i < state.offset + state.columns; ++i) {
+/// Whether the indices from `first` on are samples: they lie in memory that anyone may write.
+Status checkIndices(const int32_t* indices, int64_t first, int32_t columns, int64_t samples) {
+  for (int64_t i = first; i < first + columns; ++i) {
     if (indices[i] >= 0 && indices[i] < samples) continue;
     return {Code::invalidArgument, "Expected indices in [0, " + std::to_string(samples) + "), got " +
                                        std::to_string(indices[i]) + " at " + std::to_string(i)};
@@ -62,14 +62,24 @@ Status checkIndices(const int32_t* indices, const StepState& state, int64_t samp
   return {};
 }
 
+/// One number of each sample of the whole batch.
+template <class Op, class Number>
+Status pick(const Op& op, const Number* ofSamples, Number* ofColumns) {
+  const StepState& state = *op.state;
+  HEBB_RETURN_IF_ERROR(checkIndices(op.indices, state.offset, state.axis.columns, op.samples));
+  for (int32_t c = 0; c < state.axis.columns; ++c) ofColumns[c] = ofSamples[op.indices[state.offset + c]];
+  return {};
+}
+
 }  // namespace
 
 Status gather(Backend& backend, const Gather& op) {
-  HEBB_RETURN_IF_ERROR(checkIndices(op.indices, *op.state, op.samples));
   Cpu& cpu = cpuOf(backend);
   const Activations& out = op.output;
-  const StepState& state = *op.state;
-  const int32_t features = out.features, blocks = (features + 15) / 16, groups = (state.columns + 15) / 16;
+  const int32_t columns = out.columns(), firstColumn = out.firstColumn();
+  const int64_t offset = op.state->offset + firstColumn, step = op.state->step;
+  HEBB_RETURN_IF_ERROR(checkIndices(op.indices, offset, columns, op.samples));
+  const int32_t features = out.features, blocks = (features + 15) / 16, groups = (columns + 15) / 16;
   const Vec scale = splat(op.scale), shift = splat(op.shift);
   const int32_t plane = features / op.channels;
   const Augmentation& augmentation = op.augmentation;
@@ -79,13 +89,13 @@ Status gather(Backend& backend, const Gather& op) {
     const int32_t first = static_cast<int32_t>(blocks * chunk / chunks),
                   last = static_cast<int32_t>(blocks * (chunk + 1) / chunks);
     for (int32_t group = 0; group < groups; ++group) {
-      const int32_t column = group * 16, valid = std::min(16, state.columns - column);
+      const int32_t column = group * 16, valid = std::min(16, columns - column);
       float* data = panelData(out, column / out.panel) + column % out.panel;
       int64_t sample[16];
       Cut cut[16];
       for (int s = 0; s < valid; ++s) {
-        sample[s] = int64_t{op.indices[state.offset + column + s]} * features;
-        if (cuts) cut[s] = cutOf(augmentation, state.step, column + s);
+        sample[s] = int64_t{op.indices[offset + column + s]} * features;
+        if (cuts) cut[s] = cutOf(augmentation, step, firstColumn + column + s);
       }
       for (int32_t block = first; block < last; ++block) {
         const int32_t f0 = block * 16, count = std::min(16, features - f0);
@@ -135,10 +145,8 @@ Status gather(Backend& backend, const Gather& op) {
   return {};
 }
 
-Status gatherLabels(Backend&, const GatherLabels& op) {
-  HEBB_RETURN_IF_ERROR(checkIndices(op.indices, *op.state, op.samples));
-  for (int32_t c = 0; c < op.state->columns; ++c) op.targets[c] = op.labels[op.indices[op.state->offset + c]];
-  return {};
-}
+Status gatherLabels(Backend&, const GatherLabels& op) { return pick(op, op.labels, op.targets); }
+
+Status gatherWeights(Backend&, const GatherWeights& op) { return pick(op, op.weights, op.columnWeights); }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

@@ -19,8 +19,7 @@ class GradientScorer {
   static constexpr int32_t kStrip = 64;
 
   GradientScorer(Cpu& cpu, const RegrowByGradient& op)
-      : cpu_(cpu), op_(op), columns_(op.input.columns ? *op.input.columns : op.input.capacity), turned_(cpu),
-        taken_(cpu) {}
+      : cpu_(cpu), op_(op), columns_(op.input.columns()), turned_(cpu), taken_(cpu) {}
 
   Status prepare() {
     const int64_t strips = (op_.links.cols + kStrip - 1) / kStrip;

@@ -30,18 +30,38 @@ HEBB_INLINE Vec exponential(Vec x) {
   return y < splat(-126.f) ? Vec{} : (x != x ? x : result);
 }
 
-/// In training, a loss that is not finite ends the step, before it spoils the weights.
-template <class Op>
-Status addTotals(const Op& op, double loss, double correct, int32_t columns) {
-  LossTotals* const totals = op.totals;
-  if (!std::isfinite(loss) && op.gradient.data)
+/// Sums over columns.
+struct Sums {
+  double loss = 0, correct = 0, weight = 0;
+
+  void add(const Sums& other) {
+    loss += other.loss;
+    correct += other.correct;
+    weight += other.weight;
+  }
+};
+
+/// What the gradient of a column of weight 1 is multiplied by.
+float shareOf(const LossColumns& columns, int32_t whole) {
+  if (!columns.count) return 1.f / static_cast<float>(whole);
+  return *columns.count > 0 ? 1.f / static_cast<float>(*columns.count) : 0.f;
+}
+
+/// In training, a loss that is not finite ends the step, before it spoils the weights, and the sums are as they were
+/// before the step.
+Status addTotals(const LossColumns& columns, bool isTraining, const Sums& sums) {
+  LossTotals* const totals = columns.totals;
+  const bool isFinite = std::isfinite(sums.loss);
+  if (!isFinite && isTraining) {
+    if (columns.continues && columns.previous) *totals = *columns.previous;
     return {Code::nonFinite,
-            "Expected a finite loss, got " + std::to_string(loss) + " in step " + std::to_string(*op.step)};
-  if (op.previous) *op.previous = *totals;
-  if (!std::isfinite(loss) && totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*op.step);
-  totals->loss += loss;
-  totals->correct += correct;
-  totals->columns += columns;
+            "Expected a finite loss, got " + std::to_string(sums.loss) + " in step " + std::to_string(*columns.step)};
+  }
+  if (columns.previous && !columns.continues) *columns.previous = *totals;
+  if (!isFinite && totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*columns.step);
+  totals->loss += sums.loss;
+  totals->correct += sums.correct;
+  totals->weight += sums.weight;
   return {};
 }
 
@@ -50,13 +70,16 @@ Status addTotals(const Op& op, double loss, double correct, int32_t columns) {
 Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   Cpu& cpu = cpuOf(backend);
   const Activations& z = op.logits;
-  const int32_t columns = z.columns ? *z.columns : z.capacity;
+  const int32_t columns = z.columns(), first = z.firstColumn();
   const int32_t blocks = (columns + W - 1) / W;
-  cpu.partials.assign(static_cast<size_t>(blocks) * 2, 0.0);
+  const int32_t* const targets = op.targets + first;
+  const float* const weights = op.columns.weights ? op.columns.weights + first : nullptr;
+  const float columnShare = shareOf(op.columns, z.wholeBatch());
+  std::vector<Sums> parts(static_cast<size_t>(blocks));
   for (int32_t c = 0; c < columns; ++c) {
-    if (op.targets[c] >= 0 && op.targets[c] < z.features) continue;
+    if ((targets[c] >= 0 && targets[c] < z.features) || targets[c] == op.ignore) continue;
     return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(z.features) + "), got " +
-                                       std::to_string(op.targets[c]) + " in column " + std::to_string(c)};
+                                       std::to_string(targets[c]) + " in column " + std::to_string(first + c)};
   }
   const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, int64_t{blocks} * z.features, 512));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
@@ -74,24 +97,29 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
       }
       Vec sum{};
       for (int32_t k = 0; k < z.features; ++k) sum += exponential(load(in + static_cast<int64_t>(k) * z.panel) - top);
-      double loss = 0, correct = 0;
+      Sums& sums = parts[static_cast<size_t>(b)];
+      Vec scale{};
       for (int i = 0; i < valid; ++i) {
-        const int32_t target = op.targets[column + i];
-        loss += std::log(static_cast<double>(sum[i])) + top[i] - in[static_cast<int64_t>(target) * z.panel + i];
-        correct += best[i] == target && sum[i] == sum[i];  // among NaN nothing is largest
+        const int32_t target = targets[column + i];
+        const float weight = target == op.ignore ? 0.f : weights ? weights[column + i] : 1.f;
+        if (weight == 0.f) continue;
+        const double loss =
+            std::log(static_cast<double>(sum[i])) + top[i] - in[static_cast<int64_t>(target) * z.panel + i];
+        sums.loss += weight * loss;
+        if (best[i] == target && sum[i] == sum[i]) sums.correct += weight;  // among NaN nothing is largest
+        sums.weight += weight;
+        scale[i] = weight * columnShare;
       }
-      cpu.partials[static_cast<size_t>(b) * 2] = loss;
-      cpu.partials[static_cast<size_t>(b) * 2 + 1] = correct;
       if (!op.gradient.data) continue;
       float* out = panelData(op.gradient, p) + column % z.panel;
-      Vec scale{};
-      for (int i = 0; i < valid; ++i) scale[i] = 1.f / static_cast<float>(columns);
       const Vec factor = scale / sum;
       for (int32_t k = 0; k < z.features; ++k) {
         const Vec share = exponential(load(in + static_cast<int64_t>(k) * z.panel) - top) * factor;
-        store(out + static_cast<int64_t>(k) * z.panel, scale > Vec{} ? share : Vec{});
+        store(out + static_cast<int64_t>(k) * z.panel, scale != Vec{} ? share : Vec{});
       }
-      for (int i = 0; i < valid; ++i) out[static_cast<int64_t>(op.targets[column + i]) * z.panel + i] -= scale[i];
+      for (int i = 0; i < valid; ++i) {
+        if (scale[i] != 0.f) out[static_cast<int64_t>(targets[column + i]) * z.panel + i] -= scale[i];
+      }
       // Padding up to the next multiple of 16 has no gradient.
       for (int32_t c = column + W; b == blocks - 1 && c < (columns + 15) / 16 * 16; c += W) {
         for (int32_t k = 0; k < z.features; ++k)
@@ -99,19 +127,19 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
       }
     }
   });
-  double loss = 0, correct = 0;
-  for (int32_t b = 0; b < blocks; ++b) {
-    loss += cpu.partials[static_cast<size_t>(b) * 2];
-    correct += cpu.partials[static_cast<size_t>(b) * 2 + 1];
-  }
-  return addTotals(op, loss, correct, columns);
+  Sums sums;
+  for (const Sums& part : parts) sums.add(part);
+  return addTotals(op.columns, op.gradient.data != nullptr, sums);
 }
 
 Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   Cpu& cpu = cpuOf(backend);
   const Activations& y = op.output;
-  const int32_t columns = y.columns ? *y.columns : y.capacity;
-  const float scale = 2.f / (static_cast<float>(columns) * static_cast<float>(y.features));
+  const int32_t columns = y.columns();
+  const float* const weights = op.columns.weights ? op.columns.weights + y.firstColumn() : nullptr;
+  const double* const count = op.columns.count;
+  const float divisor = count ? static_cast<float>(*count) : static_cast<float>(y.wholeBatch());
+  const float scale = divisor > 0 ? 2.f / (divisor * static_cast<float>(y.features)) : 0.f;
   cpu.partials.assign(static_cast<size_t>(y.features), 0.0);
   const int64_t chunks = std::min<int64_t>(y.features, chunksFor(cpu, int64_t{y.features} * columns, 16384));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
@@ -121,18 +149,36 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
         const int32_t valid = columns - p * y.panel, live = std::min(y.panel, (valid + 15) / 16 * 16);
         const float *outputs = panelData(y, p) + f * y.panel, *targets = panelData(op.target, p) + f * y.panel;
         float* const gradients = op.gradient.data ? panelData(op.gradient, p) + f * y.panel : nullptr;
+        if (!weights) {
+          for (int32_t c = 0; c < live; ++c) {
+            const float difference = c < valid ? outputs[c] - targets[c] : 0.f;
+            sum += static_cast<double>(difference) * difference;
+            if (gradients) gradients[c] = scale * difference;
+          }
+          continue;
+        }
         for (int32_t c = 0; c < live; ++c) {
-          const float difference = c < valid ? outputs[c] - targets[c] : 0.f;
-          sum += static_cast<double>(difference) * difference;
-          if (gradients) gradients[c] = scale * difference;
+          const float weight = c < valid ? weights[p * y.panel + c] : 0.f;
+          const float difference = weight != 0.f ? outputs[c] - targets[c] : 0.f;
+          sum += static_cast<double>(weight) * difference * difference;
+          if (gradients) gradients[c] = weight * scale * difference;
         }
       }
       cpu.partials[static_cast<size_t>(f)] = sum;
     }
   });
-  double loss = 0;
-  for (double part : cpu.partials) loss += part;
-  return addTotals(op, loss / y.features, 0, columns);
+  Sums sums;
+  for (double part : cpu.partials) sums.loss += part;
+  sums.loss /= y.features;
+  for (int32_t c = 0; c < columns; ++c) sums.weight += weights ? weights[c] : 1.f;
+  return addTotals(op.columns, op.gradient.data != nullptr, sums);
+}
+
+Status sumWeights(Backend&, const SumWeights& op) {
+  double sum = 0;
+  for (int32_t c = 0; c < op.state->axis.columns; ++c) sum += op.weightOf(c);
+  *op.sum = sum;
+  return {};
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

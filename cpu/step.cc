@@ -15,9 +15,14 @@ Status advance(Backend&, const Advance& op) {
     if (s.next >= s.samples) s.next = 0;
     s.offset = s.next;
     const int64_t left = s.samples - s.next;
-    s.columns = static_cast<int32_t>(left < s.batch ? left : s.batch);
-    s.next += s.columns;
+    s.axis.columns = s.axis.whole = static_cast<int32_t>(left < s.batch ? left : s.batch);
+    s.next += s.axis.columns;
   }
+  return {};
+}
+
+Status takePart(Backend&, const TakePart& op) {
+  *op.axis = partOf(op.state->axis, op.first, op.capacity);
   return {};
 }
 

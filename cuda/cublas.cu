@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(kThreads)
   if (line >= static_cast<int64_t>(panels) * y.features || failed(failure)) return;
   const int32_t p = static_cast<int32_t>(line / y.features), row = static_cast<int32_t>(line % y.features);
   const int32_t column = static_cast<int32_t>(i % quarters) * 4;
-  if (column >= liveColumns(y.columns, y.capacity, y.panel, p)) return;
+  if (column >= liveColumns(y.axis, y.capacity, y.panel, p)) return;
   const int64_t at = p * y.panelStride() + int64_t{row} * y.panel + column;
   epilogue.inPanel(p).store(y.data, at, row, load4(sums + line * y.panel + column));
 }
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kThreads) setSideBySide(Activations x, int32_t
   if (line >= static_cast<int64_t>(panels) * x.features) return;
   const int32_t p = static_cast<int32_t>(line / x.features), feature = static_cast<int32_t>(line % x.features),
                 column = static_cast<int32_t>(i % quarters) * 4;
-  const bool valid = column < liveColumns(x.columns, x.capacity, x.panel, p);
+  const bool valid = column < liveColumns(x.axis, x.capacity, x.panel, p);
   const float* const from = x.data + p * x.panelStride() + int64_t{feature} * x.panel + column;
   store4(to + (static_cast<int64_t>(feature) * panels + p) * x.panel + column,
          valid ? load4(from) : make_float4(0.f, 0.f, 0.f, 0.f));

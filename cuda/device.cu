@@ -71,6 +71,7 @@ Status statusOf(const Failure& failure) {
     case Problem::none: return {};
     case Problem::gatherIndex: return index("gather");
     case Problem::gatherLabelsIndex: return index("gatherLabels");
+    case Problem::gatherWeightsIndex: return index("gatherWeights");
     case Problem::target:
       return {Code::invalidArgument,
               "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};

@@ -12,12 +12,14 @@ struct Drop {
   Panels<float> output;
   uint64_t seed;
   const int64_t* step;
+  const Axis* axis;
   int32_t panel;
   uint32_t threshold, purpose;
   float scale;
   bool accumulate;
   __device__ __forceinline__ void at(int32_t p, int64_t i) const {
-    const auto feature = static_cast<uint32_t>(i / panel), column = static_cast<uint32_t>(p * panel + i % panel);
+    const auto feature = static_cast<uint32_t>(i / panel),
+               column = static_cast<uint32_t>((axis ? axis->first : 0) + p * panel + i % panel);
     const Philox draw = philox(seed, feature, column / 4, static_cast<uint32_t>(*step), purpose);
     const float4 x = load4(input.at(p, i));
     float4 y =
@@ -34,8 +36,8 @@ struct Drop {
 Status dropout(Backend& backend, const Dropout& op) {
   return each(
       cudaOf(backend), "dropout", op.output,
-      Drop{Panels<const float>(op.input), Panels<float>(op.output), op.seed, op.step, op.output.panel, op.threshold(),
-           purposeWord(Purpose::dropout, static_cast<uint32_t>(op.layer)), op.scale(), op.accumulate});
+      Drop{Panels<const float>(op.input), Panels<float>(op.output), op.seed, op.step, op.output.axis, op.output.panel,
+           op.threshold(), purposeWord(Purpose::dropout, static_cast<uint32_t>(op.layer)), op.scale(), op.accumulate});
 }
 
 }  // namespace hebb::cuda

@@ -17,19 +17,20 @@ namespace hebb::cuda {
 
 enum class Problem : int32_t {
   none = 0,
-  gatherIndex,        // place in the stream, limit: samples
-  gatherLabelsIndex,  // place in the stream, limit: samples
-  target,             // place: column, limit: classes
-  crossEntropyLoss,   // place: step
-  squaredErrorLoss,   // place: step
-  gradientNorm,       // place: step
-  score,              // place: row << 32 | column of the link, layer
-  rebuiltLinks,       // limit: capacity
-  pooledLinks,        // limit: capacity
-  regrownLinks,       // limit: links that the layer can hold, layer
-  gradientLinks,      // limit: links that the layer can hold, layer
-  gradient,           // place: row << 32 | column of the link, layer
-  history,            // place: capacity
+  gatherIndex,         // place in the stream, limit: samples
+  gatherLabelsIndex,   // place in the stream, limit: samples
+  gatherWeightsIndex,  // place in the stream, limit: samples
+  target,              // place: column, limit: classes
+  crossEntropyLoss,    // place: step
+  squaredErrorLoss,    // place: step
+  gradientNorm,        // place: step
+  score,               // place: row << 32 | column of the link, layer
+  rebuiltLinks,        // limit: capacity
+  pooledLinks,         // limit: capacity
+  regrownLinks,        // limit: links that the layer can hold, layer
+  gradientLinks,       // limit: links that the layer can hold, layer
+  gradient,            // place: row << 32 | column of the link, layer
+  history,             // place: capacity
 };
 
 struct Failure {

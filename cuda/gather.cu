@@ -20,22 +20,22 @@ constexpr int kTile = 32, kTileRows = 8;
 constexpr int kThreads = kTile * kTileRows;
 
 /// Reports the first of the batch's indices that is no sample. Called by a whole block; true when there is one.
-__device__ __forceinline__ bool reportIndices(const int32_t* indices, const StepState& state, int64_t samples,
+__device__ __forceinline__ bool reportIndices(const int32_t* indices, int64_t offset, int32_t columns, int64_t samples,
                                               Problem problem, Failure* failure) {
   HEBB_SHARED(int32_t, first, [1]);
   const int32_t thread = static_cast<int32_t>(threadIdx.y * blockDim.x + threadIdx.x);
-  if (thread == 0) first[0] = state.columns;
+  if (thread == 0) first[0] = columns;
   __syncthreads();
-  int32_t bad = state.columns;
-  for (int32_t c = thread; c < state.columns && bad == state.columns; c += kThreads) {
-    const int32_t index = indices[state.offset + c];
+  int32_t bad = columns;
+  for (int32_t c = thread; c < columns && bad == columns; c += kThreads) {
+    const int32_t index = indices[offset + c];
     if (index < 0 || index >= samples) bad = c;
   }
-  if (bad < state.columns) atomicMin(&first[0], bad);
+  if (bad < columns) atomicMin(&first[0], bad);
   __syncthreads();
-  if (first[0] == state.columns) return false;
+  if (first[0] == columns) return false;
   if (thread == 0) {
-    const int64_t place = state.offset + first[0];
+    const int64_t place = offset + first[0];
     failure->limit = samples;
     failure->place = place;
     failure->got = indices[place];
@@ -54,12 +54,13 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0 && threadIdx.y == 0) earlier[0] = loadRacing(&failure->problem) != Problem::none;
   __syncthreads();
   if (earlier[0]) return;
-  const StepState state = *op.state;
-  const int32_t block = static_cast<int32_t>(blockIdx.x);
-  if (block == 0 && reportIndices(op.indices, state, op.samples, Problem::gatherIndex, failure)) return;
   const Activations& out = op.output;
+  const int32_t columns = out.columns();
+  const int64_t offset = op.state->offset + out.firstColumn();
+  const int32_t block = static_cast<int32_t>(blockIdx.x);
+  if (block == 0 && reportIndices(op.indices, offset, columns, op.samples, Problem::gatherIndex, failure)) return;
   const int32_t firstFeature = block % featureTiles * kTile, firstColumn = block / featureTiles * kTile;
-  if (firstColumn >= state.columns) return;
+  if (firstColumn >= columns) return;
   const int along = static_cast<int>(threadIdx.x);
   const Augmentation& augmentation = op.augmentation;
   const int32_t height = augmentation.height, width = augmentation.width;
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
       y = feature / width % height;
       plane = feature - y * width - x;
       if (threadIdx.y == 0) {
-        const Cut cut = cutOf(augmentation, state.step, firstColumn + along);
+        const Cut cut = cutOf(augmentation, op.state->step, out.firstColumn() + firstColumn + along);
         cuts[0][along] = cut.down;
         cuts[1][along] = cut.right;
         cuts[2][along] = cut.flip;
@@ -88,8 +89,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     const int32_t column = firstColumn + i, feature = firstFeature + along;
     float value = 0.f;
-    if (column < state.columns && feature < out.features) {
-      const int32_t sample = loadReused(op.indices + state.offset + column);
+    if (column < columns && feature < out.features) {
+      const int32_t sample = loadReused(op.indices + offset + column);
       int32_t from = feature;
       if constexpr (Images) {
         if (height > 0) {
@@ -104,20 +105,24 @@ __global__ void __launch_bounds__(kThreads)
   }
   __syncthreads();
   const int32_t column = firstColumn + along;
-  if (column >= (state.columns + 15) / 16 * 16) return;  // those up to there become zero
+  if (column >= (columns + 15) / 16 * 16) return;  // those up to there become zero
   float* to = out.data + column / out.panel * out.panelStride() + column % out.panel;
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     if (firstFeature + i < out.features) to[int64_t{firstFeature + i} * out.panel] = tile[along][i];
   }
 }
 
-__global__ void __launch_bounds__(kThreads) gatherTargets(GatherLabels op, Failure* failure) {
+/// One number of each sample of the whole batch.
+template <class Op, class Number>
+__global__ void __launch_bounds__(kThreads)
+    pick(Op op, const Number* ofSamples, Number* ofColumns, Problem problem, Failure* failure) {
   if (failed(failure)) return;
-  const StepState state = *op.state;
-  if (reportIndices(op.indices, state, op.samples, Problem::gatherLabelsIndex, failure)) return;
-  for (int32_t c = static_cast<int32_t>(threadIdx.y) * kTile + static_cast<int32_t>(threadIdx.x); c < state.columns;
+  const int64_t offset = op.state->offset;
+  const int32_t columns = op.state->axis.columns;
+  if (reportIndices(op.indices, offset, columns, op.samples, problem, failure)) return;
+  for (int32_t c = static_cast<int32_t>(threadIdx.y) * kTile + static_cast<int32_t>(threadIdx.x); c < columns;
        c += kThreads) {
-    op.targets[c] = op.labels[op.indices[state.offset + c]];
+    ofColumns[c] = ofSamples[op.indices[offset + c]];
   }
 }
 
@@ -138,7 +143,14 @@ Status gather(Backend& backend, const Gather& op) {
 
 Status gatherLabels(Backend& backend, const GatherLabels& op) {
   Cuda& cuda = cudaOf(backend);
-  return launch(cuda, "gatherLabels", gatherTargets, 1, dim3(kTile, kTileRows), 0, op, cuda.failure());
+  return launch(cuda, "gatherLabels", pick<GatherLabels, int32_t>, 1, dim3(kTile, kTileRows), 0, op, op.labels,
+                op.targets, Problem::gatherLabelsIndex, cuda.failure());
+}
+
+Status gatherWeights(Backend& backend, const GatherWeights& op) {
+  Cuda& cuda = cudaOf(backend);
+  return launch(cuda, "gatherWeights", pick<GatherWeights, float>, 1, dim3(kTile, kTileRows), 0, op, op.weights,
+                op.columnWeights, Problem::gatherWeightsIndex, cuda.failure());
 }
 
 }  // namespace hebb::cuda

@@ -59,7 +59,7 @@ __device__ __forceinline__ void eachGradient(const Race& race, const Body& body)
   HEBB_SHARED(uint64_t, taken, [kTile]);
   const Activations &dy = race.op.outputGradient, &x = race.op.input;
   const int64_t dyStride = dy.panelStride(), xStride = x.panelStride();
-  const int32_t columns = x.columns ? *x.columns : x.capacity;
+  const int32_t columns = x.columns();
   const int thread = static_cast<int>(threadIdx.x), row = thread / 16 * 4, column = thread % 16 * 4;
   for (int64_t tile = static_cast<int64_t>(blockIdx.x); tile < race.tiles; tile += static_cast<int64_t>(gridDim.x)) {
     const int32_t firstRow = static_cast<int32_t>(tile % race.rowTiles) * kTile,

@@ -219,9 +219,9 @@ __device__ __forceinline__ float4 exchange4(float4 v, int mask) {
   return each4([mask](float x) { return __shfl_xor_sync(kWholeWarp, x, mask); }, v);
 }
 
-/// Columns of panel p to compute: the valid ones, up to the next multiple of 16. `columns` is Activations::columns.
-__device__ __forceinline__ int32_t liveColumns(const int32_t* columns, int32_t capacity, int32_t panel, int32_t p) {
-  const int32_t live = (columns ? *columns : capacity) - p * panel;
+/// Columns of panel p to compute: the valid ones, up to the next multiple of 16. `axis` is Activations::axis.
+__device__ __forceinline__ int32_t liveColumns(const Axis* axis, int32_t capacity, int32_t panel, int32_t p) {
+  const int32_t live = (axis ? axis->columns : capacity) - p * panel;
   return live <= 0 ? 0 : live >= panel ? panel : (live + 15) / 16 * 16;
 }
 

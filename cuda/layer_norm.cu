@@ -36,7 +36,7 @@ __device__ __forceinline__ Place placeOf(const Activations& a) {
   const int32_t panel = static_cast<int32_t>(blockIdx.x) / ofPanel;
   const int32_t column =
       static_cast<int32_t>(blockIdx.x) % ofPanel * kColumns + static_cast<int>(threadIdx.x) % kColumns;
-  return {panel, column, column < liveColumns(a.columns, a.capacity, a.panel, panel)};
+  return {panel, column, column < liveColumns(a.axis, a.capacity, a.panel, panel)};
 }
 
 __global__ void __launch_bounds__(kThreads) normalise(LayerNorm op, float epsilon, const Failure* failure) {
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) parameterGradients(LayerNormGradient
   const int32_t panel = op.input.panel;
   float ofGain = 0.f, ofBias = 0.f;
   for (int32_t p = 0; int64_t{p} * panel < op.input.capacity; ++p) {
-    const int32_t live = liveColumns(op.input.columns, op.input.capacity, panel, p);
+    const int32_t live = liveColumns(op.input.axis, op.input.capacity, panel, p);
     const float* const x = op.input.data + p * op.input.panelStride() + int64_t{f} * panel;
     const float* const dy = op.outputGradient.data + p * op.outputGradient.panelStride() + int64_t{f} * panel;
     const float* const statistics = op.statistics.data + p * op.statistics.panelStride();

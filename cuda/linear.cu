@@ -384,8 +384,7 @@ __device__ __forceinline__ Place placeOf(const Product& product, int tileRows, i
   const int32_t block = static_cast<int32_t>(blockIdx.x), columnBlock = block / product.rowBlocks;
   const int32_t panel = columnBlock / product.columnBlocks, first = columnBlock % product.columnBlocks * tileColumns;
   const Activations& y = product.y;
-  return {block % product.rowBlocks * tileRows, panel, first,
-          liveColumns(y.columns, y.capacity, y.panel, panel) - first};
+  return {block % product.rowBlocks * tileRows, panel, first, liveColumns(y.axis, y.capacity, y.panel, panel) - first};
 }
 
 template <class S, class Weights, class Epilogue>
@@ -437,9 +436,7 @@ struct GradientProduct {
     return {x.data, x.panel, x.panelStride(), x.panel, true};
   }
   /// Columns of the batch to sum over. Those behind the valid ones hold a gradient of zero.
-  __device__ __forceinline__ int32_t depth() const {
-    return ((op.input.columns ? *op.input.columns : op.input.capacity) + 15) / 16 * 16;
-  }
+  __device__ __forceinline__ int32_t depth() const { return (op.input.columns() + 15) / 16 * 16; }
   __device__ __forceinline__ void store(int32_t row, int32_t column, float4 sum) const {
     const auto emit = [&](int32_t c, float g) {
       if (c >= op.input.features) return;

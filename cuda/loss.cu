@@ -30,6 +30,7 @@ constexpr int kFinishers = 256;  // threads that add the parts
 struct Part {
   double loss = 0;
   double correct = 0;
+  double weight = 0;
   double badTarget = -1;  // the first column whose target is no class
 };
 constexpr int32_t kParts = Cuda::kPartials * static_cast<int32_t>(sizeof(double)) / static_cast<int32_t>(sizeof(Part));
@@ -40,25 +41,28 @@ __device__ __forceinline__ double firstOf(double a, double b) { return b >= 0 &&
 template <int Threads>
 __device__ __forceinline__ Part sumOfBlock(Part part) {
   constexpr int kWarps = Threads / kWarp;
-  HEBB_SHARED(double, parts, [3][kWarps]);
+  HEBB_SHARED(double, parts, [4][kWarps]);
   const int thread = static_cast<int>(threadIdx.x);
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
     part.loss += __shfl_xor_sync(kWholeWarp, part.loss, distance);
     part.correct += __shfl_xor_sync(kWholeWarp, part.correct, distance);
+    part.weight += __shfl_xor_sync(kWholeWarp, part.weight, distance);
     part.badTarget = firstOf(part.badTarget, __shfl_xor_sync(kWholeWarp, part.badTarget, distance));
   }
   if (thread % kWarp == 0) {
     parts[0][thread / kWarp] = part.loss;
     parts[1][thread / kWarp] = part.correct;
-    parts[2][thread / kWarp] = part.badTarget;
+    parts[2][thread / kWarp] = part.weight;
+    parts[3][thread / kWarp] = part.badTarget;
   }
   __syncthreads();
   if (thread == 0) {
     for (int warp = 1; warp < kWarps; ++warp) {
       part.loss += parts[0][warp];
       part.correct += parts[1][warp];
-      part.badTarget = firstOf(part.badTarget, parts[2][warp]);
+      part.weight += parts[2][warp];
+      part.badTarget = firstOf(part.badTarget, parts[3][warp]);
     }
   }
   return part;
@@ -69,21 +73,16 @@ struct Totals {
   LossTotals* totals;
   LossTotals* previous;  // what they were, or null
   const int64_t* step;
-  const int32_t* columns;
-  int32_t capacity;
-  const int32_t* targets;  // null: no classes
+  const int32_t* targets;  // [batch]; null: no classes
   int32_t classes;
   double divisor;  // of the loss
-  bool training;
+  bool training, continues;
   Problem problem;  // what it is when the loss of training is not finite
   Failure* failure;
 };
 
-__device__ __forceinline__ int32_t validColumns(const int32_t* columns, int32_t capacity) {
-  return columns ? *columns : capacity;
-}
-
-/// In training, a loss that is not finite ends the step, before it spoils the weights. Called by one thread.
+/// In training, a loss that is not finite ends the step, before it spoils the weights, and the sums are as they were
+/// before the step. Called by one thread.
 __device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
   if (sum.badTarget >= 0) {
     to.failure->limit = to.classes;
@@ -95,16 +94,17 @@ __device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
   const double loss = sum.loss / to.divisor;
   LossTotals& totals = *to.totals;
   if (!isfinite(loss) && to.training) {
+    if (to.continues && to.previous) totals = *to.previous;
     to.failure->place = *to.step;
     to.failure->got = loss;
     to.failure->problem = to.problem;
     return;
   }
-  if (to.previous) *to.previous = totals;
+  if (to.previous && !to.continues) *to.previous = totals;
   if (!isfinite(loss) && totals.nonFiniteStep < 0) totals.nonFiniteStep = static_cast<double>(*to.step);
   totals.loss += loss;
   totals.correct += sum.correct;
-  totals.columns += validColumns(to.columns, to.capacity);
+  totals.weight += sum.weight;
 }
 
 /// Keeps the block's part for addParts, or finishes when there is no other block.
@@ -122,6 +122,7 @@ __global__ void __launch_bounds__(kFinishers) addParts(Totals to, const Part* pa
   for (int32_t i = static_cast<int32_t>(threadIdx.x); i < count; i += kFinishers) {
     part.loss += parts[i].loss;
     part.correct += parts[i].correct;
+    part.weight += parts[i].weight;
     part.badTarget = firstOf(part.badTarget, parts[i].badTarget);
   }
   const Part sum = sumOfBlock<kFinishers>(part);
@@ -155,8 +156,11 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
   HEBB_SHARED(float, sums, [Sharing][kColumns]);
   if (failed(to.failure)) return;
   const Activations& z = op.logits;
-  const int32_t columns = validColumns(z.columns, z.capacity), padded = (columns + 15) / 16 * 16;
-  const float scale = 1.f / static_cast<float>(columns);
+  const int32_t columns = z.columns(), padded = (columns + 15) / 16 * 16, firstOfBatch = z.firstColumn();
+  const double* const count = op.columns.count;
+  const float columnShare = !count         ? 1.f / static_cast<float>(z.wholeBatch())
+                            : *count > 0.0 ? 1.f / static_cast<float>(*count)
+                                           : 0.f;
   const int lane = static_cast<int>(threadIdx.x) % kColumns, share = static_cast<int>(threadIdx.x) / kColumns;
   Part part;
   for (int32_t first = static_cast<int32_t>(blockIdx.x) * kColumns; first < padded;
@@ -168,14 +172,17 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
     // The gradient may take the logits' place, so what is read of other threads' classes is read here. A target that is
     // no class becomes -1.
     int32_t target = -1;
-    float top = 0.f, hit = 0.f;
+    float top = 0.f, hit = 0.f, weight = 0.f;
     int32_t best = 0;
     if (valid) {
-      target = loadReused(op.targets + column);
-      if (target < 0 || target >= z.features) {
-        part.badTarget = firstOf(part.badTarget, column);
+      target = loadReused(op.targets + firstOfBatch + column);
+      if (target == op.ignore) {
+        target = -1;
+      } else if (target < 0 || target >= z.features) {
+        part.badTarget = firstOf(part.badTarget, firstOfBatch + column);
         target = -1;
       } else {
+        weight = op.columns.weights ? op.columns.weights[firstOfBatch + column] : 1.f;
         hit = in[int64_t{target} * z.panel];
       }
       top = in[0];  // everybody's: a NaN here stays the largest, as on the CPU
@@ -213,9 +220,11 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
       for (int s = 1; s < Sharing; ++s) sum += sums[s][lane];
       __syncthreads();  // tops and sums are free for the next columns
     }
-    if (target >= 0 && share == 0) {
-      part.loss += log(static_cast<double>(sum)) + top - hit;
-      part.correct += best == target && sum == sum;  // among NaN nothing is largest
+    const float scale = weight * columnShare;
+    if (weight != 0.f && share == 0) {
+      part.loss += weight * (log(static_cast<double>(sum)) + top - hit);
+      if (best == target && sum == sum) part.correct += weight;  // among NaN nothing is largest
+      part.weight += weight;
     }
     if (op.gradient.data && column < padded) {  // padding has no gradient
       float* out = op.gradient.data + p * op.gradient.panelStride() + column % z.panel;
@@ -223,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
 #pragma unroll 4
       for (int32_t k = share; k < z.features; k += Sharing) {
         float g = 0.f;
-        if (valid) g = exponential(in[int64_t{k} * z.panel] - top) * factor;
+        if (scale != 0.f) g = exponential(in[int64_t{k} * z.panel] - top) * factor;
         out[int64_t{k} * z.panel] = k == target ? g - scale : g;
       }
     }
@@ -235,11 +244,14 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
 __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredError op, Totals to, Part* parts) {
   if (failed(to.failure)) return;
   const Activations& y = op.output;
-  const int32_t columns = validColumns(y.columns, y.capacity), quarter = y.panel / 4;
+  const int32_t columns = y.columns(), quarter = y.panel / 4;
+  const float* const weights = op.columns.weights ? op.columns.weights + y.firstColumn() : nullptr;
   const int64_t ofPanel = int64_t{y.features} * quarter, quarters = (columns + y.panel - 1) / y.panel * ofPanel;
   const int64_t stride = y.panelStride(), targetStride = op.target.panelStride();
   const int64_t gradientStride = op.gradient.panelStride();
-  const float scale = 2.f / (static_cast<float>(columns) * static_cast<float>(y.features));
+  const double* const count = op.columns.count;
+  const float divisor = count ? static_cast<float>(*count) : static_cast<float>(y.wholeBatch());
+  const float scale = divisor > 0.f ? 2.f / (divisor * static_cast<float>(y.features)) : 0.f;
   Part part;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters;
        i += int64_t{gridDim.x} * kThreads) {
@@ -248,19 +260,30 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
     const int64_t at = (i - p * ofPanel) * 4;
     const float4 output = load4(y.data + p * stride + at), target = load4(op.target.data + p * targetStride + at);
     float4 difference = each4([](float a, float b) { return a - b; }, output, target);
-    if (column + 0 >= columns) difference.x = 0.f;
-    if (column + 1 >= columns) difference.y = 0.f;
-    if (column + 2 >= columns) difference.z = 0.f;
-    if (column + 3 >= columns) difference.w = 0.f;
-    part.loss += static_cast<double>(difference.x) * difference.x;
-    part.loss += static_cast<double>(difference.y) * difference.y;
-    part.loss += static_cast<double>(difference.z) * difference.z;
-    part.loss += static_cast<double>(difference.w) * difference.w;
+    const auto weightOf = [=](int32_t c) { return c >= columns ? 0.f : weights ? weights[c] : 1.f; };
+    const float4 weight =
+        make_float4(weightOf(column), weightOf(column + 1), weightOf(column + 2), weightOf(column + 3));
+    difference = each4([](float d, float w) { return w != 0.f ? d : 0.f; }, difference, weight);
+    part.loss += static_cast<double>(weight.x) * difference.x * difference.x;
+    part.loss += static_cast<double>(weight.y) * difference.y * difference.y;
+    part.loss += static_cast<double>(weight.z) * difference.z * difference.z;
+    part.loss += static_cast<double>(weight.w) * difference.w * difference.w;
+    if (at < quarter * 4) part.weight += static_cast<double>(weight.x) + weight.y + weight.z + weight.w;  // feature 0
     if (op.gradient.data) {
-      store4(op.gradient.data + p * gradientStride + at, each4([=](float d) { return scale * d; }, difference));
+      store4(op.gradient.data + p * gradientStride + at,
+             each4([=](float d, float w) { return w * scale * d; }, difference, weight));
     }
   }
   emit<kThreads>(to, part, parts);
+}
+
+__global__ void __launch_bounds__(kFinishers) sumColumnWeights(SumWeights op, const Failure* failure) {
+  if (failed(failure)) return;
+  Part part;
+  for (int32_t c = static_cast<int32_t>(threadIdx.x); c < op.state->axis.columns; c += kFinishers)
+    part.weight += op.weightOf(c);
+  const Part sum = sumOfBlock<kFinishers>(part);
+  if (threadIdx.x == 0) *op.sum = sum.weight;
 }
 
 template <class Op>
@@ -277,17 +300,9 @@ Status sumLoss(Cuda& cuda, const char* operation, void (*kernel)(Op, Totals, Par
 Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& z = op.logits;
-  const Totals to{op.totals,
-                  op.previous,
-                  op.step,
-                  z.columns,
-                  z.capacity,
-                  op.targets,
-                  z.features,
-                  1,
-                  op.gradient.data != nullptr,
-                  Problem::crossEntropyLoss,
-                  cuda.failure()};
+  const Totals to{
+      op.columns.totals,           op.columns.previous,  op.columns.step,           op.targets,    z.features, 1,
+      op.gradient.data != nullptr, op.columns.continues, Problem::crossEntropyLoss, cuda.failure()};
   const bool few = z.features <= kFewClasses;
   const int32_t columns = few ? kThreads : kThreads / kShared;
   return sumLoss(cuda, "softmaxCrossEntropy", few ? crossEntropy<1> : crossEntropy<kShared>,
@@ -297,19 +312,23 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
 Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& y = op.output;
-  const Totals to{op.totals,
-                  op.previous,
-                  op.step,
-                  y.columns,
-                  y.capacity,
+  const Totals to{op.columns.totals,
+                  op.columns.previous,
+                  op.columns.step,
                   nullptr,
                   0,
                   static_cast<double>(y.features),
                   op.gradient.data != nullptr,
+                  op.columns.continues,
                   Problem::squaredErrorLoss,
                   cuda.failure()};
   const int64_t quarters = int64_t{y.panels()} * y.features * (y.panel / 4);
   return sumLoss(cuda, "meanSquaredError", squaredError, (quarters + 4 * kThreads - 1) / (4 * kThreads), op, to);
+}
+
+Status sumWeights(Backend& backend, const SumWeights& op) {
+  Cuda& cuda = cudaOf(backend);
+  return launch(cuda, "sumWeights", sumColumnWeights, 1, dim3(kFinishers), 0, op, cuda.failure());
 }
 
 }  // namespace hebb::cuda

@@ -24,8 +24,7 @@ __global__ void __launch_bounds__(kPointwiseThreads)
   const int32_t block = static_cast<int32_t>(blockIdx.x), p = block / blocksOfPanel, quarter = a.panel / 4;
   const int64_t i = int64_t{block % blocksOfPanel} * kPointwiseThreads + static_cast<int>(threadIdx.x);
   if (i >= int64_t{a.features} * quarter) return;
-  if (static_cast<int32_t>(i % quarter) * 4 >= liveColumns(a.columns, a.capacity, a.panel, p) || failed(failure))
-    return;
+  if (static_cast<int32_t>(i % quarter) * 4 >= liveColumns(a.axis, a.capacity, a.panel, p) || failed(failure)) return;
   body.at(p, i * 4);
 }
 

@@ -33,7 +33,7 @@ struct Product {
   int64_t xStride, yStride;  // from a panel to the next
   int32_t xFeatures, rows;
   int32_t panel, capacity;
-  const int32_t* columns;
+  const Axis* axis;
   const Failure* failure;
   int32_t columnBlocks;  // blocks over the columns of one panel
   Segments segments;
@@ -41,9 +41,9 @@ struct Product {
                 // begin at cuts
   int32_t* arrivals;  // [blocks over columns][cuts] segments of a long row that are in `sums`; 0 when nobody is at work
 
-  /// Columns of Activations::columns that the block has, from `first` of panel p on: 0 to kColumns.
+  /// Columns of the axis that the block has, from `first` of panel p on: 0 to kColumns.
   __device__ __forceinline__ int32_t live(int32_t p, int32_t first) const {
-    const int32_t live = liveColumns(columns, capacity, panel, p) - first;
+    const int32_t live = liveColumns(axis, capacity, panel, p) - first;
     return live < kColumns ? live : kColumns;
   }
 };
@@ -69,7 +69,7 @@ inline Product productOf(Cuda& cuda, const Links& links, int32_t rows, int32_t w
           rows,
           y.panel,
           y.capacity,
-          y.columns,
+          y.axis,
           cuda.failure(),
           columnBlocks,
           segmentsFor(width, capacity, columnBlocks * y.panels()),

@@ -103,7 +103,7 @@ __device__ __forceinline__ void sumRow(const Sddmm& op, int32_t panels, int32_t 
   const int64_t stride = dy.panelStride();
   float sum = 0.f;
   for (int32_t p = 0; p < panels; ++p) {
-    const int32_t live = liveColumns(dy.columns, dy.capacity, dy.panel, p);
+    const int32_t live = liveColumns(dy.axis, dy.capacity, dy.panel, p);
     for (int32_t column = lane; column < live; column += kWarp) sum += loadReused(gradients + p * stride + column);
   }
 #pragma unroll
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(kThreads, kResident) gradientColumns(Sampled s
     }
     float low[kLinks] = {}, high[kLinks] = {};
     for (int32_t p = 0; p < sampled.panels; ++p) {
-      const int32_t live = liveColumns(x.columns, x.capacity, x.panel, p);
+      const int32_t live = liveColumns(x.axis, x.capacity, x.panel, p);
       if (live <= 0) break;
       const int32_t column = within * 4;
       const float4 v = loadColumns(inputs + p * xPanel, column, live);

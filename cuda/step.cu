@@ -1,7 +1,8 @@
 // What drives a Program, on the device: advance moves its StepState to the next step, permute writes an epoch's order
 // of samples. Integers and copies alone: the bits are the CPU's.
 //
-// advance is one block of one warp, bound by the latency of a launch and of three loads that follow one another.
+// advance and takePart are one block of one warp, bound by the latency of a launch and of three loads that follow one
+// another.
 // permute is a thread an element, six rounds of Philox (60 pairs of 32-bit products) for each visit of the walk, of
 // which there are at most four on average: bound by integer arithmetic, 4 bytes written an element.
 #include "hebb/step.h"
@@ -28,10 +29,14 @@ __global__ void __launch_bounds__(kWarp) advanceStep(Advance op, const Failure* 
     if (s.next >= s.samples) s.next = 0;
     s.offset = s.next;
     const int64_t left = s.samples - s.next;
-    s.columns = static_cast<int32_t>(left < s.batch ? left : s.batch);
-    s.next += s.columns;
+    s.axis.columns = s.axis.whole = static_cast<int32_t>(left < s.batch ? left : s.batch);
+    s.next += s.axis.columns;
   }
   *op.state = s;
+}
+
+__global__ void __launch_bounds__(kWarp) takePartOfStep(TakePart op, const Failure* failure) {
+  if (threadIdx.x == 0 && !failed(failure)) *op.axis = partOf(op.state->axis, op.first, op.capacity);
 }
 
 __global__ void __launch_bounds__(kThreads) permuteStream(Permute op, int half, const Failure* failure) {
@@ -49,6 +54,11 @@ __global__ void __launch_bounds__(kThreads) permuteStream(Permute op, int half, 
 Status advance(Backend& backend, const Advance& op) {
   Cuda& cuda = cudaOf(backend);
   return launch(cuda, "advance", advanceStep, 1, dim3(kWarp), 0, op, cuda.failure());
+}
+
+Status takePart(Backend& backend, const TakePart& op) {
+  Cuda& cuda = cudaOf(backend);
+  return launch(cuda, "takePart", takePartOfStep, 1, dim3(kWarp), 0, op, cuda.failure());
 }
 
 Status permute(Backend& backend, const Permute& op) {

@@ -42,10 +42,11 @@ class Buffer {
  public:
   Buffer(std::shared_ptr<Device> device, void* data, size_t bytes)
       : device_(std::move(device)), data_(data), bytes_(bytes) {}
-  /// A value.
-  Buffer(std::shared_ptr<Device> device, size_t bytes, const std::shared_ptr<Placer>& placer, Lifetime lifetime)
+  /// A value. `axis`: the memory of what it lies along, or null: its Program's whole batch.
+  Buffer(std::shared_ptr<Device> device, size_t bytes, const std::shared_ptr<Placer>& placer, Lifetime lifetime,
+         std::shared_ptr<Buffer> axis)
       : device_(std::move(device)), data_(nullptr), bytes_(bytes), placer_(placer), owner_(placer.get()),
-        lifetime_(lifetime) {}
+        lifetime_(lifetime), isGiven_(lifetime == Lifetime::given), axis_(std::move(axis)) {}
   ~Buffer();
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
@@ -69,8 +70,11 @@ class Buffer {
   // Of values.
   bool isValue() const { return owner_ != nullptr; }
   bool isValueOf(const Placer* placer) const { return owner_ != nullptr && owner_ == placer; }
+  const std::shared_ptr<Buffer>& axis() const { return axis_; }
   Lifetime lifetime() const { return lifetime_; }
   void setLifetime(Lifetime lifetime) { lifetime_ = lifetime; }
+  /// Whether the host writes it. It may be kept, too.
+  bool isGiven() const { return isGiven_; }
   /// On the device's thread.
   void placeAt(const std::shared_ptr<Buffer>& workspace, size_t offset);
   /// Makes the memory ready for someone outside of the value's Program, or says why it is not for them. On the device's
@@ -85,7 +89,8 @@ class Buffer {
   std::weak_ptr<Placer> placer_;
   const Placer* owner_ = nullptr;  // to compare with, not to use
   std::atomic<Lifetime> lifetime_{Lifetime::kept};
-  std::shared_ptr<Buffer> workspace_;
+  const bool isGiven_ = false;
+  std::shared_ptr<Buffer> axis_, workspace_;
   size_t offset_ = 0;
 };
 

@@ -56,7 +56,7 @@ class Fusion {
       if (writer != none || i > reader) return nullptr;
       writer = i;
     }
-    if (writer == none) return nullptr;
+    if (writer == none || all_[writer].section != all_[reader].section) return nullptr;
     for (size_t i = writer; i < reader; ++i) {
       for (const Slot* slot : wide) {
         if (!gone_[i] && all_[i].touches(*slot)) return nullptr;
@@ -152,7 +152,8 @@ class Fusion {
     if (last == 0) return;
     Recorded &mine = all_[i], &before = all_[last - 1];
     const auto* transposed = std::get_if<SpmmTransposed>(&before.operation);
-    if (!transposed || before.find("weights")->links != mine.find("pattern")->links) return;
+    if (!transposed || before.section != mine.section) return;
+    if (before.find("weights")->links != mine.find("pattern")->links) return;
     const Slot &theirs = *before.find("outputGradient"), &ours = *mine.find("outputGradient");
     if (theirs.buffer != ours.buffer || theirs.first != ours.first) return;
     if (overlap(*before.find("inputGradient"), *mine.find("input")) || mine.touches(*before.find("values"))) return;
@@ -175,7 +176,7 @@ class Fusion {
       reader = j;
     }
     const auto* optimizer = reader == none ? nullptr : std::get_if<Sgd>(&all_[reader].operation);
-    if (!optimizer) return;
+    if (!optimizer || all_[reader].section != all_[i].section) return;
     Recorded& sgd = all_[reader];
     if (*sgd.find("scale")) return;  // products do not scale what they write
     const Slot& read = *sgd.find("gradient");

@@ -31,16 +31,15 @@ Status shapeOf(const ActivationsView& view, const Device& device, const std::str
   out->capacity = view.capacity;
   out->panel = device.backend().panel(view.capacity);
   out->pitch = rows;
-  if (static_cast<int64_t>(view.buffer->bytes()) >= int64_t{out->panels()} * out->panel * rows * 4) return {};
+  out->format = device.backend().format();
+  if (static_cast<int64_t>(view.buffer->bytes()) >= device.backend().activationBytes(rows, view.capacity)) return {};
   return {Code::invalidArgument, "Expected " + name + " to have a buffer large enough for its shape"};
 }
 
 Status makeActivations(const std::shared_ptr<Device>& device, int32_t features, int32_t capacity,
                        ActivationsView* out) {
-  const Activations shape{nullptr, features, capacity, device->backend().panel(capacity), nullptr};
   *out = {nullptr, features, capacity};
-  const auto floats = static_cast<size_t>(shape.panels()) * static_cast<size_t>(shape.panel * features);
-  return device->allocate(floats * sizeof(float), &out->buffer);
+  return device->allocate(static_cast<size_t>(device->backend().activationBytes(features, capacity)), &out->buffer);
 }
 
 Operands::Operands(std::initializer_list<NamedOperand> operands) : all_(operands) {}

@@ -59,8 +59,7 @@ class Planner {
  private:
   Status findLives() {
     for (size_t i = 0; i < lives_.size(); ++i) {
-      if (values_.lifetimeOf(*values_.all[i]) == Lifetime::given || values_.all[i]->lifetime() == Lifetime::given)
-        lives_[i] = {0, 0};
+      if (values_.all[i]->isGiven()) lives_[i] = {0, 0};
     }
     for (size_t i = 0; i < recorded_.size(); ++i) {
       // An operation reads what it is given before it writes.

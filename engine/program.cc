@@ -19,7 +19,7 @@ Status Program::create(const std::shared_ptr<Device>& device, int32_t scalars, i
   program->values_.owner = program.get();
   StepState state;
   state.batch = batch;
-  state.columns = batch;
+  state.axis = {batch, 0, batch};
   HEBB_RETURN_IF_ERROR(device->backend().write(program->state_->data(), &state, sizeof state));
   *out = std::move(program);
   return {};
@@ -43,20 +43,41 @@ Status Program::record(const std::string& operation, const Operands& operands) {
     longestStream_ = std::min(longestStream_, gather->count);
   if (const auto* labels = std::get_if<GatherLabels>(&recorded.operation))
     longestStream_ = std::min(longestStream_, labels->count);
+  if (const auto* weights = std::get_if<GatherWeights>(&recorded.operation))
+    longestStream_ = std::min(longestStream_, weights->count);
+  recorded.section = section_;
   recorded_.push_back(std::move(recorded));
   isPlanned_ = false;
   return {};
 }
 
-Status Program::makeValue(int32_t features, Lifetime lifetime, ActivationsView* out) {
+Status Program::makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out) {
+  if (first < 0 || first % 16 != 0 || columns < 1 || columns > batch_ - first) {
+    return {Code::invalidArgument, "Expected a part of a batch of " + std::to_string(batch_) +
+                                       " columns that begins at a multiple of 16, got " + std::to_string(columns) +
+                                       " columns from " + std::to_string(first) + " on"};
+  }
+  Part part{nullptr, first, columns};
+  HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(Axis), &part.axis));
+  *out = part.axis;
+  parts_.push_back(std::move(part));
+  isFresh_ = false;
+  return {};
+}
+
+Status Program::makeValue(int32_t features, Lifetime lifetime, ActivationsView* out,
+                          const std::shared_ptr<Buffer>& axis) {
   if (features < 1)
     return {Code::invalidArgument, "Expected features to be at least 1, got " + std::to_string(features)};
-  const int64_t panel = device_->backend().panel(batch_), columns = (batch_ + panel - 1) / panel * panel;
-  const auto bytes = static_cast<size_t>(columns * features) * sizeof(float);
-  auto buffer = std::make_shared<Buffer>(device_, bytes, shared_from_this(), lifetime);
+  const auto part = std::find_if(parts_.begin(), parts_.end(), [&](const Part& one) { return one.axis == axis; });
+  if (axis && part == parts_.end())
+    return {Code::invalidArgument, "Expected a part of this program's batch, got one of another program's"};
+  const int32_t capacity = axis ? part->columns : batch_;
+  const auto bytes = static_cast<size_t>(device_->backend().activationBytes(features, capacity));
+  auto buffer = std::make_shared<Buffer>(device_, bytes, shared_from_this(), lifetime, axis);
   values_.all.push_back(buffer);
   isPlanned_ = false;
-  *out = {.buffer = std::move(buffer), .features = features, .capacity = batch_};
+  *out = {.buffer = std::move(buffer), .features = features, .capacity = capacity};
   return {};
 }
 
@@ -126,7 +147,7 @@ Status Program::rewind(int64_t samples, int32_t columns, int64_t next) {
   samples_ = state.samples = samples;
   state.next = next;
   state.offset = 0;
-  state.columns = columns ? columns : state.batch;
+  state.axis.columns = state.axis.whole = columns ? columns : state.batch;
   return backend.write(state_->data(), &state, sizeof state);
 }
 
@@ -141,10 +162,11 @@ Status Program::begin(const Segment& segment) {
   state.next = next;
   state.samples = samples;
   state.batch = batch_;
-  state.columns = columns ? columns : batch_;
+  state.axis.columns = state.axis.whole = columns ? columns : batch_;
   HEBB_RETURN_IF_ERROR(device_->backend().write(state_->data(), &state, sizeof state));
   samples_ = samples;
   done_ = step;
+  nextSection_ = 0;
   return {};
 }
 
@@ -204,15 +226,24 @@ Status Program::instantiate() {
   isFresh_ = false;
   std::vector<Operation> bound;
   bound.push_back(Advance{state(), table_->data<double>(), scalars_->data<double>(), width_});
-  lasting_ = planned_.size() + 1;
+  for (const Part& part : parts_) bound.push_back(TakePart{state(), part.axis->data<Axis>(), part.first, part.columns});
+  lasting_ = planned_.size() + bound.size();
+  std::vector<Section> sections;
+  sections.push_back({0, 0, nullptr});
   for (const Recorded& recorded : planned_) {
+    while (static_cast<int32_t>(sections.size()) <= recorded.section) {
+      sections.back().end = bound.size();
+      sections.push_back({bound.size(), 0, nullptr});
+    }
     if (recorded.lasts()) lasting_ = std::min(lasting_, bound.size());
     Operation operation;
     HEBB_RETURN_IF_ERROR(resolve(recorded, surroundings(), &operation));
     bound.push_back(std::move(operation));
   }
+  sections.back().end = bound.size();
+  while (static_cast<int32_t>(sections.size()) <= section_) sections.push_back({bound.size(), bound.size(), nullptr});
   bound_ = std::move(bound);
-  recording_.reset();
+  sections_ = std::move(sections);
   isSettled_ = false;
   boundGenerations_ = now;
   isFresh_ = true;
@@ -225,13 +256,13 @@ Status Program::bound(std::vector<Operation>* out) {
   return {};
 }
 
-Status Program::runStep(uint64_t ticket, bool* begun) {
-  if (recording_) {
-    if (stopped(ticket)) return {Code::aborted, ""};
-    return recording_->run();
+Status Program::runSection(Section& section, uint64_t ticket, bool* begun) {
+  if (section.recording) {
+    if (section.begin <= lasting_ && stopped(ticket)) return {Code::aborted, ""};
+    return section.recording->run();
   }
   Status status;
-  for (size_t i = 0; i < bound_.size() && status.ok(); ++i) {
+  for (size_t i = section.begin; i < section.end && status.ok(); ++i) {
     // What lasts is changed by the whole step or not at all.
     if (i <= lasting_ && stopped(ticket)) return {Code::aborted, ""};
     if (status = device_->run(bound_[i]); !status.ok())
@@ -239,6 +270,31 @@ Status Program::runStep(uint64_t ticket, bool* begun) {
     *begun = *begun || status.ok();
   }
   return status;
+}
+
+Status Program::runStep(uint64_t ticket, bool* begun) {
+  for (Section& section : sections_) {
+    HEBB_RETURN_IF_ERROR(runSection(section, ticket, begun));
+    *begun = true;
+  }
+  return {};
+}
+
+/// After a first step one by one, the device may run each section as one.
+Status Program::recordSections() {
+  if (isSettled_) return {};
+  isSettled_ = true;
+  for (Section& section : sections_) {
+    if (section.begin == section.end) continue;
+    HEBB_RETURN_IF_ERROR(device_->backend().record(
+        [&] {
+          Status queued;
+          for (size_t i = section.begin; i < section.end && queued.ok(); ++i) queued = device_->run(bound_[i]);
+          return queued;
+        },
+        &section.recording));
+  }
+  return {};
 }
 
 /// The step that the device stands at was begun and not done: the next one has its number and its samples.
@@ -252,19 +308,49 @@ Status Program::undoStep() {
   return backend.write(state_->data(), &state, sizeof state);
 }
 
-Status Program::replay(int64_t steps, uint64_t ticket) {
+Status Program::checkReads() const {
   // Without a stream, the first columns are read again and again.
   const int64_t read = samples_ > 0 ? samples_ : batch_;
-  if (read > longestStream_) {
-    return {Code::invalidArgument, "Expected a program that gathers to read at most " + std::to_string(longestStream_) +
-                                       " indices, got " + std::to_string(read)};
+  if (read <= longestStream_) return {};
+  return {Code::invalidArgument, "Expected a program that gathers to read at most " + std::to_string(longestStream_) +
+                                     " indices, got " + std::to_string(read)};
+}
+
+void Program::setRunning(uint64_t ticket) {
+  std::lock_guard lock(mutex_);
+  running_ = true;
+  device_->setStop(stopped(ticket));
+}
+
+/// Waits for the device, and takes back a step that was begun and not done.
+Status Program::finish(Status status, bool begun) {
+  // A device may still be at work on what was queued. What failed there failed before what stopped the queueing.
+  if (Status end = device_->backend().synchronize(); !end.ok()) {
+    status = std::move(end);
+    begun = true;
   }
+  if (begun && !status.ok()) {
+    nextSection_ = 0;
+    if (Status undo = undoStep(); !undo.ok() && status.code() == Code::aborted) status = std::move(undo);
+  }
+  std::lock_guard lock(mutex_);
+  running_ = false;
+  device_->setStop(false);
+  return status;
+}
+
+Status Program::progress(Status status, int64_t done, int64_t steps) const {
+  if (status.code() != Code::aborted) return status;
+  const std::string progress = "after " + std::to_string(done) + " of " + std::to_string(steps) + " steps";
+  return device_->closing() ? Status{Code::disposed, "the device was disposed " + progress}
+                            : Status{Code::aborted, "stopped " + progress};
+}
+
+Status Program::replay(int64_t steps, uint64_t ticket) {
+  HEBB_RETURN_IF_ERROR(cancelStep());
+  HEBB_RETURN_IF_ERROR(checkReads());
   HEBB_RETURN_IF_ERROR(instantiate());
-  {
-    std::lock_guard lock(mutex_);
-    running_ = true;
-    device_->setStop(stopped(ticket));
-  }
+  setRunning(ticket);
   Status status;
   const int64_t before = done_;
   bool begun = false;  // a step that is not done
@@ -272,33 +358,34 @@ Status Program::replay(int64_t steps, uint64_t ticket) {
     if (status = runStep(ticket, &begun); !status.ok()) break;
     ++done_;
     begun = false;
-    if (isSettled_) continue;
-    isSettled_ = true;
-    status = device_->backend().record(
-        [this] {
-          Status queued;
-          for (size_t i = 0; i < bound_.size() && queued.ok(); ++i) queued = device_->run(bound_[i]);
-          return queued;
-        },
-        &recording_);
+    status = recordSections();
   }
-  // A device may still be at work on what was queued. What failed there failed before what stopped the queueing.
-  if (Status end = device_->backend().synchronize(); !end.ok()) {
-    status = std::move(end);
-    begun = true;
+  status = finish(std::move(status), begun);
+  return progress(std::move(status), done_ - before, steps);
+}
+
+Status Program::replaySection(int32_t section, uint64_t ticket) {
+  if (section != nextSection_) {
+    return {Code::invalidArgument,
+            "Expected section " + std::to_string(nextSection_) + " of the step, got " + std::to_string(section)};
   }
-  if (begun) {
-    if (Status undo = undoStep(); !undo.ok() && status.code() == Code::aborted) status = std::move(undo);
-  }
-  {
-    std::lock_guard lock(mutex_);
-    running_ = false;
-    device_->setStop(false);
-  }
-  if (status.code() != Code::aborted) return status;
-  const std::string progress = "after " + std::to_string(done_ - before) + " of " + std::to_string(steps) + " steps";
-  return device_->closing() ? Status{Code::disposed, "the device was disposed " + progress}
-                            : Status{Code::aborted, "stopped " + progress};
+  HEBB_RETURN_IF_ERROR(checkReads());
+  HEBB_RETURN_IF_ERROR(instantiate());
+  setRunning(ticket);
+  bool begun = section > 0;
+  Status status = finish(runSection(sections_[static_cast<size_t>(section)], ticket, &begun), begun);
+  if (!status.ok()) return progress(std::move(status), 0, 1);
+  nextSection_ = section + 1;
+  if (nextSection_ < sections()) return {};
+  nextSection_ = 0;
+  ++done_;
+  return recordSections();
+}
+
+Status Program::cancelStep() {
+  if (nextSection_ == 0) return {};
+  nextSection_ = 0;
+  return undoStep();
 }
 
 }  // namespace hebb

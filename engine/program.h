@@ -36,15 +36,25 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   const double* scalar(int32_t index) const { return scalars_->data<double>() + index; }
   int32_t scalarCount() const { return width_; }
   int32_t batch() const { return batch_; }
-  const int32_t* columns() const { return &state()->columns; }
+  const Axis* axis() const { return &state()->axis; }
   const int64_t* step() const { return &state()->step; }
 
   /// Adds an operation by its name (hebb/operations.h) after checking its operands. The Program keeps the resources
   /// that they name alive. Where one of them moves, or a layer's capacity changes, the next replay binds again.
   Status record(const std::string& operation, const Operands& operands);
 
-  /// A value of the step, with room for a full batch: memory that the Program finds for as long as the step needs it.
-  Status makeValue(int32_t features, Lifetime lifetime, ActivationsView* out);
+  /// The columns [first, first + columns) of each batch, as far as it has them: a micro-batch. `first` is a multiple of
+  /// 16. What it gives is the axis of values.
+  Status makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out);
+  /// What is recorded from now on is another section of the step: between two of them whoever replays may have the host
+  /// look at what lies on the device, or change it. Nothing is fused across.
+  void cut() { ++section_; }
+  int32_t sections() const { return section_ + 1; }
+
+  /// A value of the step, with room for a full batch, or all columns of a part: memory that the Program finds for as
+  /// long as the step needs it.
+  Status makeValue(int32_t features, Lifetime lifetime, ActivationsView* out,
+                   const std::shared_ptr<Buffer>& axis = nullptr);
   /// Says how long a value of this Program is needed. Activations with memory of their own are always there.
   Status setLifetime(const ActivationsView& value, Lifetime lifetime);
 
@@ -66,6 +76,12 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// abort() which replay this is.
   Status replay(int64_t steps, uint64_t ticket);
   Status replay(int64_t steps) { return replay(steps, ask()); }
+  /// Runs one section of a step. The first begins a step, and is stopped as replay() is; the others go on with it, in
+  /// their order, to the end. Another Program of the workspace in between would take the step's values.
+  Status replaySection(int32_t section, uint64_t ticket);
+  /// Gives up the step that was begun, if there is one: the next has its number and its samples. What its sections have
+  /// changed that lasts stays changed.
+  Status cancelStep();
   /// What a step runs, one after another: what was recorded after fusion, with the addresses of now.
   Status bound(std::vector<Operation>* out);
 
@@ -94,7 +110,18 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// Changes with every move of a resource that the recording names.
   int64_t generations() const;
   Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_}; }
+  /// Operations of bound_, and what the device has recorded of them.
+  struct Section {
+    size_t begin, end;
+    std::unique_ptr<Backend::Recording> recording;
+  };
+  Status checkReads() const;
   Status runStep(uint64_t ticket, bool* begun);
+  Status runSection(Section& section, uint64_t ticket, bool* begun);
+  Status recordSections();
+  void setRunning(uint64_t ticket);
+  Status finish(Status status, bool begun);
+  Status progress(Status status, int64_t done, int64_t steps) const;
   Status undoStep();
   bool stopped(uint64_t ticket) const { return ticket <= aborted_ || device_->closing(); }
 
@@ -104,6 +131,11 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   int64_t tableRows_ = 1;
   int64_t longestStream_ = INT64_MAX;  // what the recorded gathers can read; INT64_MAX without one
   int64_t samples_ = 0;                // of the stream, 0 without one
+  struct Part {
+    std::shared_ptr<Buffer> axis;
+    int32_t first, columns;
+  };
+  std::vector<Part> parts_;
   std::vector<Recorded> recorded_;
   Values values_;
   std::shared_ptr<Buffer> workspace_, keptWorkspace_;
@@ -115,8 +147,10 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   int64_t movesSeen_ = 0;          // of the device, when that was last looked into
   int64_t boundGenerations_ = 0;
   bool isSettled_ = false;  // whether the device records it was asked, after a first step one by one
-  std::unique_ptr<Backend::Recording> recording_;  // of bound_, or null
-  size_t lasting_ = 0;                             // the first of them that changes what outlives the step
+  std::vector<Section> sections_;
+  size_t lasting_ = 0;       // the first operation of bound_ that changes what outlives the step
+  int32_t section_ = 0;      // that is being recorded
+  int32_t nextSection_ = 0;  // of the step that was begun; 0: none was
   std::atomic<int64_t> done_{0};
   std::atomic<uint64_t> asked_{0}, aborted_{0};  // tickets given out, and those up to which replays are to stop
   std::mutex mutex_;  // keeps an abort from stopping the device after the replay that it was meant for

@@ -235,7 +235,7 @@ class Reader {
     Slot& slot = add(prefix + part.name);
     if ((!operand && part.isOptional) || (part.condition && !part.condition(*owner))) return {};
     slot.role = part.adds && !(owner->*part.adds) ? declare::Role::writes : part.role;
-    slot.isTransient = part.isTransient || std::is_same_v<T, Activations>;
+    slot.isTransient = part.isTransient;
     slot.over = part.over;
     const int64_t extent = part.extent(*owner, outer);
     if constexpr (std::is_same_v<T, Activations>) return activations(operand, extent, &slot, &(owner->*part.member));
@@ -266,7 +266,13 @@ class Reader {
     const auto text = [](int64_t n) { return std::to_string(n); };
     if (features > 0 && view->features != features)
       return refuse("Expected " + name + " to have " + text(features) + " features, got " + text(view->features));
-    if (view->capacity < around_.batch) {
+    if (view->buffer->isValue()) {
+      if (hasAxis_ && view->buffer->axis() != out_.axis)
+        return refuse("Expected " + name + " to have the columns of the others, got another part of the batch");
+      out_.axis = view->buffer->axis();
+      hasAxis_ = true;
+    }
+    if (!out_.axis && view->capacity < around_.batch) {
       return refuse("Expected " + name + " to have room for the program's batch of " + text(around_.batch) +
                     " columns, got " + text(view->capacity));
     }
@@ -277,6 +283,7 @@ class Reader {
     columns_ = view->capacity;
     HEBB_RETURN_IF_ERROR(shapeOf(*view, *around_.device, name, out));
     slot->unit = Slot::Unit::features;
+    slot->isTransient = view->buffer->isValue();  // what has memory of its own outlives the step
     slot->buffer = view->buffer;
     slot->first = view->first;
     slot->count = view->features;
@@ -443,13 +450,16 @@ class Reader {
 
   const Surroundings& around_;
   Recorded& out_;
-  int32_t columns_ = 0;  // capacity of the activations read so far
+  int32_t columns_ = 0;   // capacity of the activations read so far
+  bool hasAxis_ = false;  // a value among them has said which axis is theirs
 };
 
 /// Gives operations the addresses that their slots have now, along the walk that has filled the slots.
 class Binder {
  public:
-  Binder(const Recorded& recorded, const Surroundings& surroundings) : slots_(recorded.slots), around_(surroundings) {}
+  Binder(const Recorded& recorded, const Surroundings& surroundings)
+      : slots_(recorded.slots), around_(surroundings),
+        axis_(recorded.axis ? recorded.axis->data<Axis>() : &surroundings.state->data<StepState>()->axis) {}
 
   template <class Owner>
   Status group(Owner* owner, int64_t outer) {
@@ -480,8 +490,8 @@ class Binder {
     if (slot.buffer->isValue() && !slot.buffer->data()) HEBB_RETURN_IF_ERROR(slot.buffer->open());
     if constexpr (std::is_same_v<T, Activations>) {
       Activations& a = owner->*part.member;
-      a.data = slot.buffer->data<float>() + slot.first * a.panel;
-      a.columns = &around_.state->data<StepState>()->columns;
+      a.data = reinterpret_cast<float*>(slot.buffer->data<char>() + slot.first * a.panel * bytesOf(a.format));
+      a.axis = axis_;
       return {};
     } else {
       owner->*part.member = reinterpret_cast<T>(slot.buffer->data<char>() + slot.first * slot.size);
@@ -530,6 +540,7 @@ class Binder {
 
   const std::vector<Slot>& slots_;
   const Surroundings& around_;
+  const Axis* const axis_;
   size_t at_ = 0;
 };
 

@@ -21,8 +21,8 @@ hebb::Status train() {
     hebb::LossTotals totals;
     HEBB_RETURN_IF_ERROR(network->runEpoch());
     HEBB_RETURN_IF_ERROR(network->takeTotals(&totals));
-    const double accuracy = totals.correct / totals.columns;
-    std::printf("epoch %2d: loss %.4f, accuracy %.2f%%\n", epoch, totals.loss / totals.columns, 100 * accuracy);
+    const double accuracy = totals.correct / totals.weight;
+    std::printf("epoch %2d: loss %.4f, accuracy %.2f%%\n", epoch, totals.loss / totals.weight, 100 * accuracy);
     if (epoch <= 15) HEBB_RETURN_IF_ERROR(network->updateTopology());
     else if (epoch == 20 && accuracy < 0.9) return {hebb::Code::internal, "Expected 90% to be right at the end"};
   }

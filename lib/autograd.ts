@@ -7,7 +7,7 @@ import type { Device } from './device.js'
 import { HebbError } from './error.js'
 import type { Parameter, SparseParameter } from './nn/parameter.js'
 import type { OperandsOf, OperationName } from './operands.js'
-import type { Program } from './program.js'
+import type { Part, Program } from './program.js'
 import type { Activations, Tensor } from './tensor.js'
 
 /** What a sparse layer's gradient is the product of, after a backward pass: gradient = outputGradient input^T. */
@@ -62,11 +62,10 @@ export interface TapeOptions {
 export class Tape {
   readonly program: Program
   readonly device: Device
-  /** Columns of a full batch. */
-  readonly batch: number
   readonly training: boolean
   readonly #keepGradients: boolean
   readonly #frozen: ReadonlySet<Parameter>
+  #part: Part | undefined
   #backward: (() => void)[] = []
   #gradients = new Map<Value, Activations>()
   #written = new Set<object>()
@@ -81,22 +80,39 @@ export class Tape {
   constructor(program: Program, options: TapeOptions) {
     this.program = program
     this.device = program.device
-    this.batch = program.batch
     this.training = options.training
     this.#keepGradients = options.keepGradients ?? false
     this.#frozen = options.frozen ?? new Set()
   }
 
+  /** Columns that activations on the tape have room for. */
+  get batch(): number {
+    return this.#part?.columns ?? this.program.batch
+  }
+
+  /** Which column of the whole batch their first one is. */
+  get firstColumn(): number {
+    return this.#part?.first ?? 0
+  }
+
+  /**
+   * What is recorded from now on is for these columns of the batch. Gradients of parameters add to those of the columns
+   * before, whose backward() has been called.
+   */
+  begin(part: Part): void {
+    this.#part = part
+  }
+
   /** Activations [features][batch] of the step, for what an operation has beside its result. */
   activations(features: number): Activations {
-    const activations = this.program.activations(features)
+    const activations = this.program.activations(features, 'step', this.#part)
     this.#memory.push(activations)
     return activations
   }
 
   /** Activations that the host writes before each step. */
   given(features: number): Activations {
-    const activations = this.program.activations(features, 'given')
+    const activations = this.program.activations(features, 'given', this.#part)
     this.#memory.push(activations)
     return activations
   }

@@ -129,10 +129,12 @@ export type {
   CheckpointOptions,
   Epoch,
   FitOptions,
+  NamedGradients,
   Progress,
   ResumeOptions,
   TrainerLoadOptions,
   TrainerOptions,
+  TrainOnOptions,
 } from './train/options.js'
 export {
   type DeviceChoice,

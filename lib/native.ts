@@ -64,7 +64,9 @@ export interface NativeActivations {
 export type NativeTransfer = readonly [memory: NativeBuffer | NativeActivations, array: ArrayBufferView, place: number]
 
 export interface NativeProgram {
-  value(features: number, lifetime: string): NativeBuffer
+  cut(): void
+  part(first: number, columns: number): NativeBuffer
+  value(features: number, lifetime: string, axis?: NativeBuffer): NativeBuffer
   setLifetime(value: NativeActivations, lifetime: string): void
   keepAll(all: boolean): Promise<void>
   record(name: string, args: object): void
@@ -82,7 +84,9 @@ export interface NativeProgram {
     },
     writes?: readonly NativeTransfer[],
     reads?: readonly NativeTransfer[],
+    section?: number,
   ): Promise<void>
+  cancelStep(): Promise<void>
   abort(): void
   readonly stepsDone: number
   readonly operationCount: number

@@ -34,6 +34,14 @@ export interface OperandsOf {
     /** written */
     targets: Tensor<'int32'>
   }
+  gatherWeights: {
+    count: number
+    samples: number
+    weights: Tensor
+    indices: Tensor<'int32'>
+    /** written */
+    columnWeights: Tensor
+  }
   spmm: {
     weights: SparseMatrix
     values: Tensor
@@ -198,11 +206,15 @@ export interface OperandsOf {
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>
+    ignore?: number | undefined
     /** written */
     gradient?: Activations | undefined
+    weights?: Tensor | undefined
+    count?: Tensor<'float64'> | undefined
     /** updated */
     totals: Tensor<'float64'>
-    /** written */
+    continues?: boolean | undefined
+    /** updated */
     previous?: Tensor<'float64'> | undefined
   }
   meanSquaredError: {
@@ -210,10 +222,20 @@ export interface OperandsOf {
     target: Activations
     /** written */
     gradient?: Activations | undefined
+    weights?: Tensor | undefined
+    count?: Tensor<'float64'> | undefined
     /** updated */
     totals: Tensor<'float64'>
-    /** written */
+    continues?: boolean | undefined
+    /** updated */
     previous?: Tensor<'float64'> | undefined
+  }
+  sumWeights: {
+    weights?: Tensor | undefined
+    targets?: Tensor<'int32'> | undefined
+    ignore?: number | undefined
+    /** written */
+    sum: Tensor<'float64'>
   }
   gradientNorm: {
     gradients: readonly {

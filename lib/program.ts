@@ -4,7 +4,7 @@
  */
 import type { Device } from './device.js'
 import { expect, HebbError, integer, show } from './error.js'
-import type { NativeActivations, NativeProgram, NativeTransfer } from './native.js'
+import type { NativeActivations, NativeBuffer, NativeProgram, NativeTransfer } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
 import { Activations, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
 
@@ -43,6 +43,11 @@ export interface ReplayOptions {
   writes?: readonly Transfer[]
   /** Read after the last step, into the arrays. */
   reads?: readonly Transfer[]
+  /**
+   * Called in each step between its sections, 0 after the first: see Program.cut(). What it throws is thrown by the
+   * replay; its step is then given up.
+   */
+  between?: ((section: number) => unknown) | undefined
   /**
    * Stops before or after the step that runs, within it if nothing that lasts was changed yet; the promise then rejects
    * with code ABORTED and the signal's reason as cause. The steps done are whole.
@@ -107,10 +112,18 @@ export interface ProgramOptions {
  */
 export type Lifetime = 'step' | 'given' | 'kept'
 
+/** Columns of each batch of a program, made by Program.part(). */
+export interface Part {
+  readonly first: number
+  readonly columns: number
+  readonly axis: NativeBuffer
+}
+
 export class Program {
   readonly device: Device
   readonly batch: number
   readonly #native: NativeProgram
+  #sections = 1
   #disposed = false
 
   constructor(device: Device, options: ProgramOptions = {}) {
@@ -124,11 +137,21 @@ export class Program {
   }
 
   /**
-   * A value of the step: activations [features][batch] whose memory the program finds. Disposed with it, or before.
+   * Columns [first, first + columns) of each batch, as far as it has them: a micro-batch, for values to have. `first`
+   * is a multiple of 16.
    */
-  activations(features: number, lifetime: Lifetime = 'step'): Activations {
+  part(first: number, columns: number): Part {
+    return { first, columns, axis: this.#native.part(first, columns) }
+  }
+
+  /**
+   * A value of the step: activations [features][batch], or [features][columns of a part], whose memory the program
+   * finds. Disposed with it, or before.
+   */
+  activations(features: number, lifetime: Lifetime = 'step', part?: Part): Activations {
     integer(features, 'features', 1)
-    return new Activations(this.device, features, this.batch, this.#native.value(features, lifetime))
+    const native = this.#native.value(features, lifetime, part?.axis)
+    return new Activations(this.device, features, part?.columns ?? this.batch, native)
   }
 
   /** Keeps a value for who reads it when the replay is done: the host, or another program. */
@@ -153,6 +176,15 @@ export class Program {
     this.#native.record(operation, nativeOf(operands) as object)
   }
 
+  /**
+   * What is recorded from now on is another section of the step. Between two sections, a replay that is given `between`
+   * lets the host look at what lies on the device, or change it; one that is not runs them one after another.
+   */
+  cut(): void {
+    this.#native.cut()
+    this.#sections += 1
+  }
+
   /** Rows of scalars for the steps from the next one on; later steps use the last row. */
   async setScalars(table: ArrayLike<number>): Promise<void> {
     return this.#native.setScalars(Float64Array.from(table))
@@ -172,14 +204,18 @@ export class Program {
 
   /** Runs `steps` steps in one native call. */
   async replay(steps: number, options: ReplayOptions = {}): Promise<void> {
-    const { signal, begin, writes = [], reads = [] } = options
+    const { signal, begin } = options
+    const writes = options.writes?.map(nativeTransfer)
+    const reads = options.reads?.map(nativeTransfer)
     const stopped = () =>
       new HebbError('ABORTED', 'The program was stopped by its AbortSignal', { cause: signal?.reason })
     if (signal?.aborted) throw stopped()
     const abort = () => this.#native.abort()
     signal?.addEventListener('abort', abort, { once: true })
     try {
-      await this.#native.replay(steps, begin && segmentOf(begin), writes.map(nativeTransfer), reads.map(nativeTransfer))
+      const segment = begin && segmentOf(begin)
+      if (options.between) await this.#replaySections(steps, segment, writes, reads, options)
+      else await this.#native.replay(steps, segment, writes, reads)
     } catch (error) {
       if (this.#disposed)
         throw new HebbError(
@@ -190,6 +226,33 @@ export class Program {
       throw error
     } finally {
       signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  /** Steps are whole: once its first section has run, nobody stops one but who fails in between. */
+  async #replaySections(
+    steps: number,
+    segment: ReturnType<typeof segmentOf> | undefined,
+    writes: NativeTransfer[] | undefined,
+    reads: NativeTransfer[] | undefined,
+    { between, signal }: ReplayOptions,
+  ): Promise<void> {
+    const last = this.#sections - 1
+    for (let step = 0; step < steps; ++step) {
+      if (signal?.aborted)
+        throw new HebbError('ABORTED', `stopped after ${step} of ${steps} steps`, { cause: signal.reason })
+      for (let section = 0; section <= last; ++section) {
+        const first = step === 0 && section === 0
+        const end = step === steps - 1 && section === last
+        await this.#native.replay(1, first ? segment : undefined, first ? writes : [], end ? reads : [], section)
+        if (section === last) break
+        try {
+          await between?.(section)
+        } catch (error) {
+          await this.#native.cancelStep()
+          throw error
+        }
+      }
     }
   }
 

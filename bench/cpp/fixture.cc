@@ -20,8 +20,8 @@ float* Arrays::normal(int64_t count, float deviation) {
   return copyOf(values);
 }
 
-Activations Arrays::activations(int32_t features, int32_t columns, const int32_t* valid) {
-  Activations a{nullptr, features, columns, device_->backend().panel(columns), valid};
+Activations Arrays::activations(int32_t features, int32_t columns, const Axis* axis) {
+  Activations a{nullptr, features, columns, device_->backend().panel(columns), axis};
   a.data = normal(int64_t{a.panels()} * features * a.panel);
   return a;
 }

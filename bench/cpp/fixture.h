@@ -49,8 +49,8 @@ class Arrays {
 
   float* normal(int64_t count, float deviation = 1);
 
-  /// [features][columns], all columns valid.
-  Activations activations(int32_t features, int32_t columns, const int32_t* valid = nullptr);
+  /// [features][columns], all columns valid, or as many as the axis says.
+  Activations activations(int32_t features, int32_t columns, const Axis* axis = nullptr);
 
  private:
   std::shared_ptr<Device> device_;

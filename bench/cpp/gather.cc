@@ -21,7 +21,7 @@ struct Stream {
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     indices = arrays.copyOf(order);
-    *state = StepState{.samples = samples, .batch = batch, .columns = batch};
+    *state = StepState{.samples = samples, .batch = batch, .axis = {batch, 0, batch}};
     advance = {.state = state, .table = arrays.zeros<double>(1), .scalars = arrays.zeros<double>(1), .width = 1};
   }
   std::function<void()> moving(const std::shared_ptr<Stream>& self) { return running(arrays.device(), advance, self); }
@@ -59,7 +59,7 @@ Work gather(const Shape& shape, Kind kind, int32_t samples) {
   op.indices = stream->indices;
   op.count = samples;
   op.state = stream->state;
-  op.output = stream->arrays.activations(shape.rows, shape.batch, &stream->state->columns);
+  op.output = stream->arrays.activations(shape.rows, shape.batch, &stream->state->axis);
   const double values = static_cast<double>(shape.rows) * shape.batch;
   const int32_t size = bytes ? 1 : 4;
   return {.call = running(stream->arrays.device(), op, stream),

@@ -21,11 +21,11 @@ int main(int argc, char** argv) {
           const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
           std::vector<int32_t> targets;
           for (int32_t c = 0; c < batch; ++c) targets.push_back(c % outputs);
-          const SoftmaxCrossEntropy op{.logits = arrays->activations(outputs, batch),
-                                       .targets = arrays->copyOf(targets),
-                                       .gradient = arrays->activations(outputs, batch),
-                                       .totals = arrays->zeros<LossTotals>(1),
-                                       .step = arrays->zeros<int64_t>(1)};
+          const SoftmaxCrossEntropy op{
+              .logits = arrays->activations(outputs, batch),
+              .targets = arrays->copyOf(targets),
+              .gradient = arrays->activations(outputs, batch),
+              .columns = {.totals = arrays->zeros<LossTotals>(1), .step = arrays->zeros<int64_t>(1)}};
           return Work{.call = running(arrays->device(), op, arrays),
                       .item = "value",
                       .items = values,
@@ -34,11 +34,11 @@ int main(int argc, char** argv) {
         }});
         cases.push_back({"meanSquaredError", shape, [=] {
           const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
-          const MeanSquaredError op{.output = arrays->activations(outputs, batch),
-                                    .target = arrays->activations(outputs, batch),
-                                    .gradient = arrays->activations(outputs, batch),
-                                    .totals = arrays->zeros<LossTotals>(1),
-                                    .step = arrays->zeros<int64_t>(1)};
+          const MeanSquaredError op{
+              .output = arrays->activations(outputs, batch),
+              .target = arrays->activations(outputs, batch),
+              .gradient = arrays->activations(outputs, batch),
+              .columns = {.totals = arrays->zeros<LossTotals>(1), .step = arrays->zeros<int64_t>(1)}};
           return Work{.call = running(arrays->device(), op, arrays),
                       .item = "value",
                       .items = values,

@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   for (int threads : options.threads) {
     cases.push_back({"advance", {.threads = threads}, [=] {
       const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
-      StepState* state = arrays->one(StepState{.samples = 60000, .batch = 32, .columns = 32});
+      StepState* state = arrays->one(StepState{.samples = 60000, .batch = 32, .axis = {32, 0, 32}});
       const Advance op{
           .state = state, .table = arrays->zeros<double>(4), .scalars = arrays->zeros<double>(4), .width = 4};
       return Work{.call = running(arrays->device(), op, arrays),

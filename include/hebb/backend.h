@@ -56,6 +56,13 @@ class Backend {
 
   /// Columns in a panel for activations of this capacity, a multiple of 16.
   virtual int32_t panel(int32_t capacity) const = 0;
+  /// What the numbers of activations are kept as. The host's are fp32 always.
+  virtual Format format() const { return Format::float32; }
+  /// Memory for activations with these features and room for these columns.
+  int64_t activationBytes(int32_t features, int32_t capacity) const {
+    const int64_t width = panel(capacity);
+    return (capacity + width - 1) / width * width * features * bytesOf(format());
+  }
 
   /// Share of the possible links from which on a layer's forward product multiplies dense tiles (Csr::tiles). Above 1:
   /// never.

@@ -8,8 +8,8 @@
 namespace hebb {
 
 /// output = input / (1 - probability) where a draw keeps the element, else 0. Adds to output when `accumulate`. The
-/// draw belongs to (layer, feature, column, step) and is never stored: on the output's gradient, the same operation
-/// gives the input's.
+/// draw belongs to (layer, feature, column of the whole batch, step) and is never stored: on the output's gradient, the
+/// same operation gives the input's.
 struct Dropout {
   Activations input, output;  // [features][columns] each
   double probability = 0;     // of losing an element, in [0, 1)

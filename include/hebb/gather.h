@@ -35,8 +35,8 @@ struct Cut {
   bool flip = false;
 };
 
-/// The cut of the batch's column in a step: its counter is (column, step, purpose), so it is the same on every backend
-/// and after a resume.
+/// The cut of a column of the whole batch in a step: its counter is (column, step, purpose), so it is the same on every
+/// backend and after a resume.
 HEBB_INLINE Cut cutOf(const Augmentation& a, int64_t step, int32_t column) {
   const Philox draw = philox(a.seed, static_cast<uint32_t>(column), static_cast<uint32_t>(step),
                              static_cast<uint32_t>(step >> 32), purposeWord(Purpose::augment, 0));
@@ -45,9 +45,9 @@ HEBB_INLINE Cut cutOf(const Augmentation& a, int64_t step, int32_t column) {
           static_cast<int32_t>(draw.word[1] * places >> 32) - a.padding, a.flip && draw.word[2] >> 31};
 }
 
-/// output[f][c] = data[indices[offset + c]][f] * scale + shift; zeros in the padding columns. One of bytes / floats is
-/// set. With scales and shifts, each channel has its own; with an augmentation, what is read is the image after its
-/// cut.
+/// output[f][c] = data[indices[offset + first + c]][f] * scale + shift, where `first` is the output's first column in
+/// the whole batch; zeros in the padding columns. One of bytes / floats is set. With scales and shifts, each channel
+/// has its own; with an augmentation, what is read is the image after its cut.
 struct Gather {
   const uint8_t* bytes = nullptr;  // [samples][features] device
   const float* floats = nullptr;   // [samples][features] device
@@ -98,7 +98,7 @@ struct Gather {
   }
 };
 
-/// targets[c] = labels[indices[offset + c]].
+/// targets[c] = labels[indices[offset + c]], for the whole batch.
 struct GatherLabels {
   const int32_t* labels = nullptr;  // [samples] device
   int64_t samples = 0;
@@ -115,6 +115,26 @@ struct GatherLabels {
                       reads("indices", &GatherLabels::indices, numberOf<&GatherLabels::count>),
                       given(&GatherLabels::state),
                       writes("targets", &GatherLabels::targets, outside<GatherLabels>).transient()};
+  }
+};
+
+/// columnWeights[c] = weights[indices[offset + c]]: how much each sample of the whole batch counts in a loss.
+struct GatherWeights {
+  const float* weights = nullptr;  // [samples] device
+  int64_t samples = 0;
+  const int32_t* indices = nullptr;  // [count] device, each a sample, in [0, samples)
+  int64_t count = 0;                 // the longest stream that may be read
+  const StepState* state = nullptr;  // device
+  float* columnWeights = nullptr;    // [batch] device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{integer("count", &GatherWeights::count, 1),
+                      integer("samples", &GatherWeights::samples, 1),
+                      reads("weights", &GatherWeights::weights, numberOf<&GatherWeights::samples>),
+                      reads("indices", &GatherWeights::indices, numberOf<&GatherWeights::count>),
+                      given(&GatherWeights::state),
+                      writes("columnWeights", &GatherWeights::columnWeights, outside<GatherWeights>).transient()};
   }
 };
 

@@ -1,53 +1,74 @@
-// Losses: the mean over the valid columns, its gradient, and what a log wants to know.
+// Losses: the mean over the columns of the whole batch, its gradient, and what a log wants to know. A column counts as
+// often as its weight says: one of weight 2 as two columns, and one of weight 0, or whose target is ignored, not at
+// all.
 #pragma once
 
 #include <cstdint>
 
 #include "hebb/activations.h"
 #include "hebb/operands.h"
+#include "hebb/step.h"
 
 namespace hebb {
 
 /// Running sums over the batches of an epoch, in device memory. A loss that is NaN or infinite where a gradient is
 /// asked for ends the step with Code::nonFinite and leaves the sums; in evaluation, it is noted here.
 struct LossTotals {
-  double loss = 0;            // sum over columns of the loss
-  double correct = 0;         // columns whose largest output is the target's class (classification only)
-  double columns = 0;         // columns seen
+  double loss = 0;            // sum over columns of weight * loss
+  double correct = 0;         // weights of columns whose largest output is the target's class (classification only)
+  double weight = 0;          // of the columns seen; without weights, their number
   double nonFiniteStep = -1;  // first step whose loss was NaN or infinite, -1 when none was
 };
 
-/// Softmax cross-entropy with integer targets. gradient = (softmax(logits) - onehot) / columns.
+/// What all losses have. Arrays of columns are the whole batch's: an operation over a micro-batch reads its part.
+struct LossColumns {
+  const float* weights = nullptr;  // [batch] device, or null: each column counts once
+  const double* count = nullptr;   // [1] device: what the mean divides by, or null: the whole batch's columns
+  LossTotals* totals = nullptr;    // device
+  LossTotals* previous = nullptr;  // device, or null: what `totals` were before, for who takes the step back
+  bool continues = false;          // another micro-batch of the step came before: `previous` has been written
+  const int64_t* step = nullptr;   // [1] device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{
+        reads("weights", &LossColumns::weights, outside<LossColumns>).optional(),
+        reads("count", &LossColumns::count, exactly<LossColumns, 1>).optional(),
+        updates("totals", &LossColumns::totals, exactly<LossColumns, 1>),
+        flag("continues", &LossColumns::continues),
+        updates("previous", &LossColumns::previous, exactly<LossColumns, 1>).addsIf(&LossColumns::continues).optional(),
+        given(&LossColumns::step)};
+  }
+};
+
+constexpr int32_t kNothingIgnored = INT32_MIN;
+
+/// Softmax cross-entropy with integer targets. gradient = weight * (softmax(logits) - onehot) / count.
 struct SoftmaxCrossEntropy {
   Activations logits;                // [classes][columns]
-  const int32_t* targets = nullptr;  // [columns] device, each in [0, classes)
+  const int32_t* targets = nullptr;  // [batch] device, each in [0, classes), or `ignore`
+  int32_t ignore = kNothingIgnored;  // a target whose columns do not count
   Activations gradient;              // [classes][columns], or data null: evaluate only
-  LossTotals* totals = nullptr;      // device
-  LossTotals* previous = nullptr;    // device, or null: what `totals` were before, for who takes the step back
-  const int64_t* step = nullptr;     // [1] device
+  LossColumns columns;
 
   static constexpr auto operands() {
     using namespace declare;
     return std::tuple{reads("logits", &SoftmaxCrossEntropy::logits, exactly<SoftmaxCrossEntropy, 0>),
-                      reads("targets", &SoftmaxCrossEntropy::targets,
-                            [](const SoftmaxCrossEntropy& op, int64_t) { return int64_t{op.logits.capacity}; }),
+                      reads("targets", &SoftmaxCrossEntropy::targets, outside<SoftmaxCrossEntropy>),
+                      integer("ignore", &SoftmaxCrossEntropy::ignore, -kLargestInt32).optional(),
                       writes("gradient", &SoftmaxCrossEntropy::gradient, featuresOf<&SoftmaxCrossEntropy::logits>)
                           .optional()
                           .inPlaceOf("logits"),
-                      updates("totals", &SoftmaxCrossEntropy::totals, exactly<SoftmaxCrossEntropy, 1>),
-                      writes("previous", &SoftmaxCrossEntropy::previous, exactly<SoftmaxCrossEntropy, 1>).optional(),
-                      given(&SoftmaxCrossEntropy::step)};
+                      group(nullptr, &SoftmaxCrossEntropy::columns, outside<SoftmaxCrossEntropy>)};
   }
 };
 
-/// Mean squared error over features and columns. gradient = 2 (output - target) / (features * columns).
+/// Mean squared error over features and columns. gradient = weight * 2 (output - target) / (features * count).
 struct MeanSquaredError {
-  Activations output;              // [features][columns]
-  Activations target;              // [features][columns]
-  Activations gradient;            // [features][columns], or data null: evaluate only
-  LossTotals* totals = nullptr;    // device
-  LossTotals* previous = nullptr;  // device, or null: what `totals` were before, for who takes the step back
-  const int64_t* step = nullptr;   // [1] device
+  Activations output;    // [features][columns]
+  Activations target;    // [features][columns]
+  Activations gradient;  // [features][columns], or data null: evaluate only
+  LossColumns columns;
 
   static constexpr auto operands() {
     using namespace declare;
@@ -56,9 +77,33 @@ struct MeanSquaredError {
                       writes("gradient", &MeanSquaredError::gradient, featuresOf<&MeanSquaredError::output>)
                           .optional()
                           .inPlaceOf("output", "target"),
-                      updates("totals", &MeanSquaredError::totals, exactly<MeanSquaredError, 1>),
-                      writes("previous", &MeanSquaredError::previous, exactly<MeanSquaredError, 1>).optional(),
-                      given(&MeanSquaredError::step)};
+                      group(nullptr, &MeanSquaredError::columns, outside<MeanSquaredError>)};
+  }
+};
+
+/// sum = the weights of the whole batch's columns that count, for losses to divide by. In the order of the columns on a
+/// CPU; a GPU's order of summation depends on the batch alone.
+struct SumWeights {
+  const float* weights = nullptr;    // [batch] device, or null: each column counts once
+  const int32_t* targets = nullptr;  // [batch] device, or null
+  int32_t ignore = kNothingIgnored;  // a target whose columns do not count
+  double* sum = nullptr;             // [1] device
+  const StepState* state = nullptr;  // device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{reads("weights", &SumWeights::weights, outside<SumWeights>).optional(),
+                      reads("targets", &SumWeights::targets, outside<SumWeights>).optional(),
+                      integer("ignore", &SumWeights::ignore, -kLargestInt32).optional(),
+                      Together{"targets", "ignore"},
+                      writes("sum", &SumWeights::sum, exactly<SumWeights, 1>).transient(),
+                      given(&SumWeights::state)};
+  }
+
+  /// Of a column of the batch.
+  HEBB_INLINE float weightOf(int32_t column) const {
+    if (targets && targets[column] == ignore) return 0.f;
+    return weights ? weights[column] : 1.f;
   }
 };
 

@@ -8,7 +8,7 @@
 // clang-format off
 /// Operations that are arithmetic on many numbers: the CPU backend compiles them once for each level of SIMD.
 #define HEBB_WIDE_OPERATIONS(X)                                                                               \
-  X(Gather, gather) X(GatherLabels, gatherLabels)                                                             \
+  X(Gather, gather) X(GatherLabels, gatherLabels) X(GatherWeights, gatherWeights)                              \
   X(Spmm, spmm) X(SpmmTransposed, spmmTransposed) X(Sddmm, sddmm)                                             \
   X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                   \
   X(Relu, relu) X(ReluGradient, reluGradient) X(Tanh, tanh) X(TanhGradient, tanhGradient)                     \
@@ -16,12 +16,13 @@
   X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Dropout, dropout)                                 \
   X(LayerNorm, layerNorm) X(LayerNormGradient, layerNormGradient)                                             \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError)                           \
+  X(SumWeights, sumWeights)                                                                                   \
   X(GradientNorm, gradientNorm) X(Sgd, sgd) X(Adam, adam)                                                     \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores)                             \
   X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)
 /// The others.
 #define HEBB_PLAIN_OPERATIONS(X)                                                                              \
-  X(Advance, advance) X(Permute, permute) X(Percolate, percolate)                                             \
+  X(Advance, advance) X(TakePart, takePart) X(Permute, permute) X(Percolate, percolate)                       \
   X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                   \
   X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                     \
   X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons)                   \

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "hebb/activations.h"
 #include "hebb/operands.h"
 #include "hebb/philox.h"
 
@@ -17,8 +18,20 @@ struct StepState {
   int64_t offset = 0;     // place in the index stream where this batch starts
   int64_t samples = 0;    // length of the index stream; 0: the Program reads none
   int32_t batch = 0;      // columns of a full batch
-  int32_t columns = 0;    // columns of this batch
+  Axis axis;              // the columns of this batch
 };
+
+/// axis = columns [first, first + capacity) of the step's batch, as far as there are any: a micro-batch.
+struct TakePart {
+  const StepState* state = nullptr;  // device
+  Axis* axis = nullptr;              // device
+  int32_t first = 0, capacity = 0;
+};
+
+HEBB_INLINE Axis partOf(const Axis& batch, int32_t first, int32_t capacity) {
+  const int32_t left = batch.columns - first;
+  return {left < 0 ? 0 : left < capacity ? left : capacity, batch.first + first, batch.whole};
+}
 
 /// Moves to the next step: counts it, copies its row of scalars to `scalars`, sets the batch's offset and columns. A
 /// last batch is shorter.

@@ -122,7 +122,7 @@ function optimizerOf({ optimizer, learningRate: from, momentum, weightDecay }: S
 }
 
 export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
-  const { density, distribution, seed, hidden, epochs, batchSize } = settings
+  const { density, distribution, seed, hidden, epochs, batchSize, microBatchSize } = settings
   const model = mlp({
     widths: [data.train.features, ...hidden, data.train.classes],
     density,
@@ -138,7 +138,8 @@ export function beginRun(settings: Settings, data: RunData, device: Device): Tra
     settings,
     trainer,
     data,
-    epochs: (options) => trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize }),
+    epochs: (options) =>
+      trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize, microBatchSize }),
   }
 }
 

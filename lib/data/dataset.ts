@@ -21,6 +21,13 @@ export interface DatasetOptions {
   /** Classes; default: the largest label + 1. */
   classes?: number
   /**
+   * How much each sample counts in the loss and in what is measured, one number of at least 0 each: one of weight 2
+   * counts as two samples, one of weight 0 not at all. Default: each counts once.
+   */
+  weights?: ArrayLike<number> | undefined
+  /** A label whose samples do not count, as if their weight were 0, such as -1 for samples without a label. */
+  ignore?: number | undefined
+  /**
    * (value - mean) / deviation is what the network sees. Lists tell one of each for every channel, the first of the
    * shape's three lengths.
    */
@@ -41,6 +48,10 @@ export interface Dataset {
   readonly labels?: Int32Array
   /** [samples][outputs], for regression. */
   readonly targets?: Float32Array
+  /** How much each sample counts, where not all count once. */
+  readonly weights?: Float32Array
+  /** The label whose samples do not count. */
+  readonly ignore?: number
   readonly shape: readonly number[]
   readonly samples: number
   readonly features: number
@@ -60,14 +71,29 @@ export interface Dataset {
  * Throws unless the data set still has its samples: they lie in the user's arrays, whose memory can be transferred to
  * another thread.
  */
-export function expectSamples({ name, x, targets, samples, features, classes }: Dataset): void {
-  const whole = x.length === samples * features && (!targets || targets.length === samples * classes)
+export function expectSamples({ name, x, targets, weights, samples, features, classes }: Dataset): void {
+  const whole =
+    x.length === samples * features &&
+    (!targets || targets.length === samples * classes) &&
+    (!weights || weights.length === samples)
   expect(
     whole,
     () =>
       `Expected ${name} to hold ${samples} samples, got arrays that are shorter now. Was their ArrayBuffer ` +
       'transferred or resized?',
   )
+}
+
+function weightsOf(given: ArrayLike<number>, samples: number): Float32Array {
+  const weights = Float32Array.from(given)
+  expect(weights.length === samples, () => `Expected ${samples} weights, one a sample, got ${given.length}`)
+  const bad = weights.findIndex((weight) => !(weight >= 0 && Number.isFinite(weight)))
+  expect(bad < 0, () => `Expected weights of at least 0, got ${given[bad]} for sample ${bad}`)
+  expect(
+    weights.some((weight) => weight > 0),
+    () => 'Expected a sample that counts, got weights that are all 0',
+  )
+  return weights
 }
 
 /** A data set from arrays. They are not copied; do not change them afterwards. */
@@ -114,6 +140,7 @@ export function dataset(options: DatasetOptions): Dataset {
       () => `Expected images to augment, of shape [height, width] or [channels, height, width], got ${show(shape)}`,
     )
   }
+  const weights = options.weights && weightsOf(options.weights, samples)
   const unit = x instanceof Uint8Array ? 1 / 255 : 1
   const scales = deviations.map((deviation) => unit / deviation)
   const shifts = means.map((mean, i) => -mean / (deviations[i] as number))
@@ -127,6 +154,7 @@ export function dataset(options: DatasetOptions): Dataset {
           perChannel: { scale: Float32Array.from(scales), shift: Float32Array.from(shifts) },
         }),
     ...(augment && { augment: { padding: augment.padding, flip: augment.flip } }),
+    ...(weights && { weights }),
   }
   if (x instanceof Float32Array) {
     const bad = x.findIndex((v) => !Number.isFinite(v))
@@ -143,23 +171,34 @@ export function dataset(options: DatasetOptions): Dataset {
     )
     const bad = y.findIndex((v) => !Number.isFinite(v))
     if (bad >= 0) throw new HebbError('NON_FINITE', `Expected finite targets, got ${y[bad]} at ${bad}`)
+    expect(options.ignore === undefined, () => `Expected no label to ignore for targets, got ${show(options.ignore)}`)
     return { ...common, targets: y, classes: y.length / samples }
   }
   expect(y.length === samples, () => `Expected ${samples} labels, one a sample, got ${y.length}`)
   const labels = Int32Array.from(y)
+  const ignore =
+    options.ignore === undefined ? undefined : integer(options.ignore, 'ignore', -(2 ** 31 - 1), 2 ** 31 - 1)
   const classes =
     options.classes === undefined
-      ? labels.reduce((most, label) => Math.max(most, label), 0) + 1
+      ? labels.reduce((most, label) => (label === ignore ? most : Math.max(most, label)), 0) + 1
       : integer(options.classes, 'classes', 1)
   for (let i = 0; i < samples; ++i) {
+    const label = labels[i] as number
+    const or = ignore === undefined ? '' : ` or ${ignore}`
     expect(
-      labels[i] === y[i] && (labels[i] as number) >= 0 && (labels[i] as number) < classes,
-      () => `Expected labels to be integers in [0, ${classes}), got ${y[i]} for sample ${i}`,
+      label === y[i] && ((label >= 0 && label < classes) || label === ignore),
+      () => `Expected labels to be integers in [0, ${classes})${or}, got ${y[i]} for sample ${i}`,
     )
   }
   expect(
     classNames === undefined || classNames.length === classes,
     () => `Expected a name for each of ${classes} classes, got ${classNames?.length}`,
   )
-  return { ...common, labels, classes, ...(classNames && { classNames: [...classNames] }) }
+  return {
+    ...common,
+    labels,
+    classes,
+    ...(ignore !== undefined && { ignore }),
+    ...(classNames && { classNames: [...classNames] }),
+  }
 }

@@ -24,7 +24,7 @@ export function holdOut(
 
 /** Some samples of a data set, copied. */
 function part(data: Dataset, samples: Int32Array, which: string): Dataset {
-  const { x, labels, targets, features, classes } = data
+  const { x, labels, targets, weights, features, classes } = data
   const rows = <T extends Uint8Array | Float32Array>(from: T, width: number): T => {
     const to = new (from.constructor as new (length: number) => T)(samples.length * width)
     for (let i = 0; i < samples.length; ++i)
@@ -38,5 +38,6 @@ function part(data: Dataset, samples: Int32Array, which: string): Dataset {
     x: rows(x, features),
     ...(labels && { labels: samples.map((sample) => labels[sample] as number) }),
     ...(targets && { targets: rows(targets, classes) }),
+    ...(weights && { weights: rows(weights, 1) }),
   }
 }

@@ -102,6 +102,10 @@ const datasetsOf = (task: TaskName) => Object.keys(datasets).filter((name) => da
 
 const RUN = { train: {}, compare: {} } as const
 
+function microBatch(columns: number): void {
+  expect(columns % 16 === 0, () => `Expected --micro-batch-size to be a multiple of 16, got ${columns}`)
+}
+
 function flag<T, const D extends Declaration<T>>(type: FlagType<T>, declaration: D): { type: FlagType<T> } & D {
   return { type, ...declaration }
 }
@@ -283,6 +287,15 @@ export const table = {
     commands: RUN,
     default: 32,
     setting: 'always',
+  }),
+  microBatchSize: flag(integer(1), {
+    help: 'samples computed at a time, a multiple of 16; their gradients add up to the batch',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: 'the whole batch',
+    setting: 'given',
+    column: { title: 'micro-batch', label: (value) => `micro-batches of ${value}` },
+    check: microBatch,
   }),
   optimizer: flag(choice(optimizers), {
     help: 'optimizer',

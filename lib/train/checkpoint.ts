@@ -22,6 +22,7 @@ const VERSION = 1
 export interface Run {
   readonly epochs: number
   readonly batchSize: number
+  readonly microBatchSize?: number
   /** Of the training set. */
   readonly samples: number
   /** Epochs done. */
@@ -335,6 +336,9 @@ export class Checkpoint {
       read = {
         epochs: count(run.epochs, 'number of epochs', 1),
         batchSize: count(run.batchSize, 'batch size', 1),
+        ...(run.microBatchSize !== undefined && {
+          microBatchSize: count(run.microBatchSize, 'size of micro-batches', 1),
+        }),
         samples: count(run.samples, 'number of samples', 1),
         epoch: count(run.epoch, 'epoch'),
         done: count(run.done, 'step in the epoch'),

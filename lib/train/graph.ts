@@ -2,91 +2,26 @@
  * A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host.
  */
 import { type LayerGradient, Tape } from '../autograd.js'
-import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { Device } from '../device.js'
-import { expect } from '../error.js'
 import { elementsOf } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
-import { Program } from '../program.js'
-import { Activations, Tensor } from '../tensor.js'
-import { type Loss, type LossFunction, lossFunction } from './loss.js'
-
-/** A data set in device memory. */
-export class DeviceDataset {
-  readonly dataset: Dataset
-  readonly x: Tensor<'uint8'> | Tensor<'float32'>
-  readonly labels?: Tensor<'int32'>
-  readonly targets?: Tensor<'float32'>
-  /** One of each for every channel, where one for all would not do. */
-  readonly scales?: Tensor<'float32'>
-  readonly shifts?: Tensor<'float32'>
-
-  constructor(device: Device, data: Dataset) {
-    expectSamples(data)
-    this.dataset = data
-    this.x = data.x instanceof Uint8Array ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
-    if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)
-    if (data.targets) this.targets = new Tensor(device, 'float32', data.targets)
-    if (data.perChannel) {
-      this.scales = new Tensor(device, 'float32', data.perChannel.scale)
-      this.shifts = new Tensor(device, 'float32', data.perChannel.shift)
-    }
-  }
-
-  dispose(): void {
-    for (const tensor of [this.x, this.labels, this.targets, this.scales, this.shifts]) tensor?.dispose()
-  }
-}
-
-/** The order in which a data set's samples are read. */
-export class SampleOrder {
-  readonly data: DeviceDataset
-  readonly indices: Tensor<'int32'>
-  readonly #program: Program
-
-  /**
-   * With a seed, a new random order every epoch, which depends on the seed and the epoch alone; without one, as the
-   * samples lie.
-   */
-  constructor(device: Device, data: DeviceDataset, seed?: number) {
-    const { samples } = data.dataset
-    this.data = data
-    this.indices = new Tensor(device, 'int32', samples)
-    this.#program = new Program(device)
-    this.#program.record('permute', {
-      indices: this.indices,
-      count: samples,
-      seed: seed ?? 0,
-      epoch: 0,
-      identity: seed === undefined,
-    })
-  }
-
-  /** Puts the samples into the order of an epoch. */
-  async shuffle(epoch: number): Promise<void> {
-    await this.#program.setScalars([epoch])
-    await this.#program.replay(1)
-  }
-
-  dispose(): void {
-    this.indices.dispose()
-    this.#program.dispose()
-  }
-}
+import { Program, type Transfer } from '../program.js'
+import { type Activations, Tensor } from '../tensor.js'
+import { type Feed, type HostBatch, HostFeed } from './feed.js'
+import { type Loss, type LossFunction, type LossSums, lossFunction } from './loss.js'
 
 export interface LossTotals {
-  /** Mean over the samples. */
+  /** Mean over the samples, each counted as often as its weight says. */
   readonly loss: number
-  /** Share of the samples whose class was right. */
+  /** Share of the samples whose class was right, counted in the same way. */
   readonly accuracy: number
-  readonly samples: number
 }
 
 /** What sums, as Graph.totals has them, tell. */
 export function totalsOf(sums: Float64Array): LossTotals {
-  const [loss, correct, samples] = sums as unknown as [number, number, number]
-  return { loss: loss / samples, accuracy: correct / samples, samples }
+  const [loss, correct, weight] = sums as unknown as [number, number, number]
+  return { loss: loss / weight, accuracy: correct / weight }
 }
 
 /** Sums before the first step. */
@@ -102,10 +37,17 @@ export interface GraphOptions {
   features: number
   /** Without it the graph only predicts. */
   loss?: Loss
-  /** Read batches in this order; without it they are written by the host. */
-  order?: SampleOrder | undefined
+  /** Where batches come from. Default: they are written by the host. */
+  feed?: Feed
   /** Train with this optimizer, the parameters of these groups; without it evaluate only. */
   training?: { readonly optimizer: Optimizer; readonly groups: readonly ParameterGroup[] }
+  /** The host looks at the gradients before the optimizer's step. */
+  showsGradients?: boolean
+  /**
+   * In training, the columns that are computed at a time, a multiple of 16; their gradients add up to the batch's.
+   * Default: all of a batch.
+   */
+  microBatch?: number | undefined
   /** Memory that the values of several graphs take in turn. */
   workspace?: Tensor<'uint8'>
 }
@@ -115,6 +57,8 @@ export interface Probe {
   readonly program: Program
   /** Columns of a full batch. */
   readonly batch: number
+  /** What a batch of the host's is written by. */
+  writes(batch: HostBatch): Transfer[]
   /** What the sparse layers' gradients are products of, kept until a graph of the workspace runs. */
   readonly layers: readonly LayerGradient[]
   readonly input: Activations
@@ -126,42 +70,41 @@ export interface Probe {
 class Clipping {
   readonly norm: Tensor<'float64'>
   readonly scale: Tensor<'float64'>
-  /** The sums of the loss before the step, for one that is not taken. */
-  readonly previous: Tensor<'float64'>
 
   constructor(device: Device) {
     this.norm = new Tensor(device, 'float64', Float64Array.of(Number.NaN))
     this.scale = new Tensor(device, 'float64', 1)
-    this.previous = new Tensor(device, 'float64', 4)
   }
 
   dispose(): void {
-    for (const tensor of [this.norm, this.scale, this.previous]) tensor.dispose()
+    for (const tensor of [this.norm, this.scale]) tensor.dispose()
   }
 }
 
 export class Graph {
   readonly program: Program
   readonly batch: number
-  readonly input: Activations
   readonly output: Activations
-  /** Class numbers of the batch. */
-  readonly labels?: Tensor<'int32'>
-  /** Targets of the batch, for regression. */
-  readonly targets?: Activations
   /** Sums over the batches since it was last written. */
   readonly totals: Tensor<'float64'>
+  /** The sums before the step, for one that is not taken. */
+  readonly #previous: Tensor<'float64'> | undefined
   readonly #clipping: Clipping | undefined
   readonly #tape: Tape
   readonly #options: GraphOptions
+  readonly #feed: Feed
   readonly #loss: LossFunction | undefined
-  /** Batches from the host, for the step and its probe. */
-  readonly #fromHost: Activations[] = []
+  /** Of the whole batch, for the step and its probe. */
+  readonly #labels: Tensor<'int32'> | undefined
+  readonly #weights: Tensor<'float32'> | undefined
+  readonly #count: Tensor<'float64'> | undefined
   #probe: (Probe & { readonly tape: Tape; readonly totals: Tensor<'float64'> }) | undefined
 
   constructor(options: GraphOptions) {
-    const { device, batch, training, loss, workspace } = options
+    const { device, batch, training, loss, workspace, microBatch = batch, feed = new HostFeed() } = options
+    const { showsGradients = false } = options
     this.#options = options
+    this.#feed = feed
     this.batch = batch
     this.program = new Program(device, {
       scalars: Math.max(1, training?.optimizer.rates.length ?? 0),
@@ -172,22 +115,25 @@ export class Graph {
     this.#tape = new Tape(this.program, { training: training !== undefined, frozen })
     this.totals = new Tensor(device, 'float64', 4)
     this.#loss = loss === undefined ? undefined : lossFunction(loss)
-    if (this.#loss?.targets === 'labels') this.labels = new Tensor(device, 'int32', Math.ceil(batch / 16) * 16)
+    const padded = Math.ceil(batch / 16) * 16
+    if (this.#loss?.targets === 'labels') this.#labels = new Tensor(device, 'int32', padded)
+    if (this.#loss && feed.isWeighted) this.#weights = new Tensor(device, 'float32', padded)
+    if (this.#weights || (this.#labels && feed.ignore !== undefined)) this.#count = new Tensor(device, 'float64', 1)
     const clipNorm = training?.optimizer.clipNorm
     this.#clipping = clipNorm === undefined ? undefined : new Clipping(device)
-    const { input, output, targets } = this.#record(this.#tape, this.totals, this.#clipping?.previous)
-    this.input = input
-    this.output = output
-    if (targets) this.targets = targets
-    if (!loss) this.program.keep(output)
+    const isSplit = training !== undefined && microBatch < batch
+    if (isSplit || this.#clipping || showsGradients) this.#previous = new Tensor(device, 'float64', 4)
+    this.output = this.#record(this.#tape, this.totals, isSplit ? microBatch : undefined).output
+    if (!loss) this.program.keep(this.output)
     if (!training) return
-    if (clipNorm !== undefined && this.#clipping) {
-      const { norm, scale, previous } = this.#clipping
+    if (showsGradients) this.program.cut()
+    if (clipNorm !== undefined && this.#clipping && this.#previous) {
+      const { norm, scale } = this.#clipping
       this.program.record('gradientNorm', {
         gradients: options.model.parameters
           .filter((parameter) => !frozen.has(parameter))
           .map((parameter) => ({ ...elementsOf(parameter), gradient: parameter.gradient })),
-        ...{ maxNorm: clipNorm, norm, scale, totals: this.totals, previous },
+        ...{ maxNorm: clipNorm, norm, scale, totals: this.totals, previous: this.#previous },
       })
     }
     training.optimizer.record(this.program, training.groups, this.#clipping?.scale)
@@ -195,7 +141,7 @@ export class Graph {
 
   /**
    * The step without the optimizer's: it leaves the gradients at the current weights in place, and changes nothing else
-   * that lasts.
+   * that lasts. All columns of a batch are computed together, as whoever looks at them wants all of them.
    */
   get probe(): Probe {
     if (!this.#probe) {
@@ -206,9 +152,25 @@ export class Graph {
       const totals = new Tensor(device, 'float64', 4)
       const { input } = this.#record(tape, totals)
       const { gradients: layers, outputs } = tape
-      this.#probe = { program, batch: this.batch, layers, input, outputs, tape, totals }
+      const writes = (batch: HostBatch) => this.#writes(program, batch)
+      this.#probe = { program, batch: this.batch, writes, layers, input, outputs, tape, totals }
     }
     return this.#probe
+  }
+
+  /** Takes back what the step has added to the sums. */
+  async restoreTotals(): Promise<void> {
+    if (this.#previous) await this.totals.write(await this.#previous.read())
+  }
+
+  /** What a batch of the host's is written by, where batches come from the host. */
+  writes(batch: HostBatch): Transfer[] {
+    return this.#writes(this.program, batch)
+  }
+
+  #writes(program: Program, batch: HostBatch): Transfer[] {
+    if (!(this.#feed instanceof HostFeed)) return []
+    return this.#feed.writes(program, batch, { labels: this.#labels, weights: this.#weights })
   }
 
   /** The norm of all gradients in the last step, before they were clipped, if they are and a step was made. */
@@ -221,67 +183,42 @@ export class Graph {
     this.program.dispose()
     for (const owned of [this.#probe?.program, this.#probe?.tape, this.#probe?.totals]) owned?.dispose()
     this.#tape.dispose()
-    for (const activations of this.#fromHost) activations.dispose()
-    this.labels?.dispose()
-    this.totals.dispose()
-    this.#clipping?.dispose()
+    for (const owned of [this.#labels, this.#weights, this.#count, this.totals, this.#previous, this.#clipping])
+      owned?.dispose()
   }
 
-  /** Records forward, loss and backward as far as they are wanted. */
-  #record(
-    tape: Tape,
-    totals: Tensor<'float64'>,
-    previous?: Tensor<'float64'>,
-  ): { input: Activations; output: Activations; targets: Activations | undefined } {
-    const { model, features, order } = this.#options
+  /** Records forward, loss and backward as far as they are wanted, for the batch or for one micro-batch by one. */
+  #record(tape: Tape, totals: Tensor<'float64'>, microBatch?: number): { input: Activations; output: Activations } {
+    const { ignore } = this.#feed
+    if (this.#loss) this.#feed.fill(tape, { labels: this.#labels, weights: this.#weights })
+    if (this.#count) {
+      tape.record('sumWeights', {
+        ...(this.#labels && ignore !== undefined && { targets: this.#labels, ignore }),
+        ...{ weights: this.#weights, sum: this.#count },
+      })
+    }
+    const sums = {
+      ...{ totals, weights: this.#weights, count: this.#count },
+      previous: totals === this.totals ? this.#previous : undefined,
+      ...(this.#labels && ignore !== undefined && { ignore }),
+    }
+    if (microBatch === undefined) return this.#recordColumns(tape, sums)
+    for (let first = 0; ; first += microBatch) {
+      tape.begin(tape.program.part(first, Math.min(microBatch, this.batch - first)))
+      const recorded = this.#recordColumns(tape, { ...sums, continues: first > 0 })
+      if (first + microBatch >= this.batch) return recorded
+    }
+  }
+
+  #recordColumns(tape: Tape, sums: LossSums): { input: Activations; output: Activations } {
+    const { model, features } = this.#options
     const loss = this.#loss
-    const input = order ? tape.activations(features) : this.#hostWrites(tape, 0, features)
-    if (order) this.#gather(tape.program, input, order, tape.training ? model.seed : undefined)
+    const input = this.#feed.input(tape, features, tape.training ? model.seed : undefined)
     const output = model.forward(tape, tape.input(input))
-    const classes = output.activations.features
-    let targets: Activations | undefined
-    if (loss?.targets === 'values') targets = order ? tape.activations(classes) : this.#hostWrites(tape, 1, classes)
-    if (targets && order) {
-      const { targets: floats, dataset } = order.data
-      const { samples } = dataset
-      tape.program.record('gather', { floats, samples, indices: order.indices, count: samples, output: targets })
-    }
-    const sums = { totals, previous }
-    if (loss?.targets === 'labels') loss.record(tape, output, this.labels as Tensor<'int32'>, sums)
-    if (loss?.targets === 'values') loss.record(tape, output, targets as Activations, sums)
+    if (loss?.targets === 'labels') loss.record(tape, output, this.#labels as Tensor<'int32'>, sums)
+    if (loss?.targets === 'values')
+      loss.record(tape, output, this.#feed.targets(tape, output.activations.features), sums)
     if (tape.training) tape.backward()
-    return { input, output: output.activations, targets }
-  }
-
-  /** Number `i` of what the host writes before a step: of training, for the step and its probe, which runs before. */
-  #hostWrites(tape: Tape, i: number, features: number): Activations {
-    if (!tape.training) return tape.given(features)
-    this.#fromHost[i] ??= new Activations(this.#options.device, features, this.batch)
-    return this.#fromHost[i]
-  }
-
-  /** With a seed, images are augmented as their data set says. */
-  #gather(
-    program: Program,
-    output: Activations,
-    { data: { dataset, x, labels, scales, shifts }, indices }: SampleOrder,
-    seed?: number,
-  ): void {
-    const { samples, scale, shift, shape, augment } = dataset
-    const source = x.type === 'uint8' ? { bytes: x } : { floats: x }
-    const [channels, height, width] = (shape.length === 3 ? shape : [1, ...shape]) as [number, number, number]
-    program.record('gather', {
-      ...source,
-      ...(scales ? { scales, shifts } : { scale, shift }),
-      ...(augment && seed !== undefined && { augmentation: { height, width, ...augment, seed } }),
-      ...{ channels, samples, indices, count: samples, output },
-    })
-    if (this.labels) {
-      expect(
-        labels !== undefined,
-        () => `Expected ${dataset.name} to have labels, got targets for a regression. Use loss: 'meanSquaredError'.`,
-      )
-      program.record('gatherLabels', { labels, samples, indices, count: samples, targets: this.labels })
-    }
+    return { input, output: output.activations }
   }
 }

@@ -3,10 +3,21 @@ import type { Tape, Value } from '../autograd.js'
 import { expect, show } from '../error.js'
 import type { Activations, Tensor } from '../tensor.js'
 
-/** Where a loss adds up what logs tell. Operations of losses take them as operands. */
+/**
+ * What a loss divides by, and where it adds up what logs tell. Operations of losses take them as operands; tensors of
+ * columns are the whole batch's.
+ */
 export interface LossSums {
   readonly totals: Tensor<'float64'>
   readonly previous: Tensor<'float64'> | undefined
+  /** Whether another micro-batch of the step came before. */
+  readonly continues?: boolean
+  /** How much each column counts, where not all count once. */
+  readonly weights: Tensor<'float32'> | undefined
+  /** What the mean divides by, where it is not the number of columns. */
+  readonly count: Tensor<'float64'> | undefined
+  /** The label whose columns do not count, for losses with labels. */
+  readonly ignore?: number
 }
 
 interface LossOf<Targets extends string, Target> {
@@ -19,14 +30,14 @@ interface LossOf<Targets extends string, Target> {
   record(tape: Tape, output: Value, target: Target, sums: LossSums): void
 }
 
-/** `target`: class numbers [columns]. */
+/** `target`: class numbers [columns of the whole batch]. */
 export type LabelLoss = LossOf<'labels', Tensor<'int32'>>
 /** `target`: [outputs][columns]. */
 export type ValueLoss = LossOf<'values', Activations>
 export type LossFunction = LabelLoss | ValueLoss
 
 const losses = {
-  /** Softmax and cross-entropy, the mean over the batch. */
+  /** Softmax and cross-entropy, the mean over the samples of the batch that count. */
   crossEntropy: {
     targets: 'labels',
     record: (tape, output, targets, sums) =>
@@ -35,7 +46,7 @@ const losses = {
         ...{ gradient: tape.gradient(output)?.gradient, ...sums },
       }),
   } satisfies LabelLoss as LabelLoss,
-  /** The mean over outputs and batch. */
+  /** The mean over outputs and the samples of the batch that count. */
   meanSquaredError: {
     targets: 'values',
     record: (tape, output, target, sums) =>

@@ -3,9 +3,17 @@ import type { Dataset } from '../data/dataset.js'
 import type { Method } from '../dst/method.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/optimizer.js'
+import type { Tensor } from '../tensor.js'
 import type { Loss } from './loss.js'
 import type { TopologyMeasures } from './measures.js'
-import type { DeviceChoice, Evaluation } from './predictor.js'
+import type { DeviceChoice, Evaluation, RunOptions } from './predictor.js'
+
+/**
+ * Gradients of all parameters that are trained, by the names that parameters have in a checkpoint: 'modules.0.weights'.
+ * Those of a sparse layer are in the order of its links by column, [capacity]: what lies behind the links belongs to
+ * none. With micro-batches, of the whole batch; before they are clipped.
+ */
+export type NamedGradients = ReadonlyMap<string, Tensor>
 
 export interface TrainerOptions {
   optimizer: Optimizer
@@ -20,6 +28,13 @@ export interface TrainerOptions {
    * is smaller, as one bit for each possible link. Without it `itop` is NaN.
    */
   trackHistory?: boolean
+  /**
+   * Called in each step when its gradients are there and before the optimizer takes them, to look at them or to change
+   * them, as an all-reduce over processes does. The step waits for it, and the trainer takes no other call meanwhile.
+   * What it throws is thrown by the call that trains; the step has then not happened. It costs SGD the fusion of its
+   * step with the gradients.
+   */
+  onGradients?: ((gradients: NamedGradients, at: { readonly step: number }) => unknown) | undefined
 }
 
 /**
@@ -60,6 +75,17 @@ export interface FitOptions extends ResumeOptions {
   epochs: number
   /** Samples a step. Default 32. The last batch of an epoch may be smaller. */
   batchSize?: number
+  /**
+   * Samples computed at a time, a multiple of 16: the gradients of a batch's parts are added up before its step
+   * (gradient accumulation), so that activations take the memory of a part. The step is that of the whole batch, but
+   * for the order of summation. Default: the whole batch.
+   */
+  microBatchSize?: number | undefined
+}
+
+export interface TrainOnOptions extends RunOptions {
+  /** Samples computed at a time, as FitOptions has it. */
+  microBatchSize?: number | undefined
 }
 
 export interface Progress {
@@ -94,4 +120,8 @@ export interface Batch {
   x: Float32Array
   /** Labels, or for regression a Float32Array of [samples][outputs]. */
   y: ArrayLike<number>
+  /** How much each sample counts, as DatasetOptions has it. */
+  weights?: ArrayLike<number> | undefined
+  /** The label of samples that do not count, as DatasetOptions has it. */
+  ignore?: number | undefined
 }

@@ -13,7 +13,8 @@ import { Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
-import { DeviceDataset, Graph, noTotals, SampleOrder, totalsOf } from './graph.js'
+import { DeviceDataset, SampleOrder } from './feed.js'
+import { Graph, noTotals, totalsOf } from './graph.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 
 export interface Evaluation {
@@ -137,7 +138,7 @@ export class Inference {
         model: this.#model,
         batch: Math.min(BATCH, set.samples),
         features: set.features,
-        order,
+        feed: order,
         loss,
         workspace: this.#workspace,
       })
@@ -151,7 +152,7 @@ export class Inference {
       ...{ writes: [[graph.totals, sums]], reads: [[graph.totals, sums]] },
     })
     const totals = totalsOf(sums)
-    return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: totals.samples }
+    return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: set.samples }
   }
 
   /** `samples`: what check() has counted in x, whose memory may be gone by now. */
@@ -175,7 +176,7 @@ export class Inference {
       const count = Math.min(graph.batch, samples - first)
       await graph.program.replay(1, {
         ...{ signal, begin: { step: 0, columns: count } },
-        writes: [[graph.input, slice(x, first, count, features), count]],
+        writes: graph.writes({ x: slice(x, first, count, features), samples: count }),
         reads: [[graph.output, out.subarray(first * classes, (first + count) * classes), count]],
       })
     }

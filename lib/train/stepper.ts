@@ -2,30 +2,44 @@
  * Takes training's steps: keeps the graph that they replay, makes the topology updates that are due before them, and
  * finds where numbers go wrong.
  */
-import type { Dataset } from '../data/dataset.js'
 import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
-import { expect, HebbError, number } from '../error.js'
+import { HebbError, number } from '../error.js'
 import type { Module } from '../nn/module.js'
 import { SparseParameter } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
-import type { ReplayOptions, Transfer } from '../program.js'
+import type { ReplayOptions } from '../program.js'
 import type { Tensor } from '../tensor.js'
 import { namedModules, namedParameters, type Run } from './checkpoint.js'
-import { Graph, type Probe, type SampleOrder } from './graph.js'
+import { type Feed, type HostBatch, HostFeed } from './feed.js'
+import { Graph, type Probe } from './graph.js'
 import type { Loss } from './loss.js'
 import type { Measures } from './measures.js'
+import type { TrainerOptions } from './options.js'
 
 /**
- * Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), written
- * by the host.
+ * Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), on the
+ * host.
  */
 export interface NextBatch {
   readonly samples: number
   readonly first: number
   /** Valid ones. */
   readonly columns: number
+  readonly host?: HostBatch
+}
+
+/** Where a replay begins. */
+function placeOf({ samples, first, columns }: NextBatch) {
+  return { samples, first, columns }
+}
+
+/** How steps are taken. */
+interface Training {
+  readonly optimizer: Optimizer
+  readonly groups: readonly ParameterGroup[]
+  readonly onGradients: TrainerOptions['onGradients']
 }
 
 /** What goes with steps: what is written before and read after them, who is told of them and who counts them. */
@@ -43,10 +57,11 @@ export class Stepper {
   readonly #model: Sequential
   readonly #optimizer: Optimizer
   readonly #groups: readonly ParameterGroup[]
+  readonly #onGradients: TrainerOptions['onGradients']
   readonly #scheduler: Scheduler
   readonly #measures: Measures
   readonly #workspace: Tensor<'uint8'>
-  #training: { order: SampleOrder | undefined; graph: Graph } | undefined
+  #training: { feed: Feed; microBatch: number | undefined; graph: Graph } | undefined
   /** The last step that a rate was asked for. */
   #asked = { step: -1, rate: Number.NaN }
   #disposed = false
@@ -55,7 +70,7 @@ export class Stepper {
   constructor(
     device: Device,
     model: Sequential,
-    { optimizer, groups }: { optimizer: Optimizer; groups: readonly ParameterGroup[] },
+    { optimizer, groups, onGradients }: Training,
     scheduler: Scheduler,
     measures: Measures,
     workspace: Tensor<'uint8'>,
@@ -65,13 +80,14 @@ export class Stepper {
     this.#model = model
     this.#optimizer = optimizer
     this.#groups = groups
+    this.#onGradients = onGradients
     this.#scheduler = scheduler
     this.#measures = measures
   }
 
   /** Samples that fit the graph for batches from the host, if it is the one that is kept. */
   get room(): number {
-    return this.#training && this.#training.order === undefined ? this.#training.graph.batch : 0
+    return this.#training?.feed instanceof HostFeed ? this.#training.graph.batch : 0
   }
 
   /** Whether no graph was asked for yet. */
@@ -79,24 +95,28 @@ export class Stepper {
     return this.#training === undefined
   }
 
-  /** The graph for batches of a size, read in an order or, without one, written by the host. */
-  graph(batch: number, features: number, order: SampleOrder | undefined, loss: Loss): Graph {
+  /** The graph for batches of a size, computed all at once or some columns at a time. */
+  graph(batch: number, features: number, feed: Feed, loss: Loss, microBatch?: number): Graph {
     if (this.#disposed) throw disposed()
-    if (!this.#training || this.#training.order !== order || this.#training.graph.batch !== batch) {
-      this.#training?.graph.dispose()
+    const kept = this.#training
+    if (!kept?.feed.isLike(feed) || kept.graph.batch !== batch || kept.microBatch !== microBatch) {
+      kept?.graph.dispose()
       const graph = new Graph({
         device: this.#device,
         model: this.#model,
         batch,
         features,
-        order,
+        feed,
+        microBatch,
+        showsGradients: this.#onGradients !== undefined,
         training: { optimizer: this.#optimizer, groups: this.#groups },
         loss,
         workspace: this.#workspace,
       })
-      this.#training = { order, graph }
+      this.#training = { feed, microBatch, graph }
+      return graph
     }
-    return this.#training.graph
+    return kept.graph
   }
 
   /**
@@ -109,7 +129,8 @@ export class Stepper {
       const { probe } = graph
       const { program } = probe
       try {
-        await program.replay(1, { signal, begin: { step: this.step, ...next } })
+        const writes = next.host ? probe.writes(next.host) : []
+        await program.replay(1, { signal, writes, begin: { step: this.step, ...placeOf(next) } })
       } catch (error) {
         throw (error as HebbError).code === 'NON_FINITE'
           ? await this.#whereNotFinite(graph, this.step, next, error as HebbError)
@@ -143,7 +164,10 @@ export class Stepper {
         }
       }, 50)
     try {
-      await graph.program.replay(steps, { ...options, begin: { step, scalars: this.#rates(steps), ...next } })
+      const writes = [...(next.host ? graph.writes(next.host) : []), ...(options.writes ?? [])]
+      const begin = { step, scalars: this.#rates(steps), ...placeOf(next) }
+      const between = this.#onGradients && (() => this.#showGradients(graph))
+      await graph.program.replay(steps, { ...options, writes, begin, between })
     } catch (error) {
       if ((error as HebbError).code !== 'NON_FINITE') throw error
       const failed = { ...next, first: next.first + done() * graph.batch }
@@ -155,6 +179,18 @@ export class Stepper {
     }
     if (failure) throw failure.error
     onProgress?.(steps)
+  }
+
+  async #showGradients(graph: Graph): Promise<void> {
+    const frozen = frozenOf(this.#groups)
+    const trained = namedParameters(this.#model).filter(([, parameter]) => !frozen.has(parameter))
+    const gradients = new Map(trained.map(([name, parameter]) => [name, parameter.gradient]))
+    try {
+      await this.#onGradients?.(gradients, { step: graph.program.stepsDone })
+    } catch (error) {
+      await graph.restoreTotals()
+      throw error
+    }
   }
 
   /** The learning rate of the last step that was done. */
@@ -191,24 +227,6 @@ export class Stepper {
     return rows.every((row) => row.every((rate, i) => rate === first[i])) ? first : rows.flat()
   }
 
-  /** What a batch of the host's is written by. What is none any more, as its memory is gone, is refused. */
-  writesOf(graph: Graph, x: Float32Array, data: Dataset): Transfer[] {
-    const { samples, features, labels, targets, classes } = data
-    for (const [name, array, length] of [
-      ['x', x, samples * features],
-      ['y', labels ?? targets, labels ? samples : samples * classes],
-    ] as const) {
-      expect(
-        array?.length === length,
-        () => `Expected ${name} to keep its ${length} numbers, got ${array?.length}. Was its ArrayBuffer transferred?`,
-      )
-    }
-    const writes: Transfer[] = [[graph.input, x, samples]]
-    if (graph.labels) writes.push([graph.labels, labels as Int32Array])
-    if (graph.targets) writes.push([graph.targets, targets as Float32Array, samples])
-    return writes
-  }
-
   /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
   async #whereNotFinite(graph: Graph, step: number, at: NextBatch, cause: HebbError): Promise<HebbError> {
     const epoch = this.plan ? ` (epoch ${Math.floor(step / this.plan.stepsPerEpoch) + 1})` : ''
@@ -243,12 +261,12 @@ export class Stepper {
   }
 
   /** Computes the step again, without taking it and with all values kept. */
-  async #placeNotFinite({ program, input, outputs }: Probe, step: number, at: NextBatch): Promise<string> {
+  async #placeNotFinite({ program, input, outputs, writes }: Probe, step: number, at: NextBatch): Promise<string> {
     const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
     await program.keepAll(true)
     try {
       await program
-        .replay(1, { begin: { step, ...at } })
+        .replay(1, { writes: at.host ? writes(at.host) : [], begin: { step, ...placeOf(at) } })
         .catch((error: HebbError) => (error.code === 'NON_FINITE' ? undefined : Promise.reject(error)))
       if (!finite(await input.read())) return 'the data'
       const named = namedParameters(this.#model)

@@ -8,10 +8,11 @@ import { expect, HebbError, integer, show } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
-import { unlessAborted } from '../program.js'
+import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { HostFeed, hostBatchOf } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise } from './materialise.js'
@@ -24,6 +25,7 @@ import type {
   ResumeOptions,
   TrainerLoadOptions,
   TrainerOptions,
+  TrainOnOptions,
 } from './options.js'
 import {
   checkData,
@@ -36,6 +38,14 @@ import {
   sparseLayers,
 } from './predictor.js'
 import { disposed, Stepper } from './stepper.js'
+
+/** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
+function microBatchOf(size: unknown): number | undefined {
+  if (size === undefined) return undefined
+  const columns = integer(size, 'microBatchSize', 1)
+  expect(columns % 16 === 0, () => `Expected microBatchSize to be a multiple of 16, got ${columns}`)
+  return columns
+}
 
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
 export class Trainer {
@@ -59,7 +69,7 @@ export class Trainer {
 
   /** `checkpoint` is internal: see Trainer.load(). */
   constructor(model: Sequential, options: TrainerOptions, checkpoint?: Checkpoint) {
-    const { optimizer, dst = staticSparse(), loss, trackHistory = true } = options
+    const { optimizer, dst = staticSparse(), loss, trackHistory = true, onGradients } = options
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
     expect(
       model.parameters.length === 0,
@@ -79,6 +89,10 @@ export class Trainer {
       typeof trackHistory === 'boolean',
       () => `Expected trackHistory to be true or false, got ${show(trackHistory)}`,
     )
+    expect(
+      onGradients === undefined || typeof onGradients === 'function',
+      () => `Expected onGradients to be a function, got ${show(onGradients)}`,
+    )
     this.method = method(dst)
     const { device, owned } = openDevice(options.device ?? 'auto')
     this.device = device
@@ -97,7 +111,7 @@ export class Trainer {
       this.#scheduler = new Scheduler(device, this.method, model.seed, moving, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
-      const training = { optimizer, groups }
+      const training = { optimizer, groups, onGradients }
       this.#stepper = new Stepper(device, model, training, this.#scheduler, this.#measures, this.#workspace)
       this.#ready = checkpoint ? ready.then(() => this.#restore(checkpoint)) : ready
     } catch (error) {
@@ -121,8 +135,12 @@ export class Trainer {
     const optimizer = options.optimizer ?? (checkpoint.remake('optimizer') as Optimizer)
     const dst = options.dst ?? (checkpoint.remake('dst') as Method)
     const loss = options.loss ?? checkpoint.loss
-    const { device = 'auto', trackHistory = checkpoint.hasHistory } = options
-    const trainer = new Trainer(model, { optimizer, dst, ...(loss && { loss }), device, trackHistory }, checkpoint)
+    const { device = 'auto', trackHistory = checkpoint.hasHistory, onGradients } = options
+    const trainer = new Trainer(
+      model,
+      { optimizer, dst, ...(loss && { loss }), device, trackHistory, onGradients },
+      checkpoint,
+    )
     try {
       await trainer.#ready
     } catch (error) {
@@ -182,6 +200,7 @@ export class Trainer {
   async *fit(train: Dataset, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
     const epochs = integer(options.epochs, 'epochs', 1)
     const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
+    const microBatchSize = microBatchOf(options.microBatchSize)
     this.#checkRun(train, options)
     expect(
       batchSize <= train.samples,
@@ -190,6 +209,7 @@ export class Trainer {
     const run: Run = {
       epochs,
       batchSize,
+      ...(microBatchSize !== undefined && { microBatchSize }),
       samples: train.samples,
       epoch: 0,
       done: 0,
@@ -238,7 +258,8 @@ export class Trainer {
    * batch's mean loss.
    * Batches may differ in size. A run of fit() that was not finished ends here.
    */
-  async trainOn(batch: Batch, options: RunOptions = {}): Promise<number> {
+  async trainOn(batch: Batch, options: TrainOnOptions = {}): Promise<number> {
+    const microBatchSize = microBatchOf(options.microBatchSize)
     const features = this.model.inFeatures as number
     expect(
       batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0,
@@ -249,6 +270,8 @@ export class Trainer {
       x: batch.x,
       y: batch.y,
       shape: [features],
+      weights: batch.weights,
+      ignore: batch.ignore,
       name: 'the batch',
       ...(!(batch.y instanceof Float32Array) && { classes: this.model.outFeatures as number }),
     })
@@ -259,18 +282,15 @@ export class Trainer {
       const graph = this.#stepper.graph(
         Math.max(samples, this.#stepper.room),
         features,
-        undefined,
+        new HostFeed({ isWeighted: data.weights !== undefined, ignore: data.ignore }),
         lossFor(data, this.#loss),
+        microBatchSize,
       )
-      const writes = this.#stepper.writesOf(graph, batch.x, data)
-      const next = { samples: 0, first: 0, columns: samples }
-      if (this.#scheduler.due(this.#stepper.step)) {
-        await graph.program.replay(0, { writes }) // for the update, which may look at the batch's gradients
-        await this.#stepper.update(graph, next, options.signal)
-      }
-      const sums = noTotals()
-      writes.push([graph.totals, sums])
-      await this.#stepper.run(graph, 1, next, { signal: options.signal, writes, reads: [[graph.totals, sums]] })
+      const next = { samples: 0, first: 0, columns: samples, host: hostBatchOf(data, batch.x) }
+      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(graph, next, options.signal)
+      const totals: Transfer = [graph.totals, noTotals()]
+      const sums = totals[1] as Float64Array
+      await this.#stepper.run(graph, 1, next, { signal: options.signal, writes: [totals], reads: [totals] })
       return totalsOf(sums).loss
     }, options.signal)
   }
@@ -411,10 +431,10 @@ export class Trainer {
       this.#run === run,
       () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended',
     )
-    const { epochs, batchSize } = run
+    const { epochs, batchSize, microBatchSize } = run
     const stepsPerEpoch = Math.ceil(train.samples / batchSize)
     const order = this.#datasets.of(train, this.model.seed)
-    const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss))
+    const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss), microBatchSize)
     const epoch = run.epoch + 1
     if (this.#stepper.step === 0) await this.#measures.note()
     await order.shuffle(run.epoch)

@@ -37,7 +37,7 @@ class Training {
     }
     LossTotals totals;
     HEBB_RETURN_IF_ERROR(device_->backend().read(&totals, totals_.buffer->data(), sizeof totals));
-    if (!(totals.columns > 0) || !std::isfinite(totals.loss))
+    if (!(totals.weight > 0) || !std::isfinite(totals.loss))
       return {Code::internal, "the loss is " + std::to_string(totals.loss)};
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().rowOffsets, sizeof(int32_t) * (kHidden + 1)));
     HEBB_RETURN_IF_ERROR(keep(bits, matrix_->csr().columnIndices, sizeof(int32_t) * kLinks));

@@ -37,7 +37,7 @@ class Case {
  public:
   Case(std::shared_ptr<Device> device, const Batch& batch, bool views)
       : batch(batch), device_(std::move(device)), views_(views) {
-    columns_ = of<int32_t>({batch.columns});
+    axis_ = of<Axis>({Axis{batch.columns, 0, batch.columns}});
   }
   const Batch batch;
 
@@ -58,7 +58,7 @@ class Case {
 
   /// What is written, too, begins with numbers. Those behind the valid columns have a gradient of 0.
   Activations activations(int32_t features, bool gradient = false) {
-    Activations a{nullptr, features, batch.capacity, device_->backend().panel(batch.capacity), columns_};
+    Activations a{nullptr, features, batch.capacity, device_->backend().panel(batch.capacity), axis_};
     // No two operands lie alike, and one in four is no view.
     const int32_t n = static_cast<int32_t>(activations_.size()), above = n % 4 + 1, below = 2 * n + 1;
     const bool view = views_ && n % 4 != 3;
@@ -164,7 +164,7 @@ class Case {
   std::vector<std::shared_ptr<SparseMatrix>> matrices_;
   std::vector<Array> arrays_;
   std::vector<Held> activations_;
-  int32_t* columns_;
+  Axis* axis_;
   uint32_t seed_ = 1;
   const bool views_;
 };
@@ -262,6 +262,12 @@ void elements(const Place& place) {
     c.compare(of, 1);
     return of;
   };
+  const auto columnsOf = [=](Case& c, bool isWeighted) {
+    return LossColumns{.weights = isWeighted ? c.floats(c.batch.capacity) : nullptr,
+                       .totals = totals(c),
+                       .previous = totals(c),
+                       .step = c.of<int64_t>({3})};
+  };
   for (const int kind : {0, 1, 2}) {  // with a gradient, in place, without
     for (const int32_t classes : {10, 45}) {
       same(place, "softmaxCrossEntropy", [=](Case& c) {
@@ -269,13 +275,13 @@ void elements(const Place& place) {
         for (int32_t i = 0; i < c.batch.capacity; ++i) targets.push_back(i * 7 % classes);
         const Activations z = c.activations(classes);
         const Activations dz = kind == 0 ? c.activations(classes) : kind == 1 ? z : Activations{};
-        c.run(SoftmaxCrossEntropy{z, c.of(targets), dz, totals(c), totals(c), c.of<int64_t>({3})});
+        c.run(SoftmaxCrossEntropy{z, c.of(targets), 5, dz, columnsOf(c, kind == 0)});
       });
     }
     same(place, "meanSquaredError", [=](Case& c) {
       const Activations y = c.activations(19), target = c.activations(19);
       const Activations dy = kind == 0 ? c.activations(19) : kind == 1 ? y : Activations{};
-      c.run(MeanSquaredError{y, target, dy, totals(c), totals(c), c.of<int64_t>({3})});
+      c.run(MeanSquaredError{y, target, dy, columnsOf(c, kind == 0)});
     });
   }
   for (const bool bytes : {false, true}) {
@@ -289,7 +295,7 @@ void elements(const Place& place) {
         StepState state;
         state.step = 5;
         state.offset = 11;
-        state.columns = c.batch.columns;
+        state.axis = {c.batch.columns, 0, c.batch.columns};
         Gather op;
         if (bytes) op.bytes = c.of(data);
         else op.floats = c.floats(samples * features);

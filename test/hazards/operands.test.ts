@@ -31,6 +31,7 @@ const chosen: Record<string, Operands> = {
   permute: { count: 10 },
   gather: { samples: 10, count: 10, bytes: undefined, channels: 1 },
   gatherLabels: { samples: 10, count: 10 },
+  gatherWeights: { samples: 10, count: 10 },
   spmmTransposed: { activation: 'relu' },
   linearTransposed: { activation: 'relu' },
   sgd: { pattern: undefined, count: 90, momentum: 0.9 },

@@ -88,6 +88,21 @@ function expectTotals(totals: Float64Array, expected: LossOf, columns: number, w
   expect([totals[1], totals[2], totals[3]], what).to.deep.equal([expected.correct, columns, -1])
 }
 
+/** What the columns of a batch count: some twice, some not at all, and fractions. */
+function weightsOf(columns: number, seed: number): Float32Array {
+  const next = random(seed)
+  return Float32Array.from({ length: columns }, () => [0, 0.25, 1, 2, 3.5][Math.floor(5 * next())])
+}
+
+const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0)
+
+/** Columns of `gradient` [columns][features], the mean's over all of them, by their weights and over their sum. */
+function weighted(gradient: ArrayLike<number>, weights: Float32Array, features: number): number[] {
+  const count = sum(weights)
+  const scale = (column: number) => (weights[column] === 0 ? 0 : (weights[column] * weights.length) / count)
+  return Array.from(gradient, (g, i) => (g === 0 ? 0 : g * scale(Math.floor(i / features))))
+}
+
 const batches = [1, 5, 17, 33, 128, 129, 200, 300]
 
 for (const place of places) {
@@ -169,6 +184,125 @@ for (const place of places) {
         }
       })
     }
+  })
+}
+
+for (const place of places) {
+  describe(`losses of columns with weights at ${place}`, () => {
+    const device = at(place)
+    const IGNORED = -100
+
+    async function losses(classes: number, batch: number, columns: number, seed: number) {
+      const logits = numbers(columns * classes, seed, -6, 6)
+      const target = numbers(columns * classes, seed + 1)
+      const labels = classesOf(columns, classes, seed + 2)
+      const weights = weightsOf(columns, seed + 3)
+      weights[columns - 1] = 1
+      for (let c = 0; c < columns - 1; c += 7) labels[c] = IGNORED
+      const counted = weights.map((weight, c) => (labels[c] === IGNORED ? 0 : weight))
+      await on(device, async (w) => {
+        const padded = new Float32Array(batch).fill(Number.NaN)
+        padded.set(weights)
+        const shared = { weights: w.tensor('float32', padded) }
+        const targets = targetsOf(w, labels, batch)
+        const [z, y, t] = [logits, logits, target].map((given) => w.batch(classes, batch, given, 7.5))
+        const [dz, dy] = [0, 1].map(() => w.batch(classes, batch, new Float32Array(batch * classes).fill(9)))
+        const [entropy, squares] = [0, 1].map(() => w.tensor('float64', emptyTotals))
+        const [count, all] = [0, 1].map(() => w.tensor('float64', 1))
+        await w.run(
+          [
+            ['sumWeights', { ...shared, targets, ignore: IGNORED, sum: count }],
+            ['sumWeights', { ...shared, sum: all }],
+            [
+              'softmaxCrossEntropy',
+              { ...shared, logits: z, targets, ignore: IGNORED, gradient: dz, totals: entropy, count },
+            ],
+            ['meanSquaredError', { ...shared, output: y, target: t, gradient: dy, totals: squares, count: all }],
+          ],
+          { batch, columns },
+        )
+        const what = `${columns} of ${batch} columns`
+        expect([...(await count.read()), ...(await all.read())], what).to.deep.equal([sum(counted), sum(weights)])
+        // The mean over the same columns one by one, each with its own loss.
+        const plain = softmaxCrossEntropy(
+          logits,
+          labels.map((label) => Math.max(label, 0)),
+          classes,
+          columns,
+        )
+        const each = Array.from({ length: columns }, (_, c) =>
+          softmaxCrossEntropy(logits.slice(c * classes, (c + 1) * classes), [Math.max(labels[c], 0)], classes, 1),
+        )
+        const gradient = (await dz.read()).slice(0, columns * classes)
+        expectNear(gradient, weighted(plain.gradient, counted, classes), `${what}: cross-entropy`, 4e-6)
+        const [loss, correct, weight] = await entropy.read()
+        expectNear([loss], [sum(each.map((one, c) => counted[c] * one.loss))], `${what}: loss`, 3e-6)
+        expect([correct, weight], what).to.deep.equal([
+          sum(each.map((one, c) => counted[c] * one.correct)),
+          sum(counted),
+        ])
+        const error = meanSquaredError(logits, target, classes, columns)
+        const ofColumns = Array.from({ length: columns }, (_, c) => {
+          const at = [c * classes, (c + 1) * classes]
+          return weights[c] * meanSquaredError(logits.slice(...at), target.slice(...at), classes, 1).loss
+        })
+        expectNear(
+          (await dy.read()).slice(0, columns * classes),
+          weighted(error.gradient, weights, classes),
+          `${what}: squares`,
+          1e-6,
+        )
+        const totals = await squares.read()
+        expectNear([totals[0]], [sum(ofColumns)], `${what}: sum of squares`, 3e-6)
+        expect(totals[2], what).to.equal(sum(weights))
+      })
+    }
+
+    it('are means over what counts', async () => {
+      for (const [classes, batch, columns] of [
+        [2, 1, 1],
+        [10, 33, 33],
+        [10, 200, 131],
+        [47, 129, 128],
+        [3, 300, 290],
+      ])
+        await losses(classes, batch, columns, 10 * batch)
+    })
+
+    it('are 0, and so are their gradients, where nothing counts', async () => {
+      await on(device, async (w) => {
+        const count = w.tensor('float64', 1)
+        const weights = w.tensor('float32', new Float32Array(5))
+        const [logits, target] = [w.batch(3, 5, new Float32Array(15).fill(Number.NaN)), w.batch(3, 5, numbers(15, 1))]
+        const gradients = [0, 1].map(() => w.batch(3, 5, new Float32Array(15).fill(9)))
+        const totals = w.tensor('float64', emptyTotals)
+        const targets = w.tensor('int32', new Int32Array(5))
+        await w.run(
+          [
+            ['sumWeights', { weights, sum: count }],
+            ['softmaxCrossEntropy', { logits, targets, weights, count, gradient: gradients[0], totals }],
+            ['meanSquaredError', { output: logits, target, weights, count, gradient: gradients[1], totals }],
+          ],
+          { batch: 5 },
+        )
+        expect([...(await totals.read())]).to.deep.equal([0, 0, 0, -1])
+        for (const gradient of gradients) expect((await gradient.read()).every((g) => g === 0)).to.equal(true)
+      })
+    })
+
+    it('refuse a label that is neither a class nor ignored', async () => {
+      await on(device, async (w) => {
+        const program = w.program({ batch: 2 })
+        program.record('softmaxCrossEntropy', {
+          logits: w.batch(3, 2, numbers(6, 1)),
+          targets: w.tensor('int32', Int32Array.of(-1, -2)),
+          ignore: -1,
+          totals: w.tensor('float64', emptyTotals),
+        })
+        const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', 'a label of -2')
+        expect(error.message).to.contain('targets in [0, 3), got -2 in column 1')
+      })
+    })
   })
 }
 
