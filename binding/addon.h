@@ -219,9 +219,9 @@ Reading readingOf(const std::shared_ptr<Device>& device, Napi::Value source, Nap
 Status holds(const Buffer& buffer, size_t bytes);
 
 /// x [samples][features] of a Uint8Array or a Float32Array, as it lies in JavaScript's memory.
-FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);
+networks::FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);
 /// The correlations that the addon's featureCorrelations() made.
-std::shared_ptr<FeatureCorrelations> correlationsOf(Napi::Value value);
+std::shared_ptr<networks::FeatureCorrelations> correlationsOf(Napi::Value value);
 
 /// Records the operation `name` with its arguments; see lib/native.ts for their types.
 void recordOperation(Program& program, const std::string& name, Napi::Object args);

@@ -1,4 +1,5 @@
 #include "addon.h"
+#include "hebb/topology.h"
 
 namespace hebb::binding {
 
@@ -147,15 +148,15 @@ Napi::Value MatrixHandle::brf(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
   const int64_t links = integerOf(info[0], "links", 0);
-  BrfOptions options;
+  networks::BrfOptions options;
   options.randomness = numberOf(info[1], "r", 0, 1);
   options.uniformDegrees = info[2].ToBoolean();
   const auto seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
   const int32_t layer = int32Of(info[4], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill([&](HostCsr* out) {
-      return bipartiteReceptiveField(matrix->rows(), matrix->cols(), links, options, seed, layer, out,
-                                     &matrix->device()->backend().stop);
+      return networks::bipartiteReceptiveField(matrix->rows(), matrix->cols(), links, options, seed, layer, out,
+                                               &matrix->device()->backend().stop);
     });
   });
 }
@@ -169,7 +170,7 @@ Napi::Value MatrixHandle::erdosRenyi(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[2], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill(
-        [&](HostCsr* out) { return hebb::erdosRenyi(matrix->rows(), matrix->cols(), links, seed, layer, out); });
+        [&](HostCsr* out) { return networks::erdosRenyi(matrix->rows(), matrix->cols(), links, seed, layer, out); });
   });
 }
 
@@ -183,8 +184,8 @@ Napi::Value MatrixHandle::bsw(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[3], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill([&](HostCsr* out) {
-      return bipartiteSmallWorld(matrix->rows(), matrix->cols(), links, beta, seed, layer, out,
-                                 &matrix->device()->backend().stop);
+      return networks::bipartiteSmallWorld(matrix->rows(), matrix->cols(), links, beta, seed, layer, out,
+                                           &matrix->device()->backend().stop);
     });
   });
 }
@@ -198,8 +199,8 @@ Napi::Value MatrixHandle::bsf(const Napi::CallbackInfo& info) {
   const int32_t layer = int32Of(info[2], "layer", 0);
   return Addon::of(env).promise(matrix->device(), [=] {
     return matrix->fill([&](HostCsr* out) {
-      return bipartiteScaleFree(matrix->rows(), matrix->cols(), links, seed, layer, out,
-                                &matrix->device()->backend().stop);
+      return networks::bipartiteScaleFree(matrix->rows(), matrix->cols(), links, seed, layer, out,
+                                          &matrix->device()->backend().stop);
     });
   });
 }
@@ -209,8 +210,8 @@ Napi::Value MatrixHandle::bsf(const Napi::CallbackInfo& info) {
 Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  const std::shared_ptr<FeatureCorrelations> correlations = correlationsOf(info[0]);
-  FeatureSamples data = featureSamplesOf(info[1], info[2]);
+  const std::shared_ptr<networks::FeatureCorrelations> correlations = correlationsOf(info[0]);
+  networks::FeatureSamples data = featureSamplesOf(info[1], info[2]);
   const int64_t links = integerOf(info[3], "links", 0);
   const auto seed = static_cast<uint64_t>(integerOf(info[4], "seed", 0));
   const int32_t layer = int32Of(info[5], "layer", 0);
@@ -219,10 +220,10 @@ Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
   return Addon::of(env).promise(matrix->device(), [=, held = held] {
     return matrix->fill([&](HostCsr* out) -> Status {
       const Csr csr = matrix->csr();
-      std::shared_ptr<const std::vector<FeaturePair>> pairs;
-      HEBB_RETURN_IF_ERROR(correlations->strongest(data, pairsOf(csr.rows, csr.cols, links, data.features), &pairs,
-                                                   &matrix->device()->backend().stop));
-      return correlatedSparse(csr.rows, csr.cols, links, data.features, *pairs, seed, layer, out);
+      std::shared_ptr<const std::vector<networks::FeaturePair>> pairs;
+      HEBB_RETURN_IF_ERROR(correlations->strongest(data, networks::pairsOf(csr.rows, csr.cols, links, data.features),
+                                                   &pairs, &matrix->device()->backend().stop));
+      return networks::correlatedSparse(csr.rows, csr.cols, links, data.features, *pairs, seed, layer, out);
     });
   });
 }

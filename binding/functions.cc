@@ -6,9 +6,9 @@
 
 namespace hebb::binding {
 
-FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
+networks::FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
   const Napi::Env env = x.Env();
-  FeatureSamples data;
+  networks::FeatureSamples data;
   data.features = int32Of(features, "features", 1);
   const auto type = x.IsTypedArray() ? x.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
   if (type != napi_uint8_array && type != napi_float32_array)
@@ -26,11 +26,11 @@ FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
 
 constexpr napi_type_tag kCorrelationsTag = {0x6A7E0C5B1D3F4E21, 0x9B0D2C4E8F6A1735};
 
-std::shared_ptr<FeatureCorrelations> correlationsOf(Napi::Value value) {
+std::shared_ptr<networks::FeatureCorrelations> correlationsOf(Napi::Value value) {
   if (!value.IsExternal() ||
-      !value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag))
+      !value.As<Napi::External<std::shared_ptr<networks::FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag))
     fail(value.Env(), "Expected correlations made by featureCorrelations()");
-  return *value.As<Napi::External<std::shared_ptr<FeatureCorrelations>>>().Data();
+  return *value.As<Napi::External<std::shared_ptr<networks::FeatureCorrelations>>>().Data();
 }
 
 namespace {
@@ -100,13 +100,13 @@ Napi::Value sampleWithoutReplacement(const Napi::CallbackInfo& info) {
 // brf(rows, cols, links, randomness, uniformDegrees, seed, layer)
 Napi::Value brf(const Napi::CallbackInfo& info) {
   HostCsr csr;
-  BrfOptions options;
+  networks::BrfOptions options;
   options.randomness = info[3].ToNumber().DoubleValue();
   options.uniformDegrees = info[4].ToBoolean();
-  check(info.Env(), bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
-                                            integerOf(info[2], "links", 0), options,
-                                            static_cast<uint64_t>(integerOf(info[5], "seed", 0)),
-                                            int32Of(info[6], "layer", 0), &csr));
+  check(info.Env(), networks::bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
+                                                      integerOf(info[2], "links", 0), options,
+                                                      static_cast<uint64_t>(integerOf(info[5], "seed", 0)),
+                                                      int32Of(info[6], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
@@ -114,34 +114,34 @@ Napi::Value brf(const Napi::CallbackInfo& info) {
 Napi::Value erdosRenyiNetwork(const Napi::CallbackInfo& info) {
   HostCsr csr;
   check(info.Env(),
-        erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                   static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
+        networks::erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                             static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // bsw(rows, cols, links, beta, seed, layer)
 Napi::Value bsw(const Napi::CallbackInfo& info) {
   HostCsr csr;
-  check(info.Env(),
-        bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                            info[3].ToNumber().DoubleValue(), static_cast<uint64_t>(integerOf(info[4], "seed", 0)),
-                            int32Of(info[5], "layer", 0), &csr));
+  check(info.Env(), networks::bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
+                                                  integerOf(info[2], "links", 0), info[3].ToNumber().DoubleValue(),
+                                                  static_cast<uint64_t>(integerOf(info[4], "seed", 0)),
+                                                  int32Of(info[5], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // bsf(rows, cols, links, seed, layer)
 Napi::Value bsf(const Napi::CallbackInfo& info) {
   HostCsr csr;
-  check(info.Env(),
-        bipartiteScaleFree(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                           static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
+  check(info.Env(), networks::bipartiteScaleFree(
+                        int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
+                        static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
   return resultOf(info.Env(), csr);
 }
 
 // featureCorrelations(): an object for csti() and strongestPairs(), which keeps what they find in one data set.
 Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
-  using Shared = std::shared_ptr<FeatureCorrelations>;
-  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<FeatureCorrelations>()),
+  using Shared = std::shared_ptr<networks::FeatureCorrelations>;
+  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<networks::FeatureCorrelations>()),
                                               [](Napi::BasicEnv, Shared* shared) { delete shared; });
   external.TypeTag(&kCorrelationsTag);
   return external;
@@ -149,23 +149,24 @@ Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
 
 // csti(correlations, x, features, rows, cols, links, seed, layer)
 Napi::Value csti(const Napi::CallbackInfo& info) {
-  const FeatureSamples data = featureSamplesOf(info[1], info[2]);
+  const networks::FeatureSamples data = featureSamplesOf(info[1], info[2]);
   const int32_t rows = int32Of(info[3], "rows", 1), cols = int32Of(info[4], "cols", 1),
                 layer = int32Of(info[7], "layer", 0);
   const int64_t links = integerOf(info[5], "links", 0);
   const auto seed = static_cast<uint64_t>(integerOf(info[6], "seed", 0));
-  std::shared_ptr<const std::vector<FeaturePair>> pairs;
-  check(info.Env(), correlationsOf(info[0])->strongest(data, pairsOf(rows, cols, links, data.features), &pairs));
+  std::shared_ptr<const std::vector<networks::FeaturePair>> pairs;
+  check(info.Env(),
+        correlationsOf(info[0])->strongest(data, networks::pairsOf(rows, cols, links, data.features), &pairs));
   HostCsr csr;
-  check(info.Env(), correlatedSparse(rows, cols, links, data.features, *pairs, seed, layer, &csr));
+  check(info.Env(), networks::correlatedSparse(rows, cols, links, data.features, *pairs, seed, layer, &csr));
   return resultOf(info.Env(), csr);
 }
 
 // strongestPairs(x, features, count): { first, second, correlation }
 Napi::Value strongestFeaturePairs(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  std::vector<FeaturePair> pairs;
-  check(env, strongestPairs(featureSamplesOf(info[0], info[1]), integerOf(info[2], "count", 0), &pairs));
+  std::vector<networks::FeaturePair> pairs;
+  check(env, networks::strongestPairs(featureSamplesOf(info[0], info[1]), integerOf(info[2], "count", 0), &pairs));
   auto first = Napi::Int32Array::New(env, pairs.size()), second = Napi::Int32Array::New(env, pairs.size());
   auto correlation = Napi::Float64Array::New(env, pairs.size());
   for (size_t i = 0; i < pairs.size(); ++i) {
@@ -180,8 +181,8 @@ Napi::Value strongestFeaturePairs(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value resultOf(Napi::Env env, const std::vector<LayerDescription>& layers) {
-  const auto degrees = [&](const DegreeCounts& counts) {
+Napi::Value resultOf(Napi::Env env, const std::vector<networks::LayerDescription>& layers) {
+  const auto degrees = [&](const networks::DegreeCounts& counts) {
     auto degree = Napi::Int32Array::New(env, counts.degrees.size()),
          neurons = Napi::Int32Array::New(env, counts.neurons.size());
     std::copy(counts.degrees.begin(), counts.degrees.end(), degree.Data());
@@ -191,7 +192,7 @@ Napi::Value resultOf(Napi::Env env, const std::vector<LayerDescription>& layers)
     result.Set("neurons", neurons);
     return result;
   };
-  const auto estimate = [&](const Estimate& e) {
+  const auto estimate = [&](const networks::Estimate& e) {
     Napi::Object result = Napi::Object::New(env);
     result.Set("value", e.value);
     result.Set("error", e.error);
@@ -215,15 +216,16 @@ Napi::Value resultOf(Napi::Env env, const std::vector<LayerDescription>& layers)
 
 /// The links of matrices on a device, in host memory. On the device's thread, or on an immediate device's.
 Status describe(const std::vector<std::shared_ptr<SparseMatrix>>& matrices, const std::vector<bool>& follows,
-                const DescribeOptions& options, std::vector<LayerDescription>* out, const std::atomic<bool>* stop) {
-  std::vector<DescribedLayer> layers(matrices.size());
+                const networks::DescribeOptions& options, std::vector<networks::LayerDescription>* out,
+                const std::atomic<bool>* stop) {
+  std::vector<networks::DescribedLayer> layers(matrices.size());
   for (size_t l = 0; l < matrices.size(); ++l) {
     HEBB_RETURN_IF_ERROR(matrices[l]->read(&layers[l].links));
     layers[l].rows = matrices[l]->rows();
     layers[l].cols = matrices[l]->cols();
     layers[l].follows = follows[l];
   }
-  return describeTopology(layers, options, out, stop);
+  return networks::describeTopology(layers, options, out, stop);
 }
 
 std::vector<bool> followsOf(Napi::Value value, uint32_t count) {
@@ -246,10 +248,10 @@ Napi::Value describeMatrices(const Napi::CallbackInfo& info) {
     if (matrices.back()->device() != matrices.front()->device()) fail(env, "Expected sparse matrices on one device");
   }
   const std::vector<bool> follows = followsOf(info[1], list.Length());
-  DescribeOptions options;
+  networks::DescribeOptions options;
   options.exactUpTo = integerOf(info[2], "exactUpTo", 0);
   options.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
-  auto layers = std::make_shared<std::vector<LayerDescription>>();
+  auto layers = std::make_shared<std::vector<networks::LayerDescription>>();
   const std::shared_ptr<Device> device = matrices.front()->device();
   return Addon::of(env).promise(
       device,
@@ -279,10 +281,10 @@ Napi::Value describeLinks(const Napi::CallbackInfo& info) {
                                static_cast<int32_t>(indices.ElementLength()), offsets.Data(), offsets.ElementLength(),
                                indices.Data(), indices.ElementLength(), &matrices[l]));
   }
-  DescribeOptions options;
+  networks::DescribeOptions options;
   options.exactUpTo = integerOf(info[2], "exactUpTo", 0);
   options.seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
-  std::vector<LayerDescription> layers;
+  std::vector<networks::LayerDescription> layers;
   check(env, describe(matrices, followsOf(info[1], list.Length()), options, &layers, nullptr));
   return resultOf(env, layers);
 }

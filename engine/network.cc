@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "hebb/topology.h"
+
 namespace hebb {
 namespace {
 
@@ -116,7 +118,7 @@ Status Network::makeLayers() {
     HostCsr made;
     if (isSparse && links.empty()) {
       const int64_t count = std::max<int64_t>(1, std::llround(density * rows * cols));
-      HEBB_RETURN_IF_ERROR(bipartiteReceptiveField(rows, cols, count, {}, seed, index, &made));
+      HEBB_RETURN_IF_ERROR(networks::bipartiteReceptiveField(rows, cols, count, {}, seed, index, &made));
     }
     const HostCsr* pattern = !isSparse ? nullptr : links.empty() ? &made : &links[i - 1];
     layers_.emplace_back();

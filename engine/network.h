@@ -16,7 +16,7 @@
 #include <memory>
 #include <vector>
 
-#include "hebb/topology.h"
+#include "hebb/host_csr.h"
 #include "program.h"
 
 namespace hebb {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "device.h"
-#include "hebb/topology.h"
+#include "hebb/host_csr.h"
 
 namespace hebb {
 

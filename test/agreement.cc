@@ -139,7 +139,7 @@ std::vector<std::pair<int32_t, int32_t>> newLinks(Layer& layer) {
 void compare(Backend& cpu, Backend& gpu, const Shape& shape) {
   HostCsr links;
   if (shape.hubs) links = withHubs(shape.rows, shape.cols, shape.links);
-  else expect(erdosRenyi(shape.rows, shape.cols, shape.links, 1, 0, &links), "erdosRenyi");
+  else expect(networks::erdosRenyi(shape.rows, shape.cols, shape.links, 1, 0, &links), "erdosRenyi");
   const int32_t given = static_cast<int32_t>(shape.links), capacity = given + given / 4 + 3;
   Layer a(cpu, shape.rows, shape.cols, capacity, links), b(gpu, shape.rows, shape.cols, capacity, links);
   const auto sameLinks = [&] {

@@ -39,7 +39,7 @@ std::shared_ptr<SparseMatrix> matrixOf(const std::shared_ptr<Device>& device, Si
 Layer::Layer(std::shared_ptr<Device> device, Size size, double density, int32_t batch) : arrays(std::move(device)) {
   HostCsr host;
   links = std::llround(density * size.rows * size.cols);
-  must(erdosRenyi(size.rows, size.cols, links, 1, 0, &host));
+  must(networks::erdosRenyi(size.rows, size.cols, links, 1, 0, &host));
   matrix = matrixOf(arrays.device(), size, host);
   values = arrays.normal(links);
   bias = arrays.normal(size.rows);

@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
       HostCsr host;
       const int64_t links = std::llround(density * n * n),
                     grown = std::min<int64_t>(links * 3 / 10, int64_t{n} * n - links);
-      must(erdosRenyi(n, n, links, 1, 0, &host));
+      must(networks::erdosRenyi(n, n, links, 1, 0, &host));
       const auto matrix = matrixOf(device, {n, n}, host, links + grown);
       const Csr w = matrix->csr();
       Arrays arrays(device);

@@ -24,13 +24,15 @@ int main(int argc, char** argv) {
         }, .items = count, .traffic = {.write = 4 * count, .draws = draws * count}};
       }});
     };
-    add("bipartiteReceptiveField",
-        [=](HostCsr* out) { return bipartiteReceptiveField(shape.rows, shape.cols, links, {}, 1, 0, out); }, 2);
-    add("bipartiteSmallWorld",
-        [=](HostCsr* out) { return bipartiteSmallWorld(shape.rows, shape.cols, links, 0.25, 1, 0, out); }, 1.25);
+    add("bipartiteReceptiveField", [=](HostCsr* out) {
+      return networks::bipartiteReceptiveField(shape.rows, shape.cols, links, {}, 1, 0, out);
+    }, 2);
+    add("bipartiteSmallWorld", [=](HostCsr* out) {
+      return networks::bipartiteSmallWorld(shape.rows, shape.cols, links, 0.25, 1, 0, out);
+    }, 1.25);
     add("bipartiteScaleFree",
-        [=](HostCsr* out) { return bipartiteScaleFree(shape.rows, shape.cols, links, 1, 0, out); }, 1);
-    add("erdosRenyi", [=](HostCsr* out) { return erdosRenyi(shape.rows, shape.cols, links, 1, 0, out); }, 1);
+        [=](HostCsr* out) { return networks::bipartiteScaleFree(shape.rows, shape.cols, links, 1, 0, out); }, 1);
+    add("erdosRenyi", [=](HostCsr* out) { return networks::erdosRenyi(shape.rows, shape.cols, links, 1, 0, out); }, 1);
   });
   runAll(cases, options);
 }

@@ -56,7 +56,7 @@ std::unique_ptr<Network> networkOf(const std::shared_ptr<Device>& device, const 
   for (int i = 0; settings.random && i + 2 < static_cast<int>(kWidths.size()); ++i) {
     const int32_t rows = options.widths[static_cast<size_t>(i) + 1], cols = options.widths[static_cast<size_t>(i)];
     options.links.emplace_back();
-    must(erdosRenyi(rows, cols, std::llround(settings.density * rows * cols), 1, i, &options.links.back()));
+    must(networks::erdosRenyi(rows, cols, std::llround(settings.density * rows * cols), 1, i, &options.links.back()));
   }
   std::unique_ptr<Network> network;
   must(Network::create(device, options, &network));

@@ -366,8 +366,8 @@ class Bench {
         std::string("topology update CH2-L3n") + (route == PredictionRoute::dense ? ", dense route" : "");
     if (!wanted(name, shape)) return;
     HostCsr host;
-    must(bipartiteReceptiveField(shape.rows, shape.cols, std::llround(shape.density * shape.rows * shape.cols), {}, 1,
-                                 0, &host));
+    must(networks::bipartiteReceptiveField(shape.rows, shape.cols,
+                                           std::llround(shape.density * shape.rows * shape.cols), {}, 1, 0, &host));
     NetworkLayer layer;
     must(NetworkLayer::create(device_, 0, shape.cols, shape.rows, 1, &host, &layer));
     std::shared_ptr<Program> program;

@@ -10,7 +10,7 @@
 
 #include "hebb/status.h"
 
-namespace hebb {
+namespace hebb::networks {
 
 /// x [samples][features], of bytes or floats. Correlations do not depend on the features' scales and shifts.
 struct FeatureSamples {
@@ -49,4 +49,4 @@ class FeatureCorrelations {
   int64_t asked_ = -1;
 };
 
-}  // namespace hebb
+}  // namespace hebb::networks

@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "hebb/host_csr.h"
 #include "hebb/status.h"
-#include "hebb/topology.h"
 
-namespace hebb {
+namespace hebb::networks {
 
 struct DescribeOptions {
   /// Steps (links passed) up to which a measure is exact.
@@ -54,4 +54,4 @@ struct DescribedLayer {
 Status describeTopology(const std::vector<DescribedLayer>& layers, const DescribeOptions& options,
                         std::vector<LayerDescription>* out, const std::atomic<bool>* stop = nullptr);
 
-}  // namespace hebb
+}  // namespace hebb::networks

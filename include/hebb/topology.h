@@ -7,13 +7,10 @@
 #include <vector>
 
 #include "hebb/correlation.h"
+#include "hebb/host_csr.h"
 #include "hebb/status.h"
 
-namespace hebb {
-
-struct HostCsr {
-  std::vector<int32_t> rowOffsets, columnIndices;
-};
+namespace hebb::networks {
 
 struct BrfOptions {
   double randomness = 0.25;     // r in [0, 1]: 0 the nearest neurons, 1 uniform
@@ -54,4 +51,4 @@ Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t featu
 /// Pairs that so many links of such a layer take.
 int64_t pairsOf(int32_t rows, int32_t cols, int64_t links, int32_t features);
 
-}  // namespace hebb
+}  // namespace hebb::networks

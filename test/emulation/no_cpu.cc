@@ -14,8 +14,8 @@ Status without() {
 Status openCpu(const CpuOptions&, std::unique_ptr<Backend>*, DeviceInfo*) { return without(); }
 
 // hebb::Network, which none of these tests makes, asks for it.
-Status bipartiteReceptiveField(int32_t, int32_t, int64_t, const BrfOptions&, uint64_t, int32_t, HostCsr*,
-                               const std::atomic<bool>*) {
+Status networks::bipartiteReceptiveField(int32_t, int32_t, int64_t, const BrfOptions&, uint64_t, int32_t, HostCsr*,
+                                         const std::atomic<bool>*) {
   return without();
 }
 

@@ -10,9 +10,9 @@
 #include <cmath>
 #include <tuple>
 
-#include "cpu.h"
+#include "../cpu/cpu.h"
 
-namespace hebb {
+namespace hebb::networks {
 namespace {
 
 constexpr int32_t kTile = 128;
@@ -278,4 +278,4 @@ Status FeatureCorrelations::strongest(const FeatureSamples& data, int64_t count,
   return {};
 }
 
-}  // namespace hebb
+}  // namespace hebb::networks

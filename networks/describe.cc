@@ -8,10 +8,10 @@
 #include <cmath>
 #include <limits>
 
-#include "cpu.h"
-#include "distinct.h"
+#include "../cpu/cpu.h"
+#include "../cpu/distinct.h"
 
-namespace hebb {
+namespace hebb::networks {
 namespace {
 
 // Of three links, for a sampled clustering: its standard error is then at most 0.0011.
@@ -356,4 +356,4 @@ Status describeTopology(const std::vector<DescribedLayer>& layers, const Describ
   return {};
 }
 
-}  // namespace hebb
+}  // namespace hebb::networks

@@ -5,10 +5,10 @@
 #include <limits>
 #include <unordered_set>
 
-#include "cpu.h"
-#include "distinct.h"
+#include "../cpu/cpu.h"
+#include "../cpu/distinct.h"
 
-namespace hebb {
+namespace hebb::networks {
 namespace {
 
 /// Neurons' links drawn by one thread before another may start: threads are not worth their start for fewer.
@@ -479,4 +479,4 @@ Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t featu
   return {};
 }
 
-}  // namespace hebb
+}  // namespace hebb::networks
