@@ -132,6 +132,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   define("SparseMatrix", addon.matrixClass, MatrixHandle::define(env));
   define("Program", addon.programClass, ProgramHandle::define(env));
   defineFunctions(env, exports);
+  defineNetworks(env, exports);
   return exports;
 }
 

@@ -3,6 +3,7 @@
 // The binding converts and checks; it decides nothing.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,7 +12,7 @@
 #include <napi.h>
 
 #include "device.h"
-#include "hebb/correlation.h"
+#include "hebb/host_csr.h"
 #include "program.h"
 #include "sparse_matrix.h"
 
@@ -157,11 +158,7 @@ class MatrixHandle : public Napi::ObjectWrap<MatrixHandle>, public Handle<Sparse
  private:
   ExternalMemory external_;
   Napi::Value read(const Napi::CallbackInfo& info);
-  Napi::Value brf(const Napi::CallbackInfo& info);
-  Napi::Value erdosRenyi(const Napi::CallbackInfo& info);
-  Napi::Value bsw(const Napi::CallbackInfo& info);
-  Napi::Value bsf(const Napi::CallbackInfo& info);
-  Napi::Value csti(const Napi::CallbackInfo& info);
+  Napi::Value draw(const Napi::CallbackInfo& info);
   Napi::Value predictLinks(const Napi::CallbackInfo& info);
   Napi::Value resize(const Napi::CallbackInfo& info);
   Napi::Value capacity(const Napi::CallbackInfo& info);
@@ -218,15 +215,20 @@ Reading readingOf(const std::shared_ptr<Device>& device, Napi::Value source, Nap
 /// bytes. On the device's thread.
 Status holds(const Buffer& buffer, size_t bytes);
 
-/// x [samples][features] of a Uint8Array or a Float32Array, as it lies in JavaScript's memory.
-networks::FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features);
-/// The correlations that the addon's featureCorrelations() made.
-std::shared_ptr<networks::FeatureCorrelations> correlationsOf(Napi::Value value);
+/// Draws the first links of a layer of rows x cols, on any thread.
+using Drawing = std::function<Status(int32_t rows, int32_t cols, HostCsr* out, const std::atomic<bool>* stop)>;
+/// An initial network, checked, see lib/native.ts, with { links, seed, layer }. If it is drawn `later`, what it needs
+/// of JavaScript's memory is copied, unless another one that waits has copied it.
+Drawing drawingOf(Napi::Value network, Napi::Object start, bool later);
+/// { rowOffsets, columnIndices }
+Napi::Value linksOf(Napi::Env env, const HostCsr& links);
 
 /// Records the operation `name` with its arguments; see lib/native.ts for their types.
 void recordOperation(Program& program, const std::string& name, Napi::Object args);
 
-/// predictLinks, sampleWithoutReplacement, the initial networks, cudaStatus.
+/// predictLinks, sampleWithoutReplacement, descriptions, cudaStatus.
 void defineFunctions(Napi::Env env, Napi::Object exports);
+/// drawLinks, featureCorrelations.
+void defineNetworks(Napi::Env env, Napi::Object exports);
 
 }  // namespace hebb::binding

@@ -1,5 +1,4 @@
 #include "addon.h"
-#include "hebb/topology.h"
 
 namespace hebb::binding {
 
@@ -84,9 +83,7 @@ Napi::Value BufferHandle::dispose(const Napi::CallbackInfo& info) {
 Napi::Function MatrixHandle::define(Napi::Env env) {
   return DefineClass(
       env, "SparseMatrix",
-      {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::brf>("brf"),
-       InstanceMethod<&MatrixHandle::erdosRenyi>("erdosRenyi"), InstanceMethod<&MatrixHandle::bsw>("bsw"),
-       InstanceMethod<&MatrixHandle::bsf>("bsf"), InstanceMethod<&MatrixHandle::csti>("csti"),
+      {InstanceMethod<&MatrixHandle::read>("read"), InstanceMethod<&MatrixHandle::draw>("draw"),
        InstanceMethod<&MatrixHandle::predictLinks>("predictLinks"), InstanceMethod<&MatrixHandle::resize>("resize"),
        InstanceAccessor<&MatrixHandle::capacity>("capacity"), InstanceMethod<&MatrixHandle::dispose>("dispose")});
 }
@@ -129,102 +126,16 @@ Napi::Value MatrixHandle::read(const Napi::CallbackInfo& info) {
   const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
   auto links = std::make_shared<HostCsr>();
   return Addon::of(env).promise(
-      matrix->device(), [=] { return matrix->read(links.get()); },
-      [=](Napi::Env env) -> Napi::Value {
-        Napi::Object result = Napi::Object::New(env);
-        const auto array = [&](const std::vector<int32_t>& from) {
-          Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
-          std::copy(from.begin(), from.end(), to.Data());
-          return to;
-        };
-        result.Set("rowOffsets", array(links->rowOffsets));
-        result.Set("columnIndices", array(links->columnIndices));
-        return result;
-      });
+      matrix->device(), [=] { return matrix->read(links.get()); }, [=](Napi::Env env) { return linksOf(env, *links); });
 }
 
-// brf(links, randomness, uniformDegrees, seed, layer): replaces the links.
-Napi::Value MatrixHandle::brf(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  const int64_t links = integerOf(info[0], "links", 0);
-  networks::BrfOptions options;
-  options.randomness = numberOf(info[1], "r", 0, 1);
-  options.uniformDegrees = info[2].ToBoolean();
-  const auto seed = static_cast<uint64_t>(integerOf(info[3], "seed", 0));
-  const int32_t layer = int32Of(info[4], "layer", 0);
-  return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) {
-      return networks::bipartiteReceptiveField(matrix->rows(), matrix->cols(), links, options, seed, layer, out,
-                                               &matrix->device()->backend().stop);
-    });
-  });
-}
-
-// erdosRenyi(links, seed, layer): replaces the links.
-Napi::Value MatrixHandle::erdosRenyi(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  const int64_t links = integerOf(info[0], "links", 0);
-  const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
-  const int32_t layer = int32Of(info[2], "layer", 0);
-  return Addon::of(env).promise(matrix->device(), [=] {
+// draw(network, { links, seed, layer }): replaces the links.
+Napi::Value MatrixHandle::draw(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<SparseMatrix> matrix = get(info.Env(), "sparse matrix");
+  const Drawing drawing = drawingOf(info[0], info[1].ToObject(), true);
+  return Addon::of(info.Env()).promise(matrix->device(), [=] {
     return matrix->fill(
-        [&](HostCsr* out) { return networks::erdosRenyi(matrix->rows(), matrix->cols(), links, seed, layer, out); });
-  });
-}
-
-// bsw(links, beta, seed, layer): replaces the links.
-Napi::Value MatrixHandle::bsw(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  const int64_t links = integerOf(info[0], "links", 0);
-  const double beta = numberOf(info[1], "beta", 0, 1);
-  const auto seed = static_cast<uint64_t>(integerOf(info[2], "seed", 0));
-  const int32_t layer = int32Of(info[3], "layer", 0);
-  return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) {
-      return networks::bipartiteSmallWorld(matrix->rows(), matrix->cols(), links, beta, seed, layer, out,
-                                           &matrix->device()->backend().stop);
-    });
-  });
-}
-
-// bsf(links, seed, layer): replaces the links.
-Napi::Value MatrixHandle::bsf(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  const int64_t links = integerOf(info[0], "links", 0);
-  const auto seed = static_cast<uint64_t>(integerOf(info[1], "seed", 0));
-  const int32_t layer = int32Of(info[2], "layer", 0);
-  return Addon::of(env).promise(matrix->device(), [=] {
-    return matrix->fill([&](HostCsr* out) {
-      return networks::bipartiteScaleFree(matrix->rows(), matrix->cols(), links, seed, layer, out,
-                                          &matrix->device()->backend().stop);
-    });
-  });
-}
-
-// csti(correlations, x, features, links, seed, layer): replaces the links. x is copied at once, unless a call that
-// waits has copied it.
-Napi::Value MatrixHandle::csti(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<SparseMatrix> matrix = get(env, "sparse matrix");
-  const std::shared_ptr<networks::FeatureCorrelations> correlations = correlationsOf(info[0]);
-  networks::FeatureSamples data = featureSamplesOf(info[1], info[2]);
-  const int64_t links = integerOf(info[3], "links", 0);
-  const auto seed = static_cast<uint64_t>(integerOf(info[4], "seed", 0));
-  const int32_t layer = int32Of(info[5], "layer", 0);
-  const std::shared_ptr<const std::vector<uint8_t>> held = correlations->hold(data);
-  data.x = held->data();
-  return Addon::of(env).promise(matrix->device(), [=, held = held] {
-    return matrix->fill([&](HostCsr* out) -> Status {
-      const Csr csr = matrix->csr();
-      std::shared_ptr<const std::vector<networks::FeaturePair>> pairs;
-      HEBB_RETURN_IF_ERROR(correlations->strongest(data, networks::pairsOf(csr.rows, csr.cols, links, data.features),
-                                                   &pairs, &matrix->device()->backend().stop));
-      return networks::correlatedSparse(csr.rows, csr.cols, links, data.features, *pairs, seed, layer, out);
-    });
+        [&](HostCsr* out) { return drawing(matrix->rows(), matrix->cols(), out, &matrix->device()->backend().stop); });
   });
 }
 

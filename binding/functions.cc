@@ -1,51 +1,11 @@
-// What the addon offers beside devices and their objects: functions that answer at once, initial networks, and
+// What the addon offers beside devices and their objects, and initial networks: functions that answer at once, and
 // descriptions.
 #include "addon.h"
 #include "hebb/describe.h"
-#include "hebb/topology.h"
 
 namespace hebb::binding {
 
-networks::FeatureSamples featureSamplesOf(Napi::Value x, Napi::Value features) {
-  const Napi::Env env = x.Env();
-  networks::FeatureSamples data;
-  data.features = int32Of(features, "features", 1);
-  const auto type = x.IsTypedArray() ? x.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
-  if (type != napi_uint8_array && type != napi_float32_array)
-    fail(env, "Expected x to be a Uint8Array or a Float32Array");
-  data.bytes = type == napi_uint8_array;
-  const Bytes bytes = bytesOf(x.As<Napi::TypedArray>());
-  const auto size = static_cast<int64_t>(bytes.length) / (data.bytes ? 1 : 4);
-  data.x = bytes.data;
-  data.samples = size / data.features;
-  if (size == 0 || size % data.features != 0)
-    fail(env, "Expected x to hold samples of " + std::to_string(data.features) + " features, got " +
-                  std::to_string(size) + " elements");
-  return data;
-}
-
-constexpr napi_type_tag kCorrelationsTag = {0x6A7E0C5B1D3F4E21, 0x9B0D2C4E8F6A1735};
-
-std::shared_ptr<networks::FeatureCorrelations> correlationsOf(Napi::Value value) {
-  if (!value.IsExternal() ||
-      !value.As<Napi::External<std::shared_ptr<networks::FeatureCorrelations>>>().CheckTypeTag(&kCorrelationsTag))
-    fail(value.Env(), "Expected correlations made by featureCorrelations()");
-  return *value.As<Napi::External<std::shared_ptr<networks::FeatureCorrelations>>>().Data();
-}
-
 namespace {
-
-Napi::Value resultOf(Napi::Env env, const HostCsr& csr) {
-  Napi::Object result = Napi::Object::New(env);
-  const auto array = [&](const std::vector<int32_t>& from) {
-    Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
-    std::copy(from.begin(), from.end(), to.Data());
-    return to;
-  };
-  result.Set("rowOffsets", array(csr.rowOffsets));
-  result.Set("columnIndices", array(csr.columnIndices));
-  return result;
-}
 
 Napi::Value resultOf(Napi::Env env, const LinkScores& scores) {
   Napi::Object result = Napi::Object::New(env);
@@ -94,90 +54,6 @@ Napi::Value sampleWithoutReplacement(const Napi::CallbackInfo& info) {
   check(env, device->run(op));
   auto result = Napi::Int32Array::New(env, indices.size());
   std::copy(indices.begin(), indices.end(), result.Data());
-  return result;
-}
-
-// brf(rows, cols, links, randomness, uniformDegrees, seed, layer)
-Napi::Value brf(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  networks::BrfOptions options;
-  options.randomness = info[3].ToNumber().DoubleValue();
-  options.uniformDegrees = info[4].ToBoolean();
-  check(info.Env(), networks::bipartiteReceptiveField(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
-                                                      integerOf(info[2], "links", 0), options,
-                                                      static_cast<uint64_t>(integerOf(info[5], "seed", 0)),
-                                                      int32Of(info[6], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// erdosRenyi(rows, cols, links, seed, layer)
-Napi::Value erdosRenyiNetwork(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  check(info.Env(),
-        networks::erdosRenyi(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                             static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// bsw(rows, cols, links, beta, seed, layer)
-Napi::Value bsw(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  check(info.Env(), networks::bipartiteSmallWorld(int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1),
-                                                  integerOf(info[2], "links", 0), info[3].ToNumber().DoubleValue(),
-                                                  static_cast<uint64_t>(integerOf(info[4], "seed", 0)),
-                                                  int32Of(info[5], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// bsf(rows, cols, links, seed, layer)
-Napi::Value bsf(const Napi::CallbackInfo& info) {
-  HostCsr csr;
-  check(info.Env(), networks::bipartiteScaleFree(
-                        int32Of(info[0], "rows", 1), int32Of(info[1], "cols", 1), integerOf(info[2], "links", 0),
-                        static_cast<uint64_t>(integerOf(info[3], "seed", 0)), int32Of(info[4], "layer", 0), &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// featureCorrelations(): an object for csti() and strongestPairs(), which keeps what they find in one data set.
-Napi::Value featureCorrelations(const Napi::CallbackInfo& info) {
-  using Shared = std::shared_ptr<networks::FeatureCorrelations>;
-  auto external = Napi::External<Shared>::New(info.Env(), new Shared(std::make_shared<networks::FeatureCorrelations>()),
-                                              [](Napi::BasicEnv, Shared* shared) { delete shared; });
-  external.TypeTag(&kCorrelationsTag);
-  return external;
-}
-
-// csti(correlations, x, features, rows, cols, links, seed, layer)
-Napi::Value csti(const Napi::CallbackInfo& info) {
-  const networks::FeatureSamples data = featureSamplesOf(info[1], info[2]);
-  const int32_t rows = int32Of(info[3], "rows", 1), cols = int32Of(info[4], "cols", 1),
-                layer = int32Of(info[7], "layer", 0);
-  const int64_t links = integerOf(info[5], "links", 0);
-  const auto seed = static_cast<uint64_t>(integerOf(info[6], "seed", 0));
-  std::shared_ptr<const std::vector<networks::FeaturePair>> pairs;
-  check(info.Env(),
-        correlationsOf(info[0])->strongest(data, networks::pairsOf(rows, cols, links, data.features), &pairs));
-  HostCsr csr;
-  check(info.Env(), networks::correlatedSparse(rows, cols, links, data.features, *pairs, seed, layer, &csr));
-  return resultOf(info.Env(), csr);
-}
-
-// strongestPairs(x, features, count): { first, second, correlation }
-Napi::Value strongestFeaturePairs(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  std::vector<networks::FeaturePair> pairs;
-  check(env, networks::strongestPairs(featureSamplesOf(info[0], info[1]), integerOf(info[2], "count", 0), &pairs));
-  auto first = Napi::Int32Array::New(env, pairs.size()), second = Napi::Int32Array::New(env, pairs.size());
-  auto correlation = Napi::Float64Array::New(env, pairs.size());
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    first[i] = pairs[i].first;
-    second[i] = pairs[i].second;
-    correlation[i] = pairs[i].correlation;
-  }
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("first", first);
-  result.Set("second", second);
-  result.Set("correlation", correlation);
   return result;
 }
 
@@ -335,13 +211,6 @@ void defineFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("predictLinks", Napi::Function::New<predictLinks>(env, "predictLinks"));
   exports.Set("sampleWithoutReplacement",
               Napi::Function::New<sampleWithoutReplacement>(env, "sampleWithoutReplacement"));
-  exports.Set("brf", Napi::Function::New<brf>(env, "brf"));
-  exports.Set("erdosRenyi", Napi::Function::New<erdosRenyiNetwork>(env, "erdosRenyi"));
-  exports.Set("bsw", Napi::Function::New<bsw>(env, "bsw"));
-  exports.Set("bsf", Napi::Function::New<bsf>(env, "bsf"));
-  exports.Set("featureCorrelations", Napi::Function::New<featureCorrelations>(env, "featureCorrelations"));
-  exports.Set("csti", Napi::Function::New<csti>(env, "csti"));
-  exports.Set("strongestPairs", Napi::Function::New<strongestFeaturePairs>(env, "strongestPairs"));
   exports.Set("describeMatrices", Napi::Function::New<describeMatrices>(env, "describeMatrices"));
   exports.Set("describeLinks", Napi::Function::New<describeLinks>(env, "describeLinks"));
   exports.Set("cudaStatus", Napi::Function::New<cudaStatus>(env, "cudaStatus"));

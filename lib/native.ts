@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { HebbError } from './error.js'
+import type { LayerStart } from './topology/topology.js'
 
 export interface NativeBuffer {
   readonly bytes: number
@@ -18,18 +19,7 @@ export interface NativeMatrix {
   readonly capacity: number
   resize(capacity: number): Promise<void>
   read(): Promise<{ rowOffsets: Int32Array; columnIndices: Int32Array }>
-  brf(links: number, randomness: number, uniformDegrees: boolean, seed: number, layer: number): Promise<void>
-  erdosRenyi(links: number, seed: number, layer: number): Promise<void>
-  bsw(links: number, beta: number, seed: number, layer: number): Promise<void>
-  bsf(links: number, seed: number, layer: number): Promise<void>
-  csti(
-    correlations: NativeCorrelations,
-    x: Uint8Array | Float32Array,
-    features: number,
-    links: number,
-    seed: number,
-    layer: number,
-  ): Promise<void>
+  draw(network: NativeNetwork, layer: LayerStart): Promise<void>
   predictLinks(predictor: string, route: string): Promise<{ row: Int32Array; col: Int32Array; score: Float32Array }>
   dispose(): void
 }
@@ -38,6 +28,19 @@ export interface NativeMatrix {
 export interface NativeCorrelations {
   readonly native: 'FeatureCorrelations'
 }
+
+/** An initial network; see lib/topology. */
+export type NativeNetwork =
+  | { readonly kind: 'brf'; readonly r: number; readonly uniformDegrees: boolean }
+  | { readonly kind: 'bsw'; readonly beta: number }
+  | { readonly kind: 'bsf' }
+  | { readonly kind: 'erdosRenyi' }
+  | {
+      readonly kind: 'csti'
+      readonly correlations: NativeCorrelations
+      readonly x: Uint8Array | Float32Array
+      readonly features: number
+    }
 
 /** See lib/topology/describe.ts. */
 export interface NativeLayerDescription {
@@ -166,29 +169,8 @@ interface Addon {
     route: string,
   ): { row: Int32Array; col: Int32Array; score: Float32Array }
   sampleWithoutReplacement(scores: Float32Array, k: number, temperature: number, seed: number): Int32Array
-  brf(
-    rows: number,
-    cols: number,
-    links: number,
-    randomness: number,
-    uniformDegrees: boolean,
-    seed: number,
-    layer: number,
-  ): Links
-  erdosRenyi(rows: number, cols: number, links: number, seed: number, layer: number): Links
-  bsw(rows: number, cols: number, links: number, beta: number, seed: number, layer: number): Links
-  bsf(rows: number, cols: number, links: number, seed: number, layer: number): Links
+  drawLinks(network: NativeNetwork, layer: LayerStart): Links
   featureCorrelations(): NativeCorrelations
-  csti(
-    correlations: NativeCorrelations,
-    x: Uint8Array | Float32Array,
-    features: number,
-    rows: number,
-    cols: number,
-    links: number,
-    seed: number,
-    layer: number,
-  ): Links
   /** For tests: the pairs of features that csti() begins with. */
   strongestPairs(
     x: Uint8Array | Float32Array,

@@ -1,7 +1,6 @@
 import { expect, number, show } from '../error.js'
-import { addon } from '../native.js'
 import { maker } from '../recipe.js'
-import type { Topology } from './topology.js'
+import { drawn, type Topology } from './topology.js'
 
 export interface BrfOptions {
   /** Randomness in [0, 1]: 0 links a neuron to the nearest ones of the other side, 1 to any. Default 0.25. */
@@ -25,10 +24,5 @@ export const brf = maker('brf', (options: BrfOptions = {}): Topology => {
     degree === 'fixed' || degree === 'uniform',
     () => `Expected degree to be 'fixed' or 'uniform', got ${show(degree)}`,
   )
-  const uniform = degree === 'uniform'
-  return {
-    name: 'brf',
-    generate: ({ rows, cols, links, seed, layer }) => addon.brf(rows, cols, links, r, uniform, seed, layer),
-    fill: (matrix, { links, seed, layer }) => matrix.native.brf(links, r, uniform, seed, layer),
-  }
+  return drawn('brf', () => ({ kind: 'brf', r, uniformDegrees: degree === 'uniform' }))
 })

@@ -1,6 +1,5 @@
-import { addon } from '../native.js'
 import { maker } from '../recipe.js'
-import type { Topology } from './topology.js'
+import { drawn, type Topology } from './topology.js'
 
 /**
  * Bipartite scale-free network (arXiv 2501.19107, after Barabási and Albert 1999): neurons arrive one by one, each with
@@ -8,11 +7,4 @@ import type { Topology } from './topology.js'
  * proportional to their links. (The paper grows a network without sides and then moves the links within a side across;
  * growing with sides needs no repair.) Degrees follow a power law, of exponent 3 when the sides are equal.
  */
-export const bsf = maker(
-  'bsf',
-  (): Topology => ({
-    name: 'bsf',
-    generate: ({ rows, cols, links, seed, layer }) => addon.bsf(rows, cols, links, seed, layer),
-    fill: (matrix, { links, seed, layer }) => matrix.native.bsf(links, seed, layer),
-  }),
-)
+export const bsf = maker('bsf', (): Topology => drawn('bsf', () => ({ kind: 'bsf' })))

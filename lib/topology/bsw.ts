@@ -1,7 +1,6 @@
 import { number } from '../error.js'
-import { addon } from '../native.js'
 import { maker } from '../recipe.js'
-import type { Topology } from './topology.js'
+import { drawn, type Topology } from './topology.js'
 
 export interface BswOptions {
   /**
@@ -17,9 +16,5 @@ export interface BswOptions {
  */
 export const bsw = maker('bsw', (options: BswOptions = {}): Topology => {
   const beta = number(options.beta ?? 0.25, 'beta', 0, 1)
-  return {
-    name: 'bsw',
-    generate: ({ rows, cols, links, seed, layer }) => addon.bsw(rows, cols, links, beta, seed, layer),
-    fill: (matrix, { links, seed, layer }) => matrix.native.bsw(links, beta, seed, layer),
-  }
+  return drawn('bsw', () => ({ kind: 'bsw', beta }))
 })

@@ -2,7 +2,7 @@ import { type Dataset, expectSamples } from '../data/dataset.js'
 import { expect, show } from '../error.js'
 import { addon } from '../native.js'
 import { maker, remember } from '../recipe.js'
-import type { LayerStart, Topology } from './topology.js'
+import { drawn, type Topology } from './topology.js'
 
 export interface CstiOptions {
   /** The training set whose features are correlated. */
@@ -11,7 +11,7 @@ export interface CstiOptions {
 
 function make(data: Dataset | undefined): Topology {
   const correlations = addon.featureCorrelations()
-  const features = ({ rows, cols }: LayerStart): Dataset => {
+  return drawn('csti', ({ rows, cols }) => {
     expect(
       data !== undefined,
       () =>
@@ -26,19 +26,8 @@ function make(data: Dataset | undefined): Topology {
         `csti(), got ${cols} -> ${rows}. Make the hidden layers once or twice as wide as the input, or give ` +
         'this layer another topology.',
     )
-    return data
-  }
-  return {
-    name: 'csti',
-    generate: (start) => {
-      const { x, features: count } = features(start)
-      return addon.csti(correlations, x, count, start.rows, start.cols, start.links, start.seed, start.layer)
-    },
-    fill: (matrix, start) => {
-      const { x, features: count } = features(start)
-      return matrix.native.csti(correlations, x, count, start.links, start.seed, start.layer)
-    },
-  }
+    return { kind: 'csti', correlations, x: data.x, features: data.features }
+  })
 }
 
 /** From a file: links that were saved need no data, and others cannot be drawn. */

@@ -1,5 +1,5 @@
 import { expect, show } from '../error.js'
-import type { Links } from '../native.js'
+import { addon, type Links, type NativeNetwork } from '../native.js'
 import type { SparseMatrix } from '../tensor.js'
 
 /** A layer whose first links are drawn. */
@@ -23,6 +23,15 @@ export interface Topology {
    * to draw.
    */
   fill?(matrix: SparseMatrix, layer: LayerStart): Promise<void>
+}
+
+/** A topology that the addon draws: `networkOf` gives it, with what the layer must be like checked. */
+export function drawn(name: string, networkOf: (start: LayerStart) => NativeNetwork): Topology {
+  return {
+    name,
+    generate: (start) => addon.drawLinks(networkOf(start), start),
+    fill: (matrix, start) => matrix.native.draw(networkOf(start), start),
+  }
 }
 
 export function checkTopology(topology: Topology): Topology {
