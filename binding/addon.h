@@ -222,6 +222,8 @@ using Drawing = std::function<Status(int32_t rows, int32_t cols, HostCsr* out, c
 Drawing drawingOf(Napi::Value network, Napi::Object start, bool later);
 /// { rowOffsets, columnIndices }
 Napi::Value linksOf(Napi::Env env, const HostCsr& links);
+/// { row, col, score }
+Napi::Value scoresOf(Napi::Env env, const LinkScores& scores);
 
 /// Records the operation `name` with its arguments; see lib/native.ts for their types.
 void recordOperation(Program& program, const std::string& name, Napi::Object args);

@@ -4,21 +4,7 @@
 #include "hebb/describe.h"
 
 namespace hebb::binding {
-
 namespace {
-
-Napi::Value resultOf(Napi::Env env, const LinkScores& scores) {
-  Napi::Object result = Napi::Object::New(env);
-  auto row = Napi::Int32Array::New(env, scores.row.size()), col = Napi::Int32Array::New(env, scores.col.size());
-  auto score = Napi::Float32Array::New(env, scores.score.size());
-  std::copy(scores.row.begin(), scores.row.end(), row.Data());
-  std::copy(scores.col.begin(), scores.col.end(), col.Data());
-  std::copy(scores.score.begin(), scores.score.end(), score.Data());
-  result.Set("row", row);
-  result.Set("col", col);
-  result.Set("score", score);
-  return result;
-}
 
 // predictLinks(rows, cols, rowOffsets, columnIndices, predictor, route)
 Napi::Value predictLinks(const Napi::CallbackInfo& info) {
@@ -34,7 +20,7 @@ Napi::Value predictLinks(const Napi::CallbackInfo& info) {
   LinkScores scores;
   check(env, device->run(PredictLinks{matrix->csr(), choiceOf<LinkPredictor>(info[4], "the link predictor"), &scores,
                                       choiceOf<PredictionRoute>(info[5], "the route")}));
-  return resultOf(env, scores);
+  return scoresOf(env, scores);
 }
 
 // sampleWithoutReplacement(scores, k, temperature, seed)
@@ -189,18 +175,6 @@ Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
-
-// predictLinks(predictor, route)
-Napi::Value MatrixHandle::predictLinks(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<SparseMatrix> matrix = get(info.Env(), "sparse matrix");
-  auto scores = std::make_shared<LinkScores>();
-  const PredictLinks op{matrix->csr(), choiceOf<LinkPredictor>(info[0], "the link predictor"), scores.get(),
-                        choiceOf<PredictionRoute>(info[1], "the route")};
-  return Addon::of(info.Env())
-      .promise(
-          matrix->device(), [=] { return matrix->device()->run(op); },
-          [=](Napi::Env env) -> Napi::Value { return resultOf(env, *scores); });
-}
 
 void defineFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set(

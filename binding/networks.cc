@@ -123,18 +123,6 @@ Drawing drawingOf(Napi::Value network, Napi::Object start, bool later) {
   };
 }
 
-Napi::Value linksOf(Napi::Env env, const HostCsr& csr) {
-  Napi::Object result = Napi::Object::New(env);
-  const auto array = [&](const std::vector<int32_t>& from) {
-    Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
-    std::copy(from.begin(), from.end(), to.Data());
-    return to;
-  };
-  result.Set("rowOffsets", array(csr.rowOffsets));
-  result.Set("columnIndices", array(csr.columnIndices));
-  return result;
-}
-
 void defineNetworks(Napi::Env env, Napi::Object exports) {
   exports.Set("drawLinks", Napi::Function::New<drawLinks>(env, "drawLinks"));
   exports.Set("featureCorrelations", Napi::Function::New<featureCorrelations>(env, "featureCorrelations"));
