@@ -118,3 +118,11 @@ export class Device {
 export function device(options: DeviceOptions | 'auto' | 'cpu' | 'cuda' = {}): Device {
   return new Device(typeof options === 'string' ? { kind: options } : options)
 }
+
+/** A device, or how to open one. */
+export type DeviceChoice = Device | DeviceOptions | 'auto' | 'cpu' | 'cuda'
+
+export function openDevice(choice: DeviceChoice): { device: Device; owned: boolean } {
+  if (choice instanceof Device) return { device: choice, owned: false }
+  return { device: new Device(typeof choice === 'string' ? { kind: choice } : choice), owned: true }
+}

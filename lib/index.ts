@@ -8,7 +8,7 @@ export {
   type Value,
 } from './autograd.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
-export { Device, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
+export { Device, type DeviceChoice, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
 export {
   constantDensity,
   cubicDensity,
@@ -122,6 +122,7 @@ export {
 } from './topology/describe.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
+export type { Evaluation, RunOptions } from './train/inference.js'
 export type { LabelLoss, Loss, LossFunction, LossName, LossSums, ValueLoss } from './train/loss.js'
 export type { TopologyMeasures } from './train/measures.js'
 export type {
@@ -137,11 +138,8 @@ export type {
   TrainOnOptions,
 } from './train/options.js'
 export {
-  type DeviceChoice,
-  type Evaluation,
   type LoadOptions,
   load,
   Predictor,
-  type RunOptions,
 } from './train/predictor.js'
 export { Trainer } from './train/trainer.js'

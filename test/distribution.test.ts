@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { chtss, type MlpOptions, mlp, sgd, Trainer } from '../lib/index.js'
 import { layerDensities } from '../lib/nn/distribution.js'
-import { sparseLayers } from '../lib/train/predictor.js'
+import { sparseLayers } from '../lib/nn/sparse_linear.js'
 import { expectRefusal, random } from './support.js'
 
 const shapesOf = (widths: readonly number[]) =>

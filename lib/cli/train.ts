@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
 import type { ExecutionForm } from '../nn/parameter.js'
+import { sparseLayers } from '../nn/sparse_linear.js'
 import { htmlReport } from '../report/html.js'
 import {
   bestOf,
@@ -24,7 +25,6 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
-import { sparseLayers } from '../train/predictor.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { writeWhole } from './files.js'

@@ -188,3 +188,9 @@ export class SparseLinear implements Module {
   }
 }
 makerOf('SparseLinear', SparseLinear)
+
+/** The layers of a model that have a density, in its order. */
+export function sparseLayers(module: Module): SparseLinear[] {
+  if (module.children) return [...module.children.values()].flatMap(sparseLayers)
+  return 'density' in module ? [module as unknown as SparseLinear] : []
+}

@@ -1,12 +1,13 @@
 /** What users say to a trainer, and what it reports. */
 import type { Dataset } from '../data/dataset.js'
+import type { DeviceChoice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/optimizer.js'
 import type { Tensor } from '../tensor.js'
+import type { Evaluation, RunOptions } from './inference.js'
 import type { Loss } from './loss.js'
 import type { TopologyMeasures } from './measures.js'
-import type { DeviceChoice, Evaluation, RunOptions } from './predictor.js'
 
 /**
  * Gradients of all parameters that are trained, by the names that parameters have in a checkpoint: 'modules.0.weights'.

@@ -2,8 +2,9 @@
  * What a network is trained for: which loss it has, what is measured on samples that it was not trained on, and how
  * that is told. The command line, logs, comparisons and reports know of tasks what stands here.
  */
+
+import type { Evaluation } from './inference.js'
 import type { LossName } from './loss.js'
-import type { Evaluation } from './predictor.js'
 
 /** The number by which runs and epochs are compared. */
 export interface Figure {

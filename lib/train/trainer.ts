@@ -1,5 +1,5 @@
 import { type Dataset, dataset } from '../data/dataset.js'
-import type { Device, Memory } from '../device.js'
+import { type Device, type Memory, openDevice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
@@ -7,13 +7,17 @@ import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
+import { sparseLayers } from '../nn/sparse_linear.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
+import { checkData, lossFor } from './check_data.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
+import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
@@ -27,16 +31,6 @@ import type {
   TrainerOptions,
   TrainOnOptions,
 } from './options.js'
-import {
-  checkData,
-  DeviceDatasets,
-  type Evaluation,
-  Inference,
-  lossFor,
-  openDevice,
-  type RunOptions,
-  sparseLayers,
-} from './predictor.js'
 import { disposed, Stepper } from './stepper.js'
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */

@@ -1,0 +1,141 @@
+/** Runs a network forward: outputs for samples, and how good they are. For a trainer as for a predictor. */
+import { type Dataset, expectSamples } from '../data/dataset.js'
+import type { Device } from '../device.js'
+import { expect, show } from '../error.js'
+import type { Sequential } from '../nn/sequential.js'
+import type { Tensor } from '../tensor.js'
+import { checkData, lossFor } from './check_data.js'
+import type { DeviceDatasets } from './device_datasets.js'
+import type { SampleOrder } from './feed.js'
+import { Graph, noTotals, totalsOf } from './graph.js'
+import type { Loss } from './loss.js'
+
+export interface Evaluation {
+  readonly loss: number
+  /** Share of samples whose class is right; NaN for a regression. */
+  readonly accuracy: number
+  readonly samples: number
+}
+
+export interface RunOptions {
+  /** Stops after the batch that runs; the promise then rejects with code ABORTED. */
+  signal?: AbortSignal | undefined
+}
+
+const BATCH = 256
+
+/** Runs a model forward. Called by one at a time. */
+export class Inference {
+  readonly #device: Device
+  readonly #model: Sequential
+  readonly #loss: Loss | undefined
+  readonly #datasets: DeviceDatasets
+  readonly #workspace: Tensor<'uint8'>
+  #evaluating: { order: SampleOrder; graph: Graph } | undefined
+  #predicting: Graph | undefined
+
+  /** `workspace`: for the values of its graphs. */
+  constructor(device: Device, model: Sequential, datasets: DeviceDatasets, workspace: Tensor<'uint8'>, loss?: Loss) {
+    this.#device = device
+    this.#workspace = workspace
+    this.#model = model
+    this.#datasets = datasets
+    this.#loss = loss
+  }
+
+  async evaluate(set: Dataset, { signal }: RunOptions): Promise<Evaluation> {
+    const order = this.#datasets.of(set)
+    const loss = lossFor(set, this.#loss)
+    if (this.#evaluating?.order !== order) {
+      this.#evaluating?.graph.dispose()
+      const graph = new Graph({
+        device: this.#device,
+        model: this.#model,
+        batch: Math.min(BATCH, set.samples),
+        features: set.features,
+        feed: order,
+        loss,
+        workspace: this.#workspace,
+      })
+      this.#evaluating = { order, graph }
+      await order.shuffle(0)
+    }
+    const { graph } = this.#evaluating
+    const sums = noTotals()
+    await graph.program.replay(Math.ceil(set.samples / graph.batch), {
+      ...{ signal, begin: { step: 0, samples: set.samples } },
+      ...{ writes: [[graph.totals, sums]], reads: [[graph.totals, sums]] },
+    })
+    const totals = totalsOf(sums)
+    return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: set.samples }
+  }
+
+  /** `samples`: what check() has counted in x, whose memory may be gone by now. */
+  async predict(x: Float32Array | Dataset, samples: number, { signal }: RunOptions): Promise<Float32Array> {
+    const features = this.#model.inFeatures as number
+    const classes = this.#model.outFeatures as number
+    const batch = Math.min(samples, BATCH)
+    if (!this.#predicting || this.#predicting.batch < batch) {
+      this.#predicting?.dispose()
+      this.#predicting = new Graph({
+        device: this.#device,
+        model: this.#model,
+        batch,
+        features,
+        workspace: this.#workspace,
+      })
+    }
+    const graph = this.#predicting
+    const out = new Float32Array(samples * classes)
+    for (let first = 0; first < samples; first += graph.batch) {
+      const count = Math.min(graph.batch, samples - first)
+      await graph.program.replay(1, {
+        ...{ signal, begin: { step: 0, columns: count } },
+        writes: graph.writes({ x: slice(x, first, count, features), samples: count }),
+        reads: [[graph.output, out.subarray(first * classes, (first + count) * classes), count]],
+      })
+    }
+    return out
+  }
+
+  /** Refuses what predict() cannot take; returns the number of samples. */
+  check(x: Float32Array | Dataset): number {
+    const features = this.#model.inFeatures as number
+    const samples = x instanceof Float32Array ? x.length / features : x?.samples
+    expect(
+      samples > 0 && Number.isInteger(samples),
+      () => `Expected x to hold samples of ${features} features, got ${show(x)}`,
+    )
+    if (!(x instanceof Float32Array)) checkData(this.#model, x, this.#loss)
+    return samples
+  }
+
+  dispose(): void {
+    this.#evaluating?.graph.dispose()
+    this.#predicting?.dispose()
+  }
+}
+
+/** Samples [first, first + count) as the network sees them. */
+function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
+  const [begin, end] = [first * features, (first + count) * features]
+  if (x instanceof Float32Array) {
+    expect(
+      x.length >= end,
+      () => `Expected x to keep its ${end} numbers, got ${x.length}. Was its ArrayBuffer transferred or resized?`,
+    )
+    return x.subarray(begin, end)
+  }
+  expectSamples(x)
+  const seen = new Float32Array(x.x.subarray(begin, end))
+  const { perChannel } = x
+  const plane = perChannel ? features / perChannel.scale.length : features
+  for (let i = 0; i < seen.length; ++i) {
+    const channel = Math.floor((i % features) / plane)
+    const [scale, shift] = perChannel
+      ? [perChannel.scale[channel] as number, perChannel.shift[channel] as number]
+      : [x.scale, x.shift]
+    seen[i] = (seen[i] as number) * scale + shift
+  }
+  return seen
+}
