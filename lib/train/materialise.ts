@@ -4,10 +4,35 @@ import type { Method } from '../dst/method.js'
 import { linksAt, Room } from '../dst/room.js'
 import { updatesOf } from '../dst/scheduler.js'
 import { expect } from '../error.js'
+import { swi } from '../nn/init.js'
+import type { Materials } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
+import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { type Checkpoint, namedParameters, type Progress } from './checkpoint.js'
+
+/** How the parameters begin. */
+type Beginning = Pick<Materials, 'topology' | 'weights' | 'dense' | 'restored' | 'links'>
+
+/** Makes a model's parameters, and records in `initialise` what fills them; gives what else is under way. */
+function make(device: Device, model: Sequential, initialise: Program, beginning: Beginning): Promise<void>[] {
+  const pending: Promise<void>[] = []
+  let layer = 0
+  model.materialise({
+    ...beginning,
+    device,
+    seed: model.seed,
+    initialise,
+    made: new Set(),
+    nextLayer: () => layer++,
+    waitFor: (promise) => {
+      promise.catch(() => {}) // reported by who waits for all, if it comes to that
+      pending.push(promise)
+    },
+  })
+  return pending
+}
 
 /**
  * Makes the parameters of a model for training, and the optimizer's arrays; gives the optimizer's groups. The arrays
@@ -21,23 +46,13 @@ export function materialise(
   checkpoint?: Checkpoint,
 ): { groups: readonly ParameterGroup[]; ready: Promise<void> } {
   const initialise = new Program(device)
-  const pending: Promise<void>[] = []
-  let layer = 0
+  let pending: Promise<void>[]
   let groups: readonly ParameterGroup[]
   try {
-    model.materialise({
-      device,
-      seed: model.seed,
+    pending = make(device, model, initialise, {
       topology: method.topology,
       weights: method.weights,
-      initialise,
       dense: method.dense ?? false,
-      made: new Set(),
-      nextLayer: () => layer++,
-      waitFor: (promise) => {
-        promise.catch(() => {}) // reported by the trainer's first call, if it comes to that
-        pending.push(promise)
-      },
       ...(checkpoint && { restored: (at: number) => checkpoint.links(at) }),
       links: (possible, density, name) => {
         const initial = linksAt(method.density.initial(density), possible)
@@ -77,6 +92,24 @@ export function materialise(
       parameter.setPool(checkpoint?.pool(parameter.layer) ?? (await parameter.matrix.read()))
   })
   return { groups, ready }
+}
+
+/** Makes a model's parameters as the file has them, for predictions: without gradients and optimizer state. */
+export async function materialiseSaved(device: Device, model: Sequential, checkpoint: Checkpoint): Promise<void> {
+  const initialise = new Program(device)
+  try {
+    const pending = make(device, model, initialise, {
+      topology: erdosRenyi(),
+      weights: swi(),
+      dense: checkpoint.dense,
+      restored: (at) => checkpoint.links(at),
+      links: () => ({ initial: 0, capacity: 0 }),
+    })
+    await Promise.all(pending)
+    await checkpoint.fill(model)
+  } finally {
+    initialise.dispose()
+  }
 }
 
 /** Room for the links of a layer in a run that was saved. */

@@ -4,17 +4,15 @@
 import type { Dataset } from '../data/dataset.js'
 import { type Device, type DeviceChoice, type Memory, openDevice } from '../device.js'
 import { expect, HebbError } from '../error.js'
-import { swi } from '../nn/init.js'
 import type { Sequential } from '../nn/sequential.js'
-import { Program } from '../program.js'
 import { Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
-import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { checkData } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
+import { materialiseSaved } from './materialise.js'
 
 export interface LoadOptions {
   /** Default 'auto'. */
@@ -121,36 +119,10 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Pre
   const { device, owned } = openDevice(options.device ?? 'auto')
   const predictor = new Predictor(device, owned, model, checkpoint, loss)
   try {
-    await materialise(device, model, checkpoint)
+    await materialiseSaved(device, model, checkpoint)
   } catch (error) {
     predictor.dispose()
     throw error
   }
   return predictor
-}
-
-/** Makes the model's parameters as the file has them. */
-async function materialise(device: Device, model: Sequential, checkpoint: Checkpoint): Promise<void> {
-  const initialise = new Program(device)
-  const pending: Promise<void>[] = []
-  let layer = 0
-  try {
-    model.materialise({
-      device,
-      seed: model.seed,
-      topology: erdosRenyi(),
-      weights: swi(),
-      initialise,
-      made: new Set(),
-      nextLayer: () => layer++,
-      waitFor: (promise) => void pending.push(promise),
-      dense: checkpoint.dense,
-      restored: (at) => checkpoint.links(at),
-      links: () => ({ initial: 0, capacity: 0 }),
-    })
-    await Promise.all(pending)
-    await checkpoint.fill(model)
-  } finally {
-    initialise.dispose()
-  }
 }
