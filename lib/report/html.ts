@@ -5,7 +5,7 @@
 import { type ColumnName, columns } from '../settings/flags.js'
 import { taskOf } from '../train/task.js'
 import { capital, type EpochEvent, figureOf, type LayerDegrees, type Run, type TopologyEvent } from './log.js'
-import { COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
+import { CHART_STYLE, COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
 import { groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
 
 export interface ReportOptions {
@@ -21,14 +21,7 @@ const MOST_PICTURED = 32
 const MOST_LAYERS = 8
 
 const STYLE = `
-:root { --back: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --zero: #f3f5f7 }
-.c0 { --c: #0b62c4 } .c1 { --c: #b4470b } .c2 { --c: #1a7f37 } .c3 { --c: #8250df } \
-.c4 { --c: #bf3989 } .c5 { --c: #7a6200 } .c6 { --c: #007a7a } .c7 { --c: #59636e }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #0d1117; --ink: #f0f6fc; --soft: #9198a1; --line: #3d444d; --zero: #1b2129 }
-  .c0 { --c: #58a6ff } .c1 { --c: #f0883e } .c2 { --c: #3fb950 } .c3 { --c: #bc8cff } \
-.c4 { --c: #ff7bc8 } .c5 { --c: #d6b93a } .c6 { --c: #39c5cf } .c7 { --c: #9198a1 }
-}
+${CHART_STYLE}
 body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; font: 15px/1.45 system-ui, sans-serif; \
 color: var(--ink); background: var(--back) }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } h3 { font-size: 1rem; margin: 1.4rem 0 .4rem }
@@ -41,11 +34,7 @@ td { font-variant-numeric: tabular-nums } .settings td { white-space: normal; ov
 .legend span { margin-right: 1.2rem; white-space: nowrap }
 .legend i { display: inline-block; width: 1.4em; height: .25em; margin-right: .4em; \
 vertical-align: middle; background: var(--c) }
-svg { max-width: 100%; height: auto } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) } \
-svg .title { font-size: 13px; font-weight: 600 } svg .tick { fill: var(--soft) }
-.grid { stroke: var(--line); stroke-width: .6; fill: none } \
-.curve { stroke: var(--c); stroke-width: 1.6; fill: none; stroke-linejoin: round } .dashed { stroke-dasharray: 4 3 }
-.band { fill: var(--c); opacity: .18 } .dot { fill: var(--c) } .image { background: var(--zero); fill: var(--ink) }
+svg { max-width: 100%; height: auto }
 `
 
 /** Runs that differ in their seed alone. */

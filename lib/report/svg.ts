@@ -1,6 +1,6 @@
 /**
- * Small pictures as SVG: curves with bands, and images of a few grey levels. Colours are classes of the page's style
- * sheet.
+ * Pictures as SVG: curves with bands and marks, and images of a few grey levels. Colours are classes of CHART_STYLE,
+ * which the page has.
  */
 
 export const escaped = (text: string) =>
@@ -15,6 +15,10 @@ export interface Curve {
   /** Which of the page's colours, from 0. */
   readonly colour: number
   readonly dashed?: boolean
+  /** Points are joined, which is the default, or not. A point that is alone has a dot in any case. */
+  readonly joined?: boolean
+  /** On every point: a dot, or a ring, through which what lies beneath is seen. */
+  readonly mark?: 'dot' | 'ring'
 }
 
 export interface ChartOptions {
@@ -26,14 +30,32 @@ export interface ChartOptions {
   readonly height?: number
   /** Both axes. Points at or below 0 are left out. */
   readonly logarithmic?: boolean
-  /** Of the y axis; default: what the curves take. */
+  /** Of the x axis and the y axis; default: what the curves take. */
+  readonly domain?: readonly [number, number]
   readonly range?: readonly [number, number]
+  readonly xLabel?: (value: number) => string
   readonly yLabel?: (value: number) => string
   /** The x axis counts things. */
   readonly counts?: boolean
 }
 
 export const COLOURS = 8
+/** For a page with charts and images, or a picture that stands alone; in colours for light and for dark. */
+export const CHART_STYLE = `\
+:root { --back: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --zero: #f3f5f7 }
+.c0 { --c: #0b62c4 } .c1 { --c: #b4470b } .c2 { --c: #1a7f37 } .c3 { --c: #8250df } \
+.c4 { --c: #bf3989 } .c5 { --c: #7a6200 } .c6 { --c: #007a7a } .c7 { --c: #59636e }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #0d1117; --ink: #f0f6fc; --soft: #9198a1; --line: #3d444d; --zero: #1b2129 }
+  .c0 { --c: #58a6ff } .c1 { --c: #f0883e } .c2 { --c: #3fb950 } .c3 { --c: #bc8cff } \
+.c4 { --c: #ff7bc8 } .c5 { --c: #d6b93a } .c6 { --c: #39c5cf } .c7 { --c: #9198a1 }
+}
+svg text { font: 11px system-ui, sans-serif; fill: var(--ink) } \
+svg .title { font-size: 13px; font-weight: 600 } svg .tick { fill: var(--soft) }
+.grid { stroke: var(--line); stroke-width: .6; fill: none } \
+.curve { stroke: var(--c); stroke-width: 1.6; fill: none; stroke-linejoin: round } .dashed { stroke-dasharray: 4 3 }
+.band { fill: var(--c); opacity: .18 } .dot { fill: var(--c) } \
+.ring { stroke: var(--c); stroke-width: 1.5; fill: none } .image { background: var(--zero); fill: var(--ink) }`
 /** Points of a curve that are drawn. */
 const MOST_POINTS = 400
 
@@ -77,7 +99,8 @@ export function chart(options: ChartOptions): string {
     height = 280,
     logarithmic = false,
     counts = false,
-    yLabel = (value) => String(value),
+    xLabel = String,
+    yLabel = String,
   } = options
   const [left, right, top, bottom] = [58, 12, 30, 42]
   const curves = options.curves.map((curve) => ({
@@ -99,7 +122,7 @@ export function chart(options: ChartOptions): string {
     if (low < high) return [low, high]
     return logarithmic ? [low / 2, high * 2] : [low - 0.5 * (Math.abs(low) || 1), high + 0.5 * (Math.abs(high) || 1)]
   }
-  const [x0, x1] = bounds(all.map(([px]) => px))
+  const [x0, x1] = options.domain ?? bounds(all.map(([px]) => px))
   const [y0, y1] =
     options.range ?? bounds(all.flatMap(([, py, spread = 0]) => (logarithmic ? [py] : [py - spread, py + spread])))
   const scale = logarithmic ? Math.log10 : (value: number) => value
@@ -112,7 +135,7 @@ export function chart(options: ChartOptions): string {
 
   for (const value of logarithmic ? logarithmicTicks(x0, x1) : ticks(x0, x1, 6, counts ? 1 : 0)) {
     out.push(`<path class="grid" d="M${at(across(value))} ${top}V${height - bottom}"/>`)
-    text(across(value), height - bottom + 15, String(value), 'tick', ' text-anchor="middle"')
+    text(across(value), height - bottom + 15, xLabel(value), 'tick', ' text-anchor="middle"')
   }
   for (const value of logarithmic ? logarithmicTicks(y0, y1) : ticks(y0, y1, 5)) {
     out.push(`<path class="grid" d="M${left} ${at(down(value))}H${width - right}"/>`)
@@ -130,17 +153,19 @@ export function chart(options: ChartOptions): string {
       points.map(([px, py, spread = 0]) => `${at(across(px))} ${at(down(py + sign * spread))}`)
     out.push(`<path class="band c${colour % COLOURS}" d="M${[...edge(1), ...edge(-1).reverse()].join('L')}Z"/>`)
   }
-  for (const { points, colour, name, dashed } of curves) {
+  for (const { points, colour, name, dashed, joined = true, mark } of curves) {
     if (points.length === 0) continue
     const kind = `c${colour % COLOURS}${dashed ? ' dashed' : ''}`
     const path = points.map(([px, py]) => `${at(across(px))} ${at(down(py))}`).join('L')
-    const [[px, py]] = points as [Point]
-    out.push(
-      points.length === 1
-        ? `<circle class="dot ${kind}" cx="${at(across(px))}" cy="${at(down(py))}" r="3"><title>${escaped(name)}` +
-            '</title></circle>'
-        : `<path class="curve ${kind}" d="M${path}"><title>${escaped(name)}</title></path>`,
-    )
+    const isAlone = points.length === 1
+    if (joined && !isAlone) out.push(`<path class="curve ${kind}" d="M${path}"><title>${escaped(name)}</title></path>`)
+    if (!mark && !isAlone) continue
+    const [shape, radius] = mark === 'ring' ? ['ring', 6] : ['dot', 3]
+    for (const [px, py] of points)
+      out.push(
+        `<circle class="${shape} ${kind}" cx="${at(across(px))}" cy="${at(down(py))}" r="${radius}"><title>` +
+          `${escaped(name)}</title></circle>`,
+      )
   }
   out.push('</svg>')
   text(left, 18, title, 'title')
