@@ -3,15 +3,15 @@
 
 namespace hebb::binding {
 
-Napi::Value linksOf(Napi::Env env, const HostCsr& csr) {
+Napi::Value linksOf(Napi::Env env, const HostCsr& links) {
   Napi::Object result = Napi::Object::New(env);
   const auto array = [&](const std::vector<int32_t>& from) {
     Napi::Int32Array to = Napi::Int32Array::New(env, from.size());
     std::copy(from.begin(), from.end(), to.Data());
     return to;
   };
-  result.Set("rowOffsets", array(csr.rowOffsets));
-  result.Set("columnIndices", array(csr.columnIndices));
+  result.Set("rowOffsets", array(links.rowOffsets));
+  result.Set("columnIndices", array(links.columnIndices));
   return result;
 }
 

@@ -48,9 +48,8 @@ Status NetworkLayer::create(const std::shared_ptr<Device>& device, int32_t index
 }
 
 Status NetworkLayer::initialize(uint64_t seed) const {
-  const Csr pattern = links ? links->csr() : Csr{.rows = outputs, .cols = inputs};
   return values.buffer->device()->run(
-      InitializeNormal{.pattern = pattern,
+      InitializeNormal{.pattern = links ? links->csr() : Csr{.rows = outputs, .cols = inputs},
                        .values = values.buffer->data<float>(),
                        .deviation = std::sqrt(2. * outputs / static_cast<double>(weights())),
                        .seed = seed,
@@ -120,9 +119,9 @@ Status Network::makeLayers() {
       const int64_t count = std::max<int64_t>(1, std::llround(density * rows * cols));
       HEBB_RETURN_IF_ERROR(networks::bipartiteReceptiveField(rows, cols, count, {}, seed, index, &made));
     }
-    const HostCsr* pattern = !isSparse ? nullptr : links.empty() ? &made : &links[i - 1];
+    const HostCsr* layerLinks = !isSparse ? nullptr : links.empty() ? &made : &links[i - 1];
     layers_.emplace_back();
-    HEBB_RETURN_IF_ERROR(NetworkLayer::create(device_, index, cols, rows, seed, pattern, &layers_.back()));
+    HEBB_RETURN_IF_ERROR(NetworkLayer::create(device_, index, cols, rows, seed, layerLinks, &layers_.back()));
   }
   HEBB_RETURN_IF_ERROR(makeTensor<int32_t>(device_, batch, &targets_));
   return makeTensor(device_, std::vector<LossTotals>(1), &totals_);
