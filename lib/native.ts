@@ -25,7 +25,7 @@ export interface NativeMatrix {
 }
 
 /** What csti() has found in one data set. */
-export interface NativeCorrelations {
+interface NativeCorrelations {
   readonly native: 'FeatureCorrelations'
 }
 

@@ -65,7 +65,7 @@ export interface RunData {
 }
 
 /** What is noted of a run's data with its checkpoints. */
-export interface DataNotes {
+interface DataNotes {
   /** Of all samples: runs on other data of the same name are not gone on with. */
   readonly checksum: string
   readonly [name: string]: string

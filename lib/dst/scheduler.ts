@@ -18,7 +18,7 @@ import type { BuiltInRemove, RemoveFunction } from './remove.js'
 import { linksAt, Room } from './room.js'
 
 /** Steps of the training run that updates are laid out over. */
-export interface Plan {
+interface Plan {
   readonly steps: number
   readonly stepsPerEpoch: number
 }

@@ -57,7 +57,7 @@ export type Group<Numbers> = Partial<Numbers> & {
 }
 
 /** An optimizer's step by one set of numbers. */
-export interface Rule {
+interface Rule {
   /** Makes its state for a parameter. */
   prepare(parameter: Parameter): void
   /** Records its step for a parameter; `learningRate` is the scalar's index. */

@@ -8,7 +8,7 @@ import { capital, type EpochEvent, figureOf, type LayerDegrees, type Run, type T
 import { CHART_STYLE, COLOURS, type Curve, chart, escaped, image, type Point } from './svg.js'
 import { groupRuns, type Row, spread, tableOf, tableTexts } from './table.js'
 
-export interface ReportOptions {
+interface ReportOptions {
   readonly title: string
   readonly runs: readonly Run[]
   /** What was asked for, by name. */

@@ -21,7 +21,7 @@ export interface Curve {
   readonly mark?: 'dot' | 'ring'
 }
 
-export interface ChartOptions {
+interface ChartOptions {
   readonly title: string
   readonly x: string
   readonly y: string
@@ -60,7 +60,7 @@ svg .title { font-size: 13px; font-weight: 600 } svg .tick { fill: var(--soft) }
 const MOST_POINTS = 400
 
 /** Every n-th element, and the last. */
-export function thinned<T>(elements: readonly T[], most: number): readonly T[] {
+function thinned<T>(elements: readonly T[], most: number): readonly T[] {
   if (elements.length <= most) return elements
   const each = Math.ceil(elements.length / most)
   return elements.filter((_, i) => i % each === 0 || i === elements.length - 1)

@@ -4,7 +4,7 @@ import { densityText } from '../settings/format.js'
 import { type Figure, type FigureName, isBetter, type TaskName, taskOf, tasks } from '../train/task.js'
 import { bestOf, capital, type DoneEvent, figureOf, type Part, type Run } from './log.js'
 
-export interface Spread {
+interface Spread {
   readonly mean: number
   /** Standard error of the mean; absent for one run. */
   readonly error?: number
@@ -49,7 +49,7 @@ export function spread(values: readonly number[]): Spread {
  * What is the same in all runs of a row. Early logs have no settings: what they were asked for is then read off what
  * came out.
  */
-export function identityOf({
+function identityOf({
   done,
   failed,
 }: Run): Pick<Row, 'task' | 'dataset' | 'method' | 'topology' | ColumnName | 'density' | 'epochs'> | undefined {

@@ -97,6 +97,6 @@ export function pick<T>(choices: Readonly<Record<string, T>>, name: string, flag
 }
 
 /** The message for a name that is none of these. */
-export function notOneOf(what: string, names: readonly string[], given: string): string {
+function notOneOf(what: string, names: readonly string[], given: string): string {
   return `Expected ${what} to be one of ${names.join(', ')}, got ${show(given)}${suggestion(given, names)}`
 }

@@ -3,7 +3,7 @@ import { type CsvColumn, cifar10, csv, emnist, fashionMnist, mnist, type TrainAn
 import { HebbError } from '../error.js'
 import type { TaskName } from '../train/task.js'
 
-export interface DataOptions {
+interface DataOptions {
   /** How many of the last columns are targets. */
   readonly targets?: number | undefined
   /** Share of the samples that is the test set. */

@@ -44,7 +44,7 @@ export interface Progress {
 }
 
 /** Everything that save() writes. */
-export interface TrainingState {
+interface TrainingState {
   readonly model: Sequential
   readonly optimizer: object
   readonly method: object

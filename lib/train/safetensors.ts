@@ -11,7 +11,7 @@ import { HebbError } from '../error.js'
 
 const types = { F32: Float32Array, F64: Float64Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array } as const
 
-export type StoredType = keyof typeof types
+type StoredType = keyof typeof types
 export type StoredArray = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array
 
 /** A tensor to write. Its elements are asked for when their turn comes. */
