@@ -7,7 +7,6 @@
 #include <new>
 
 #if defined(__linux__)
-#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
@@ -136,15 +135,6 @@ Status Cpu::readActivations(float* host, const Activations& a, int32_t columns) 
 int32_t Cpu::panel(int32_t capacity) const {
   const int32_t panels = (capacity + kWidestPanel - 1) / kWidestPanel;
   return ((capacity + panels - 1) / panels + 15) / 16 * 16;
-}
-
-int usableThreads() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-  const unsigned n = std::thread::hardware_concurrency();
-  return n ? static_cast<int>(n) : 1;
 }
 
 namespace {

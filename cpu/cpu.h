@@ -24,9 +24,6 @@ const std::vector<Level>& levels();
 /// (forward) to a half (sddmm); of 1568 x 1568, as much is lost as won.
 inline constexpr int32_t kWidestPanel = 64;
 
-/// Processors that this process may run on.
-int usableThreads();
-
 class Cpu final : public Backend {
  public:
   Cpu(int threads, const Level& level, double denseFrom);

@@ -15,6 +15,9 @@
 
 namespace hebb::cpu {
 
+/// Processors that this process may run on.
+int usableThreads();
+
 class Team {
  public:
   explicit Team(int threads);

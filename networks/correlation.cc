@@ -10,7 +10,7 @@
 #include <cmath>
 #include <tuple>
 
-#include "../cpu/cpu.h"
+#include "../cpu/team.h"
 
 namespace hebb::networks {
 namespace {

@@ -8,8 +8,8 @@
 #include <cmath>
 #include <limits>
 
-#include "../cpu/cpu.h"
 #include "../cpu/distinct.h"
+#include "../cpu/team.h"
 
 namespace hebb::networks {
 namespace {

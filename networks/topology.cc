@@ -5,8 +5,8 @@
 #include <limits>
 #include <unordered_set>
 
-#include "../cpu/cpu.h"
 #include "../cpu/distinct.h"
+#include "../cpu/team.h"
 
 namespace hebb::networks {
 namespace {
