@@ -1,3 +1,5 @@
+// Activation functions and their gradients, a vector of columns at a time, by the formulas of the contract, which CUDA
+// shares. Relu and its derivative mostly run inside the products around them (engine/fusion.cc).
 #include "hebb/activation_functions.h"
 
 #include "pointwise.h"

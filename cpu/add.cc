@@ -1,3 +1,5 @@
+// output = first + second, a vector of columns at a time; or added to output. Nothing but additions, one after the
+// other: every level has the same bits.
 #include "hebb/add.h"
 
 #include "pointwise.h"

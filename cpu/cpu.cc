@@ -1,3 +1,5 @@
+// Chooses the level of SIMD by what the processor can run, and gives out memory: zeroed, aligned to 64 bytes, with room
+// behind it for a vector load at its end. Large memory is advised to lie in huge pages.
 #include "cpu.h"
 
 #include <cmath>

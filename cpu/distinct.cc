@@ -1,3 +1,5 @@
+// The set is that of the first different numbers of one stream of Philox. cuda/growth.cu finds the same set by sorting,
+// so that a change here is one there, too.
 #include "distinct.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// output = input / (1 - probability) where the draw keeps the element, else 0. A draw has the words of four
+// neighbouring columns; sixteen are made side by side, in loops that compilers make vectors of. The gradient is this
+// operation again, with the same draws.
 #include "hebb/dropout.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// norm = sqrt(sum of g^2), in double precision, summed in the order that hebb/gradient_norm.h lays down: threads take
+// whole parts, so that neither their number nor the level changes a bit. A norm that is not finite ends the step before
+// the optimizer.
 #include "hebb/gradient_norm.h"
 
 #include <cmath>

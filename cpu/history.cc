@@ -1,3 +1,5 @@
+// Which links were ever active, as a sorted list or as bits, and counts of links for reports and for CHT's early stop.
+// The list is merged from its end, in place, by one thread; bits are set by all, each with rows of its own.
 #include "hebb/history.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Scores of the kept links: |w|, relative importance, or |w| with a share of the gradient. A thread takes whole rows
+// and whole columns, so that a sum has one order on any number of threads.
 #include "hebb/importance.h"
 
 #include <cmath>

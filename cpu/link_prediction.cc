@@ -1,3 +1,5 @@
+// All missing links with a score, listed in host memory, for inspection and tests. An update chooses while it scores
+// and keeps candidates alone (regrow.cc).
 #include "hebb/link_prediction.h"
 
 #include <algorithm>

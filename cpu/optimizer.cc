@@ -1,3 +1,5 @@
+// SGD and Adam over a parameter's arrays. SGD runs here only where fusion has not taken it into the product that writes
+// its gradient (engine/fusion.cc).
 #include "hebb/optimizer.h"
 
 #include "cpu.h"

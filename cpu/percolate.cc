@@ -1,3 +1,5 @@
+// One thread walks through the relations, backward and then forward: what a relation clears is what the next one sees,
+// so they cannot run at once.
 #include "hebb/percolate.h"
 
 #include "cpu.h"

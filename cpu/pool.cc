@@ -1,3 +1,5 @@
+// Historical weights: in each row the links of the layer and those of its pool ascend, so that one merge finds what
+// both have and what only one has. Chunks count first and write then: new links are in order on any number of threads.
 #include "hebb/pool.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Transposes a layer's links, and brings a layer to a new topology: chunks of rows count what they come to, then write
+// it. All memory is there before the first place of the layer is written, so a rebuild that fails has changed nothing.
 #include "hebb/rebuild.h"
 
 #include <algorithm>

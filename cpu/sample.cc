@@ -1,3 +1,5 @@
+// Every element gets its rank, the smallest rank that wins is found (ranks.h), and of the elements that share it the
+// first ones win. Nothing depends on which thread is first.
 #include "hebb/sample.h"
 
 #include <cmath>

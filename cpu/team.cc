@@ -1,3 +1,5 @@
+// A thread's range of chunks is one 64-bit word, from which all threads take by compare-and-swap. Where a neighbour
+// keeps putting helpers aside, loops are timed alone and together, in windows of 10 ms, and the faster way goes on.
 #include "team.h"
 
 #include <chrono>

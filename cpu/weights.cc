@@ -1,3 +1,5 @@
+// values = deviation * a normal variate of the link's own row and column, so that the order of drawing changes nothing.
+// A sparse layer is divided among threads by columns, a dense one by rows.
 #include "hebb/weights.h"
 
 #include "cpu.h"

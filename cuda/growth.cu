@@ -1,3 +1,5 @@
+// The kernels of growth.cuh in the order in which an update runs them: kept links, race, draws, new links. Scores come
+// from regrow.cu and gradient_growth.cu.
 #include "growth.cuh"
 
 #include "launch.cuh"

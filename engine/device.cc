@@ -1,3 +1,5 @@
+// Buffers, the thread that drives a device, and the call of an operation by the backend's table. A buffer that moves
+// counts it, which is how a Program knows that its addresses are old.
 #include "device.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Records three Programs by names and operands, as lib/ does: shuffle, step and update. Operations stand in the order
+// of the library's tape, so that fusion finds the same to put together.
 #include "network.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+// A value lives from the operation that writes it to the last one that touches it. The largest are placed first, each
+// as low as those allow that live at the same time; an operation that works in place hands the memory of what it reads
+// last to what it writes.
 #include "plan.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Links that come from outside are checked here, and operations rely on it. A matrix that is resized gets new memory
+// beside the old and changes over when its links are copied: without memory it stays what it was.
 #include "sparse_matrix.h"
 
 namespace hebb {

@@ -1,3 +1,4 @@
+/** Devices as users open them: options are checked here, and what 'auto' takes is decided. The rest is the addon's. */
 import { expect, HebbError, integer, number, show } from './error.js'
 import { addon, type DeviceInfo, type Memory, type NativeDevice } from './native.js'
 import type { LinkPredictor, PredictionRoute } from './tensor.js'

@@ -1,6 +1,6 @@
 /**
  * Writes lib/operands.ts, the types of all operations' operands, from what the addon says of its declarations
- * (include/hebb). `npm run operands` after a declaration has changed; test/operands.test.ts fails until then.
+ * (include/hebb). `npm run operands` after a declaration has changed; test/hazards/operands.test.ts fails until then.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

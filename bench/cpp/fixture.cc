@@ -1,3 +1,5 @@
+// Devices are opened once a process and shared by all cases. Data and links come from fixed seeds, so that every run
+// times the same layers.
 #include "fixture.h"
 
 #include <cmath>

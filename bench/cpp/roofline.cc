@@ -1,3 +1,5 @@
+// How rates are measured: threads that wait for each other awake repeat a loop for some milliseconds, and the best of
+// several tries counts. A roofline is the largest of its bounds; its name goes with it into the results.
 #include "roofline.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Each loop keeps one resource of a core busy and leaves the others idle: loads, stores, multiply-adds, Philox, or
+// scattered additions. roofline.cc calls those of the best level that the processor runs.
 #include "roofline_kernels.h"
 
 #include "simd.h"

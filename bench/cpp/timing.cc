@@ -1,3 +1,5 @@
+// Flags, timing and JSON. A case is called once before it is timed, and what it does before each call (Work::before) is
+// not timed.
 #include "timing.h"
 
 #include <algorithm>

@@ -1,3 +1,6 @@
+/**
+ * hebb compact: writes a checkpoint without its inactive neurons, and only where both networks agree on random inputs.
+ */
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { Device } from '../device.js'

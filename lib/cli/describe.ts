@@ -1,3 +1,4 @@
+/** hebb describe: prints what the links of a checkpoint look like. It needs no data set, and always runs on the CPU. */
 import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { read, valuesOf } from '../settings/flags.js'

@@ -1,3 +1,4 @@
+/** hebb doctor: which addon was loaded, and which devices it finds here. What to send with a report of a bug. */
 import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { addon, addonPath } from '../native.js'

@@ -1,3 +1,7 @@
+/**
+ * hebb evaluate: a checkpoint on a test part. The data set, its folder and how it was normalised are those noted with
+ * the run, where flags do not say otherwise.
+ */
 import type { Command } from 'commander'
 import { HebbError } from '../error.js'
 import { pick } from '../settings/choices.js'

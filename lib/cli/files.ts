@@ -1,3 +1,4 @@
+/** What commands write beside checkpoints: reports, tables, plans, and logs that are cut back. */
 import { rename, writeFile } from 'node:fs/promises'
 import { cannotWrite } from '../train/safetensors.js'
 

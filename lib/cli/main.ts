@@ -1,4 +1,8 @@
 #!/usr/bin/env node
+/**
+ * The executable `hebb`. A HebbError is one line on stderr and exit code 1; any other error is a fault of hebb's own
+ * and keeps its stack trace.
+ */
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { HebbError } from '../error.js'

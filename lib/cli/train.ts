@@ -1,3 +1,7 @@
+/**
+ * hebb train: begins a run or goes on with one, and reports every epoch to a person, or with --json as a line. SIGINT
+ * and SIGTERM end it with code 130, after a checkpoint where there is a file for one.
+ */
 import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'

@@ -1,3 +1,7 @@
+/**
+ * CIFAR-10's binary version: a label and 3072 bytes an image, without a header. What was cut short is known by its
+ * length alone.
+ */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HebbError } from '../error.js'

@@ -1,3 +1,7 @@
+/**
+ * Samples with their targets, as trainers take them: checked once, when they are made. Inputs stay in the user's array;
+ * a trainer copies them to its device.
+ */
 import { expect, HebbError, integer, show } from '../error.js'
 
 /** Random crops and flips of images, for training alone: whoever evaluates or predicts sees them as they are. */

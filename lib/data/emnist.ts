@@ -1,3 +1,7 @@
+/**
+ * EMNIST's balanced split. Its files hold images column by column and classes by a list of their own: images are
+ * transposed, and the list is checked where the folder has it.
+ */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HebbError, show } from '../error.js'

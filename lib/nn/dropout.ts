@@ -1,3 +1,4 @@
+/** Dropout on the tape, and as a module. No mask is kept: backward, the same operation makes the same draws again. */
 import type { Tape, Value } from '../autograd.js'
 import { expect, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'

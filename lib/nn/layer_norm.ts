@@ -1,3 +1,7 @@
+/**
+ * Layer normalisation on the tape, and as a module. Two numbers a column, its mean and its scale, are what the forward
+ * pass leaves for the backward pass.
+ */
 import type { Tape, Value } from '../autograd.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'

@@ -1,3 +1,6 @@
+/**
+ * The fully connected layer, on the tape and as a module. Sparse layers of a dense method record the same operations.
+ */
 import type { Tape, Value } from '../autograd.js'
 import { expect, HebbError, integer } from '../error.js'
 import { makerOf, remember } from '../recipe.js'

@@ -1,3 +1,7 @@
+/**
+ * The network of the paper's experiments, made from its widths. Until a trainer materialises it, it has neither links
+ * nor weights.
+ */
 import { density, expect, integer, show } from '../error.js'
 import { sharedOut } from '../patterns.js'
 import type { Topology } from '../topology/topology.js'

@@ -1,3 +1,7 @@
+/**
+ * What a part of a network is, the library's as well as your own. It has parameters from materialise() to dispose(),
+ * and forward() records operations, it computes nothing.
+ */
 import type { Tape, Value } from '../autograd.js'
 import type { Device } from '../device.js'
 import type { Links } from '../native.js'

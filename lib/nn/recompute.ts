@@ -1,3 +1,4 @@
+/** Memory for time: a block of a network whose inside is computed twice. Tape.recompute() says how. */
 import type { Tape, Value } from '../autograd.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Module } from './module.js'

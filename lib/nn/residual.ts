@@ -1,3 +1,4 @@
+/** A connection around a module. Percolation ends at it, since a neuron of the sum lives by its other input too. */
 import type { Tape, Value } from '../autograd.js'
 import { expect } from '../error.js'
 import { makerOf, remember } from '../recipe.js'

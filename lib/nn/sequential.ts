@@ -1,3 +1,7 @@
+/**
+ * Modules in a row, and what a trainer takes as its model. Here parameters get their names, and sparse layers that
+ * follow one another are related.
+ */
 import type { Tape, Value } from '../autograd.js'
 import { expect, HebbError, integer, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'

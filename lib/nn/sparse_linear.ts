@@ -1,3 +1,7 @@
+/**
+ * The sparse layer, on the tape and as a module. Its links come from a file, from its own topology or from the
+ * method's; a dense method makes a matrix of it.
+ */
 import type { Tape, Value } from '../autograd.js'
 import { density, expect, HebbError, integer } from '../error.js'
 import type { Links } from '../native.js'

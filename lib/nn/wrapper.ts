@@ -1,3 +1,4 @@
+/** What modules around another one share (Residual, Recompute). Parameters have the name `module` in their path. */
 import type { Tape, Value } from '../autograd.js'
 import type { Materials, Module, Relation } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'

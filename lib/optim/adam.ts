@@ -1,3 +1,4 @@
+/** Adam and AdamW: the options, checked, and what state a parameter has. The arithmetic is in include/hebb/adam.h. */
 import { expect, number, show } from '../error.js'
 import { elementsOf, type Parameter } from '../nn/parameter.js'
 import { maker } from '../recipe.js'

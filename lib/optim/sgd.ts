@@ -1,3 +1,7 @@
+/**
+ * SGD: the options, checked, and what state a parameter has, which is none without momentum. The arithmetic is native,
+ * and mostly fused into the product that gives the gradient.
+ */
 import { number } from '../error.js'
 import { elementsOf, type Parameter } from '../nn/parameter.js'
 import { maker } from '../recipe.js'
