@@ -8,7 +8,7 @@
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
-/// Turns sixteen rows of sixteen bytes into columns: four rounds of the perfect shuffle.
+/// Transposes sixteen rows of sixteen bytes: four rounds of the perfect shuffle.
 HEBB_INLINE void transposeBytes(Bytes16 (&rows)[16]) {
   for (int round = 0; round < 4; ++round) {
     Bytes16 next[16];

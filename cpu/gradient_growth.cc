@@ -1,5 +1,5 @@
 // Chooses new links by the dense gradient dY X^T, in tiles of 4 rows x 64 columns that exist for as long as they are
-// looked at. A strip of 64 columns of X is turned to [column of the batch][64], and each row of dY then takes one
+// looked at. A strip of 64 columns of X is transposed to [column of the batch][64], and each row of dY then takes one
 // multiply-add for every lane and column of the batch, in the order of these: the sums are those of CUDA, bit for bit,
 // where multiply and add are fused. Existing links are known by a word of 64 bits for each row.
 //

@@ -181,7 +181,7 @@ struct Chosen {
   explicit Chosen(Backend& backend) : offsets(backend), columns(backend) {}
 };
 
-/// The race of the missing links that have a score: each thread keeps the best ones it has seen, at most twice as many
+/// The top k of the missing links that have a score: each thread keeps the best ones it has seen, at most twice as many
 /// as are wanted.
 class Contest {
  public:

@@ -29,15 +29,15 @@ HEBB_INLINE void eachBlock(int32_t columns, const Body& body) {
   for (; columns - c >= W; c += W) body(std::integral_constant<int, 1>{}, c);
 }
 
-/// Links that a product over rows of a far batch looks ahead. Reading their indices stays inside the 64 bytes that
-/// every buffer has to spare.
+/// How many links ahead a product over rows of a far batch prefetches. Reading their indices stays inside the 64 bytes
+/// that every buffer has to spare.
 inline constexpr int kAhead = 12;
 
 /// Whether a panel of the batch is larger than what a core keeps near: its rows then come from a shared cache or from
 /// memory.
 HEBB_INLINE bool isFar(const Activations& x) { return int64_t{x.features} * x.panel * 4 > (int64_t{3} << 19); }
 
-/// Asks for a row of NV vectors.
+/// Prefetches a row of NV vectors.
 template <int NV>
 HEBB_INLINE void prefetchRow(const float* row) {
   for (int i = 0; i < NV * W; i += 16) __builtin_prefetch(row + i);

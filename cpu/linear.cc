@@ -145,7 +145,7 @@ struct Gradient {
     }
   }
 
-  /// Asks for what the optimizer will pass over in the next rows: memory holds it, and rows are too far apart to be
+  /// Prefetches what the optimizer will pass over in the next rows: memory holds it, and rows are too far apart to be
   /// followed.
   template <int NV>
   HEBB_INLINE void askForStep(int64_t at) const {

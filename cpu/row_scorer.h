@@ -200,7 +200,7 @@ class RowScorer {
     int64_t n = 0;
     seen.drain([&](int32_t k) { nodes[n++] = k; });
     for (int64_t m = 0; m < n; ++m) {
-      // In a huge layer the next rows are not in a cache: ask for them while this one is added.
+      // In a huge layer the next rows are not in a cache: they are prefetched while this one is added.
       if (m + kAhead < n) __builtin_prefetch(t_.rowOffsets + nodes[m + kAhead]);
       if (m + kAhead / 2 < n) __builtin_prefetch(t_.columnIndices + t_.rowOffsets[nodes[m + kAhead / 2]]);
       const int32_t k = nodes[m];

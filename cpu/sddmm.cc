@@ -70,7 +70,7 @@ struct Columns {
     }
   }
 
-  /// Asks for what the optimizer will pass over in the next block: where memory holds it, its stream begins anew with
+  /// Prefetches what the optimizer will pass over in the next block: where memory holds it, its stream begins anew with
   /// every block.
   HEBB_INLINE void askForStep(int32_t k) const {
     if (!op.fusedValues.values) return;

@@ -4,8 +4,8 @@
 // than the first cache holds, each costs a cache line of its own, half as much again as a row of X at batch 32. The
 // backward product is the same kernel over the CSC view, the values as they lie. A layer that holds so many of the
 // possible links that zeros cost less than indices (Backend::denseFrom) is multiplied in dense tiles instead. Where X
-// is larger than a core's own caches, rows are asked for a few links ahead: their number in flight is then not bound by
-// how far the processor looks ahead by itself.
+// is larger than a core's own caches, rows are prefetched a few links ahead: their number in flight is then not bound
+// by how far the processor looks ahead by itself.
 #include "hebb/spmm.h"
 
 #include <algorithm>

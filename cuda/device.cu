@@ -1,6 +1,6 @@
 // Opens a GPU and moves data to and from it. Activations cross as the host sees them, [columns][features]; a kernel on
-// the device turns them into panels and back, through a tile in shared memory, so that both sides are read and written
-// along their rows. Bound by the copy over PCIe.
+// the device transposes them into panels and back, through a tile in shared memory, so that both sides are read and
+// written along their rows. Bound by the copy over PCIe.
 #include <new>
 #include <vector>
 
@@ -196,9 +196,9 @@ std::string sentence(std::string words) {
 
 // ---- panels
 
-constexpr int kTile = 32, kTileRows = 8;  // a block turns a tile of 32 x 32 numbers, eight rows at a time
+constexpr int kTile = 32, kTileRows = 8;  // a block transposes a tile of 32 x 32 numbers, eight rows at a time
 
-/// Activations and their turned copy, rows [columns][features]. Columns from `columns` on are in the panels only.
+/// Activations and their transposed copy, rows [columns][features]. Columns from `columns` on are in the panels only.
 struct Turned {
   float* panels;
   float* rows;

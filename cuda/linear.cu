@@ -101,7 +101,7 @@ struct AlongSum {
     return v;
   }
 
-  /// Neighbours of a warp are neighbours in the tile, so that turning costs no conflict between banks.
+  /// Neighbours of a warp are neighbours in the tile, so that transposing costs no conflict between banks.
   template <int Tile>
   __device__ __forceinline__ static void place(float (*tile)[Tile], int thread, float4 v) {
     const int i = thread % Tile, k = thread / Tile * 4;

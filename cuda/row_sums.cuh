@@ -4,8 +4,8 @@
 // fetched by all its lanes at once and handed out by shuffles.
 //   link   0 1 2 3 4 5 ...   fetched, one a lane
 //   team   0 1 0 1 0 1       a team: 16, 8 or 4 lanes x 4 columns
-// A row that is longer than a segment (segments.cuh) is added up by several warps: each leaves its sum in memory, and
-// the one that comes last adds these in their order. Which one that is changes no bit.
+// A row that is longer than a segment (segments.cuh) is added up by several warps, a segmented reduction: each leaves
+// its sum in memory, and the one that comes last adds these in their order. Which one that is changes no bit.
 #pragma once
 
 #include "segments.cuh"

@@ -1,6 +1,6 @@
-// Sampling without replacement: every element gets its rank, a radix select (ranks.h) finds the smallest one that wins,
-// and of the elements that share it the first ones win, by a prefix sum. The counter of an element's random numbers is
-// its place, so no order of threads matters.
+// Sampling without replacement: every element gets its rank, a radix select (ranks.cuh) finds the smallest one that
+// wins, and of the elements that share it the first ones win, by a prefix sum. The counter of an element's random
+// numbers is its place, so no order of threads matters.
 //
 // Roofline, L links: 9 L bytes for the ranks and about 100 instructions each (Philox, two logarithms), 8 L a pass of
 // the select (two or three do work), 30 L for ties and flags.

@@ -1,7 +1,7 @@
 /**
- * How a value was made: by which function of this library, with which arguments. Models, optimizers and methods are
- * made of functions, which a file cannot hold; their recipes it can. Only functions that were named here are ever
- * called for a file.
+ * Serialises values as how they were made: by which function of this library, with which arguments. Models, optimizers
+ * and methods are made of functions, which a file cannot hold; their recipes it can. Only functions that were named
+ * here are ever called for a file.
  */
 import { HebbError, show } from './error.js'
 
