@@ -155,7 +155,7 @@ Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   return Addon::of(env).promise(
       program->device(),
       [=, segment = std::move(segment), writes = std::move(writes), reads = std::move(reads),
-       ticket = program->ask()]() -> Status {
+       ticket = program->ticket()]() -> Status {
         for (const auto& write : writes) HEBB_RETURN_IF_ERROR(write());
         if (segment) HEBB_RETURN_IF_ERROR(program->begin(*segment));
         HEBB_RETURN_IF_ERROR(section < 0 ? program->replay(steps, ticket) : program->replaySection(section, ticket));

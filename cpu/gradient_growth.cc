@@ -19,7 +19,7 @@ class GradientScorer {
   static constexpr int32_t kStrip = 64;
 
   GradientScorer(Cpu& cpu, const RegrowByGradient& op)
-      : cpu_(cpu), op_(op), columns_(op.input.columns()), turned_(cpu), taken_(cpu) {}
+      : cpu_(cpu), op_(op), columns_(op.input.columns()), transposed_(cpu), taken_(cpu) {}
 
   Status prepare() {
     const int64_t strips = (op_.links.cols + kStrip - 1) / kStrip;
@@ -29,7 +29,7 @@ class GradientScorer {
                              chunksFor(cpu_, int64_t{op_.links.rows} * op_.links.cols, 65536) / strips));
     rowsOfPart_ = (op_.links.rows + parts_ - 1) / parts_;
     chunks_ = strips * parts_;
-    HEBB_RETURN_IF_ERROR(turned_.allocate(int64_t{columns_} * kStrip * cpu_.team.size()));
+    HEBB_RETURN_IF_ERROR(transposed_.allocate(int64_t{columns_} * kStrip * cpu_.team.size()));
     return taken_.allocate(rowsOfPart_ * cpu_.team.size());
   }
 
@@ -44,16 +44,16 @@ class GradientScorer {
                   n = std::min(kStrip, op_.links.cols - firstColumn);
     const int32_t first = static_cast<int32_t>(chunk % parts_ * rowsOfPart_),
                   last = static_cast<int32_t>(std::min<int64_t>(op_.links.rows, first + rowsOfPart_));
-    float* turned = turned_.data() + int64_t{columns_} * kStrip * rank;
+    float* transposed = transposed_.data() + int64_t{columns_} * kStrip * rank;
     uint64_t* taken = taken_.data() + rowsOfPart_ * rank - first;
-    turn(firstColumn, n, turned);
+    transpose(firstColumn, n, transposed);
     eachKept(firstColumn, n, first, last, [&](int32_t row, int32_t lane) { taken[row] |= uint64_t{1} << lane; });
     alignas(64) float tile[kRows][kStrip];
     for (int32_t row = first; row < last && !cpu_.stop; row += kRows) {
       const int rows = std::min(kRows, last - row);
-      if (rows == kRows) multiply<kRows>(row, turned, tile);
+      if (rows == kRows) multiply<kRows>(row, transposed, tile);
       else {
-        for (int r = 0; r < rows; ++r) multiply<1>(row + r, turned, tile + r);
+        for (int r = 0; r < rows; ++r) multiply<1>(row + r, transposed, tile + r);
       }
       for (int r = 0; r < rows; ++r) {
         for (uint64_t bits = taken[row + r]; bits; bits &= bits - 1) tile[r][__builtin_ctzll(bits)] = 0;
@@ -79,13 +79,13 @@ class GradientScorer {
  private:
   static constexpr int kRows = 4, NV = W == 16 ? 4 : 2;
 
-  void turn(int32_t firstColumn, int32_t n, float* turned) const {
+  void transpose(int32_t firstColumn, int32_t n, float* transposed) const {
     const Activations& x = op_.input;
     for (int32_t lane = 0; lane < kStrip; ++lane) {
       for (int32_t p = 0, c = 0; c < columns_; ++p) {
         const float* from = panelData(x, p) + int64_t{firstColumn + lane} * x.panel;
         for (int32_t b = 0, live = std::min(x.panel, columns_ - c); b < live; ++b, ++c)
-          turned[int64_t{c} * kStrip + lane] = lane < n ? from[b] : 0;
+          transposed[int64_t{c} * kStrip + lane] = lane < n ? from[b] : 0;
       }
     }
   }
@@ -105,14 +105,14 @@ class GradientScorer {
 
   /// tile[r][lane] = |gradient| of R rows.
   template <int R>
-  void multiply(int32_t row, const float* turned, float (*tile)[kStrip]) const {
+  void multiply(int32_t row, const float* transposed, float (*tile)[kStrip]) const {
     const Activations& dy = op_.outputGradient;
     for (int j = 0; j < kStrip; j += NV * W) {
       Vec sum[R][NV];
       for (int r = 0; r < R; ++r) {
         for (int i = 0; i < NV; ++i) sum[r][i] = Vec{};
       }
-      const float* x = turned + j;
+      const float* x = transposed + j;
       for (int32_t p = 0, c = 0; c < columns_; ++p) {
         const float* d = panelData(dy, p) + int64_t{row} * dy.panel;
         const int32_t live = std::min(dy.panel, columns_ - c);
@@ -147,26 +147,26 @@ class GradientScorer {
   const RegrowByGradient& op_;
   const int32_t columns_;
   int64_t parts_ = 1, rowsOfPart_ = 0, chunks_ = 0;
-  Scratch<float> turned_;    // [threads][columns][64]
-  Scratch<uint64_t> taken_;  // [threads][rows of a part], zero between chunks
+  Scratch<float> transposed_;  // [threads][columns][64]
+  Scratch<uint64_t> taken_;    // [threads][rows of a part], zero between chunks
   std::atomic<uint64_t> bad_{UINT64_MAX};
 };
 
 Status race(Cpu& cpu, const RegrowByGradient& op, int64_t wanted, const Draw& draw, Chosen& chosen) {
-  Contest contest(cpu);
-  HEBB_RETURN_IF_ERROR(contest.prepare(draw, false, wanted));
+  TopK topK(cpu);
+  HEBB_RETURN_IF_ERROR(topK.prepare(draw, false, wanted));
   GradientScorer scorer(cpu, op);
   HEBB_RETURN_IF_ERROR(scorer.prepare());
   UintVec lanes;
   for (int lane = 0; lane < W; ++lane) lanes[lane] = static_cast<uint32_t>(lane);
-  contest.eachChunk(scorer.chunks(), [&](int64_t chunk, int rank, Best& mine) {
+  topK.eachChunk(scorer.chunks(), [&](int64_t chunk, int rank, Best& mine) {
     scorer.chunk(chunk, rank, [&](int32_t row, int32_t first, const float* magnitudes, int32_t n) {
       mine.offer(row, n, magnitudes, [&](int64_t j) { return lanes + static_cast<uint32_t>(first + j); });
     });
   });
   if (cpu.stop) return {Code::aborted, "stopped while looking for large gradients"};
   HEBB_RETURN_IF_ERROR(scorer.failure());
-  return contest.finish(op.links.rows, chosen);
+  return topK.finish(op.links.rows, chosen);
 }
 
 }  // namespace

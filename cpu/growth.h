@@ -183,9 +183,9 @@ struct Chosen {
 
 /// The top k of the missing links that have a score: each thread keeps the best ones it has seen, at most twice as many
 /// as are wanted.
-class Contest {
+class TopK {
  public:
-  explicit Contest(Cpu& cpu) : cpu_(cpu), memory_(cpu) {}
+  explicit TopK(Cpu& cpu) : cpu_(cpu), memory_(cpu) {}
 
   Status prepare(const Draw& draw, bool soft, int64_t wanted) {
     const int64_t threads = cpu_.team.size(), room = 2 * wanted + 256;

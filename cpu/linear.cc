@@ -133,7 +133,7 @@ struct Gradient {
       eachTile<kRows>(lastRow - firstRow, wide, [&](auto several, auto vectors, int32_t offset, int32_t feature) {
         constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
         const int32_t row = firstRow + offset;
-        for (int r = 0; r < R; ++r) askForStep<NV>(static_cast<int64_t>(row + R + r) * x.features + begin + feature);
+        for (int r = 0; r < R; ++r) prefetchStep<NV>(static_cast<int64_t>(row + R + r) * x.features + begin + feature);
         Vec sum[R][NV] = {};
         addOuterProducts<R, NV>(gradients + static_cast<int64_t>(row) * dy.panel, dy.panel, 1, columns,
                                 transposed + feature, kFeatures, sum);
@@ -148,7 +148,7 @@ struct Gradient {
   /// Prefetches what the optimizer will pass over in the next rows: memory holds it, and rows are too far apart to be
   /// followed.
   template <int NV>
-  HEBB_INLINE void askForStep(int64_t at) const {
+  HEBB_INLINE void prefetchStep(int64_t at) const {
     if (!op.fusedValues.values) return;
     for (int i = 0; i < NV * W; i += 16) {
       __builtin_prefetch(op.fusedValues.values + at + i, 1);

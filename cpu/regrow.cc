@@ -11,14 +11,14 @@ namespace {
 
 /// The candidates that win, of those with a positive score.
 Status race(Cpu& cpu, const Topology& links, const Regrow& op, int64_t wanted, const Draw& draw, Chosen& chosen) {
-  Contest contest(cpu);
-  HEBB_RETURN_IF_ERROR(contest.prepare(draw, op.selection == Selection::sample, wanted));
+  TopK topK(cpu);
+  HEBB_RETURN_IF_ERROR(topK.prepare(draw, op.selection == Selection::sample, wanted));
   bool dense = false;
   HEBB_RETURN_IF_ERROR(chooseRoute(links, op.predictor, op.route, &dense));
   if (dense) {
     TileScorer scorer(cpu, links, op.predictor);
     HEBB_RETURN_IF_ERROR(scorer.prepare());
-    contest.eachChunk(scorer.strips(), [&](int64_t strip, int rank, Best& mine) {
+    topK.eachChunk(scorer.strips(), [&](int64_t strip, int rank, Best& mine) {
       scorer.strip(strip, rank, [&](int32_t row, int32_t first, const float* scores, int32_t n) {
         UintVec lanes;
         for (int lane = 0; lane < W; ++lane) lanes[lane] = static_cast<uint32_t>(lane);
@@ -30,7 +30,7 @@ Status race(Cpu& cpu, const Topology& links, const Regrow& op, int64_t wanted, c
     HEBB_RETURN_IF_ERROR(scorer.prepare());
     // Many chunks: rows of hubs cost far more than others.
     const int64_t chunks = std::min<int64_t>(links.rows, chunksFor(cpu, links.rows, 4) * 32);
-    contest.eachChunk(chunks, [&](int64_t chunk, int rank, Best& mine) {
+    topK.eachChunk(chunks, [&](int64_t chunk, int rank, Best& mine) {
       for (int64_t i = links.rows * chunk / chunks; i < links.rows * (chunk + 1) / chunks && !cpu.stop; ++i) {
         scorer.row(static_cast<int32_t>(i), rank, [&](const int32_t* columns, const float* scores, int64_t n) {
           mine.offer(static_cast<int32_t>(i), n, scores, [&](int64_t j) { return loadUints(columns + j); });
@@ -39,7 +39,7 @@ Status race(Cpu& cpu, const Topology& links, const Regrow& op, int64_t wanted, c
     });
   }
   if (cpu.stop) return {Code::aborted, "stopped while predicting links"};
-  return contest.finish(links.rows, chosen);
+  return topK.finish(links.rows, chosen);
 }
 
 }  // namespace

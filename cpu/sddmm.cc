@@ -61,7 +61,7 @@ struct Columns {
   bool add;
 
   template <bool Far>
-  HEBB_INLINE void ask(const float* dy, int32_t k) const {
+  HEBB_INLINE void prefetchRow(const float* dy, int32_t k) const {
     if constexpr (Far) {
       for (int j = 0; j < 4; ++j) {
         const float* ahead = dy + op.pattern.rowIndices[k + kAhead + j] * int64_t{op.outputGradient.panel};
@@ -72,7 +72,7 @@ struct Columns {
 
   /// Prefetches what the optimizer will pass over in the next block: where memory holds it, its stream begins anew with
   /// every block.
-  HEBB_INLINE void askForStep(int32_t k) const {
+  HEBB_INLINE void prefetchStep(int32_t k) const {
     if (!op.fusedValues.values) return;
     __builtin_prefetch(op.fusedValues.values + k + kBlock, 1);
     if (op.fusedValues.velocity) __builtin_prefetch(op.fusedValues.velocity + k + kBlock, 1);
@@ -88,8 +88,8 @@ struct Columns {
       const int32_t end = offsets[column + 1];
       int32_t k = offsets[column];
       for (; k + 4 <= end; k += 4) {
-        ask<Far>(dy, k);
-        askForStep(k);
+        prefetchRow<Far>(dy, k);
+        prefetchStep(k);
         emitGradient(gradient, k - begin, room, dots<NV>(row, dy, panel, indices + k, vectors), 4, add);
       }
       if (k < end) {
@@ -117,8 +117,8 @@ struct Columns {
       const int32_t end = offsets[column + 1];
       int32_t k = offsets[column];
       for (; k + 4 <= end; k += 4) {
-        ask<Far>(dy, k);
-        askForStep(k);
+        prefetchRow<Far>(dy, k);
+        prefetchStep(k);
         emitGradient(gradient, k - begin, room, dotsAndSums<4>(x, dy, panel, indices + k, values + k, even, odd), 4,
                      add);
       }

@@ -115,8 +115,8 @@ class TileScorer {
         for (int v = 0; v < NV / 2; ++v) common[v] += loadShorts(row + v * 2 * W);
       }
       const Vec degree = splat(static_cast<float>(offsets[node + 1] - offsets[node]));
-      const bool turned = byPaths_ && ofRows;
-      float* at = turned ? block + node % kTile * kTile : out + int64_t{node} * kTile;
+      const bool transposed = byPaths_ && ofRows;
+      float* at = transposed ? block + node % kTile * kTile : out + int64_t{node} * kTile;
       for (int v = 0; v < NV / 2; ++v) {
         Vec half[2];
         toFloats(common[v], half[0], half[1]);
@@ -126,8 +126,8 @@ class TileScorer {
           store(at + (2 * v + h) * W, byPaths_ ? squareRoot(c) : c);
         }
       }
-      if (turned && (node % kTile == kTile - 1 || node == nodes - 1))
-        turn(block, out + node / kTile * kTile, tilesOf(nodes) * kTile);
+      if (transposed && (node % kTile == kTile - 1 || node == nodes - 1))
+        transpose(block, out + node / kTile * kTile, tilesOf(nodes) * kTile);
     }
     for (int32_t lane = 0; lane < lanes; ++lane) {
       for (int32_t a = offsets[first + lane]; a < offsets[first + lane + 1]; ++a)
@@ -138,7 +138,7 @@ class TileScorer {
   template <class Body>
   void score(int64_t rowTile, int64_t columnTile, const float* ofRows, const float* ofColumns, int rank,
              const Body& body) {
-    float *turned = tiles_.data() + 2 * kTile * kTile * rank, *scores = turned + kTile * kTile;
+    float *transposed = tiles_.data() + 2 * kTile * kTile * rank, *scores = transposed + kTile * kTile;
     const int32_t firstRow = static_cast<int32_t>(rowTile * kTile), rows = std::min(kTile, t_.rows - firstRow);
     const int32_t firstColumn = static_cast<int32_t>(columnTile * kTile),
                   columns = std::min(kTile, t_.cols - firstColumn);
@@ -147,9 +147,9 @@ class TileScorer {
       if (lane < columns)
         add(sum, t_.columnOffsets[firstColumn + lane], t_.columnOffsets[firstColumn + lane + 1],
             t_.columnOffsets[firstColumn + columns], t_.rowIndices, ofRows);
-      for (int v = 0; v < NV; ++v) store(turned + lane * kTile + v * W, sum[v]);
+      for (int v = 0; v < NV; ++v) store(transposed + lane * kTile + v * W, sum[v]);
     }
-    turn(turned, scores, kTile);
+    transpose(transposed, scores, kTile);
     for (int32_t lane = 0; lane < rows; ++lane) {
       const int32_t row = firstRow + lane, begin = t_.rowOffsets[row], end = t_.rowOffsets[row + 1];
       float* at = scores + lane * kTile;
@@ -224,7 +224,7 @@ class TileScorer {
   }
 
   /// to = from transposed; `stride` is that of `to`.
-  static void turn(const float* from, float* to, int64_t stride) {
+  static void transpose(const float* from, float* to, int64_t stride) {
     for (int r = 0; r < kTile; r += 4) {
       for (int c = 0; c < kTile; c += 4) {
         const float* at = from + r * kTile + c;

@@ -199,7 +199,7 @@ std::string sentence(std::string words) {
 constexpr int kTile = 32, kTileRows = 8;  // a block transposes a tile of 32 x 32 numbers, eight rows at a time
 
 /// Activations and their transposed copy, rows [columns][features]. Columns from `columns` on are in the panels only.
-struct Turned {
+struct Transposed {
   float* panels;
   float* rows;
   int64_t panelStride;
@@ -215,41 +215,45 @@ struct Turned {
 };
 
 /// Every column of every panel is written: those that the host did not give become zero.
-__global__ void __launch_bounds__(kTile* kTileRows) rowsToPanels(Turned turned) {
+__global__ void __launch_bounds__(kTile* kTileRows) rowsToPanels(Transposed transposed) {
   HEBB_SHARED(float, tile, [kTile][kTile + 1]);  // one more: a column of the tile is spread over all banks
-  const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % turned.featureTiles * kTile;
-  const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / turned.featureTiles * kTile;
+  const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % transposed.featureTiles * kTile;
+  const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / transposed.featureTiles * kTile;
   const int along = static_cast<int>(threadIdx.x);
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     const int32_t column = firstColumn + i, feature = firstFeature + along;
-    tile[i][along] = column < turned.columns && feature < turned.features ? turned.inRows(column, feature) : 0.f;
+    tile[i][along] =
+        column < transposed.columns && feature < transposed.features ? transposed.inRows(column, feature) : 0.f;
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     const int32_t column = firstColumn + along, feature = firstFeature + i;
-    if (column < turned.padded && feature < turned.features) turned.inPanels(column, feature) = tile[along][i];
+    if (column < transposed.padded && feature < transposed.features)
+      transposed.inPanels(column, feature) = tile[along][i];
   }
 }
 
-__global__ void __launch_bounds__(kTile* kTileRows) panelsToRows(Turned turned) {
+__global__ void __launch_bounds__(kTile* kTileRows) panelsToRows(Transposed transposed) {
   HEBB_SHARED(float, tile, [kTile][kTile + 1]);
-  const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % turned.featureTiles * kTile;
-  const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / turned.featureTiles * kTile;
+  const int32_t firstFeature = static_cast<int32_t>(blockIdx.x) % transposed.featureTiles * kTile;
+  const int32_t firstColumn = static_cast<int32_t>(blockIdx.x) / transposed.featureTiles * kTile;
   const int along = static_cast<int>(threadIdx.x);
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     const int32_t column = firstColumn + along, feature = firstFeature + i;
-    tile[i][along] = column < turned.columns && feature < turned.features ? turned.inPanels(column, feature) : 0.f;
+    tile[i][along] =
+        column < transposed.columns && feature < transposed.features ? transposed.inPanels(column, feature) : 0.f;
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
     const int32_t column = firstColumn + i, feature = firstFeature + along;
-    if (column < turned.columns && feature < turned.features) turned.inRows(column, feature) = tile[along][i];
+    if (column < transposed.columns && feature < transposed.features)
+      transposed.inRows(column, feature) = tile[along][i];
   }
 }
 
 int32_t tiles(int32_t count) { return (count - 1) / kTile + 1; }
 
-Turned turnedOf(const Activations& a, float* rows, int32_t columns) {
+Transposed transposedOf(const Activations& a, float* rows, int32_t columns) {
   return {a.data, rows, a.panelStride(), a.features, a.panel, a.panels() * a.panel, columns, tiles(a.features)};
 }
 
@@ -477,9 +481,9 @@ Status Cuda::writeActivations(const Activations& a, const float* host, int32_t c
   HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
   HEBB_RETURN_IF_ERROR(
       write(rows.data(), host, sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features)));
-  const Turned turned = turnedOf(a, rows.data(), columns);
-  const int64_t blocks = int64_t{turned.featureTiles} * tiles(turned.padded);
-  HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, blocks, dim3(kTile, kTileRows), 0, turned));
+  const Transposed transposed = transposedOf(a, rows.data(), columns);
+  const int64_t blocks = int64_t{transposed.featureTiles} * tiles(transposed.padded);
+  HEBB_RETURN_IF_ERROR(launch(*this, "writeActivations", rowsToPanels, blocks, dim3(kTile, kTileRows), 0, transposed));
   return wait();
 }
 
@@ -487,9 +491,9 @@ Status Cuda::readActivations(float* host, const Activations& a, int32_t columns)
   if (a.features < 1 || columns < 1) return {};
   Scratch<float> rows(*this);
   HEBB_RETURN_IF_ERROR(rows.allocate(int64_t{columns} * a.features));
-  const Turned turned = turnedOf(a, rows.data(), columns);
-  const int64_t blocks = int64_t{turned.featureTiles} * tiles(columns);
-  HEBB_RETURN_IF_ERROR(launch(*this, "readActivations", panelsToRows, blocks, dim3(kTile, kTileRows), 0, turned));
+  const Transposed transposed = transposedOf(a, rows.data(), columns);
+  const int64_t blocks = int64_t{transposed.featureTiles} * tiles(columns);
+  HEBB_RETURN_IF_ERROR(launch(*this, "readActivations", panelsToRows, blocks, dim3(kTile, kTileRows), 0, transposed));
   return read(host, rows.data(), sizeof(float) * static_cast<size_t>(columns) * static_cast<size_t>(a.features));
 }
 

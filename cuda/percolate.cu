@@ -52,10 +52,10 @@ Status pass(Cuda& cuda, const Percolate& op, const LayerRelation& relation, bool
   const Percolate::Layer& second = op.layers[static_cast<size_t>(relation.second)];
   const bool joint = relation.kind == LayerRelation::Kind::joint;
   const Side of = outputs(first), other = joint ? outputs(second) : inputs(second);
-  const bool turned = backward && !joint;
+  const bool transposed = backward && !joint;
   const int32_t nodes = first.links.rows;
-  return launch(cuda, "percolate", cut, (nodes - 1) / kWarps + 1, dim3(kThreads), 0, turned ? other : of,
-                turned ? of : other, joint, nodes, cuda.failure());
+  return launch(cuda, "percolate", cut, (nodes - 1) / kWarps + 1, dim3(kThreads), 0, transposed ? other : of,
+                transposed ? of : other, joint, nodes, cuda.failure());
 }
 
 }  // namespace

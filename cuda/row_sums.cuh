@@ -80,8 +80,8 @@ inline Product productOf(Cuda& cuda, const Links& links, int32_t rows, int32_t w
 /// The sum of the row's segments, where all are there; it is then the caller's to store (the result). `sum` is this
 /// segment's. Called by the whole warp; the first of a row's kRow lanes is `within` 0, and only a `team` 0 has columns.
 template <int kRow>
-__device__ __forceinline__ bool meet(const Product& product, const Segment& part, int32_t columnBlock, int within,
-                                     int column, bool holds, float4& sum) {
+__device__ __forceinline__ bool reduceSegments(const Product& product, const Segment& part, int32_t columnBlock,
+                                               int within, int column, bool holds, float4& sum) {
   bool complete = part.row >= 0;
   const bool several = part.of > 1;
   if (!__any_sync(kWholeWarp, several)) return complete;
@@ -173,7 +173,7 @@ __device__ __forceinline__ void multiplyRow(const Product& product, const Epilog
   const float4 other = exchange4(sum, Team);
   sum = each4([](float even, float odd) { return even + odd; }, sum, other);
   const bool holds = team == 0 && column < live;
-  if (meet<kRow>(product, part, columnBlock, within, column, holds, sum) && holds) {
+  if (reduceSegments<kRow>(product, part, columnBlock, within, column, holds, sum) && holds) {
     epilogue.store(product.y, start + static_cast<int64_t>(part.row) * product.panel + column, part.row, sum);
   }
 }

@@ -23,8 +23,8 @@ class Fusion {
   std::vector<Recorded> run() {
     // Those of products first: a transposed product then goes along with its derivative.
     for (size_t i = 0; i < all_.size(); ++i) {
-      if (std::holds_alternative<Relu>(all_[i].operation)) rideForward(i, Activation::relu);
-      if (std::holds_alternative<ReluGradient>(all_[i].operation)) rideBackward(i, Activation::relu);
+      if (std::holds_alternative<Relu>(all_[i].operation)) fuseForward(i, Activation::relu);
+      if (std::holds_alternative<ReluGradient>(all_[i].operation)) fuseBackward(i, Activation::relu);
     }
     for (size_t i = 0; i < all_.size(); ++i) {
       if (auto* dense = std::get_if<LinearGradient>(&all_[i].operation)) {
@@ -88,12 +88,12 @@ class Fusion {
   }
 
   /// The activation function i goes along with the product whose output it reads.
-  void rideForward(size_t i, Activation activation) {
+  void fuseForward(size_t i, Activation activation) {
     Recorded& mine = all_[i];
     const Slot &input = *mine.find("input"), &output = *mine.find("output");
     Recorded* product = writerFor(i, input, {&output});
     if (!product) return;
-    const bool rides = std::visit(
+    const bool fused = std::visit(
         [&](auto& op) {
           using Op = std::decay_t<decltype(op)>;
           if constexpr (std::is_same_v<Op, Spmm> || std::is_same_v<Op, Linear>) {
@@ -106,20 +106,20 @@ class Fusion {
           }
         },
         product->operation);
-    if (!rides) return;
+    if (!fused) return;
     replace(product->find("output"), output);
     gone_[i] = true;
   }
 
   /// The derivative i goes along with the product that writes what it multiplies.
-  void rideBackward(size_t i, Activation activation) {
+  void fuseBackward(size_t i, Activation activation) {
     Recorded& mine = all_[i];
     const auto& gradient = std::get<ReluGradient>(mine.operation);
     const Slot &output = *mine.find("output"), &outputGradient = *mine.find("outputGradient"),
                &inputGradient = *mine.find("inputGradient");
     Recorded* product = writerFor(i, outputGradient, {&inputGradient});
     if (!product || isWrittenBetween(product, i, output)) return;
-    const bool rides = std::visit(
+    const bool fused = std::visit(
         [&](auto& op) {
           using Op = std::decay_t<decltype(op)>;
           if constexpr (std::is_same_v<Op, SpmmTransposed> || std::is_same_v<Op, LinearTransposed>) {
@@ -136,7 +136,7 @@ class Fusion {
           }
         },
         product->operation);
-    if (!rides) return;
+    if (!fused) return;
     replace(product->find("input"), output);
     product->find("input")->role = declare::Role::reads;
     replace(product->find("inputGradient"), inputGradient);

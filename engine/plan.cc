@@ -21,7 +21,7 @@ struct Life {
   int64_t first = kAfterAll, last = -1;
 
   bool isNone() const { return last < first; }
-  bool meets(const Life& other) const { return first <= other.last && other.first <= last; }
+  bool overlaps(const Life& other) const { return first <= other.last && other.first <= last; }
 };
 
 /// The slot that `of` names beside itself in its group.
@@ -129,7 +129,7 @@ class Planner {
     for (const size_t i : order) {
       size_t offset = 0;
       for (const size_t other : placed) {
-        if (!lives[i].meets(lives[other])) continue;
+        if (!lives[i].overlaps(lives[other])) continue;
         if (out->offsets[other] >= offset + bytesOf(i)) break;
         offset = std::max(offset, out->offsets[other] + bytesOf(other));
       }

@@ -182,7 +182,7 @@ Status Program::setStep(int64_t step) {
 
 void Program::abort() {
   std::lock_guard lock(mutex_);
-  aborted_ = asked_.load();
+  aborted_ = tickets_.load();
   if (running_) device_->setStop(true);
 }
 

@@ -75,7 +75,7 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// whole: one that is stopped has changed nothing that lasts, neither parameters nor totals nor links. `ticket` tells
   /// abort() which replay this is.
   Status replay(int64_t steps, uint64_t ticket);
-  Status replay(int64_t steps) { return replay(steps, ask()); }
+  Status replay(int64_t steps) { return replay(steps, ticket()); }
   /// Runs one section of a step. The first begins a step, and is stopped as replay() is; the others go on with it, in
   /// their order, to the end. Another Program of the workspace in between would take the step's values.
   Status replaySection(int32_t section, uint64_t ticket);
@@ -90,7 +90,7 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// From now on, stepsDone() counts from here: what a segment that is asked for now begins with.
   void countFrom(int64_t step) { done_ = step; }
   /// The ticket of a replay that is asked for now and runs later.
-  uint64_t ask() { return ++asked_; }
+  uint64_t ticket() { return ++tickets_; }
   /// Stops the replays that were asked for before, and none that is asked for later.
   void abort();
   /// While a device that queues its work is busy: the steps queued.
@@ -152,7 +152,7 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   int32_t section_ = 0;      // that is being recorded
   int32_t nextSection_ = 0;  // of the step that was begun; 0: none was
   std::atomic<int64_t> done_{0};
-  std::atomic<uint64_t> asked_{0}, aborted_{0};  // tickets given out, and those up to which replays are to stop
+  std::atomic<uint64_t> tickets_{0}, aborted_{0};  // tickets given out, and those up to which replays are to stop
   std::mutex mutex_;  // keeps an abort from stopping the device after the replay that it was meant for
   bool running_ = false;
 };

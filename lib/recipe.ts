@@ -9,11 +9,11 @@ import { HebbError, show } from './error.js'
  * A value as a file has it. `made` names a function of this library, `custom` tells where a user's own function stood,
  * `again` is the number of a value that was made before, in the order in which they are begun.
  */
-export type Written = null | boolean | number | string | Written[] | { [name: string]: Written }
+export type Serialised = null | boolean | number | string | Serialised[] | { [name: string]: Serialised }
 
 // biome-ignore lint/suspicious/noExplicitAny: makers of every kind are kept together
 const makers = new Map<string, (...args: any[]) => object>()
-const recipes = new WeakMap<object, Written>()
+const recipes = new WeakMap<object, Serialised>()
 
 /** Gives a function's name to what it makes. */
 export function maker<Args extends unknown[], T extends object>(
@@ -32,26 +32,26 @@ export function makerOf<Args extends unknown[], T extends object>(name: string, 
 
 /** Notes how `value` was made. */
 export function remember<T extends object>(name: string, args: readonly unknown[], value: T): T {
-  recipes.set(value, { made: name, with: args.map((arg, i) => write(arg, `${name}(${i})`)) })
+  recipes.set(value, { made: name, with: args.map((arg, i) => serialise(arg, `${name}(${i})`)) })
   return value
 }
 
-/** `value` as a file can hold it; `where` names it in messages of remake(). */
-export function write(value: unknown, where: string): Written {
+/** `value` as a file can hold it; `where` names it in messages of deserialise(). */
+export function serialise(value: unknown, where: string): Serialised {
   if (value === null || value === undefined) return null
   if (typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string') return value
   const recipe = typeof value === 'object' || typeof value === 'function' ? recipes.get(value) : undefined
   if (recipe !== undefined) return recipe
-  if (Array.isArray(value)) return value.map((v, i) => write(v, `${where}[${i}]`))
+  if (Array.isArray(value)) return value.map((v, i) => serialise(v, `${where}[${i}]`))
   if (typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return { custom: where }
   const entries = Object.entries(value).filter(([, v]) => v !== undefined)
-  return Object.fromEntries(entries.map(([name, v]) => [name, write(v, `${where}.${name}`)]))
+  return Object.fromEntries(entries.map(([name, v]) => [name, serialise(v, `${where}.${name}`)]))
 }
 
-/** `value` as write() has it, in which what stands in several places is made once. */
-export function written(value: unknown, where: string): Written {
-  const numbers = new Map<Written, number>()
-  const once = (part: Written): Written => {
+/** `value` as serialise() has it, in which what stands in several places is made once. */
+export function serialiseOnce(value: unknown, where: string): Serialised {
+  const numbers = new Map<Serialised, number>()
+  const once = (part: Serialised): Serialised => {
     if (typeof part !== 'object' || part === null) return part
     if (Array.isArray(part)) return part.map(once)
     const before = numbers.get(part)
@@ -59,14 +59,14 @@ export function written(value: unknown, where: string): Written {
     if ('made' in part) numbers.set(part, numbers.size)
     return Object.fromEntries(Object.entries(part).map(([name, inner]) => [name, once(inner)]))
   }
-  return once(write(value, where))
+  return once(serialise(value, where))
 }
 
 /** The value that was written, made again by the same functions. */
-export function remake(written: Written, before: unknown[] = []): unknown {
+export function deserialise(written: Serialised, before: unknown[] = []): unknown {
   if (written === null) return undefined
   if (typeof written !== 'object') return written
-  if (Array.isArray(written)) return written.map((part) => remake(part, before))
+  if (Array.isArray(written)) return written.map((part) => deserialise(part, before))
   if (typeof written.again === 'number') {
     const value = before[written.again]
     if (value === undefined) throw new HebbError('BAD_FILE', `Expected a part made before, got number ${written.again}`)
@@ -85,7 +85,7 @@ export function remake(written: Written, before: unknown[] = []): unknown {
     if (!Array.isArray(written.with))
       throw new HebbError('BAD_FILE', `Expected the arguments of '${written.made}', got none`)
     const number = before.push(undefined) - 1
-    const args = written.with.map((part) => remake(part, before))
+    const args = written.with.map((part) => deserialise(part, before))
     try {
       before[number] = make(...args)
       return before[number]
@@ -96,5 +96,5 @@ export function remake(written: Written, before: unknown[] = []): unknown {
       })
     }
   }
-  return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, remake(value, before)]))
+  return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, deserialise(value, before)]))
 }

@@ -460,9 +460,9 @@ Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t featu
   std::vector<int64_t> cells;
   cells.reserve(static_cast<size_t>(links));
   const auto cellOf = [&](const FeaturePair& pair, int64_t i) {
-    const bool turned = i % 2;
-    const int64_t tile = i / 2, row = tile / wide * features + (turned ? pair.second : pair.first),
-                  col = tile % wide * features + (turned ? pair.first : pair.second);
+    const bool transposed = i % 2;
+    const int64_t tile = i / 2, row = tile / wide * features + (transposed ? pair.second : pair.first),
+                  col = tile % wide * features + (transposed ? pair.first : pair.second);
     return row * cols + col;
   };
   const int64_t whole = std::min<int64_t>(links / cellsOfPair, static_cast<int64_t>(pairs.size()));

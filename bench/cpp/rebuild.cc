@@ -1,8 +1,8 @@
 // Opening and closing a topology update that replaces 30% of the links, with weights and velocities to move; and the
-// column view alone. Two topologies of the same layer take turns: what one rebuild removes the next one brings back.
-// Roofline: beginUpdate writes a flag a link. rebuild reads flags and new links, reads and writes columns, weights and
-// velocities, and writes the column view. transpose counts and then fills: two scattered additions a link (rebuild ends
-// with it), the columns read and the column view written.
+// column view alone. Two topologies of the same layer take repetitions: what one rebuild removes the next one brings
+// back. Roofline: beginUpdate writes a flag a link. rebuild reads flags and new links, reads and writes columns,
+// weights and velocities, and writes the column view. transpose counts and then fills: two scattered additions a link
+// (rebuild ends with it), the columns read and the column view written.
 #include "hebb/rebuild.h"
 
 #include "fixture.h"
@@ -12,7 +12,7 @@ using namespace hebb::bench;
 
 namespace {
 
-/// What turns the links of `from` into those of `to`.
+/// What repetitions the links of `from` into those of `to`.
 LinkChanges changesBetween(Arrays& arrays, const HostCsr& from, const HostCsr& to) {
   std::vector<uint8_t> keep(from.columnIndices.size());
   std::vector<int32_t> newRows, newColumns;
@@ -39,8 +39,8 @@ HostCsr hostOf(const Csr& w) {
   return {{w.rowOffsets, w.rowOffsets + w.rows + 1}, {w.columnIndices, w.columnIndices + w.rowOffsets[w.rows]}};
 }
 
-struct Turns {
-  explicit Turns(const Shape& shape) : layer(layerOf(shape)), arrays(layer->arrays) {
+struct Repetitions {
+  explicit Repetitions(const Shape& shape) : layer(layerOf(shape)), arrays(layer->arrays) {
     const Csr links = layer->csr();
     const HostCsr first = hostOf(links);
     LinkChanges removed{arrays.copyOf(layer->flags(0.3)), arrays.zeros<int32_t>(links.capacity),
@@ -50,13 +50,13 @@ struct Turns {
     const std::vector<float*> state{layer->values, arrays.normal(layer->links)};
     must(arrays.device()->run(Rebuild{links, removed, state}));
     const HostCsr second = hostOf(links);
-    turns[0] = Rebuild{links, changesBetween(arrays, second, first), state};
-    turns[1] = Rebuild{links, changesBetween(arrays, first, second), state};
-    fresh = *std::get<Rebuild>(turns[0]).changes.newCount;
+    repetitions[0] = Rebuild{links, changesBetween(arrays, second, first), state};
+    repetitions[1] = Rebuild{links, changesBetween(arrays, first, second), state};
+    fresh = *std::get<Rebuild>(repetitions[0]).changes.newCount;
   }
   std::shared_ptr<Layer> layer;
   Arrays& arrays;
-  Operation turns[2];
+  Operation repetitions[2];
   int turn = 0;
   double fresh;
 };
@@ -77,17 +77,18 @@ int main(int argc, char** argv) {
                   .traffic = {.write = layer->count()}};
     }});
     cases.push_back({"rebuild", shape, [=] {
-      const auto turns = std::make_shared<Turns>(shape);
-      const double links = turns->layer->count();
-      const auto call = [turns, device = turns->arrays.device()] {
-        must(device->run(turns->turns[turns->turn]));
-        turns->turn ^= 1;
+      const auto repetitions = std::make_shared<Repetitions>(shape);
+      const double links = repetitions->layer->count();
+      const auto call = [repetitions, device = repetitions->arrays.device()] {
+        must(device->run(repetitions->repetitions[repetitions->turn]));
+        repetitions->turn ^= 1;
       };
-      return Work{
-          .call = call,
-          .items = links,
-          .traffic = {
-              .read = links + 8 * turns->fresh, .write = 8 * links, .update = 12 * links, .scattered = 2 * links}};
+      return Work{.call = call,
+                  .items = links,
+                  .traffic = {.read = links + 8 * repetitions->fresh,
+                              .write = 8 * links,
+                              .update = 12 * links,
+                              .scattered = 2 * links}};
     }});
     cases.push_back({"transpose", shape, [=] {
       const auto layer = layerOf(shape);

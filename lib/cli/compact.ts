@@ -22,7 +22,7 @@ import { type Call, define } from './command.js'
 const SAMPLES = 256
 const TOLERANCE = 1e-6
 /** Predictions that are timed, of each network. */
-const TURNS = 31
+const REPETITIONS = 31
 
 /** A saved network without its inactive neurons. */
 export function defineCompact(program: Command): void {
@@ -85,12 +85,12 @@ async function compact({ argument, texts }: Call): Promise<void> {
   await trainer.save(out, { notes: original.notes })
   // In turns, so that what else the machine does falls on both.
   const times: [number[], number[]] = [[], []]
-  for (let i = 0; i < 2 * TURNS; ++i) {
+  for (let i = 0; i < 2 * REPETITIONS; ++i) {
     const start = performance.now()
     await (i % 2 ? trainer : original).predict(x)
     times[i % 2 ? 1 : 0].push(performance.now() - start)
   }
-  const median = (list: number[]) => list.sort((one, two) => one - two)[TURNS >> 1] as number
+  const median = (list: number[]) => list.sort((one, two) => one - two)[REPETITIONS >> 1] as number
   const before = { ...(await sizeOf(original.model)), milliseconds: median(times[0]) }
   const after = { ...(await sizeOf(trainer.model)), milliseconds: median(times[1]) }
   if (json) {

@@ -40,7 +40,7 @@ async function images(directory: string, part: 'train' | 'test'): Promise<Datase
   const odd = counts.findIndex((count) => count !== counts[0])
   if (odd >= 0) throw bad('labels-idx1', `class ${odd} occurs ${counts[odd]} times and class 0 ${counts[0]} times`)
   return dataset({
-    x: turned(x.data),
+    x: transposed(x.data),
     y: y.data,
     shape: [SIDE, SIDE],
     classes: CLASSES.length,
@@ -51,7 +51,7 @@ async function images(directory: string, part: 'train' | 'test'): Promise<Datase
 }
 
 /** The files hold images column by column. */
-function turned(data: Uint8Array): Uint8Array {
+function transposed(data: Uint8Array): Uint8Array {
   const upright = new Uint8Array(data.length)
   for (let image = 0; image < data.length; image += SIDE * SIDE)
     for (let y = 0; y < SIDE; ++y)

@@ -10,7 +10,7 @@ import type { Module } from '../nn/module.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
-import { remake, type Written, written } from '../recipe.js'
+import { deserialise, type Serialised, serialiseOnce } from '../recipe.js'
 import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
 import { isLossName, type Loss } from './loss.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
@@ -141,10 +141,10 @@ export async function writeCheckpoint(
     ...Object.fromEntries(Object.entries(notes).map(([name, note]) => [`note.${name}`, note])),
     format: 'hebb',
     version: String(VERSION),
-    model: text(written(model, 'model')),
-    optimizer: text(written(optimizer, 'optimizer')),
-    dst: text(written(method, 'dst')),
-    loss: text(written(loss, 'loss')),
+    model: text(serialiseOnce(model, 'model')),
+    optimizer: text(serialiseOnce(optimizer, 'optimizer')),
+    dst: text(serialiseOnce(method, 'dst')),
+    loss: text(serialiseOnce(loss, 'loss')),
     layers: text(layers),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
@@ -184,21 +184,21 @@ export class Checkpoint {
 
   /** The model, made again. */
   model(): Sequential {
-    const model = this.remake('model')
+    const model = this.deserialise('model')
     if (!(model instanceof Sequential)) throw this.#bad('its model is none')
     return model
   }
 
   /** The loss, where one was named; one of your own must be given again. */
   get loss(): Loss | undefined {
-    return remake(this.#json('loss') as Written) as Loss | undefined
+    return deserialise(this.#json('loss') as Serialised) as Loss | undefined
   }
 
   /** The model, the optimizer or the method, made again. */
-  remake(part: 'model' | 'optimizer' | 'dst'): object {
+  deserialise(part: 'model' | 'optimizer' | 'dst'): object {
     let made: unknown
     try {
-      made = remake(this.#json(part) as Written)
+      made = deserialise(this.#json(part) as Serialised)
     } catch (error) {
       if (error instanceof RangeError) throw this.#bad(`its ${part} is nested too deeply`)
       throw error

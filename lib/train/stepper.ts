@@ -63,7 +63,7 @@ export class Stepper {
   readonly #workspace: Tensor<'uint8'>
   #training: { feed: Feed; microBatch: number | undefined; graph: Graph } | undefined
   /** The last step that a rate was asked for. */
-  #asked = { step: -1, rate: Number.NaN }
+  #lastRate = { step: -1, rate: Number.NaN }
   #disposed = false
 
   /** `workspace`: for the values of its graphs. */
@@ -195,7 +195,7 @@ export class Stepper {
 
   /** The learning rate of the last step that was done. */
   get learningRate(): number {
-    const { step, rate } = this.#asked
+    const { step, rate } = this.#lastRate
     // Whoever goes on after the last step of an epoch has asked for none yet.
     return step === this.step - 1 ? rate : (this.#ratesAt(this.step - 1)[0] as number)
   }
@@ -223,7 +223,7 @@ export class Stepper {
   #rates(steps: number): number[] {
     const rows = Array.from({ length: steps }, (_, i) => this.#ratesAt(this.step + i))
     const first = rows[0] as number[]
-    this.#asked = { step: this.step + steps - 1, rate: rows.at(-1)?.[0] as number }
+    this.#lastRate = { step: this.step + steps - 1, rate: rows.at(-1)?.[0] as number }
     return rows.every((row) => row.every((rate, i) => rate === first[i])) ? first : rows.flat()
   }
 

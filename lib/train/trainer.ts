@@ -126,8 +126,8 @@ export class Trainer {
     const checkpoint = await readCheckpoint(file, { training: true })
     const model = options.model ?? checkpoint.model()
     checkpoint.check(model)
-    const optimizer = options.optimizer ?? (checkpoint.remake('optimizer') as Optimizer)
-    const dst = options.dst ?? (checkpoint.remake('dst') as Method)
+    const optimizer = options.optimizer ?? (checkpoint.deserialise('optimizer') as Optimizer)
+    const dst = options.dst ?? (checkpoint.deserialise('dst') as Method)
     const loss = options.loss ?? checkpoint.loss
     const { device = 'auto', trackHistory = checkpoint.hasHistory, onGradients } = options
     const trainer = new Trainer(

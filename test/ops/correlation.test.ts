@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { dataset } from '../../lib/data/dataset.js'
 import { csti, Device, type HebbError, load, mlp, sgd, staticSparse, type Topology, Trainer } from '../../lib/index.js'
 import { addon } from '../../lib/native.js'
-import { remake, write } from '../../lib/recipe.js'
+import { deserialise, serialise } from '../../lib/recipe.js'
 import { cellsOf, expectRefusal, numbers, random, tally } from '../support.js'
 
 interface Sample {
@@ -226,7 +226,7 @@ describe('csti', () => {
       expect(await loaded.model.sparse[0].matrix.read()).to.deep.equal(await trainer.model.sparse[0].matrix.read())
       using predictor = await load(file, { device: 'cpu' })
       expect(await predictor.predict(numbers(24, 1))).to.deep.equal(await trainer.predict(numbers(24, 1)))
-      const again = remake(write(csti({ data }), 'topology')) as Topology
+      const again = deserialise(serialise(csti({ data }), 'topology')) as Topology
       const error = await expectRefusal(
         () => again.generate({ rows: 24, cols: 24, links: 5, seed: 0, layer: 0 }),
         'INVALID_ARGUMENT',
