@@ -241,6 +241,22 @@ describe('values of a step', () => {
     }
   }
 
+  for (const place of places) {
+    it(`may outlive the step in activations with memory of their own, at ${place}`, async () => {
+      await on(at(place), async (w) => {
+        const state = w.batch(3, 5, new Float32Array(15))
+        const program = w.program({ batch: 5 })
+        const added = w.own(program.activations(3))
+        program.record('add', { first: state, second: w.batch(3, 5, numbers(15, 1)), output: added })
+        program.record('add', { first: added, output: state })
+        await program.replay(4)
+        const one = numbers(15, 1)
+        const sums = [0, 0, 0].reduce((total) => total.map((v, i) => Math.fround(v + one[i])), Array.from(one))
+        expectSameBits(await state.read(), Float32Array.from(sums), place)
+      })
+    })
+  }
+
   it('of an MLP with 8 layers take 0.6 of their memory while it trains, 0.23 while it predicts', async () => {
     const [width, batch] = [256, 128]
     await on(cpu(), async (w) => {
