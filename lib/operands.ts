@@ -169,6 +169,13 @@ export interface OperandsOf {
     /** updated */
     output: Activations
   }
+  multiply: {
+    first: Activations
+    second: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    output: Activations
+  }
   dropout: {
     input: Activations
     accumulate?: boolean | undefined

@@ -15,6 +15,7 @@
 #include "hebb/linear.h"
 #include "hebb/link_prediction.h"
 #include "hebb/loss.h"
+#include "hebb/multiply.h"
 #include "hebb/operations.h"
 #include "hebb/optimizer.h"
 #include "hebb/percolate.h"

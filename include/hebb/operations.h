@@ -13,7 +13,7 @@
   X(Linear, linear) X(LinearTransposed, linearTransposed) X(LinearGradient, linearGradient)                   \
   X(Relu, relu) X(ReluGradient, reluGradient) X(Tanh, tanh) X(TanhGradient, tanhGradient)                     \
   X(Sigmoid, sigmoid) X(SigmoidGradient, sigmoidGradient) X(Silu, silu) X(SiluGradient, siluGradient)         \
-  X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Dropout, dropout)                                 \
+  X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Multiply, multiply) X(Dropout, dropout)           \
   X(LayerNorm, layerNorm) X(LayerNormGradient, layerNormGradient)                                             \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError)                           \
   X(SumWeights, sumWeights)                                                                                   \

@@ -2,4 +2,5 @@
 export { gelu, relu, sigmoid, silu, tanh } from './activations.js'
 export { add } from './add.js'
 export { linear } from './linear.js'
+export { multiply } from './multiply.js'
 export { sparseLinear } from './sparse_linear.js'
