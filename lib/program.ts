@@ -261,7 +261,7 @@ export class Program {
     return this.#native.stepsDone
   }
 
-  /** Operations that a step runs, after fusion. Known after the first replay. */
+  /** Operations that a step runs after fusion, with the one that begins it. 0 before the first replay. */
   get operationCount(): number {
     return this.#native.operationCount
   }

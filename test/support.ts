@@ -142,6 +142,16 @@ export const hubs: readonly { name: string; csr: PlainCsr }[] = [
   },
 ]
 
+/** Features and batches for operations without links: one element, odd sizes, panels that are full and begun. */
+export const sizes = [
+  [1, 1],
+  [61, 5],
+  [37, 17],
+  [3, 128],
+  [19, 129],
+  [37, 300],
+] as const
+
 /** A layer whose rows have so many links, at places from all over the row. */
 function layerOfLengths(rows: number, cols: number, lengths: readonly number[]): PlainCsr {
   return csrOf(

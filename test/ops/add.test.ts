@@ -1,14 +1,5 @@
 import { expect } from 'chai'
-import { columnsOf, cpu, everywhere, expectOnlyGoodOperands, numbers, on, onAnyThreads } from '../support.js'
-
-const sizes = [
-  [1, 1],
-  [61, 5],
-  [37, 17],
-  [3, 128],
-  [19, 129],
-  [37, 300],
-] as const
+import { columnsOf, cpu, everywhere, expectOnlyGoodOperands, numbers, on, onAnyThreads, sizes } from '../support.js'
 
 describe('add', () => {
   for (const [features, batch] of sizes) {

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
-import { columnsOf, cpu, everywhere, expectOnlyGoodOperands, numbers, on, onAnyThreads } from '../support.js'
+import { columnsOf, cpu, everywhere, expectOnlyGoodOperands, numbers, on, onAnyThreads, sizes } from '../support.js'
 
 interface Options {
   probability: number
@@ -33,14 +33,7 @@ function dropout(
 }
 
 describe('dropout', () => {
-  for (const [features, batch] of [
-    [1, 1],
-    [61, 5],
-    [37, 17],
-    [3, 128],
-    [19, 129],
-    [37, 300],
-  ] as const) {
+  for (const [features, batch] of sizes) {
     it(`scales what it keeps, by draws that belong to places: ${features} features, batch ${batch}`, async () => {
       const probability = 0.3
       const whole = await dropout(cpu(), features, batch, new Float32Array(batch * features).fill(1), { probability })

@@ -16,16 +16,8 @@ import {
   on,
   onAnyThreads,
   places,
+  sizes,
 } from '../support.js'
-
-const sizes = [
-  [1, 1],
-  [61, 5],
-  [37, 17],
-  [3, 128],
-  [19, 129],
-  [37, 300],
-] as const
 
 /** In double precision, where the product of two floats is exact; then rounded, as each operation does. */
 const product = (a: Float32Array, b: Float32Array) => a.map((v, i) => v * b[i])
