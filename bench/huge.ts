@@ -78,9 +78,9 @@ async function measure({ width, linksPerNeuron, threads }: Job): Promise<Measure
   const resident = process.resourceUsage().maxRSS * 1024
   const parameter = trainer.model.sparse[0] as SparseParameter
   const layer = new LayerUpdate(trainer, parameter, parameter.capacity)
-  await layer.next()
+  const begin = layer.next()
   const parts = {} as Record<Part, number>
-  for (const part of PARTS) parts[part] = await milliseconds(() => layer.parts[part].replay(1))
+  for (const part of PARTS) parts[part] = await milliseconds(() => layer.parts[part].replay(1, { begin }))
   return { blocking, initialisation, step: median(steps.slice(1)), update: median(updates), parts, native, resident }
 }
 

@@ -145,9 +145,8 @@ class Timing {
     const program = new Program(w.device, { scalars: scalars.length, batch })
     try {
       for (const [operation, operands] of operations) program.record(operation as OperationName, operands as never)
-      await program.setScalars(scalars)
       // Batch after batch of a stream, or always the same columns.
-      await program.rewind(samples, samples > 0 ? 0 : batch)
+      await program.replay(0, { begin: { scalars, samples } })
       await this.time(name, about, cost, (count) => program.replay(count))
     } finally {
       program.dispose()

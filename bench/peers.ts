@@ -51,7 +51,6 @@ class Ours {
     void input.write(numbers(cols * batch))
     this.#program = new Program(device, { batch })
     this.#program.record('spmm', { weights, values, input, output })
-    void this.#program.rewind(0, batch)
     this.#owned = [weights, values, input, output, this.#program]
   }
 

@@ -124,7 +124,7 @@ class Scoring {
 
   /** Seconds a call, over about so many seconds. */
   async measure(seconds: number): Promise<number> {
-    await this.#program.setScalars([1, this.#target])
+    await this.#program.replay(0, { begin: { scalars: [1, this.#target] } })
     for (;;) {
       const taken = (await milliseconds(() => this.#program.replay(this.#calls))) / 1000
       if (taken >= seconds) return taken / this.#calls

@@ -6,7 +6,7 @@
 
 import { brf, mlp, predictLinks, type SparseParameter, sgd, staticSparse, swi, Tensor, Trainer } from '../lib/index.js'
 import type { OperandsOf, OperationName } from '../lib/operands.js'
-import { Program } from '../lib/program.js'
+import { Program, type Segment } from '../lib/program.js'
 import { type BenchOptions, milliseconds, progress, Quiet, type Report } from './measure.js'
 import { BATCH, DENSITY, LEARNING_RATE, trainingImages, WIDTHS } from './step.js'
 
@@ -62,10 +62,9 @@ export class LayerUpdate {
     this.empty = program([])
   }
 
-  /** Moves to the next update: every program sees the same scalars. */
-  async next(): Promise<void> {
-    const scalars = [++this.#done, this.#links - Math.floor(REMOVED * this.#links), TEMPERATURE, this.#links]
-    await Promise.all([...Object.values(this.parts), this.whole].map((program) => program.setScalars(scalars)))
+  /** Moves to the next update, with whose scalars a program begins. */
+  next(): Segment {
+    return { scalars: [++this.#done, this.#links - Math.floor(REMOVED * this.#links), TEMPERATURE, this.#links] }
   }
 }
 
@@ -94,15 +93,15 @@ export async function update(options: BenchOptions): Promise<Report> {
     const before = await parameter.matrix.read()
     links = before.columnIndices.length
     layer ??= new LayerUpdate(trainer, parameter, links)
-    await layer.next()
+    const begin = layer.next()
     await quiet.settle()
     const { empty, whole: all, parts: single } = layer
     if (round < 0) {
-      await all.replay(1)
+      await all.replay(1, { begin })
       await empty.replay(1)
       predictLinks({ rows, cols, ...before }, 'CH2-L3n')
     } else if (round % 2 === 0) {
-      whole.push(await milliseconds(() => all.replay(1)))
+      whole.push(await milliseconds(() => all.replay(1, { begin })))
       scores.push(
         await milliseconds(() => {
           scored = predictLinks({ rows, cols, ...before }, 'CH2-L3n').score.length
@@ -110,7 +109,7 @@ export async function update(options: BenchOptions): Promise<Report> {
       )
     } else {
       calls.push(await milliseconds(() => empty.replay(1)))
-      for (const part of PARTS) parts[part].push(await milliseconds(() => single[part].replay(1)))
+      for (const part of PARTS) parts[part].push(await milliseconds(() => single[part].replay(1, { begin })))
     }
     const after = await parameter.matrix.read()
     if (after.columnIndices.length !== links)

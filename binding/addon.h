@@ -179,9 +179,6 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle>, public Handle<Prog
   Napi::Value setLifetime(const Napi::CallbackInfo& info);
   Napi::Value keepAll(const Napi::CallbackInfo& info);
   Napi::Value record(const Napi::CallbackInfo& info);
-  Napi::Value setScalars(const Napi::CallbackInfo& info);
-  Napi::Value rewind(const Napi::CallbackInfo& info);
-  Napi::Value setStep(const Napi::CallbackInfo& info);
   Napi::Value replay(const Napi::CallbackInfo& info);
   Napi::Value abort(const Napi::CallbackInfo& info);
   Napi::Value stepsDone(const Napi::CallbackInfo& info);

@@ -10,10 +10,8 @@ Napi::Function ProgramHandle::define(Napi::Env env) {
       {InstanceMethod<&ProgramHandle::cut>("cut"), InstanceMethod<&ProgramHandle::cancelStep>("cancelStep"),
        InstanceMethod<&ProgramHandle::part>("part"), InstanceMethod<&ProgramHandle::value>("value"),
        InstanceMethod<&ProgramHandle::setLifetime>("setLifetime"), InstanceMethod<&ProgramHandle::keepAll>("keepAll"),
-       InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::setScalars>("setScalars"),
-       InstanceMethod<&ProgramHandle::rewind>("rewind"), InstanceMethod<&ProgramHandle::setStep>("setStep"),
-       InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
-       InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
+       InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::replay>("replay"),
+       InstanceMethod<&ProgramHandle::abort>("abort"), InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
        InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
        InstanceMethod<&ProgramHandle::dispose>("dispose")});
 }
@@ -87,30 +85,6 @@ void eachOf(Napi::Value list, const Use& use) {
 
 }  // namespace
 
-// setScalars(table): rows of scalars for the steps from the next one on.
-Napi::Value ProgramHandle::setScalars(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<Program> program = get(env, "program");
-  return Addon::of(env).promise(program->device(),
-                                [=, table = tableOf(info[0])] { return program->setScalars(table); });
-}
-
-// rewind(samples, columns, next)
-Napi::Value ProgramHandle::rewind(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Program> program = get(info.Env(), "program");
-  const int64_t samples = integerOf(info[0], "samples", 0);
-  const int32_t columns = int32Of(info[1], "columns", 0);
-  const int64_t next = integerOf(info[2], "next", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->rewind(samples, columns, next); });
-}
-
-// setStep(step): the number of the next step.
-Napi::Value ProgramHandle::setStep(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Program> program = get(info.Env(), "program");
-  const int64_t step = integerOf(info[0], "step", 0);
-  return Addon::of(info.Env()).promise(program->device(), [=] { return program->setStep(step); });
-}
-
 // cut(): what is recorded from now on is another section of the step.
 Napi::Value ProgramHandle::cut(const Napi::CallbackInfo& info) {
   get(info.Env(), "program")->cut();
@@ -123,8 +97,9 @@ Napi::Value ProgramHandle::cancelStep(const Napi::CallbackInfo& info) {
   return Addon::of(info.Env()).promise(program->device(), [=] { return program->cancelStep(); });
 }
 
-// replay(steps, begin?, writes?, reads?, section?): begin, { step, scalars, samples, columns, next }, says where. What
-// is written before and read after is lists of [tensor or activations, array, place]. With a section, that of one step.
+// replay(steps, begin?, writes?, reads?, section?): begin, { step?, scalars?, samples, columns, next }, says where.
+// What is written before and read after is lists of [tensor or activations, array, place]. With a section, that of one
+// step.
 Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<Program> program = get(env, "program");
@@ -133,11 +108,12 @@ Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
   if (info[1].IsObject()) {
     const Napi::Object begin = info[1].As<Napi::Object>();
     segment.emplace();
-    segment->step = integerOf(begin.Get("step"), "step", 0);
+    if (const Napi::Value step = begin.Get("step"); !step.IsUndefined()) segment->step = integerOf(step, "step", 0);
     segment->samples = integerOf(begin.Get("samples"), "samples", 0);
     segment->columns = int32Of(begin.Get("columns"), "columns", 0);
     segment->next = integerOf(begin.Get("next"), "next", 0);
     if (const Napi::Value scalars = begin.Get("scalars"); !scalars.IsUndefined()) segment->scalars = tableOf(scalars);
+    check(env, program->checkSegment(*segment));
   }
   const int32_t section =
       info[4].IsUndefined() ? -1 : static_cast<int32_t>(integerOf(info[4], "section", 0, program->sections() - 1));
@@ -151,7 +127,7 @@ Napi::Value ProgramHandle::replay(const Napi::CallbackInfo& info) {
     reads.push_back(std::move(reading.run));
     results.push_back(std::move(reading.result));
   });
-  if (segment) program->countFrom(segment->step);
+  if (segment && segment->step) program->countFrom(*segment->step);
   return Addon::of(env).promise(
       program->device(),
       [=, segment = std::move(segment), writes = std::move(writes), reads = std::move(reads),

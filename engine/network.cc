@@ -236,7 +236,7 @@ Status Network::recordStep(Program& step, const ActivationsView& input) const {
                                                        {"velocity", layer.biasVelocity},
                                                        {"gradient", layer.biasGradient}})));
   }
-  return step.setScalars({learningRate});
+  return step.begin({.scalars = {learningRate}});
 }
 
 Status Network::recordUpdate() {
@@ -259,9 +259,9 @@ Status Network::recordUpdate() {
 }
 
 Status Network::shuffle() {
-  HEBB_RETURN_IF_ERROR(shuffle_->setScalars({static_cast<double>(epoch_)}));
+  HEBB_RETURN_IF_ERROR(shuffle_->begin({.scalars = {static_cast<double>(epoch_)}}));
   HEBB_RETURN_IF_ERROR(shuffle_->replay(1));
-  return step_->rewind(samples_, 0);
+  return step_->begin({.samples = samples_});
 }
 
 Status Network::runEpoch() {
@@ -289,7 +289,7 @@ Status Network::updateTopology(double removed, double temperature) {
   for (const NetworkLayer& layer : layers_) {
     if (layer.links) layer.addScalars(removed, &scalars);
   }
-  HEBB_RETURN_IF_ERROR(update_->setScalars(scalars));
+  HEBB_RETURN_IF_ERROR(update_->begin({.scalars = scalars}));
   HEBB_RETURN_IF_ERROR(update_->replay(1));
   ++updates_;
   return {};

@@ -99,31 +99,12 @@ Status Program::keepAll(bool all) {
   return status;
 }
 
-Status Program::writeScalars(const std::vector<double>& table) {
-  if (table.empty() || table.size() % static_cast<size_t>(width_) != 0) {
+Status Program::checkSegment(const Segment& segment) const {
+  const auto& [step, scalars, samples, next, columns] = segment;
+  if (scalars.size() % static_cast<size_t>(width_) != 0) {
     return {Code::invalidArgument, "Expected rows of " + std::to_string(width_) + " scalars, got " +
-                                       std::to_string(table.size()) + " numbers"};
+                                       std::to_string(scalars.size()) + " numbers"};
   }
-  const size_t bytes = table.size() * sizeof(double);
-  if (bytes > table_->bytes()) {
-    HEBB_RETURN_IF_ERROR(device_->allocate(bytes, &table_));
-    isFresh_ = false;
-  }
-  tableRows_ = static_cast<int64_t>(table.size()) / width_;
-  return device_->backend().write(table_->data(), table.data(), bytes);
-}
-
-Status Program::setScalars(const std::vector<double>& table) {
-  HEBB_RETURN_IF_ERROR(writeScalars(table));
-  Backend& backend = device_->backend();
-  StepState state;
-  HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
-  state.firstStep = state.step + 1;
-  state.rows = tableRows_;
-  return backend.write(state_->data(), &state, sizeof state);
-}
-
-Status Program::checkStream(int64_t samples, int32_t columns, int64_t next) const {
   if (columns < 0 || columns > batch_) {
     return {Code::invalidArgument,
             "Expected at most " + std::to_string(batch_) + " columns, got " + std::to_string(columns)};
@@ -139,45 +120,41 @@ Status Program::checkStream(int64_t samples, int32_t columns, int64_t next) cons
   return {};
 }
 
-Status Program::rewind(int64_t samples, int32_t columns, int64_t next) {
-  HEBB_RETURN_IF_ERROR(checkStream(samples, columns, next));
-  Backend& backend = device_->backend();
-  StepState state;
-  HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
-  samples_ = state.samples = samples;
-  state.next = next;
-  state.offset = 0;
-  state.axis.columns = state.axis.whole = columns ? columns : state.batch;
-  return backend.write(state_->data(), &state, sizeof state);
+Status Program::writeScalars(const std::vector<double>& table) {
+  const size_t bytes = table.size() * sizeof(double);
+  if (bytes > table_->bytes()) {
+    HEBB_RETURN_IF_ERROR(device_->allocate(bytes, &table_));
+    isFresh_ = false;
+  }
+  tableRows_ = static_cast<int64_t>(table.size()) / width_;
+  return device_->backend().write(table_->data(), table.data(), bytes);
 }
 
 Status Program::begin(const Segment& segment) {
   const auto& [step, scalars, samples, next, columns] = segment;
-  HEBB_RETURN_IF_ERROR(checkStream(samples, columns, next));
-  if (!scalars.empty()) HEBB_RETURN_IF_ERROR(writeScalars(scalars));
+  HEBB_RETURN_IF_ERROR(checkSegment(segment));
+  Backend& backend = device_->backend();
   StepState state;
-  state.step = step - 1;
-  state.firstStep = step;
+  if (step) {
+    state.step = *step - 1;
+  } else {
+    HEBB_RETURN_IF_ERROR(cancelStep());
+    StepState before;
+    HEBB_RETURN_IF_ERROR(backend.read(&before, state_->data(), sizeof before));
+    state.step = before.step;
+  }
+  if (!scalars.empty()) HEBB_RETURN_IF_ERROR(writeScalars(scalars));
+  state.firstStep = state.step + 1;
   state.rows = tableRows_;
   state.next = next;
   state.samples = samples;
   state.batch = batch_;
   state.axis.columns = state.axis.whole = columns ? columns : batch_;
-  HEBB_RETURN_IF_ERROR(device_->backend().write(state_->data(), &state, sizeof state));
+  HEBB_RETURN_IF_ERROR(backend.write(state_->data(), &state, sizeof state));
   samples_ = samples;
-  done_ = step;
+  if (step) done_ = *step;
   nextSection_ = 0;
   return {};
-}
-
-Status Program::setStep(int64_t step) {
-  Backend& backend = device_->backend();
-  StepState state;
-  HEBB_RETURN_IF_ERROR(backend.read(&state, state_->data(), sizeof state));
-  state.step = step - 1;
-  state.firstStep = step;
-  done_ = step;
-  return backend.write(state_->data(), &state, sizeof state);
 }
 
 void Program::abort() {

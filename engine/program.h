@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "device.h"
@@ -14,13 +15,14 @@
 
 namespace hebb {
 
-/// Where a segment of steps begins: the number of its first step, its rows of scalars (none: those of before), and its
-/// place in the stream of samples, as rewind() has it.
+/// Where a segment of steps begins. But for the count of steps and the rows of scalars, nothing is taken over from
+/// before.
 struct Segment {
-  int64_t step = 0;
-  std::vector<double> scalars;
-  int64_t samples = 0, next = 0;
-  int32_t columns = 0;
+  std::optional<int64_t> step = {};  // number of the first step; none: the next one
+  /// The first row is the first step's, and steps past the last row use that. None: those of before, from the first on.
+  std::vector<double> scalars = {};
+  int64_t samples = 0, next = 0;  // the stream that gather reads, and where in it the first batch starts; 0: no stream
+  int32_t columns = 0;            // without a stream: valid ones, gathered from the first indices; 0: all
 };
 
 class Program : public Placer, public std::enable_shared_from_this<Program> {
@@ -58,18 +60,15 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// Says how long a value of this Program is needed. Activations with memory of their own are always there.
   Status setLifetime(const ActivationsView& value, Lifetime lifetime);
 
+  /// Whether begin() takes the segment.
+  Status checkSegment(const Segment& segment) const;
+
   // The following run on the device's thread.
 
   /// From now on, all values are kept, each in memory of its own: to look where a number went wrong. Or as before.
   Status keepAll(bool all);
 
-  /// Rows of scalars for the steps from the next one on; steps past the last row use the last row.
-  Status setScalars(const std::vector<double>& table);
-  /// The stream of samples that gather reads: its length, and where the next batch starts. 0 samples and n columns: no
-  /// stream, n valid columns, gathered from the first indices.
-  Status rewind(int64_t samples, int32_t columns, int64_t next = 0);
-  Status setStep(int64_t step);
-  /// All three at once: one write to the device.
+  /// Says where the next replay begins. A segment that is refused changes nothing.
   Status begin(const Segment& segment);
   /// Runs `steps` steps, or fewer when stopped (Code::aborted, or Code::disposed when the device was closed). Steps are
   /// whole: one that is stopped has changed nothing that lasts, neither parameters nor totals nor links. `ticket` tells
@@ -106,7 +105,6 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   Status instantiate();
   Status planValues();
   Status writeScalars(const std::vector<double>& table);
-  Status checkStream(int64_t samples, int32_t columns, int64_t next) const;
   /// Changes with every move of a resource that the recording names.
   int64_t generations() const;
   Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_}; }

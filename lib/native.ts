@@ -73,13 +73,10 @@ export interface NativeProgram {
   setLifetime(value: NativeActivations, lifetime: string): void
   keepAll(all: boolean): Promise<void>
   record(name: string, args: object): void
-  setScalars(table: Float64Array): Promise<void>
-  rewind(samples: number, columns: number, next: number): Promise<void>
-  setStep(step: number): Promise<void>
   replay(
     steps: number,
     begin?: {
-      readonly step: number
+      readonly step: number | undefined
       readonly scalars: Float64Array | undefined
       readonly samples: number
       readonly columns: number

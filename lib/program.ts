@@ -22,11 +22,14 @@ function nativeOf(operand: unknown): unknown {
   return Object.fromEntries(Object.entries(operand).map(([name, inner]) => [name, nativeOf(inner)]))
 }
 
-/** Where a segment of steps begins. */
+/** Where a segment of steps begins. But for the count of steps and the scalars, nothing is taken over from before. */
 export interface Segment {
-  /** Number of the first step. */
-  step: number
-  /** Rows of scalars for its steps, see setScalars(). Default: those of before. */
+  /** Number of the first step. Default: the next one. */
+  step?: number
+  /**
+   * Rows of scalars. The first is the first step's, and steps past the last row use that. Default: those of before,
+   * from the first row on.
+   */
   scalars?: ArrayLike<number> | undefined
   /** Length of the stream of samples; 0, the default: no stream. */
   samples?: number
@@ -37,7 +40,7 @@ export interface Segment {
 }
 
 export interface ReplayOptions {
-  /** Where to begin, told with the call; without it, where the last one ended. */
+  /** Where to begin; without it, where the last one ended. One that is refused changes nothing. */
   begin?: Segment | undefined
   /** Written before the first step. The arrays may be reused at once. */
   writes?: readonly Transfer[]
@@ -185,24 +188,7 @@ export class Program {
     this.#sections += 1
   }
 
-  /** Rows of scalars for the steps from the next one on; later steps use the last row. */
-  async setScalars(table: ArrayLike<number>): Promise<void> {
-    return this.#native.setScalars(Float64Array.from(table))
-  }
-
-  /**
-   * Starts the stream of samples again, or at the sample `next`; without one (`samples` 0), says how many columns of
-   * the batch are valid.
-   */
-  async rewind(samples: number, columns = 0, next = 0): Promise<void> {
-    return this.#native.rewind(samples, columns, next)
-  }
-
-  async setStep(step: number): Promise<void> {
-    return this.#native.setStep(step)
-  }
-
-  /** Runs `steps` steps in one native call. */
+  /** Runs `steps` steps in one native call. With 0 steps, it says where the next replay begins. */
   async replay(steps: number, options: ReplayOptions = {}): Promise<void> {
     const { signal, begin } = options
     const writes = options.writes?.map(nativeTransfer)
@@ -214,7 +200,7 @@ export class Program {
     signal?.addEventListener('abort', abort, { once: true })
     try {
       const segment = begin && segmentOf(begin)
-      if (options.between) await this.#replaySections(steps, segment, writes, reads, options)
+      if (options.between && steps > 0) await this.#replaySections(steps, segment, writes, reads, options)
       else await this.#native.replay(steps, segment, writes, reads)
     } catch (error) {
       if (this.#disposed)

@@ -118,8 +118,7 @@ describe('huge layers', () => {
         layer: 0,
       })
       program.record('rebuild', { links: matrix, changes, arrays: [scores] })
-      await program.setScalars([0.7 * width, width, 1])
-      await program.replay(1)
+      await program.replay(1, { begin: { scalars: [0.7 * width, width, 1] } })
       const after = await matrix.read()
       expect(after.columnIndices.length).to.equal(width)
       expect((await scores.read()).reduce((a, b) => a + b, 0)).to.be.within(0.7 * width - 1, 0.71 * width)
@@ -147,14 +146,14 @@ describe('huge layers', () => {
           seed: 3,
           layer: 0,
         })
-        await program.setScalars([300 * width, 1])
         const abort = new AbortController()
         let aborted = 0
         setTimeout(() => {
           aborted = performance.now()
           abort.abort()
         }, after)
-        await expectRefusal(() => program.replay(1, { signal: abort.signal }), 'ABORTED', `after ${after} ms`)
+        const begin = { scalars: [300 * width, 1] }
+        await expectRefusal(() => program.replay(1, { begin, signal: abort.signal }), 'ABORTED', `after ${after} ms`)
         expect(performance.now() - aborted, `after ${after} ms`).to.be.within(0, 1000)
       }
     })

@@ -372,9 +372,7 @@ export class Workspace {
   ): Promise<Program> {
     const program = this.program({ scalars: scalars.length, batch })
     for (const [name, operands] of operations) record(program, name, operands)
-    await program.setScalars(scalars)
-    await program.rewind(0, columns)
-    await program.replay(1)
+    await program.replay(1, { begin: { scalars, columns } })
     return program
   }
 

@@ -379,7 +379,7 @@ class Bench {
     for (int i = 0; i < 2 + settings_.repetitions() && (i < 3 || all < 4); ++i) {
       std::vector<double> scalars{static_cast<double>(i), 2};
       layer.addScalars(0.3, &scalars);
-      must(program->setScalars(scalars));
+      must(program->begin({.scalars = scalars}));
       must(layer.initialize(1));  // new links begin at 0 and would be the next to go
       must(backend().synchronize());
       const auto start = Clock::now();

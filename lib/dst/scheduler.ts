@@ -230,9 +230,7 @@ export class Scheduler {
       if (typeof segment === 'function') {
         await segment()
       } else {
-        await segment.setScalars(scalars)
-        if (gradients) await segment.rewind(0, gradients.columns)
-        await segment.replay(1, options)
+        await segment.replay(1, { ...options, begin: { scalars, columns: gradients?.columns } })
       }
     }
     for (const { parameter, returned } of this.#layers) {

@@ -99,8 +99,7 @@ export class SampleOrder implements Feed {
 
   /** Puts the samples into the order of an epoch. */
   async shuffle(epoch: number): Promise<void> {
-    await this.#program.setScalars([epoch])
-    await this.#program.replay(1)
+    await this.#program.replay(1, { begin: { scalars: [epoch] } })
   }
 
   fill(tape: Tape, batch: BatchTensors): void {

@@ -109,14 +109,13 @@ void run(std::shared_ptr<Device> device, int32_t classes) {
                  {"weightDecay", 0.1}});
   record("sgd", {{"count", hidden}, {"values", bias}, {"gradient", biasGradient}, {"learningRate", 0}});
   record("sgd", {{"count", classes * hidden}, {"values", dense}, {"gradient", denseGradient}, {"learningRate", 0}});
-  check(program->setScalars({0.1}));
-  check(program->rewind(samples, 0));
+  check(program->begin({.scalars = {0.1}, .samples = samples}));
   check(program->replay(3));
   // A sample that is none, in a program that does not write the order anew.
   std::shared_ptr<Program> bad;
   check(Program::create(device, 1, batch, &bad));
   check(bad->record("gather", gather));
-  check(bad->rewind(samples, 0));
+  check(bad->begin({.samples = samples}));
   int32_t* const seventh = order.buffer->data<int32_t>() + 7;
   const int32_t none = samples;
   check(device->backend().write(seventh, &none, sizeof none));
@@ -172,7 +171,7 @@ void products(std::shared_ptr<Device> device, int32_t batch, const char* product
                                 {"learningRate", 0},
                                 {"momentum", 0.9},
                                 {"weightDecay", 0.1}}));
-  check(program->setScalars({1e-6}));
+  check(program->begin({.scalars = {1e-6}}));
   check(program->replay(2));
 }
 

@@ -30,8 +30,8 @@ class Training {
     HEBB_RETURN_IF_ERROR(make());
     for (int update = 0; update < 3; ++update) {
       HEBB_RETURN_IF_ERROR(step_->replay(4));
-      HEBB_RETURN_IF_ERROR(update_->setScalars({static_cast<double>(update), 1.5, 200, kLinks}));
-      HEBB_RETURN_IF_ERROR(prune_->setScalars({static_cast<double>(update), kLinks - 10}));
+      HEBB_RETURN_IF_ERROR(update_->begin({.scalars = {static_cast<double>(update), 1.5, 200, kLinks}}));
+      HEBB_RETURN_IF_ERROR(prune_->begin({.scalars = {static_cast<double>(update), kLinks - 10}}));
       HEBB_RETURN_IF_ERROR(prune_->replay(1));
       HEBB_RETURN_IF_ERROR(update_->replay(1));
     }
@@ -105,8 +105,7 @@ class Training {
     HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{wide, wide_.buffer->data<float>(), 0.2, 1, 2}));
     HEBB_RETURN_IF_ERROR(recordStep());
     HEBB_RETURN_IF_ERROR(recordWideLayer());
-    HEBB_RETURN_IF_ERROR(step_->setScalars({0.05}));
-    HEBB_RETURN_IF_ERROR(step_->rewind(kSamples, 0));
+    HEBB_RETURN_IF_ERROR(step_->begin({.scalars = {0.05}, .samples = kSamples}));
     HEBB_RETURN_IF_ERROR(recordPrune());
     return recordUpdate();
   }

@@ -187,7 +187,7 @@ describe('abort', () => {
         program.record('spmm', { weights: w.matrix(csr), values: w.floats(numbers(9000, 3)), input, output: hidden })
         program.record('softmaxCrossEntropy', { logits: hidden, targets, totals })
         const run = async (interrupt: boolean) => {
-          await program.rewind(samples)
+          await program.replay(0, { begin: { samples } })
           await totals.write(Float64Array.of(0, 0, 0, -1))
           const first = program.stepsDone
           const all = samples / batch

@@ -34,9 +34,7 @@ function usesOf(
     'matrix.read': () => matrix.read(),
     'program.record': record,
     'program.replay': () => program.replay(1),
-    'program.setScalars': () => program.setScalars([1]),
-    'program.rewind': () => program.rewind(0, 8),
-    'program.setStep': () => program.setStep(1),
+    'program.replay, which begins': () => program.replay(0, { begin: { step: 1, scalars: [1], columns: 8 } }),
     'device.info': () => device.info,
     'device.memory': () => device.memory(),
     'new Tensor': () => new Tensor(device, 'float32', 1),
@@ -138,7 +136,12 @@ describe('dispose in the middle', () => {
   it('of a device ends what runs and what waits with DISPOSED, at once', async () => {
     const device = new Device({ kind: 'cpu', threads: 2 })
     const { program, tensor, input } = objectsOf(device)
-    const running = [program.replay(1e12), tensor.read(), input.write(new Float32Array(240)), program.setScalars([1])]
+    const running = [
+      program.replay(1e12),
+      tensor.read(),
+      input.write(new Float32Array(240)),
+      program.replay(1, { begin: { scalars: [1] } }),
+    ]
     for (const promise of running) promise.catch(() => {})
     await pause(5)
     const start = performance.now()

@@ -49,7 +49,7 @@ if (task === 'train') {
     void a.read()
     void a.write(new Float32Array(100_000))
     void b.copy(a)
-    void program.setScalars([i])
+    void program.replay(0, { begin: { scalars: [i] } })
   }
   say('pending')
 }

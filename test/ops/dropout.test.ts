@@ -25,9 +25,7 @@ function dropout(
       ...{ input: w.batch(features, batch, x, 7.5), output, probability, seed, layer },
       accumulate: initial !== undefined,
     })
-    await program.setStep(step)
-    await program.rewind(0, columns)
-    await program.replay(1)
+    await program.replay(1, { begin: { step, columns } })
     return output.read(columns)
   })
 }
@@ -79,8 +77,7 @@ describe('dropout', () => {
       const batch = w.batch(70, 300, x)
       const program = w.program({ batch: 300 })
       program.record('dropout', { input: batch, output: batch, probability: 0.5, seed: 1, layer: 2 })
-      await program.setStep(5)
-      await program.replay(1)
+      await program.replay(1, { begin: { step: 5 } })
       expect([...(await batch.read())]).to.deep.equal([...apart])
     })
   })

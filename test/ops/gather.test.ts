@@ -47,7 +47,7 @@ function gather(
       count: order.length,
       output,
     })
-    await program.rewind(order.length)
+    await program.replay(0, { begin: { samples: order.length } })
     const batches: Float32Array[] = []
     for (let step = 0; step < steps; ++step) {
       await program.replay(1)
@@ -181,7 +181,7 @@ describe('gather', () => {
           count: samples,
         },
       })
-      await Promise.all([program.rewind(samples, 0, next), program.setStep(first)])
+      await program.replay(0, { begin: { step: first, samples, first: next } })
       const batches: Float32Array[] = []
       for (let step = 0; step < steps; ++step) {
         await program.replay(1)
@@ -318,8 +318,7 @@ describe('gather', () => {
         count: 50,
         targets,
       })
-      await program.rewind(50)
-      await program.replay(1)
+      await program.replay(1, { begin: { samples: 50 } })
       expect([...(await targets.read())]).to.deep.equal([...order.slice(0, 32)].map((i) => 1000 + i))
       await program.replay(1)
       expect([...(await targets.read()).slice(0, 18)]).to.deep.equal([...order.slice(32)].map((i) => 1000 + i))
@@ -384,13 +383,12 @@ describe('gather', () => {
           'too few targets': [{ targets: w.tensor('int32', 7) }, 'INVALID_ARGUMENT'],
         },
       )
-      await program.rewind(10)
-      await program.replay(1)
+      const step = () => program.replay(1, { begin: { samples: 10 } })
+      await step()
       expect([...(await output.read())]).to.deep.equal(new Array(48).fill(5))
       for (const index of [10, -1, 2 ** 31 - 1, -(2 ** 31)]) {
         await indices.write(Int32Array.of(0, 1, 2, index, 4, 5, 6, 7, 8, 9))
-        await program.rewind(10)
-        const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `index ${index}`)
+        const error = await expectRefusal(step, 'INVALID_ARGUMENT', `index ${index}`)
         expect(error.message).to.match(new RegExp(`indices in \\[0, 10\\), got ${index} at 3`))
       }
     })
@@ -432,10 +430,7 @@ describe('gather', () => {
         count: 10,
         output: w.batch(1, 16),
       })
-      const step = (samples: number) => async () => {
-        await program.rewind(samples)
-        await program.replay(1)
-      }
+      const step = (samples: number) => () => program.replay(1, { begin: { samples } })
       await expectRefusal(step(11), 'INVALID_ARGUMENT', '11 samples of 10')
       await expectRefusal(step(0), 'INVALID_ARGUMENT', 'no stream, and 16 columns of 10')
       await step(10)()

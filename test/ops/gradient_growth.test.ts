@@ -381,9 +381,7 @@ describe('gradient growth', () => {
         'a negative layer': [{ layer: -1 }, 'INVALID_ARGUMENT'],
       })
       await changes.keep.write(new Uint8Array(15).fill(1))
-      await program.setScalars([15, 1])
-      await program.rewind(0, 3)
-      await program.replay(1)
+      await program.replay(1, { begin: { scalars: [15, 1], columns: 3 } })
       expect((await changes.newCount.read())[0]).to.equal(3)
     })
   })

@@ -147,9 +147,7 @@ describe('gradientNorm', () => {
           const gradients = [{ count: 50, gradient }]
           program.record('gradientNorm', { gradients, maxNorm: 1, norm, scale, totals, previous })
           program.record('sgd', { count: 50, values, gradient, scale, learningRate: 0 })
-          await program.setScalars([0.1])
-          await program.rewind(0, columns)
-          await program.replay(2)
+          await program.replay(2, { begin: { scalars: [0.1], columns } })
           const before = [values, totals, norm].map((tensor) => tensor.read())
           const state = await Promise.all(before)
           const good = await gradient.read()

@@ -363,8 +363,6 @@ describe('linearGradient and sgd', () => {
     on(device, async (w) => {
       const count = outputs * inputs
       const program = w.program({ batch, scalars: 1 })
-      void program.rewind(0, columns)
-      void program.setScalars([0.05, 0.02, 0.01])
       const [gradient, biasGradient] = [w.floats(count), w.floats(outputs)]
       const [values, bias] = [w.floats(numbers(count, 3)), w.floats(numbers(outputs, 5))]
       const [velocity, biasVelocity] = rule.momentum ? [w.floats(numbers(count, 4)), w.floats(numbers(outputs, 6))] : []
@@ -386,7 +384,7 @@ describe('linearGradient and sgd', () => {
         learningRate: 0,
         ...rule,
       })
-      await program.replay(3)
+      await program.replay(3, { begin: { scalars: [0.05, 0.02, 0.01], columns } })
       expect(program.operationCount).to.equal(fused ? 2 : 6)
       return Promise.all([values, bias, velocity, biasVelocity].map((tensor) => tensor?.read()))
     })

@@ -332,8 +332,7 @@ describe('losses', () => {
       const program = w.program({ batch: 4 })
       const totals = w.tensor('float64', emptyTotals)
       program.record('softmaxCrossEntropy', { logits, targets: w.tensor('int32', Int32Array.of(0, 1, 2, 0)), totals })
-      await program.setStep(100)
-      await program.replay(3)
+      await program.replay(3, { begin: { step: 100 } })
       const { loss, correct } = softmaxCrossEntropy(numbers(12, 8), [0, 1, 2, 0], 3, 4)
       let read = await totals.read()
       expectNear([read[0]], [3 * loss], 'three times the loss', 3e-6)
@@ -370,8 +369,7 @@ describe('losses', () => {
           gradient,
           totals,
         })
-        await program.setStep(7)
-        const failure = await expectRefusal(() => program.replay(3), 'NON_FINITE', 'a loss')
+        const failure = await expectRefusal(() => program.replay(3, { begin: { step: 7 } }), 'NON_FINITE', 'a loss')
         expect(failure.message).to.match(/in step 7/)
         expect(program.stepsDone).to.equal(7)
         const squares = w.program({ batch: 2 })

@@ -135,7 +135,7 @@ describe('sgd', () => {
       const values = w.floats([0])
       const program = w.program({ scalars: 2 })
       program.record('sgd', { count: 1, values, gradient: w.floats([1]), learningRate: 1 })
-      await program.setScalars([100, 1, 100, 0.25, 100, 4])
+      await program.replay(0, { begin: { scalars: [100, 1, 100, 0.25, 100, 4] } })
       const seen: number[] = []
       for (let i = 0; i < 5; ++i) {
         await program.replay(1)
@@ -183,8 +183,7 @@ describe('sgd', () => {
           'disposed values': [{ values: gone }, 'DISPOSED'],
         },
       )
-      await program.setScalars([2])
-      await program.replay(1)
+      await program.replay(1, { begin: { scalars: [2] } })
       expect([...(await values.read())]).to.deep.equal(new Array(12).fill(-2))
     })
   })
@@ -310,7 +309,7 @@ describe('adam', () => {
           const program = w.program({ scalars: 2 })
           program.record('adam', { count, ...state, gradient, learningRate: 1, ...rule })
           const rates = Array.from({ length: 1000 }, (_, i) => 0.01 / (1 + i / 100))
-          await program.setScalars(rates.flatMap((rate) => [100, rate]))
+          await program.replay(0, { begin: { scalars: rates.flatMap((rate) => [100, rate]) } })
           for (const [i, rate] of rates.entries()) {
             // Gradients that pull back towards 0.5, with noise: none is the same for long.
             const noise = numbers(count, 100 + i)
@@ -490,8 +489,7 @@ describe('adam', () => {
         { count: 12, ...state, gradient: w.floats(new Float32Array(12).fill(1)), learningRate: 0 },
         bad,
       )
-      await program.setScalars([2])
-      await program.replay(1)
+      await program.replay(1, { begin: { scalars: [2] } })
       for (const value of await state.values.read()) expect(value).to.be.closeTo(-2, 1e-6)
     })
   })
@@ -507,7 +505,7 @@ describe('adam', () => {
         const before = await values.read()
         t.product()
         t.program.record('adam', { pattern, ...state, gradient, learningRate: 0 })
-        await t.program.replay(1)
+        await t.run()
         const expected = gradients(csr, t.dy, t.x, 33).values.value
         const moved = byRow(
           csr,
@@ -531,6 +529,7 @@ class Trained {
   readonly program: Program
   readonly csr: PlainCsr
   readonly batch: number
+  readonly columns: number
   readonly dy: Float32Array
   readonly x: Float32Array
   readonly operands: Record<
@@ -553,11 +552,10 @@ class Trained {
     this.w = w
     this.csr = csr
     this.batch = batch
+    this.columns = columns
     this.dy = numbers(columns * rows, 1)
     this.x = numbers(columns * cols, 2)
     this.program = w.program({ batch, scalars: 2 })
-    void this.program.rewind(0, columns)
-    void this.program.setScalars([0.05, 0.02, 0.04, 0.01])
     this.operands = {
       pattern: w.matrix(csr),
       outputGradient: w.batch(rows, batch, this.dy),
@@ -615,6 +613,12 @@ class Trained {
     })
   }
 
+  /** Replays with rates of the values and the bias that change after the first step. */
+  async run(steps = 1): Promise<void> {
+    const { columns } = this
+    await this.program.replay(steps, { begin: { scalars: [0.05, 0.02, 0.04, 0.01], columns } })
+  }
+
   async state(): Promise<Float32Array[]> {
     const { values, velocity, bias, biasVelocity } = this.operands
     const [v, m, b, c] = await Promise.all([values, velocity, bias, biasVelocity].map((tensor) => tensor.read()))
@@ -665,7 +669,7 @@ describe('sddmm and sgd', () => {
                 if (!fused) t.readGradients()
                 t.stepValues(rule)
                 t.stepBias(rule)
-                await t.program.replay(3)
+                await t.run(3)
                 expect(t.program.operationCount).to.equal(fused ? 2 : 6)
                 return t.state()
               },
@@ -688,14 +692,14 @@ describe('sddmm and sgd', () => {
       t.product()
       t.stepBias()
       t.stepValues()
-      await t.program.replay(1)
+      await t.run()
       expect(t.program.operationCount).to.equal(2)
     })
     for (const part of ['stepValues', 'stepBias'] as const) {
       await trained(cpu(), csr, 20, async (t) => {
         t.product()
         t[part]()
-        await t.program.replay(1)
+        await t.run()
         expect(t.program.operationCount, part).to.equal(2)
         const expected = gradients(csr, t.dy, t.x, 20)
         // The gradient that no optimizer takes is there for the user.
@@ -742,7 +746,7 @@ describe('sddmm and sgd', () => {
                 t.product()
                 t.stepValues()
                 t.stepBias()
-                await t.program.replay(3)
+                await t.run(3)
                 expect(t.program.operationCount).to.equal(fused ? 2 : 4)
                 return [...(await t.state()), await inputGradient.read(columns)]
               },
@@ -775,7 +779,7 @@ describe('sddmm and sgd', () => {
             })
           t.stepValues(rules[0], { scale })
           if (norm) t.stepBias()
-          await t.program.replay(1)
+          await t.run()
           expect(t.program.operationCount, place).to.equal(norm ? 5 : 3)
           const expected = gradients(csr, t.dy, t.x, 20)
           const squares = [...expected.values.value, ...expected.bias.value].reduce((sum, g) => sum + g * g, 0)
@@ -818,7 +822,7 @@ describe('sddmm and sgd', () => {
       t.product()
       t.stepValues()
       t.stepBias()
-      await t.program.replay(1)
+      await t.run()
       const [values, velocity, bias] = await t.state()
       const g = gradients(csr, t.dy, t.x, 20)
       const widened = (s: Sums, of: Sums, rate: number): Sums => ({
@@ -846,7 +850,7 @@ describe('sddmm and sgd', () => {
         t.product({ accumulate, accumulateBias })
         t.stepValues()
         t.stepBias()
-        await t.program.replay(2)
+        await t.run(2)
         expect(t.program.operationCount).to.equal(operations)
         const once = gradients(csr, t.dy, t.x, 20)
         const twice = ({ value, magnitude }: Sums): Sums => ({
@@ -871,7 +875,7 @@ describe('sddmm and sgd', () => {
           if (!fused) t.readGradients()
           t.stepValues()
           t.stepBias()
-          await t.program.replay(3)
+          await t.run(3)
           expect(t.program.operationCount).to.equal(fused ? 3 : 6)
           return t.state()
         })
@@ -884,7 +888,7 @@ describe('sddmm and sgd', () => {
       t.product()
       t.product({ accumulate: true })
       t.stepValues()
-      await t.program.replay(1)
+      await t.run()
       expect(t.program.operationCount).to.equal(4)
     })
   })
@@ -896,7 +900,7 @@ describe('sddmm and sgd', () => {
       t.product()
       t.program.record('spmm', { weights: pattern, values, input, output })
       t.stepValues()
-      await t.program.replay(1)
+      await t.run()
       expect(t.program.operationCount).to.equal(4)
       const withOldValues = await output.read()
       await trained(cpu(), csr, 20, async (alone) => {
@@ -907,7 +911,7 @@ describe('sddmm and sgd', () => {
           input: alone.operands.input,
           output: expected,
         })
-        await alone.program.replay(1)
+        await alone.run()
         expectSameBits(withOldValues, await expected.read(), 'the old values')
       })
     })
@@ -920,7 +924,7 @@ describe('sddmm and sgd', () => {
       t.product()
       t.program.record('importance', { links: pattern, values, keep, rule: 'magnitude', scores })
       t.stepValues()
-      await t.program.replay(1)
+      await t.run()
       expect(t.program.operationCount).to.equal(4)
     })
   })
@@ -930,10 +934,10 @@ describe('sddmm and sgd', () => {
       trained(device, csr, 20, async (t) => {
         t.stepValues(rules[0])
         t.product()
-        await t.program.replay(1)
+        await t.run()
         expect(t.program.operationCount).to.equal(3)
         expect((await t.state())[0]).to.deep.equal(numbers(60, 3))
-        await t.program.replay(1)
+        await t.run()
         return t.state()
       })
     const [values] = await run(cpu())
@@ -944,7 +948,7 @@ describe('sddmm and sgd', () => {
     await trained(cpu(), csr, 20, async (t) => {
       t.product()
       t.stepValues(rules[0], { pattern: undefined, count: 5 })
-      await t.program.replay(1)
+      await t.run()
       const [values] = await t.state()
       expectSameBits(
         byColumn(csr, values).slice(5),

@@ -213,8 +213,7 @@ describe('rebuild', () => {
           [0, 10],
           [10, 650],
         ].entries()) {
-          await program.setScalars([update + 1, kept, target, 1.5])
-          await program.replay(1)
+          await program.replay(1, { begin: { scalars: [update + 1, kept, target, 1.5] } })
           const after: PlainCsr = { rows, cols, ...(await matrix.read()) }
           const now = byRow(after, await values.read())
           expect(after.columnIndices.length, `update ${update}`).to.equal(target)

@@ -348,7 +348,8 @@ describe('regrow', () => {
       const program = w.program({ scalars: 2 })
       program.record('beginUpdate', { links, changes })
       program.record('regrow', { links, changes, predictor, selection, count: 0, update: 1, seed: 13, layer: 1 })
-      await program.setScalars(Array.from({ length: updates }, (_, update) => [count, update]).flat())
+      const scalars = Array.from({ length: updates }, (_, update) => [count, update]).flat()
+      await program.replay(0, { begin: { scalars } })
       const reads: Promise<Int32Array[]>[] = []
       for (let update = 0; update < updates; ++update) {
         void program.replay(1)
@@ -460,12 +461,11 @@ describe('regrow', () => {
             layer: 9,
           })
           program.record('rebuild', { links, changes, arrays: [] })
-          await program.setScalars([tooMany, 1])
-          const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', `${tooMany} links`)
+          const grow = (count: number) => program.replay(1, { begin: { scalars: [count, 1] } })
+          const error = await expectRefusal(() => grow(tooMany), 'INVALID_ARGUMENT', `${tooMany} links`)
           expect(error.message).to.match(/layer 9\b/)
           expect(cellsOf({ ...csr, ...(await links.read()) })).to.deep.equal(cellsOf(csr))
-          await program.setScalars([tooMany - 1, 1])
-          await program.replay(1)
+          await grow(tooMany - 1)
           expect((await links.read()).columnIndices.length).to.equal(tooMany - 1)
         }
       })
@@ -507,8 +507,7 @@ describe('regrow', () => {
         ],
         'disposed new rows': [{ changes: { ...changes, newRows: gone } }, 'DISPOSED'],
       })
-      await program.setScalars([14, 1])
-      await program.replay(1)
+      await program.replay(1, { begin: { scalars: [14, 1] } })
       expect((await changes.newCount.read())[0]).to.equal(2)
     })
   })

@@ -363,7 +363,8 @@ describe('keepLinks', () => {
         layer: 2,
       }
       program.record('keepLinks', { links, ...choice })
-      await program.setScalars(Array.from({ length: updates }, (_, update) => [count, temperature ?? 0, update]).flat())
+      const scalars = Array.from({ length: updates }, (_, update) => [count, temperature ?? 0, update]).flat()
+      await program.replay(0, { begin: { scalars } })
       const reads: Promise<Uint8Array>[] = []
       for (let update = 0; update < updates; ++update) {
         void program.replay(1)
@@ -422,8 +423,8 @@ describe('keepLinks', () => {
             purpose: 'remove',
             layer: 41,
           })
-          await program.setScalars([10, 1, 1])
-          const error = await expectRefusal(() => program.replay(1), 'NON_FINITE', `a score of ${bad}`)
+          const update = () => program.replay(1, { begin: { scalars: [10, 1, 1] } })
+          const error = await expectRefusal(update, 'NON_FINITE', `a score of ${bad}`)
           expect(error.message).to.match(/layer 41\b/)
           expect([...(await keep.read())]).to.deep.equal([...flags])
           await scores.write(numbers(20, 12, 0, 1))
@@ -465,8 +466,7 @@ describe('keepLinks', () => {
         'flags of another device': [{ keep: other.tensor('uint8', 12) }, 'INVALID_ARGUMENT'],
         'disposed scores': [{ scores: gone }, 'DISPOSED'],
       })
-      await program.setScalars([5, 1, 1])
-      await program.replay(1)
+      await program.replay(1, { begin: { scalars: [5, 1, 1] } })
       expect(kept(await keep.read()).length).to.equal(5)
     })
   })

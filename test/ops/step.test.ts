@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
+import type { Segment } from '../../lib/program.js'
 import { chiSquareTest } from '../reference.js'
 import {
   cpu,
@@ -43,10 +44,7 @@ describe('permute', () => {
       const indices = w.tensor('int32', 2000)
       const program = w.program({ scalars: 2, batch: 7 })
       program.record('permute', { indices, count: 2000, seed: 5, epoch: 1 })
-      await program.setScalars([0, 3, 0, 9])
-      await program.setStep(40)
-      await program.rewind(30)
-      await program.replay(6)
+      await program.replay(6, { begin: { step: 40, scalars: [0, 3, 0, 9], samples: 30 } })
       return indices.read()
     })
     expect(later).to.deep.equal(first)
@@ -68,7 +66,7 @@ describe('permute', () => {
       const indices = w.tensor('int32', count)
       const program = w.program()
       program.record('permute', { indices, count, seed: 11, epoch: 0 })
-      await program.setScalars(Array.from({ length: epochs }, (_, epoch) => epoch))
+      await program.replay(0, { begin: { scalars: Array.from({ length: epochs }, (_, epoch) => epoch) } })
       const reads: Promise<Int32Array>[] = []
       for (let epoch = 0; epoch < epochs; ++epoch) {
         void program.replay(1)
@@ -121,7 +119,7 @@ describe('permute', () => {
 async function observed(
   use: (steps: {
     program: ReturnType<Workspace['program']>
-    next(): Promise<{ samples: number[]; scalar: number }>
+    next(begin?: Segment): Promise<{ samples: number[]; scalar: number }>
   }) => Promise<void>,
 ) {
   await on(cpu(), async (w) => {
@@ -145,13 +143,13 @@ async function observed(
     program.record('sgd', { count: 1, values: value, gradient: w.floats([-1]), learningRate: 1 })
     await use({
       program,
-      next: async () => {
+      next: async (begin) => {
         await Promise.all([
           totals.write(new Float64Array(4)),
           value.write(new Float32Array(1)),
           targets.write(new Int32Array(batch).fill(-1)),
         ])
-        await program.replay(1)
+        await program.replay(1, { begin })
         const columns = (await totals.read())[2]
         const samples = [...(await targets.read())]
         return { samples: samples.slice(0, columns), scalar: (await value.read())[0] }
@@ -164,64 +162,130 @@ describe('advance', () => {
   const from = (first: number, count: number) => Array.from({ length: count }, (_, i) => 100 + first + i)
 
   it('walks through the stream batch by batch, the last one shorter, and begins again', async () => {
-    await observed(async ({ program, next }) => {
-      await program.rewind(50)
+    await observed(async ({ next }) => {
+      const seen = async (begin?: Segment) => (await next(begin)).samples
+      expect(await seen({ samples: 50 })).to.deep.equal(from(0, 16))
       for (const [first, count] of [
-        [0, 16],
         [16, 16],
         [32, 16],
         [48, 2],
         [0, 16],
         [16, 16],
       ]) {
-        expect((await next()).samples).to.deep.equal(from(first, count))
+        expect(await seen()).to.deep.equal(from(first, count))
       }
-      await program.rewind(20)
-      expect((await next()).samples, 'a shorter stream').to.deep.equal(from(0, 16))
-      expect((await next()).samples, 'its rest').to.deep.equal(from(16, 4))
-      expect((await next()).samples, 'its start').to.deep.equal(from(0, 16))
-      await program.rewind(5)
-      for (let i = 0; i < 3; ++i)
-        expect((await next()).samples, 'a stream of less than a batch').to.deep.equal(from(0, 5))
-      await program.rewind(32)
-      for (const first of [0, 16, 0, 16])
-        expect((await next()).samples, 'a stream of whole batches').to.deep.equal(from(first, 16))
+      expect(await seen({ samples: 20 }), 'a shorter stream').to.deep.equal(from(0, 16))
+      expect(await seen(), 'its rest').to.deep.equal(from(16, 4))
+      expect(await seen(), 'its start').to.deep.equal(from(0, 16))
+      const five = 'a stream of less than a batch'
+      expect(await seen({ samples: 5 }), five).to.deep.equal(from(0, 5))
+      for (let i = 0; i < 2; ++i) expect(await seen(), five).to.deep.equal(from(0, 5))
+      const whole = 'a stream of whole batches'
+      expect(await seen({ samples: 32 }), whole).to.deep.equal(from(0, 16))
+      for (const first of [16, 0, 16]) expect(await seen(), whole).to.deep.equal(from(first, 16))
     })
   })
 
   it('takes the number of columns that it is told when there is no stream', async () => {
-    await observed(async ({ program, next }) => {
-      await program.rewind(0, 5)
-      for (let i = 0; i < 2; ++i) expect((await next()).samples).to.deep.equal(from(0, 5))
-      await program.rewind(0)
-      expect((await next()).samples).to.deep.equal(from(0, 16))
-      await expectRefusal(() => program.rewind(0, 17), 'INVALID_ARGUMENT', 'more columns than a batch')
-      expect((await next()).samples).to.deep.equal(from(0, 16))
+    await observed(async ({ next }) => {
+      expect((await next({ columns: 5 })).samples).to.deep.equal(from(0, 5))
+      expect((await next()).samples).to.deep.equal(from(0, 5))
+      expect((await next({})).samples).to.deep.equal(from(0, 16))
     })
   })
 
   it('reads a row of scalars a step, and the last one from then on', async () => {
-    await observed(async ({ program, next }) => {
-      const scalars = async (steps: number) => {
+    await observed(async ({ next }) => {
+      const scalars = async (steps: number, begin?: Segment) => {
         const seen: number[] = []
-        for (let i = 0; i < steps; ++i) seen.push((await next()).scalar)
+        for (let i = 0; i < steps; ++i) seen.push((await next(i === 0 ? begin : undefined)).scalar)
         return seen
       }
       expect(await scalars(1), 'before any were given').to.deep.equal([0])
-      await program.setScalars([9, 1, 9, 2, 9, 3])
-      expect(await scalars(5)).to.deep.equal([1, 2, 3, 3, 3])
-      await program.setScalars([9, 4, 9, 5])
-      expect(await scalars(1)).to.deep.equal([4])
-      await program.setScalars([9, 6])
-      expect(await scalars(2), 'a shorter table').to.deep.equal([6, 6])
-      await program.setStep(1000)
-      await program.setScalars([9, 7, 9, 8])
-      expect(await scalars(3), 'after a jump').to.deep.equal([7, 8, 8])
-      await program.setStep(10)
-      expect(await scalars(3), 'a jump begins the table again').to.deep.equal([7, 8, 8])
-      await expectRefusal(() => program.setScalars([1, 2, 3]), 'INVALID_ARGUMENT', 'half a row')
-      await expectRefusal(() => program.setScalars([]), 'INVALID_ARGUMENT', 'no row')
-      expect(await scalars(1), 'after a refusal').to.deep.equal([8])
+      expect(await scalars(5, { scalars: [9, 1, 9, 2, 9, 3] })).to.deep.equal([1, 2, 3, 3, 3])
+      expect(await scalars(1, { scalars: [9, 4, 9, 5] })).to.deep.equal([4])
+      expect(await scalars(2, { scalars: [9, 6] }), 'a shorter table').to.deep.equal([6, 6])
+      expect(await scalars(3, { step: 1000, scalars: [9, 7, 9, 8] }), 'after a jump').to.deep.equal([7, 8, 8])
+      expect(await scalars(3, { step: 10 }), 'a jump begins the table again').to.deep.equal([7, 8, 8])
+      expect(await scalars(3, { columns: 5 }), 'as each beginning does').to.deep.equal([7, 8, 8])
+      expect(await scalars(3, { scalars: [] }), 'no row: those of before').to.deep.equal([7, 8, 8])
+    })
+  })
+
+  it('begins in the middle of a stream, and with all of it said anew', async () => {
+    await observed(async ({ program, next }) => {
+      expect(await next({ step: 7, scalars: [9, 1, 9, 2], samples: 40, first: 30 })).to.deep.equal({
+        samples: from(30, 10),
+        scalar: 1,
+      })
+      expect(await next()).to.deep.equal({ samples: from(0, 16), scalar: 2 })
+      expect(program.stepsDone).to.equal(9)
+      // What is not said is not that of before: no stream, and all columns.
+      expect(await next({ scalars: [9, 3] })).to.deep.equal({ samples: from(0, 16), scalar: 3 })
+      expect(await next()).to.deep.equal({ samples: from(0, 16), scalar: 3 })
+      expect(program.stepsDone).to.equal(11)
+    })
+  })
+
+  it('begins at once or with the next replay, which is the same', async () => {
+    await observed(async ({ program, next }) => {
+      const begin = { step: 5, scalars: [9, 1, 9, 2], samples: 50, first: 20 }
+      const together = [await next(begin), await next()]
+      for (const between of [undefined, () => {}]) {
+        await program.replay(0, { begin, between })
+        expect(program.stepsDone).to.equal(5)
+        expect([await next(), await next()]).to.deep.equal(together)
+      }
+    })
+  })
+
+  it('goes on counting from the step that was given up', async () => {
+    await on(cpu(), async (w) => {
+      const value = w.floats([0])
+      const program = w.program({ scalars: 1 })
+      program.record('sgd', { count: 1, values: value, gradient: w.floats([-1]), learningRate: 0 })
+      program.cut()
+      await program.replay(3, { between: () => {}, begin: { step: 4, scalars: [1, 10, 100, 1000] } })
+      const failing = () => {
+        throw new Error('no')
+      }
+      const failed = await program.replay(1, { between: failing }).catch((error: Error) => error)
+      expect((failed as Error).message).to.equal('no')
+      expect(program.stepsDone).to.equal(7)
+      await program.replay(2, { begin: { scalars: [0] } })
+      expect(program.stepsDone).to.equal(9)
+      expect([...(await value.read())], 'its first section has run').to.deep.equal([1111])
+    })
+  })
+
+  it('refuses a beginning that cannot be, before anything is changed', async () => {
+    await observed(async ({ program, next }) => {
+      const good = { step: 7, scalars: [9, 1, 9, 2, 9, 3], samples: 50, first: 20 }
+      await next(good)
+      for (const [what, bad] of Object.entries({
+        'half a row': { scalars: [1, 2, 3] },
+        'more columns than a batch': { samples: 0, first: 0, columns: 17 },
+        'columns below 0': { columns: -1 },
+        'half a column': { columns: 1.5 },
+        'a stream that is longer than its indices': { samples: 51 },
+        'a stream below 0': { samples: -1 },
+        'a first sample past the end': { first: 50 },
+        'a first sample below 0': { first: -1 },
+        'a first sample of no stream': { samples: 0 },
+        'a step below 0': { step: -1 },
+        'half a step': { step: 0.5 },
+      })) {
+        const begin = { ...good, step: 40, scalars: [8, 8], ...bad }
+        await expectRefusal(() => next(begin), 'INVALID_ARGUMENT', what)
+        expect(program.stepsDone, what).to.equal(8)
+      }
+      expect(await next()).to.deep.equal({ samples: from(36, 14), scalar: 2 })
+    })
+    await on(cpu(), async (w) => {
+      const [program, written] = [w.program(), w.floats([1])]
+      const writes = [[written, Float32Array.of(2)]] as const
+      await expectRefusal(() => program.replay(1, { writes, begin: { columns: 2 } }), 'INVALID_ARGUMENT', 'columns')
+      expect([...(await written.read())]).to.deep.equal([1])
     })
   })
 
@@ -230,11 +294,12 @@ describe('advance', () => {
       expect(program.stepsDone).to.equal(0)
       await program.replay(3)
       expect(program.stepsDone).to.equal(3)
-      await program.setStep(10)
-      await program.replay(2)
+      await program.replay(2, { begin: { step: 10 } })
       expect(program.stepsDone).to.equal(12)
+      await program.replay(1, { begin: { scalars: [9, 9] } })
+      expect(program.stepsDone, 'a beginning without a step').to.equal(13)
       await program.replay(0)
-      expect(program.stepsDone).to.equal(12)
+      expect(program.stepsDone).to.equal(13)
       expect(program.operationCount).to.equal(5)
     })
   })
@@ -244,8 +309,7 @@ describe('advance', () => {
       const value = w.floats([0])
       const program = w.program()
       program.record('sgd', { count: 1, values: value, gradient: w.floats([-1]), learningRate: 0 })
-      await program.setScalars([1, 10, 100, 1000])
-      await program.replay(6)
+      await program.replay(6, { begin: { scalars: [1, 10, 100, 1000] } })
       expect([...(await value.read())]).to.deep.equal([3111])
     })
   })
