@@ -123,6 +123,7 @@ export class Stepper {
    * Makes the update that is due before the graph takes its next step, on the batch `next`; gives the seconds it took.
    */
   async update(graph: Graph, next: NextBatch, signal?: AbortSignal): Promise<number> {
+    if (this.#disposed) throw disposed() // the scheduler would record anew what nobody disposes
     const start = performance.now()
     let gradients: Gradients | undefined
     if (this.#scheduler.needsGradients) {

@@ -102,6 +102,36 @@ describe('after dispose', () => {
       expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
     }
   })
+
+  it('of a trainer just before an update leaves nothing behind', async () => {
+    using device = new Device({ kind: 'cpu', threads: 2 })
+    const data = clusters({ samples: 200, features: 16, classes: 4 })
+    const trainer = new Trainer(mlp({ widths: [16, 20, 20, 4], density: 0.3 }), {
+      optimizer: optimizer(),
+      dst: chts(),
+      device,
+    })
+    // The last that an epoch awaits before its first update, which the second one has.
+    const { write } = Tensor.prototype
+    let epochs = 0
+    Tensor.prototype.write = async function (this: Tensor, values: Float32Array) {
+      await write.call(this, values)
+      if (this.length === 4 && ++epochs === 2) trainer.dispose()
+    }
+    try {
+      const run = trainer.fit(data, { epochs: 2, batchSize: 20 })
+      await expectRefusal(
+        async () => {
+          for await (const _ of run);
+        },
+        'DISPOSED',
+        'disposed before an update',
+      )
+    } finally {
+      Tensor.prototype.write = write
+    }
+    expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
+  })
 })
 
 describe('dispose in the middle', () => {

@@ -150,8 +150,7 @@ describe('multiply on the tape', () => {
           tape.backward()
           const gradients = [a, b].slice(0, inputs).map((x) => tape.gradient(x)?.gradient as Activations)
           for (const kept of [y.activations, ...gradients]) program.keep(kept)
-          await program.rewind(0, columns)
-          await program.replay(1)
+          await program.replay(1, { begin: { columns } })
           expectNear(
             await y.activations.read(columns),
             Float64Array.from(dy, (_, i) => value(i)),
