@@ -248,7 +248,8 @@ describe('walls', () => {
       const runs: { bytes: number[]; capacities: number[]; links: number[] }[] = []
       for (const dst of [chts(), chtss()]) {
         using device = new Device({ kind })
-        const model = mlp({ widths: [48, 160, 160, 4], density: 0.02, seed: 1 })
+        const width = kind === 'cuda' ? 96 : 160 // emulated, it takes its time
+        const model = mlp({ widths: [48, width, width, 4], density: 0.02, seed: 1 })
         using trainer = new Trainer(model, { optimizer: optimizer(), dst, device })
         const train = clusters({ samples: 64, features: 48, classes: 4 })
         const run = { bytes: [] as number[], capacities: [] as number[], links: [] as number[] }
@@ -276,7 +277,7 @@ describe('walls', () => {
     if (!emulated) this.skip()
     const blocks: number[] = []
     using device = new Device({ kind: 'cuda' })
-    const model = mlp({ widths: [48, 200, 200, 4], density: 0.02, seed: 1 })
+    const model = mlp({ widths: [48, 120, 120, 4], density: 0.02, seed: 1 })
     using trainer = new Trainer(model, { optimizer: optimizer(), dst: chtss({ regrow: chts().regrow }), device })
     const train = clusters({ samples: 320, features: 48, classes: 4 })
     for await (const { epoch } of trainer.fit(train, { epochs: 9, batchSize: 32 })) {
