@@ -175,6 +175,7 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle>, public Handle<Prog
   Napi::Value cut(const Napi::CallbackInfo& info);
   Napi::Value cancelStep(const Napi::CallbackInfo& info);
   Napi::Value part(const Napi::CallbackInfo& info);
+  Napi::Value axis(const Napi::CallbackInfo& info);
   Napi::Value value(const Napi::CallbackInfo& info);
   Napi::Value setLifetime(const Napi::CallbackInfo& info);
   Napi::Value keepAll(const Napi::CallbackInfo& info);

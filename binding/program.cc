@@ -8,10 +8,11 @@ Napi::Function ProgramHandle::define(Napi::Env env) {
   return DefineClass(
       env, "Program",
       {InstanceMethod<&ProgramHandle::cut>("cut"), InstanceMethod<&ProgramHandle::cancelStep>("cancelStep"),
-       InstanceMethod<&ProgramHandle::part>("part"), InstanceMethod<&ProgramHandle::value>("value"),
-       InstanceMethod<&ProgramHandle::setLifetime>("setLifetime"), InstanceMethod<&ProgramHandle::keepAll>("keepAll"),
-       InstanceMethod<&ProgramHandle::record>("record"), InstanceMethod<&ProgramHandle::replay>("replay"),
-       InstanceMethod<&ProgramHandle::abort>("abort"), InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
+       InstanceMethod<&ProgramHandle::part>("part"), InstanceMethod<&ProgramHandle::axis>("axis"),
+       InstanceMethod<&ProgramHandle::value>("value"), InstanceMethod<&ProgramHandle::setLifetime>("setLifetime"),
+       InstanceMethod<&ProgramHandle::keepAll>("keepAll"), InstanceMethod<&ProgramHandle::record>("record"),
+       InstanceMethod<&ProgramHandle::replay>("replay"), InstanceMethod<&ProgramHandle::abort>("abort"),
+       InstanceAccessor<&ProgramHandle::stepsDone>("stepsDone"),
        InstanceAccessor<&ProgramHandle::operationCount>("operationCount"),
        InstanceMethod<&ProgramHandle::dispose>("dispose")});
 }
@@ -29,6 +30,14 @@ Napi::Value ProgramHandle::part(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::shared_ptr<Buffer> axis;
   check(env, get(env, "program")->makePart(int32Of(info[0], "first", 0), int32Of(info[1], "columns", 1), &axis));
+  return BufferHandle::wrap(env, std::move(axis), ElementType::int32);
+}
+
+// axis(columns): one of its own.
+Napi::Value ProgramHandle::axis(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::shared_ptr<Buffer> axis;
+  check(env, get(env, "program")->makeAxis(int32Of(info[0], "columns", 1), &axis));
   return BufferHandle::wrap(env, std::move(axis), ElementType::int32);
 }
 

@@ -176,7 +176,7 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
 
 Status sumWeights(Backend&, const SumWeights& op) {
   double sum = 0;
-  for (int32_t c = 0; c < op.state->axis.columns; ++c) sum += op.weightOf(c);
+  for (int32_t c = 0; c < op.count(); ++c) sum += op.weightOf(c);
   *op.sum = sum;
   return {};
 }

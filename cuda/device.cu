@@ -63,6 +63,9 @@ Status statusOf(const Failure& failure) {
     return Status{Code::invalidArgument,
                   std::string(operation) + ": Expected indices in [0, " + limit + "), got " + integer + " at " + place};
   };
+  const auto sequences = [&](const std::string& expected) {
+    return Status{Code::invalidArgument, "gatherSequences: Expected " + expected + ", got " + integer};
+  };
   const auto loss = [&](const char* operation) {
     return Status{Code::nonFinite,
                   std::string(operation) + ": Expected a finite loss, got " + number + " in step " + place};
@@ -72,6 +75,11 @@ Status statusOf(const Failure& failure) {
     case Problem::gatherIndex: return index("gather");
     case Problem::gatherLabelsIndex: return index("gatherLabels");
     case Problem::gatherWeightsIndex: return index("gatherWeights");
+    case Problem::batchOfPlan: return sequences("batches that ascend within [0, " + limit + "]");
+    case Problem::batchSequences: return sequences("at most " + limit + " sequences in a batch");
+    case Problem::batchTokens: return sequences("at most " + limit + " tokens in a batch");
+    case Problem::plannedSequence: return sequences("planned sequences in [0, " + limit + ")");
+    case Problem::sequenceStart: return sequences("starts that ascend within [0, " + limit + "]");
     case Problem::target:
       return {Code::invalidArgument,
               "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};

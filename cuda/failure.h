@@ -20,6 +20,11 @@ enum class Problem : int32_t {
   gatherIndex,         // place in the stream, limit: samples
   gatherLabelsIndex,   // place in the stream, limit: samples
   gatherWeightsIndex,  // place in the stream, limit: samples
+  batchOfPlan,         // limit: sequences planned
+  batchSequences,      // limit: sequences that fit
+  batchTokens,         // limit: tokens that fit
+  plannedSequence,     // limit: sequences
+  sequenceStart,       // limit: tokens
   target,              // place: column, limit: classes
   crossEntropyLoss,    // place: step
   squaredErrorLoss,    // place: step

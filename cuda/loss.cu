@@ -280,8 +280,7 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
 __global__ void __launch_bounds__(kFinishers) sumColumnWeights(SumWeights op, const Failure* failure) {
   if (failed(failure)) return;
   Part part;
-  for (int32_t c = static_cast<int32_t>(threadIdx.x); c < op.state->axis.columns; c += kFinishers)
-    part.weight += op.weightOf(c);
+  for (int32_t c = static_cast<int32_t>(threadIdx.x); c < op.count(); c += kFinishers) part.weight += op.weightOf(c);
   const Part sum = sumOfBlock<kFinishers>(part);
   if (threadIdx.x == 0) *op.sum = sum.weight;
 }

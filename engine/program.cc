@@ -57,11 +57,17 @@ Status Program::makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>
                                        " columns that begins at a multiple of 16, got " + std::to_string(columns) +
                                        " columns from " + std::to_string(first) + " on"};
   }
-  Part part{nullptr, first, columns};
-  HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(Axis), &part.axis));
-  *out = part.axis;
-  parts_.push_back(std::move(part));
+  HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(Axis), out));
+  axes_.push_back({*out, first, columns});
   isFresh_ = false;
+  return {};
+}
+
+Status Program::makeAxis(int32_t columns, std::shared_ptr<Buffer>* out) {
+  if (columns < 1)
+    return {Code::invalidArgument, "Expected an axis of at least 1 column, got " + std::to_string(columns)};
+  HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(Axis), out));
+  axes_.push_back({*out, -1, columns});
   return {};
 }
 
@@ -69,10 +75,11 @@ Status Program::makeValue(int32_t features, Lifetime lifetime, ActivationsView* 
                           const std::shared_ptr<Buffer>& axis) {
   if (features < 1)
     return {Code::invalidArgument, "Expected features to be at least 1, got " + std::to_string(features)};
-  const auto part = std::find_if(parts_.begin(), parts_.end(), [&](const Part& one) { return one.axis == axis; });
-  if (axis && part == parts_.end())
-    return {Code::invalidArgument, "Expected a part of this program's batch, got one of another program's"};
-  const int32_t capacity = axis ? part->columns : batch_;
+  const auto along =
+      std::find_if(axes_.begin(), axes_.end(), [&](const ColumnAxis& one) { return one.memory == axis; });
+  if (axis && along == axes_.end())
+    return {Code::invalidArgument, "Expected an axis of this program, got one of another program"};
+  const int32_t capacity = axis ? along->columns : batch_;
   const auto bytes = static_cast<size_t>(device_->backend().activationBytes(features, capacity));
   auto buffer = std::make_shared<Buffer>(device_, bytes, shared_from_this(), lifetime, axis);
   values_.all.push_back(buffer);
@@ -203,7 +210,9 @@ Status Program::instantiate() {
   isFresh_ = false;
   std::vector<Operation> bound;
   bound.push_back(Advance{state(), table_->data<double>(), scalars_->data<double>(), width_});
-  for (const Part& part : parts_) bound.push_back(TakePart{state(), part.axis->data<Axis>(), part.first, part.columns});
+  for (const ColumnAxis& axis : axes_) {
+    if (axis.first >= 0) bound.push_back(TakePart{state(), axis.memory->data<Axis>(), axis.first, axis.columns});
+  }
   lasting_ = planned_.size() + bound.size();
   std::vector<Section> sections;
   sections.push_back({0, 0, nullptr});

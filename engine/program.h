@@ -48,6 +48,9 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// The columns [first, first + columns) of each batch, as far as it has them: a micro-batch. `first` is a multiple of
   /// 16. What it gives is the axis of values.
   Status makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out);
+  /// An axis of its own, such as one of tokens, with room for so many columns: an operation of the step says how many
+  /// there are.
+  Status makeAxis(int32_t columns, std::shared_ptr<Buffer>* out);
   /// What is recorded from now on is another section of the step: between two of them whoever replays may have the host
   /// look at what lies on the device, or change it. Nothing is fused across.
   void cut() { ++section_; }
@@ -107,7 +110,7 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   Status writeScalars(const std::vector<double>& table);
   /// Changes with every move of a resource that the recording names.
   int64_t generations() const;
-  Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_}; }
+  Surroundings surroundings() const { return {device_, state_, scalars_, width_, batch_, &axes_}; }
   /// Operations of bound_, and what the device has recorded of them.
   struct Section {
     size_t begin, end;
@@ -129,11 +132,7 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   int64_t tableRows_ = 1;
   int64_t longestStream_ = INT64_MAX;  // what the recorded gathers can read; INT64_MAX without one
   int64_t samples_ = 0;                // of the stream, 0 without one
-  struct Part {
-    std::shared_ptr<Buffer> axis;
-    int32_t first, columns;
-  };
-  std::vector<Part> parts_;
+  std::vector<ColumnAxis> axes_;
   std::vector<Recorded> recorded_;
   Values values_;
   std::shared_ptr<Buffer> workspace_, keptWorkspace_;

@@ -70,7 +70,7 @@ class Reader {
   template <class Op>
   Status operation(const Operands& given) {
     Op op;
-    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.batch)));
+    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.columnsOf(axisOf(given)))));
     HEBB_RETURN_IF_ERROR(apart());
     if constexpr (requires { Op::check(op); }) HEBB_RETURN_IF_ERROR(Op::check(op));
     out_.operation = std::move(op);
@@ -78,6 +78,15 @@ class Reader {
   }
 
  private:
+  /// That of the first value among the operands.
+  static std::shared_ptr<Buffer> axisOf(const Operands& given) {
+    for (const NamedOperand& one : given.all()) {
+      const auto* view = std::get_if<ActivationsView>(&one.operand.value);
+      if (view && view->buffer && view->buffer->isValue()) return view->buffer->axis();
+    }
+    return nullptr;
+  }
+
   template <class Owner>
   Status group(Owner* owner, const Operands& given, const std::string& prefix, int64_t outer) {
     std::vector<std::string> names;
@@ -602,7 +611,8 @@ Status resolve(const Recorded& recorded, const Surroundings& surroundings, Opera
   const Status status = std::visit(
       [&](auto& op) -> Status {
         using Op = std::decay_t<decltype(op)>;
-        if constexpr (Declared<Op>) return Binder(recorded, surroundings).group(&op, surroundings.batch);
+        if constexpr (Declared<Op>)
+          return Binder(recorded, surroundings).group(&op, surroundings.columnsOf(recorded.axis));
         return {};
       },
       *out);

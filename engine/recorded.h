@@ -57,11 +57,26 @@ struct Recorded {
   bool lasts() const;
 };
 
+/// What columns may be, beside those of the batch: from `first` on a part of it, or, where that is negative, others.
+struct ColumnAxis {
+  std::shared_ptr<Buffer> memory;
+  int32_t first = 0, columns = 0;  // that fit
+};
+
 /// What a Program has for its operations.
 struct Surroundings {
   std::shared_ptr<Device> device;
   std::shared_ptr<Buffer> state, scalars;
   int32_t scalarCount = 0, batch = 0;
+  const std::vector<ColumnAxis>* axes = nullptr;
+
+  /// Elements of an array with one for each column of the axis; of a part, for each column of the batch.
+  int64_t columnsOf(const std::shared_ptr<Buffer>& axis) const {
+    for (const ColumnAxis& one : *axes) {
+      if (one.memory == axis && one.first < 0) return one.columns;
+    }
+    return batch;
+  }
 };
 
 /// Reads an operation's operands by its declaration, and checks them: names, types, shapes, and memory that would be

@@ -7,7 +7,7 @@ import type { Device } from './device.js'
 import { HebbError } from './error.js'
 import type { Parameter, SparseParameter } from './nn/parameter.js'
 import type { OperandsOf, OperationName } from './operands.js'
-import type { Part, Program } from './program.js'
+import type { Axis, Program } from './program.js'
 import type { Activations, Tensor } from './tensor.js'
 
 /** What a sparse layer's gradient is the product of, after a backward pass: gradient = outputGradient input^T. */
@@ -65,7 +65,7 @@ export class Tape {
   readonly training: boolean
   readonly #keepGradients: boolean
   readonly #frozen: ReadonlySet<Parameter>
-  #part: Part | undefined
+  #axis: Axis | undefined
   #backward: (() => void)[] = []
   #gradients = new Map<Value, Activations>()
   #written = new Set<object>()
@@ -87,32 +87,32 @@ export class Tape {
 
   /** Columns that activations on the tape have room for. */
   get batch(): number {
-    return this.#part?.columns ?? this.program.batch
+    return this.#axis?.columns ?? this.program.batch
   }
 
   /** Which column of the whole batch their first one is. */
   get firstColumn(): number {
-    return this.#part?.first ?? 0
+    return this.#axis?.first ?? 0
   }
 
   /**
-   * What is recorded from now on is for these columns of the batch. Gradients of parameters add to those of the columns
-   * before, whose backward() has been called.
+   * What is recorded from now on is for the columns of this axis. Gradients of parameters add to those of what was
+   * recorded before.
    */
-  begin(part: Part): void {
-    this.#part = part
+  begin(axis: Axis): void {
+    this.#axis = axis
   }
 
   /** Activations [features][batch] of the step, for what an operation has beside its result. */
   activations(features: number): Activations {
-    const activations = this.program.activations(features, 'step', this.#part)
+    const activations = this.program.activations(features, 'step', this.#axis)
     this.#memory.push(activations)
     return activations
   }
 
   /** Activations that the host writes before each step. */
   given(features: number): Activations {
-    const activations = this.program.activations(features, 'given', this.#part)
+    const activations = this.program.activations(features, 'given', this.#axis)
     this.#memory.push(activations)
     return activations
   }

@@ -69,6 +69,7 @@ export type NativeTransfer = readonly [memory: NativeBuffer | NativeActivations,
 export interface NativeProgram {
   cut(): void
   part(first: number, columns: number): NativeBuffer
+  axis(columns: number): NativeBuffer
   value(features: number, lifetime: string, axis?: NativeBuffer): NativeBuffer
   setLifetime(value: NativeActivations, lifetime: string): void
   keepAll(all: boolean): Promise<void>

@@ -238,6 +238,8 @@ export interface OperandsOf {
     previous?: Tensor<'float64'> | undefined
   }
   sumWeights: {
+    columns?: number | undefined
+    axis?: Tensor<'int32'> | undefined
     weights?: Tensor | undefined
     targets?: Tensor<'int32'> | undefined
     ignore?: number | undefined
@@ -372,6 +374,28 @@ export interface OperandsOf {
     /** index in the scalar table */
     epoch?: number | undefined
     identity?: boolean | undefined
+  }
+  gatherSequences: {
+    total: number
+    tokens: Tensor<'int32'>
+    sequences: number
+    starts: Tensor<'int32'>
+    planned: number
+    plan: Tensor<'int32'>
+    steps: number
+    batches: Tensor<'int32'>
+    skip?: number | undefined
+    drop?: number | undefined
+    columns: number
+    most: number
+    /** written */
+    axis: Tensor<'int32'>
+    /** written */
+    output: Tensor<'int32'>
+    /** written */
+    positions?: Tensor<'int32'> | undefined
+    /** written */
+    offsets?: Tensor<'int32'> | undefined
   }
   percolate: {
     layers: readonly {

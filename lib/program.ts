@@ -4,7 +4,7 @@
  */
 import type { Device } from './device.js'
 import { expect, HebbError, integer, show } from './error.js'
-import type { NativeActivations, NativeBuffer, NativeProgram, NativeTransfer } from './native.js'
+import type { NativeActivations, NativeProgram, NativeTransfer } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
 import { Activations, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
 
@@ -115,11 +115,14 @@ export interface ProgramOptions {
  */
 export type Lifetime = 'step' | 'given' | 'kept'
 
-/** Columns of each batch of a program, made by Program.part(). */
-export interface Part {
-  readonly first: number
+/** What the columns of activations are: those of the batch, a part of them, or tokens. */
+export interface Axis {
+  /** Columns that fit. */
   readonly columns: number
-  readonly axis: NativeBuffer
+  /** Of a part of the batch: its first column. */
+  readonly first: number
+  /** [3] columns of this step, the first one's number in the whole batch, and the whole batch's columns. */
+  readonly memory: Tensor<'int32'>
 }
 
 export class Program {
@@ -143,18 +146,27 @@ export class Program {
    * Columns [first, first + columns) of each batch, as far as it has them: a micro-batch, for values to have. `first`
    * is a multiple of 16.
    */
-  part(first: number, columns: number): Part {
-    return { first, columns, axis: this.#native.part(first, columns) }
+  part(first: number, columns: number): Axis {
+    return { first, columns, memory: new Tensor(this.device, 'int32', 3, this.#native.part(first, columns)) }
   }
 
   /**
-   * A value of the step: activations [features][batch], or [features][columns of a part], whose memory the program
+   * An axis of its own, such as one of tokens, with room for so many columns. An operation of each step says how many
+   * it has: gatherSequences.
+   */
+  axis(columns: number): Axis {
+    const native = this.#native.axis(integer(columns, 'columns', 1, 2 ** 31 - 1))
+    return { first: 0, columns, memory: new Tensor(this.device, 'int32', 3, native) }
+  }
+
+  /**
+   * A value of the step: activations [features][batch], or [features][columns of an axis], whose memory the program
    * finds. Disposed with it, or before.
    */
-  activations(features: number, lifetime: Lifetime = 'step', part?: Part): Activations {
+  activations(features: number, lifetime: Lifetime = 'step', axis?: Axis): Activations {
     integer(features, 'features', 1)
-    const native = this.#native.value(features, lifetime, part?.axis)
-    return new Activations(this.device, features, part?.columns ?? this.batch, native)
+    const native = this.#native.value(features, lifetime, axis?.memory.native)
+    return new Activations(this.device, features, axis?.columns ?? this.batch, native)
   }
 
   /** Keeps a value for who reads it when the replay is done: the host, or another program. */

@@ -39,8 +39,8 @@ export class Tensor<T extends TensorType = 'float32'> {
   /** @internal */
   readonly native: NativeBuffer
 
-  /** Zeroed, or holding `data`. */
-  constructor(device: Device, type: T, lengthOrData: number | TypedArrayOf<T>) {
+  /** Zeroed, or holding `data`. `native` is internal: memory that is there. */
+  constructor(device: Device, type: T, lengthOrData: number | TypedArrayOf<T>, native?: NativeBuffer) {
     this.device = device
     this.type = type
     expect(
@@ -53,7 +53,8 @@ export class Tensor<T extends TensorType = 'float32'> {
     )
     this.#length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
     const bytes = this.#length * typedArrays[type].BYTES_PER_ELEMENT
-    this.native = device.native.allocate(type, bytes, typeof lengthOrData === 'number' ? undefined : lengthOrData)
+    const data = typeof lengthOrData === 'number' ? undefined : lengthOrData
+    this.native = native ?? device.native.allocate(type, bytes, data)
   }
 
   /** Elements that fit. */

@@ -24,6 +24,7 @@
 #include "hebb/regrow.h"
 #include "hebb/sample.h"
 #include "hebb/sddmm.h"
+#include "hebb/sequences.h"
 #include "hebb/spmm.h"
 #include "hebb/step.h"
 #include "hebb/weights.h"

@@ -81,26 +81,34 @@ struct MeanSquaredError {
   }
 };
 
-/// sum = the weights of the whole batch's columns that count, for losses to divide by. In the order of the columns on a
-/// CPU; a GPU's order of summation depends on the batch alone.
+/// sum = the weights of the whole batch's columns that count, for losses to divide by, or of all columns of another
+/// axis. In the order of the columns on a CPU; a GPU's order of summation depends on their number alone.
 struct SumWeights {
   const float* weights = nullptr;    // [batch] device, or null: each column counts once
   const int32_t* targets = nullptr;  // [batch] device, or null
   int32_t ignore = kNothingIgnored;  // a target whose columns do not count
+  const Axis* axis = nullptr;        // [1] device, or null: the batch
+  int32_t columns = 0;               // of that axis, that fit
   double* sum = nullptr;             // [1] device
   const StepState* state = nullptr;  // device
 
   static constexpr auto operands() {
     using namespace declare;
-    return std::tuple{reads("weights", &SumWeights::weights, outside<SumWeights>).optional(),
-                      reads("targets", &SumWeights::targets, outside<SumWeights>).optional(),
+    constexpr Extent<SumWeights> all = [](const SumWeights& op, int64_t outer) {
+      return op.columns > 0 ? int64_t{op.columns} : outer;
+    };
+    return std::tuple{integer("columns", &SumWeights::columns, 1).optional(),
+                      reads("axis", &SumWeights::axis, exactly<SumWeights, 1>).optional(),
+                      Together{"axis", "columns"},
+                      reads("weights", &SumWeights::weights, all).optional(),
+                      reads("targets", &SumWeights::targets, all).optional(),
                       integer("ignore", &SumWeights::ignore, -kLargestInt32).optional(),
                       Together{"targets", "ignore"},
                       writes("sum", &SumWeights::sum, exactly<SumWeights, 1>).transient(),
                       given(&SumWeights::state)};
   }
 
-  /// Of a column of the batch.
+  HEBB_INLINE int32_t count() const { return axis ? axis->columns : state->axis.columns; }
   HEBB_INLINE float weightOf(int32_t column) const {
     if (targets && targets[column] == ignore) return 0.f;
     return weights ? weights[column] : 1.f;

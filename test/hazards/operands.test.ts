@@ -32,6 +32,8 @@ const chosen: Record<string, Operands> = {
   gather: { samples: 10, count: 10, bytes: undefined, channels: 1 },
   gatherLabels: { samples: 10, count: 10 },
   gatherWeights: { samples: 10, count: 10 },
+  gatherSequences: { total: 10, sequences: 4, planned: 5, steps: 2, columns: 12, most: 3 },
+  sumWeights: { columns: 8 },
   spmmTransposed: { activation: 'relu' },
   linearTransposed: { activation: 'relu' },
   sgd: { pattern: undefined, count: 90, momentum: 0.9 },
