@@ -41,10 +41,11 @@ struct Sums {
   }
 };
 
-/// What the gradient of a column of weight 1 is multiplied by.
-float shareOf(const LossColumns& columns, int32_t whole) {
-  if (!columns.count) return 1.f / static_cast<float>(whole);
-  return *columns.count > 0 ? 1.f / static_cast<float>(*columns.count) : 0.f;
+/// What the gradient of a column of weight 1 is multiplied by: where columns are weighed, in double precision, as the
+/// weights may be as small as numbers are.
+double shareOf(const LossColumns& columns, int32_t whole, float of) {
+  if (!columns.count) return whole > 0 ? of / static_cast<float>(whole) : 0;
+  return *columns.count > 0 ? of / *columns.count : 0;
 }
 
 /// In training, a loss that is not finite ends the step, before it spoils the weights, and the sums are as they were
@@ -53,11 +54,10 @@ Status addTotals(const LossColumns& columns, bool isTraining, const Sums& sums) 
   LossTotals* const totals = columns.totals;
   const bool isFinite = std::isfinite(sums.loss);
   if (!isFinite && isTraining) {
-    if (columns.continues && columns.previous) *totals = *columns.previous;
+    if (columns.previous) *totals = *columns.previous;
     return {Code::nonFinite,
             "Expected a finite loss, got " + std::to_string(sums.loss) + " in step " + std::to_string(*columns.step)};
   }
-  if (columns.previous && !columns.continues) *columns.previous = *totals;
   if (!isFinite && totals->nonFiniteStep < 0) totals->nonFiniteStep = static_cast<double>(*columns.step);
   totals->loss += sums.loss;
   totals->correct += sums.correct;
@@ -74,10 +74,11 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   const int32_t blocks = (columns + W - 1) / W;
   const int32_t* const targets = op.targets + first;
   const float* const weights = op.columns.weights ? op.columns.weights + first : nullptr;
-  const float columnShare = shareOf(op.columns, z.wholeBatch());
+  const double columnShare = shareOf(op.columns, z.wholeBatch(), 1);
   std::vector<Sums> parts(static_cast<size_t>(blocks));
   for (int32_t c = 0; c < columns; ++c) {
     if ((targets[c] >= 0 && targets[c] < z.features) || targets[c] == op.ignore) continue;
+    if (op.columns.previous) *op.columns.totals = *op.columns.previous;
     return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(z.features) + "), got " +
                                        std::to_string(targets[c]) + " in column " + std::to_string(first + c)};
   }
@@ -108,7 +109,7 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
         sums.loss += weight * loss;
         if (best[i] == target && sum[i] == sum[i]) sums.correct += weight;  // among NaN nothing is largest
         sums.weight += weight;
-        scale[i] = weight * columnShare;
+        scale[i] = static_cast<float>(weight * columnShare);
       }
       if (!op.gradient.data) continue;
       float* out = panelData(op.gradient, p) + column % z.panel;
@@ -138,8 +139,9 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   const int32_t columns = y.columns();
   const float* const weights = op.columns.weights ? op.columns.weights + y.firstColumn() : nullptr;
   const double* const count = op.columns.count;
-  const float divisor = count ? static_cast<float>(*count) : static_cast<float>(y.wholeBatch());
-  const float scale = divisor > 0 ? 2.f / (divisor * static_cast<float>(y.features)) : 0.f;
+  const float whole = static_cast<float>(y.wholeBatch()), features = static_cast<float>(y.features);
+  const double share = count ? shareOf(op.columns, 0, 2.f) / features : whole > 0 ? 2.f / (whole * features) : 0.f;
+  const auto scale = static_cast<float>(share);
   cpu.partials.assign(static_cast<size_t>(y.features), 0.0);
   const int64_t chunks = std::min<int64_t>(y.features, chunksFor(cpu, int64_t{y.features} * columns, 16384));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
@@ -161,7 +163,7 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
           const float weight = c < valid ? weights[p * y.panel + c] : 0.f;
           const float difference = weight != 0.f ? outputs[c] - targets[c] : 0.f;
           sum += static_cast<double>(weight) * difference * difference;
-          if (gradients) gradients[c] = weight * scale * difference;
+          if (gradients) gradients[c] = static_cast<float>(weight * share) * difference;
         }
       }
       cpu.partials[static_cast<size_t>(f)] = sum;
@@ -172,6 +174,11 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   sums.loss /= y.features;
   for (int32_t c = 0; c < columns; ++c) sums.weight += weights ? weights[c] : 1.f;
   return addTotals(op.columns, op.gradient.data != nullptr, sums);
+}
+
+Status noteTotals(Backend&, const NoteTotals& op) {
+  *op.previous = *op.totals;
+  return {};
 }
 
 Status sumWeights(Backend&, const SumWeights& op) {

@@ -34,8 +34,9 @@ Status gatherSequences(Backend&, const GatherSequences& op) {
   if (columns > op.columns) return refuse("at most " + text(op.columns) + " tokens in a batch", columns);
   int32_t at = 0;
   for (int64_t i = begin; i < end; ++i) {
-    const int32_t s = op.plan[i], from = op.starts[s] + op.skip;
-    const int32_t count = std::max(0, op.starts[s + 1] - op.drop - from);
+    const int32_t s = op.plan[i];
+    const int64_t from = int64_t{op.starts[s]} + op.skip;
+    const auto count = static_cast<int32_t>(std::max<int64_t>(0, int64_t{op.starts[s + 1]} - op.drop - from));
     if (op.offsets) op.offsets[i - begin] = at;
     std::copy_n(op.tokens + from, count, op.output + at);
     for (int32_t k = 0; op.positions && k < count; ++k) op.positions[at + k] = k;

@@ -71,12 +71,12 @@ __device__ __forceinline__ Part sumOfBlock(Part part) {
 /// Where the sums go, and what they are checked for.
 struct Totals {
   LossTotals* totals;
-  LossTotals* previous;  // what they were, or null
+  const LossTotals* previous;  // what they were when the step began, or null
   const int64_t* step;
   const int32_t* targets;  // [batch]; null: no classes
   int32_t classes;
   double divisor;  // of the loss
-  bool training, continues;
+  bool training;
   Problem problem;  // what it is when the loss of training is not finite
   Failure* failure;
 };
@@ -85,6 +85,7 @@ struct Totals {
 /// before the step. Called by one thread.
 __device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
   if (sum.badTarget >= 0) {
+    if (to.previous) *to.totals = *to.previous;
     to.failure->limit = to.classes;
     to.failure->place = static_cast<int64_t>(sum.badTarget);
     to.failure->got = to.targets[static_cast<int64_t>(sum.badTarget)];
@@ -94,13 +95,12 @@ __device__ __forceinline__ void addTotals(const Totals& to, const Part& sum) {
   const double loss = sum.loss / to.divisor;
   LossTotals& totals = *to.totals;
   if (!isfinite(loss) && to.training) {
-    if (to.continues && to.previous) totals = *to.previous;
+    if (to.previous) totals = *to.previous;
     to.failure->place = *to.step;
     to.failure->got = loss;
     to.failure->problem = to.problem;
     return;
   }
-  if (to.previous && !to.continues) *to.previous = totals;
   if (!isfinite(loss) && totals.nonFiniteStep < 0) totals.nonFiniteStep = static_cast<double>(*to.step);
   totals.loss += loss;
   totals.correct += sum.correct;
@@ -127,6 +127,12 @@ __global__ void __launch_bounds__(kFinishers) addParts(Totals to, const Part* pa
   }
   const Part sum = sumOfBlock<kFinishers>(part);
   if (threadIdx.x == 0) addTotals(to, sum);
+}
+
+/// As in cpu/loss.cc.
+__device__ __forceinline__ double shareOf(const LossColumns& columns, int32_t whole, float of) {
+  if (!columns.count) return whole > 0 ? of / static_cast<float>(whole) : 0.0;
+  return *columns.count > 0.0 ? of / *columns.count : 0.0;
 }
 
 /// e^x for x <= 0, with the bits of cpu/loss.cc: relative error 2e-7, and 0 below -87.
@@ -157,10 +163,7 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
   if (failed(to.failure)) return;
   const Activations& z = op.logits;
   const int32_t columns = z.columns(), padded = (columns + 15) / 16 * 16, firstOfBatch = z.firstColumn();
-  const double* const count = op.columns.count;
-  const float columnShare = !count         ? 1.f / static_cast<float>(z.wholeBatch())
-                            : *count > 0.0 ? 1.f / static_cast<float>(*count)
-                                           : 0.f;
+  const double columnShare = shareOf(op.columns, z.wholeBatch(), 1.f);
   const int lane = static_cast<int>(threadIdx.x) % kColumns, share = static_cast<int>(threadIdx.x) / kColumns;
   Part part;
   for (int32_t first = static_cast<int32_t>(blockIdx.x) * kColumns; first < padded;
@@ -220,7 +223,7 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
       for (int s = 1; s < Sharing; ++s) sum += sums[s][lane];
       __syncthreads();  // tops and sums are free for the next columns
     }
-    const float scale = weight * columnShare;
+    const float scale = static_cast<float>(weight * columnShare);
     if (weight != 0.f && share == 0) {
       part.loss += weight * (log(static_cast<double>(sum)) + top - hit);
       if (best == target && sum == sum) part.correct += weight;  // among NaN nothing is largest
@@ -250,8 +253,8 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
   const int64_t stride = y.panelStride(), targetStride = op.target.panelStride();
   const int64_t gradientStride = op.gradient.panelStride();
   const double* const count = op.columns.count;
-  const float divisor = count ? static_cast<float>(*count) : static_cast<float>(y.wholeBatch());
-  const float scale = divisor > 0.f ? 2.f / (divisor * static_cast<float>(y.features)) : 0.f;
+  const float whole = static_cast<float>(y.wholeBatch()), features = static_cast<float>(y.features);
+  const double share = count ? shareOf(op.columns, 0, 2.f) / features : whole > 0.f ? 2.f / (whole * features) : 0.f;
   Part part;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters;
        i += int64_t{gridDim.x} * kThreads) {
@@ -271,10 +274,14 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
     if (at < quarter * 4) part.weight += static_cast<double>(weight.x) + weight.y + weight.z + weight.w;  // feature 0
     if (op.gradient.data) {
       store4(op.gradient.data + p * gradientStride + at,
-             each4([=](float d, float w) { return w * scale * d; }, difference, weight));
+             each4([=](float d, float w) { return static_cast<float>(w * share) * d; }, difference, weight));
     }
   }
   emit<kThreads>(to, part, parts);
+}
+
+__global__ void __launch_bounds__(kWarp) copyTotals(NoteTotals op, const Failure* failure) {
+  if (threadIdx.x == 0 && !failed(failure)) *op.previous = *op.totals;
 }
 
 __global__ void __launch_bounds__(kFinishers) sumColumnWeights(SumWeights op, const Failure* failure) {
@@ -299,9 +306,8 @@ Status sumLoss(Cuda& cuda, const char* operation, void (*kernel)(Op, Totals, Par
 Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   Cuda& cuda = cudaOf(backend);
   const Activations& z = op.logits;
-  const Totals to{
-      op.columns.totals,           op.columns.previous,  op.columns.step,           op.targets,    z.features, 1,
-      op.gradient.data != nullptr, op.columns.continues, Problem::crossEntropyLoss, cuda.failure()};
+  const Totals to{op.columns.totals,           op.columns.previous,       op.columns.step, op.targets, z.features, 1,
+                  op.gradient.data != nullptr, Problem::crossEntropyLoss, cuda.failure()};
   const bool few = z.features <= kFewClasses;
   const int32_t columns = few ? kThreads : kThreads / kShared;
   return sumLoss(cuda, "softmaxCrossEntropy", few ? crossEntropy<1> : crossEntropy<kShared>,
@@ -318,11 +324,15 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
                   0,
                   static_cast<double>(y.features),
                   op.gradient.data != nullptr,
-                  op.columns.continues,
                   Problem::squaredErrorLoss,
                   cuda.failure()};
   const int64_t quarters = int64_t{y.panels()} * y.features * (y.panel / 4);
   return sumLoss(cuda, "meanSquaredError", squaredError, (quarters + 4 * kThreads - 1) / (4 * kThreads), op, to);
+}
+
+Status noteTotals(Backend& backend, const NoteTotals& op) {
+  Cuda& cuda = cudaOf(backend);
+  return launch(cuda, "noteTotals", copyTotals, 1, dim3(kWarp), 0, op, cuda.failure());
 }
 
 Status sumWeights(Backend& backend, const SumWeights& op) {

@@ -64,7 +64,9 @@ __global__ void __launch_bounds__(kThreads) gatherTokens(GatherSequences op, Fai
   const int thread = static_cast<int>(threadIdx.x);
   if (thread == 0) wrong[0] = loadRacing(&failure->problem) != Problem::none ? -1 : kThreads;
   __syncthreads();
-  if (wrong[0] < 0) return;
+  const bool isOver = wrong[0] < 0;
+  __syncthreads();
+  if (isOver) return;
   const int64_t row = op.row(), begin = op.batches[row], end = op.batches[row + 1];
   if (begin < 0 || end < begin || end > op.planned || end - begin > op.most) {
     if (thread != 0) return;

@@ -39,6 +39,10 @@ inline constexpr bool isMemory = false;
 template <class O, class T>
 inline constexpr bool isMemory<declare::Memory<O, T>> = true;
 template <class>
+inline constexpr bool isAxis = false;
+template <class O, class T>
+inline constexpr bool isAxis<declare::AxisOperand<O, T>> = true;
+template <class>
 inline constexpr bool isScalar = false;
 template <class O>
 inline constexpr bool isScalar<declare::Scalar<O>> = true;

@@ -71,6 +71,8 @@ std::string describe(const Part& p) {
     const bool isOptional = p.isOptional || p.condition;
     if constexpr (std::is_same_v<T, Activations>) return activationsPart(p.name, p.role, isOptional, p.over);
     else return part(p.name, "tensor", isOptional, typeAndRole(elementTypeOf<std::remove_pointer_t<T>>(), p.role));
+  } else if constexpr (isAxis<Part>) {
+    return part(p.name, "axis", p.isOptional, roleOf(p.role));
   } else if constexpr (isScalar<Part>) {
     return part(p.name, "scalar", p.isOptional);
   } else if constexpr (isNumber<Part>) {

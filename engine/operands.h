@@ -47,7 +47,7 @@ template <class T>
 constexpr ElementType elementTypeOf() {
   using Element = std::remove_const_t<T>;
   if constexpr (std::is_same_v<Element, float>) return ElementType::float32;
-  if constexpr (std::is_same_v<Element, int32_t> || std::is_same_v<Element, Axis>) return ElementType::int32;
+  if constexpr (std::is_same_v<Element, int32_t>) return ElementType::int32;
   if constexpr (std::is_same_v<Element, uint8_t>) return ElementType::uint8;
   if constexpr (std::is_same_v<Element, uint64_t>) return ElementType::uint64;
   if constexpr (std::is_same_v<Element, int64_t>) return ElementType::uint64;  // JavaScript's side of a count

@@ -70,7 +70,8 @@ class Reader {
   template <class Op>
   Status operation(const Operands& given) {
     Op op;
-    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.columnsOf(axisOf(given)))));
+    findAxis(given);
+    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.columnsOf(out_.axis))));
     HEBB_RETURN_IF_ERROR(apart());
     if constexpr (requires { Op::check(op); }) HEBB_RETURN_IF_ERROR(Op::check(op));
     out_.operation = std::move(op);
@@ -78,13 +79,15 @@ class Reader {
   }
 
  private:
-  /// That of the first value among the operands.
-  static std::shared_ptr<Buffer> axisOf(const Operands& given) {
+  /// The first value among the operands has it.
+  void findAxis(const Operands& given) {
     for (const NamedOperand& one : given.all()) {
       const auto* view = std::get_if<ActivationsView>(&one.operand.value);
-      if (view && view->buffer && view->buffer->isValue()) return view->buffer->axis();
+      hasAxis_ = view && view->buffer && view->buffer->isValue();
+      if (!hasAxis_) continue;
+      out_.axis = view->buffer->axis();
+      return;
     }
-    return nullptr;
   }
 
   template <class Owner>
@@ -124,7 +127,7 @@ class Reader {
       if constexpr (isGroup<Part>) absent<typename Part::Value>(pathOf(prefix, part.name));
       else if constexpr (isElements<Part>) add(prefix + part.links);
       else if constexpr (isGiven<Part>) add(prefix + "state");
-      else if constexpr (isLinks<Part> || isMemory<Part> || isScalar<Part>) add(prefix + part.name);
+      else if constexpr (isLinks<Part> || isMemory<Part> || isAxis<Part> || isScalar<Part>) add(prefix + part.name);
     });
   }
 
@@ -275,12 +278,8 @@ class Reader {
     const auto text = [](int64_t n) { return std::to_string(n); };
     if (features > 0 && view->features != features)
       return refuse("Expected " + name + " to have " + text(features) + " features, got " + text(view->features));
-    if (view->buffer->isValue()) {
-      if (hasAxis_ && view->buffer->axis() != out_.axis)
-        return refuse("Expected " + name + " to have the columns of the others, got another part of the batch");
-      out_.axis = view->buffer->axis();
-      hasAxis_ = true;
-    }
+    if (view->buffer->isValue() && hasAxis_ && view->buffer->axis() != out_.axis)
+      return refuse("Expected " + name + " to have the columns of the others, got those of another axis");
     if (!out_.axis && view->capacity < around_.batch) {
       return refuse("Expected " + name + " to have room for the program's batch of " + text(around_.batch) +
                     " columns, got " + text(view->capacity));
@@ -311,6 +310,33 @@ class Reader {
   }
 
  private:
+  template <class Owner, class T>
+  Status read(const declare::AxisOperand<Owner, T>& part, std::type_identity_t<Owner>* owner, const Operands& given,
+              const std::string& prefix, int64_t) {
+    const Operand* operand = given.find(part.name);
+    Slot& slot = add(prefix + part.name);
+    if (!operand && part.isOptional) return {};
+    slot.role = part.role;
+    slot.isTransient = true;
+    return axis(operand, &slot, &(owner->*part.columns));
+  }
+
+  Status axis(const Operand* operand, Slot* slot, int32_t* columns) const {
+    const auto* view = operand ? std::get_if<TensorView>(&operand->value) : nullptr;
+    const auto found = std::find_if(around_.axes->begin(), around_.axes->end(), [&](const ColumnAxis& one) {
+      return view && one.memory == view->buffer && one.first < 0;
+    });
+    if (found == around_.axes->end()) {
+      return refuse("Expected " + slot->name + " to be an axis of the program's own, made by axis(), got " +
+                    (view ? "another one" : kindOf(operand)));
+    }
+    slot->unit = Slot::Unit::elements;
+    slot->buffer = found->memory;
+    slot->size = 1;
+    *columns = found->columns;
+    return {};
+  }
+
   template <class Owner>
   Status read(const declare::Scalar<Owner>& part, std::type_identity_t<Owner>*, const Operands& given,
               const std::string& prefix, int64_t) {
@@ -460,7 +486,7 @@ class Reader {
   const Surroundings& around_;
   Recorded& out_;
   int32_t columns_ = 0;   // capacity of the activations read so far
-  bool hasAxis_ = false;  // a value among them has said which axis is theirs
+  bool hasAxis_ = false;  // a value among the operands says which axis is theirs
 };
 
 /// Gives operations the addresses that their slots have now, along the walk that has filled the slots.
@@ -506,6 +532,12 @@ class Binder {
       owner->*part.member = reinterpret_cast<T>(slot.buffer->data<char>() + slot.first * slot.size);
       return Reader::holds(slot, part.extent(*owner, outer), sizeof(std::remove_pointer_t<T>));
     }
+  }
+
+  template <class Owner, class T>
+  Status bind(const declare::AxisOperand<Owner, T>& part, std::type_identity_t<Owner>* owner, int64_t) {
+    if (const Slot& slot = next()) owner->*part.member = slot.buffer->data<Axis>();
+    return {};
   }
 
   template <class Owner>

@@ -7,8 +7,8 @@ import type { Device } from './device.js'
 import { HebbError } from './error.js'
 import type { Parameter, SparseParameter } from './nn/parameter.js'
 import type { OperandsOf, OperationName } from './operands.js'
-import type { Axis, Program } from './program.js'
-import type { Activations, Tensor } from './tensor.js'
+import type { Program } from './program.js'
+import type { Activations, Axis, Tensor } from './tensor.js'
 
 /** What a sparse layer's gradient is the product of, after a backward pass: gradient = outputGradient input^T. */
 export interface LayerGradient {
@@ -66,6 +66,7 @@ export class Tape {
   readonly #keepGradients: boolean
   readonly #frozen: ReadonlySet<Parameter>
   #axis: Axis | undefined
+  readonly #axes: Axis[] = []
   #backward: (() => void)[] = []
   #gradients = new Map<Value, Activations>()
   #written = new Set<object>()
@@ -96,11 +97,12 @@ export class Tape {
   }
 
   /**
-   * What is recorded from now on is for the columns of this axis. Gradients of parameters add to those of what was
-   * recorded before.
+   * What is recorded from now on is for the columns of this axis, which is disposed with the tape. Gradients of
+   * parameters add to those of what was recorded before.
    */
   begin(axis: Axis): void {
     this.#axis = axis
+    this.#axes.push(axis)
   }
 
   /** Activations [features][batch] of the step, for what an operation has beside its result. */
@@ -205,7 +207,7 @@ export class Tape {
   }
 
   dispose(): void {
-    for (const activations of this.#memory) activations.dispose()
+    for (const owned of [...this.#memory, ...this.#axes]) owned.dispose()
   }
 
   #gradientOf(value: Value): Activations {

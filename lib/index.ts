@@ -96,6 +96,7 @@ export { type SgdNumbers, type SgdOptions, sgd } from './optim/sgd.js'
 export { type Lifetime, Program, type ProgramOptions, type ReplayOptions, type Segment } from './program.js'
 export {
   Activations,
+  type Axis,
   cscSlots,
   inColumnOrder,
   inRowOrder,

@@ -1,5 +1,5 @@
 /** The operands of every operation. Written by `npm run operands` from include/hebb. */
-import type { Activations, SparseMatrix, Tensor } from './tensor.js'
+import type { Activations, Axis, SparseMatrix, Tensor } from './tensor.js'
 
 /** By the operation's name. What an operation computes is said where it is declared. */
 export interface OperandsOf {
@@ -220,8 +220,6 @@ export interface OperandsOf {
     count?: Tensor<'float64'> | undefined
     /** updated */
     totals: Tensor<'float64'>
-    continues?: boolean | undefined
-    /** updated */
     previous?: Tensor<'float64'> | undefined
   }
   meanSquaredError: {
@@ -233,13 +231,15 @@ export interface OperandsOf {
     count?: Tensor<'float64'> | undefined
     /** updated */
     totals: Tensor<'float64'>
-    continues?: boolean | undefined
-    /** updated */
     previous?: Tensor<'float64'> | undefined
   }
+  noteTotals: {
+    totals: Tensor<'float64'>
+    /** written */
+    previous: Tensor<'float64'>
+  }
   sumWeights: {
-    columns?: number | undefined
-    axis?: Tensor<'int32'> | undefined
+    axis?: Axis | undefined
     weights?: Tensor | undefined
     targets?: Tensor<'int32'> | undefined
     ignore?: number | undefined
@@ -386,10 +386,9 @@ export interface OperandsOf {
     batches: Tensor<'int32'>
     skip?: number | undefined
     drop?: number | undefined
-    columns: number
     most: number
     /** written */
-    axis: Tensor<'int32'>
+    axis: Axis
     /** written */
     output: Tensor<'int32'>
     /** written */

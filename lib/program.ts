@@ -6,13 +6,13 @@ import type { Device } from './device.js'
 import { expect, HebbError, integer, show } from './error.js'
 import type { NativeActivations, NativeProgram, NativeTransfer } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
-import { Activations, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
+import { Activations, Axis, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
 
 /**
  * As the addon takes them: tensors, activations and matrices stand for their memory. What is undefined is not given.
  */
 function nativeOf(operand: unknown): unknown {
-  if (operand instanceof Tensor || operand instanceof SparseMatrix) return operand.native
+  if (operand instanceof Tensor || operand instanceof SparseMatrix || operand instanceof Axis) return operand.native
   if (Array.isArray(operand)) return operand.map(nativeOf)
   if (typeof operand !== 'object' || operand === null) return operand
   if (operand instanceof Activations) {
@@ -115,16 +115,6 @@ export interface ProgramOptions {
  */
 export type Lifetime = 'step' | 'given' | 'kept'
 
-/** What the columns of activations are: those of the batch, a part of them, or tokens. */
-export interface Axis {
-  /** Columns that fit. */
-  readonly columns: number
-  /** Of a part of the batch: its first column. */
-  readonly first: number
-  /** [3] columns of this step, the first one's number in the whole batch, and the whole batch's columns. */
-  readonly memory: Tensor<'int32'>
-}
-
 export class Program {
   readonly device: Device
   readonly batch: number
@@ -147,7 +137,7 @@ export class Program {
    * is a multiple of 16.
    */
   part(first: number, columns: number): Axis {
-    return { first, columns, memory: new Tensor(this.device, 'int32', 3, this.#native.part(first, columns)) }
+    return new Axis(this.device, first, columns, this.#native.part(first, columns))
   }
 
   /**
@@ -155,8 +145,7 @@ export class Program {
    * it has: gatherSequences.
    */
   axis(columns: number): Axis {
-    const native = this.#native.axis(integer(columns, 'columns', 1, 2 ** 31 - 1))
-    return { first: 0, columns, memory: new Tensor(this.device, 'int32', 3, native) }
+    return new Axis(this.device, 0, columns, this.#native.axis(integer(columns, 'columns', 1, 2 ** 31 - 1)))
   }
 
   /**
@@ -165,7 +154,7 @@ export class Program {
    */
   activations(features: number, lifetime: Lifetime = 'step', axis?: Axis): Activations {
     integer(features, 'features', 1)
-    const native = this.#native.value(features, lifetime, axis?.memory.native)
+    const native = this.#native.value(features, lifetime, axis?.native)
     return new Activations(this.device, features, axis?.columns ?? this.batch, native)
   }
 

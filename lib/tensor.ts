@@ -108,6 +108,36 @@ export class Tensor<T extends TensorType = 'float32'> {
   }
 }
 
+/** What the columns of activations are: a part of the batch, or tokens. Made by Program.part() and Program.axis(). */
+export class Axis {
+  /** Columns that fit. */
+  readonly columns: number
+  /** Of a part of the batch: its first column. */
+  readonly first: number
+  readonly #memory: Tensor<'int32'>
+
+  /** @internal */
+  constructor(device: Device, first: number, columns: number, native: NativeBuffer) {
+    this.first = first
+    this.columns = columns
+    this.#memory = new Tensor(device, 'int32', 3, native)
+  }
+
+  /** @internal */
+  get native(): NativeBuffer {
+    return this.#memory.native
+  }
+
+  /** [3] the columns of the last step, the first one's number in the whole batch, and the whole batch's columns. */
+  async read(): Promise<Int32Array> {
+    return this.#memory.read()
+  }
+
+  dispose(): void {
+    this.#memory.dispose()
+  }
+}
+
 /** A batch: [features][columns], a column a sample. The order in memory is the backend's own. */
 export class Activations implements NativeActivations {
   readonly device: Device

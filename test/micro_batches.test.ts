@@ -6,6 +6,7 @@ import { expect } from 'chai'
 import {
   Dropout,
   dataset,
+  type LabelLoss,
   LayerNorm,
   Relu,
   Residual,
@@ -81,6 +82,8 @@ async function oneStep(place: string, data: ReturnType<typeof samples>, microBat
     const epochs = trainer.fit(data, { epochs: 1, batchSize: data.samples, microBatchSize })
     for await (const epoch of epochs) ({ trainLoss, trainAccuracy } = epoch)
     const after = await weights()
+    trainer.dispose()
+    expect(at(place).memory().buffers, 'nothing is left').to.equal(0)
     return {
       trainLoss,
       trainAccuracy,
@@ -181,6 +184,57 @@ for (const place of places) {
       expect(await weights()).to.deep.equal(before)
       expect(await trainer.trainOn(batch, { microBatchSize: 16 })).to.be.lessThan(first)
       trainer.dispose()
+    })
+
+    it('may be of batches in which nothing counts, whose loss is 0', async () => {
+      const data = samples(32)
+      const { trainer, weights } = made(place, { optimizer: sgd({ learningRate: 0.5 }) })
+      await trainer.measures()
+      const before = await weights()
+      const x = data.x as Float32Array
+      const none = { x, y: new Int32Array(32).fill(-1), ignore: -1 }
+      for (const microBatchSize of [undefined, 16]) expect(await trainer.trainOn(none, { microBatchSize })).to.equal(0)
+      expect(await weights()).to.deep.equal(before)
+      const nothing = dataset({ ...none, shape: [FEATURES], classes: CLASSES })
+      await expectRefusal(() => trainer.evaluate(nothing), 'INVALID_ARGUMENT', 'a data set of which nothing counts')
+      await expectRefusal(() => trainer.fit(nothing, { epochs: 1 }).next(), 'INVALID_ARGUMENT', 'to train on it')
+      // Weights that are as small as numbers are.
+      const tiny = { x, y: data.labels as Int32Array, weights: new Float32Array(32).fill(1e-41) }
+      const one = await trainer.trainOn(tiny)
+      expect(one).to.be.within(1, 3)
+      expect((await weights()).every((values) => values.every(Number.isFinite))).to.equal(true)
+      trainer.dispose()
+    })
+
+    it('follow labels with values, and a batch that there was no room for', async () => {
+      const x = samples(20).x as Float32Array
+      const [y, values] = [new Int32Array(20).fill(2), new Float32Array(20 * CLASSES).fill(0.5)]
+      const { trainer } = made(place, { optimizer: sgd({ learningRate: 0 }) }, model(0))
+      const fresh = made(place, { optimizer: sgd({ learningRate: 0 }) }, model(0)).trainer
+      const squares = await fresh.trainOn({ x, y: values })
+      fresh.dispose()
+      const entropy = await trainer.trainOn({ x, y })
+      expect(await trainer.trainOn({ x, y: values })).to.equal(squares)
+      expect(await trainer.trainOn({ x, y })).to.equal(entropy)
+      trainer.dispose()
+      let fails = false
+      const loss: LabelLoss = {
+        targets: 'labels',
+        record(tape, output, targets, sums) {
+          if (fails) throw new Error('no room')
+          const gradient = tape.gradient(output)?.gradient
+          tape.record('softmaxCrossEntropy', { logits: output.activations, targets, gradient, ...sums })
+        },
+      }
+      const own = made(place, { optimizer: sgd({ learningRate: 0 }), loss }, model(0)).trainer
+      expect(await own.trainOn({ x, y })).to.equal(entropy)
+      fails = true
+      const two = { x: Float32Array.of(...x, ...x), y: Int32Array.of(...y, ...y) }
+      expect(await own.trainOn(two).catch((error: Error) => error.message)).to.equal('no room')
+      fails = false
+      expect(await own.trainOn({ x, y })).to.equal(entropy)
+      own.dispose()
+      expect(at(place).memory().buffers, 'nothing is left').to.equal(0)
     })
 
     it("take a part's memory", async () => {

@@ -13,6 +13,7 @@ export interface Described {
     | 'links'
     | 'tensor'
     | 'activations'
+    | 'axis'
     | 'scalar'
     | 'number'
     | 'integer'
@@ -47,6 +48,8 @@ function typeOf({ kind, type, choices = [], operands }: Described, indent: strin
       return type === 'float32' ? 'Tensor' : `Tensor<'${type}'>`
     case 'activations':
       return 'Activations'
+    case 'axis':
+      return 'Axis'
     case 'scalar':
     case 'number':
     case 'integer':
@@ -88,7 +91,7 @@ export function types(): string {
   const all = operations()
   const bodies = all.map(({ name, operands }) => `  ${name}: {\n${fields(operands, '    ')}  }\n`)
   return `/** The operands of every operation. Written by \`npm run operands\` from include/hebb. */
-import type { Activations, SparseMatrix, Tensor } from './tensor.js'
+import type { Activations, Axis, SparseMatrix, Tensor } from './tensor.js'
 
 /** By the operation's name. What an operation computes is said where it is declared. */
 export interface OperandsOf {

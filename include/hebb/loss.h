@@ -12,7 +12,8 @@
 namespace hebb {
 
 /// Running sums over the batches of an epoch, in device memory. A loss that is NaN or infinite where a gradient is
-/// asked for ends the step with Code::nonFinite and leaves the sums; in evaluation, it is noted here.
+/// asked for ends the step with Code::nonFinite and leaves the sums, those of before the step where they are given; in
+/// evaluation, it is noted here.
 struct LossTotals {
   double loss = 0;            // sum over columns of weight * loss
   double correct = 0;         // weights of columns whose largest output is the target's class (classification only)
@@ -22,22 +23,32 @@ struct LossTotals {
 
 /// What all losses have. Arrays of columns are the whole batch's: an operation over a micro-batch reads its part.
 struct LossColumns {
-  const float* weights = nullptr;  // [batch] device, or null: each column counts once
-  const double* count = nullptr;   // [1] device: what the mean divides by, or null: the whole batch's columns
-  LossTotals* totals = nullptr;    // device
-  LossTotals* previous = nullptr;  // device, or null: what `totals` were before, for who takes the step back
-  bool continues = false;          // another micro-batch of the step came before: `previous` has been written
-  const int64_t* step = nullptr;   // [1] device
+  const float* weights = nullptr;        // [batch] device, or null: each column counts once
+  const double* count = nullptr;         // [1] device: what the mean divides by, or null: the whole batch's columns
+  LossTotals* totals = nullptr;          // device
+  const LossTotals* previous = nullptr;  // device, or null: what `totals` were when the step began
+  const int64_t* step = nullptr;         // [1] device
 
   static constexpr auto operands() {
     using namespace declare;
-    return std::tuple{
-        reads("weights", &LossColumns::weights, outside<LossColumns>).optional(),
-        reads("count", &LossColumns::count, exactly<LossColumns, 1>).optional(),
-        updates("totals", &LossColumns::totals, exactly<LossColumns, 1>),
-        flag("continues", &LossColumns::continues),
-        updates("previous", &LossColumns::previous, exactly<LossColumns, 1>).addsIf(&LossColumns::continues).optional(),
-        given(&LossColumns::step)};
+    return std::tuple{reads("weights", &LossColumns::weights, outside<LossColumns>).optional(),
+                      reads("count", &LossColumns::count, exactly<LossColumns, 1>).optional(),
+                      updates("totals", &LossColumns::totals, exactly<LossColumns, 1>),
+                      reads("previous", &LossColumns::previous, exactly<LossColumns, 1>).optional(),
+                      given(&LossColumns::step)};
+  }
+};
+
+/// previous = totals, where a step begins: a loss that ends it in a later micro-batch goes back there, and so do
+/// gradientNorm and the host.
+struct NoteTotals {
+  const LossTotals* totals = nullptr;  // device
+  LossTotals* previous = nullptr;      // device
+
+  static constexpr auto operands() {
+    using namespace declare;
+    return std::tuple{reads("totals", &NoteTotals::totals, exactly<NoteTotals, 1>),
+                      writes("previous", &NoteTotals::previous, exactly<NoteTotals, 1>).transient()};
   }
 };
 
@@ -97,9 +108,7 @@ struct SumWeights {
     constexpr Extent<SumWeights> all = [](const SumWeights& op, int64_t outer) {
       return op.columns > 0 ? int64_t{op.columns} : outer;
     };
-    return std::tuple{integer("columns", &SumWeights::columns, 1).optional(),
-                      reads("axis", &SumWeights::axis, exactly<SumWeights, 1>).optional(),
-                      Together{"axis", "columns"},
+    return std::tuple{readsAxis("axis", &SumWeights::axis, &SumWeights::columns).optional(),
                       reads("weights", &SumWeights::weights, all).optional(),
                       reads("targets", &SumWeights::targets, all).optional(),
                       integer("ignore", &SumWeights::ignore, -kLargestInt32).optional(),

@@ -135,6 +135,19 @@ struct Memory {
   }
 };
 
+/// An axis of the Program's own, not a part of its batch, with the columns that fit.
+template <class Owner, class T>
+struct AxisOperand {
+  using Value = T;
+  const char* name;
+  Field<Owner, T> member;
+  Field<Owner, int32_t> columns;
+  Role role;
+  bool isOptional = false;
+
+  constexpr AxisOperand optional() const { return {name, member, columns, role, true}; }
+};
+
 /// A number of the Program's scalar table, by its index.
 template <class Owner>
 struct Scalar {
@@ -244,6 +257,15 @@ constexpr Memory<Owner, T> writes(const char* name, T Owner::* member, std::type
 template <class Owner, class T>
 constexpr Memory<Owner, T> updates(const char* name, T Owner::* member, std::type_identity_t<Extent<Owner>> extent) {
   return {name, member, Role::updates, extent};
+}
+template <class Owner>
+constexpr AxisOperand<Owner, const Axis*> readsAxis(const char* name, const Axis* Owner::* member,
+                                                    int32_t Owner::* columns) {
+  return {name, member, columns, Role::reads};
+}
+template <class Owner>
+constexpr AxisOperand<Owner, Axis*> writesAxis(const char* name, Axis* Owner::* member, int32_t Owner::* columns) {
+  return {name, member, columns, Role::writes};
 }
 template <class Owner>
 constexpr Scalar<Owner> scalar(const char* name, const double* Owner::* member) {

@@ -16,7 +16,7 @@
   X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Multiply, multiply) X(Dropout, dropout)           \
   X(LayerNorm, layerNorm) X(LayerNormGradient, layerNormGradient)                                             \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError)                           \
-  X(SumWeights, sumWeights)                                                                                   \
+  X(NoteTotals, noteTotals) X(SumWeights, sumWeights)                                                         \
   X(GradientNorm, gradientNorm) X(Sgd, sgd) X(Adam, adam)                                                     \
   X(Importance, importance) X(KeepLinks, keepLinks) X(SampleScores, sampleScores)                             \
   X(PredictLinks, predictLinks) X(Regrow, regrow) X(RegrowByGradient, regrowByGradient)

@@ -46,9 +46,8 @@ struct GatherSequences {
         reads("batches", &Op::batches, [](const Op& op, int64_t) { return op.steps + 1; }),
         integer("skip", &Op::skip, 0).optional(),
         integer("drop", &Op::drop, 0).optional(),
-        integer("columns", &Op::columns, 1),
         integer("most", &Op::most, 1),
-        writes("axis", &Op::axis, exactly<Op, 1>).transient(),
+        writesAxis("axis", &Op::axis, &Op::columns),
         writes("output", &Op::output, [](const Op& op, int64_t) { return int64_t{op.columns}; }).transient(),
         writes("positions", &Op::positions, [](const Op& op, int64_t) { return int64_t{op.columns}; })
             .transient()

@@ -9,6 +9,18 @@ export function lossFor(data: Dataset, loss?: Loss): Loss {
   return loss ?? (data.labels ? 'crossEntropy' : 'meanSquaredError')
 }
 
+/** Whether any of its samples counts: a mean over none is none. */
+function counts({ labels, weights, ignore }: Dataset): boolean {
+  if (!weights && ignore === undefined) return true
+  const isCounted = (sample: number) => (weights?.[sample] ?? 1) > 0 && (!labels || labels[sample] !== ignore)
+  return (weights ?? (labels as Int32Array)).some((_: number, sample: number) => isCounted(sample))
+}
+
+/** Refuses data of which no sample counts. A batch may have none. */
+export function checkCounts(data: Dataset): void {
+  expect(counts(data), () => `Expected ${data.name} to have a sample that counts, got weights or labels without any`)
+}
+
 /** Refuses data that the model cannot take. */
 export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
   const { inFeatures, outFeatures } = model

@@ -337,7 +337,7 @@ export class Checkpoint {
         epochs: count(run.epochs, 'number of epochs', 1),
         batchSize: count(run.batchSize, 'batch size', 1),
         ...(run.microBatchSize !== undefined && {
-          microBatchSize: count(run.microBatchSize, 'size of micro-batches', 1),
+          microBatchSize: count(run.microBatchSize, 'size of micro-batches', 16),
         }),
         samples: count(run.samples, 'number of samples', 1),
         epoch: count(run.epoch, 'epoch'),
@@ -346,6 +346,7 @@ export class Checkpoint {
         updateSeconds: seconds(run.updateSeconds),
         totals: this.#tensor('run.totals', 'F64') as Float64Array,
       }
+      if ((read.microBatchSize ?? 0) % 16 !== 0) throw this.#bad('its micro-batches are of no multiple of 16 samples')
       if (read.totals.length !== 4 || read.epoch > read.epochs || read.done > Math.ceil(read.samples / read.batchSize))
         throw this.#bad('its run does not fit together')
     }

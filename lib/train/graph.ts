@@ -3,7 +3,7 @@
  */
 import { type LayerGradient, Tape } from '../autograd.js'
 import type { Device } from '../device.js'
-import { elementsOf } from '../nn/parameter.js'
+import { elementsOf, type Parameter } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program, type Transfer } from '../program.js'
@@ -12,7 +12,7 @@ import { type Feed, type HostBatch, HostFeed } from './feed.js'
 import { type Loss, type LossFunction, type LossSums, lossFunction } from './loss.js'
 
 export interface LossTotals {
-  /** Mean over the samples, each counted as often as its weight says. */
+  /** Mean over the samples, each counted as often as its weight says; 0 where none counts. */
   readonly loss: number
   /** Share of the samples whose class was right, counted in the same way. */
   readonly accuracy: number
@@ -21,7 +21,7 @@ export interface LossTotals {
 /** What sums, as Graph.totals has them, tell. */
 export function totalsOf(sums: Float64Array): LossTotals {
   const [loss, correct, weight] = sums as unknown as [number, number, number]
-  return { loss: loss / weight, accuracy: correct / weight }
+  return weight > 0 ? { loss: loss / weight, accuracy: correct / weight } : { loss: 0, accuracy: Number.NaN }
 }
 
 /** Sums before the first step. */
@@ -88,16 +88,16 @@ export class Graph {
   /** Sums over the batches since it was last written. */
   readonly totals: Tensor<'float64'>
   /** The sums before the step, for one that is not taken. */
-  readonly #previous: Tensor<'float64'> | undefined
-  readonly #clipping: Clipping | undefined
+  readonly #previous?: Tensor<'float64'>
+  readonly #clipping?: Clipping
   readonly #tape: Tape
   readonly #options: GraphOptions
   readonly #feed: Feed
   readonly #loss: LossFunction | undefined
   /** Of the whole batch, for the step and its probe. */
-  readonly #labels: Tensor<'int32'> | undefined
-  readonly #weights: Tensor<'float32'> | undefined
-  readonly #count: Tensor<'float64'> | undefined
+  readonly #labels?: Tensor<'int32'>
+  readonly #weights?: Tensor<'float32'>
+  readonly #count?: Tensor<'float64'>
   #probe: (Probe & { readonly tape: Tape; readonly totals: Tensor<'float64'> }) | undefined
 
   constructor(options: GraphOptions) {
@@ -113,30 +113,42 @@ export class Graph {
     })
     const frozen = frozenOf(training?.groups ?? [])
     this.#tape = new Tape(this.program, { training: training !== undefined, frozen })
-    this.totals = new Tensor(device, 'float64', 4)
-    this.#loss = loss === undefined ? undefined : lossFunction(loss)
-    const padded = Math.ceil(batch / 16) * 16
-    if (this.#loss?.targets === 'labels') this.#labels = new Tensor(device, 'int32', padded)
-    if (this.#loss && feed.isWeighted) this.#weights = new Tensor(device, 'float32', padded)
-    if (this.#weights || (this.#labels && feed.ignore !== undefined)) this.#count = new Tensor(device, 'float64', 1)
-    const clipNorm = training?.optimizer.clipNorm
-    this.#clipping = clipNorm === undefined ? undefined : new Clipping(device)
-    const isSplit = training !== undefined && microBatch < batch
-    if (isSplit || this.#clipping || showsGradients) this.#previous = new Tensor(device, 'float64', 4)
-    this.output = this.#record(this.#tape, this.totals, isSplit ? microBatch : undefined).output
-    if (!loss) this.program.keep(this.output)
-    if (!training) return
+    try {
+      this.totals = new Tensor(device, 'float64', 4)
+      this.#loss = loss === undefined ? undefined : lossFunction(loss)
+      const padded = Math.ceil(batch / 16) * 16
+      if (this.#loss?.targets === 'labels') this.#labels = new Tensor(device, 'int32', padded)
+      if (this.#loss && feed.isWeighted) this.#weights = new Tensor(device, 'float32', padded)
+      if (this.#weights || (this.#labels && feed.ignore !== undefined)) this.#count = new Tensor(device, 'float64', 1)
+      const clipNorm = training?.optimizer.clipNorm
+      if (clipNorm !== undefined) this.#clipping = new Clipping(device)
+      const isSplit = training !== undefined && microBatch < batch
+      if (isSplit || this.#clipping || showsGradients) this.#previous = new Tensor(device, 'float64', 4)
+      this.output = this.#record(this.#tape, this.totals, isSplit ? microBatch : undefined).output
+      if (!loss) this.program.keep(this.output)
+      if (training) this.#recordStep(training, frozen, showsGradients)
+    } catch (error) {
+      this.dispose() // nobody else knows it yet
+      throw error
+    }
+  }
+
+  #recordStep(
+    { optimizer, groups }: NonNullable<GraphOptions['training']>,
+    frozen: ReadonlySet<Parameter>,
+    showsGradients: boolean,
+  ): void {
     if (showsGradients) this.program.cut()
-    if (clipNorm !== undefined && this.#clipping && this.#previous) {
+    if (optimizer.clipNorm !== undefined && this.#clipping && this.#previous) {
       const { norm, scale } = this.#clipping
       this.program.record('gradientNorm', {
-        gradients: options.model.parameters
+        gradients: this.#options.model.parameters
           .filter((parameter) => !frozen.has(parameter))
           .map((parameter) => ({ ...elementsOf(parameter), gradient: parameter.gradient })),
-        ...{ maxNorm: clipNorm, norm, scale, totals: this.totals, previous: this.#previous },
+        ...{ maxNorm: optimizer.clipNorm, norm, scale, totals: this.totals, previous: this.#previous },
       })
     }
-    training.optimizer.record(this.program, training.groups, this.#clipping?.scale)
+    optimizer.record(this.program, groups, this.#clipping?.scale)
   }
 
   /**
@@ -150,10 +162,15 @@ export class Graph {
       const frozen = frozenOf(training?.groups ?? [])
       const tape = new Tape(program, { training: true, keepGradients: true, frozen })
       const totals = new Tensor(device, 'float64', 4)
-      const { input } = this.#record(tape, totals)
-      const { gradients: layers, outputs } = tape
-      const writes = (batch: HostBatch) => this.#writes(program, batch)
-      this.#probe = { program, batch: this.batch, writes, layers, input, outputs, tape, totals }
+      try {
+        const { input } = this.#record(tape, totals)
+        const { gradients: layers, outputs } = tape
+        const writes = (batch: HostBatch) => this.#writes(program, batch)
+        this.#probe = { program, batch: this.batch, writes, layers, input, outputs, tape, totals }
+      } catch (error) {
+        for (const owned of [program, tape, totals]) owned.dispose()
+        throw error
+      }
     }
     return this.#probe
   }
@@ -190,6 +207,7 @@ export class Graph {
   /** Records forward, loss and backward as far as they are wanted, for the batch or for one micro-batch by one. */
   #record(tape: Tape, totals: Tensor<'float64'>, microBatch?: number): { input: Activations; output: Activations } {
     const { ignore } = this.#feed
+    if (totals === this.totals && this.#previous) tape.record('noteTotals', { totals, previous: this.#previous })
     if (this.#loss) this.#feed.fill(tape, { labels: this.#labels, weights: this.#weights })
     if (this.#count) {
       tape.record('sumWeights', {
@@ -205,7 +223,7 @@ export class Graph {
     if (microBatch === undefined) return this.#recordColumns(tape, sums)
     for (let first = 0; ; first += microBatch) {
       tape.begin(tape.program.part(first, Math.min(microBatch, this.batch - first)))
-      const recorded = this.#recordColumns(tape, { ...sums, continues: first > 0 })
+      const recorded = this.#recordColumns(tape, sums)
       if (first + microBatch >= this.batch) return recorded
     }
   }

@@ -9,9 +9,8 @@ import type { Activations, Tensor } from '../tensor.js'
  */
 export interface LossSums {
   readonly totals: Tensor<'float64'>
+  /** What the sums were when the step began. */
   readonly previous: Tensor<'float64'> | undefined
-  /** Whether another micro-batch of the step came before. */
-  readonly continues?: boolean
   /** How much each column counts, where not all count once. */
   readonly weights: Tensor<'float32'> | undefined
   /** What the mean divides by, where it is not the number of columns. */

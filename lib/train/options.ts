@@ -33,7 +33,8 @@ export interface TrainerOptions {
    * Called in each step when its gradients are there and before the optimizer takes them, to look at them or to change
    * them, as an all-reduce over processes does. The step waits for it, and the trainer takes no other call meanwhile.
    * What it throws is thrown by the call that trains; the step has then not happened. It costs SGD the fusion of its
-   * step with the gradients.
+   * step with the gradients. The gradients by which rigl, granet and mest choose links are not among them: processes
+   * that share gradients alone would come to have other links.
    */
   onGradients?: ((gradients: NamedGradients, at: { readonly step: number }) => unknown) | undefined
 }
@@ -79,7 +80,8 @@ export interface FitOptions extends ResumeOptions {
   /**
    * Samples computed at a time, a multiple of 16: the gradients of a batch's parts are added up before its step
    * (gradient accumulation), so that activations take the memory of a part. The step is that of the whole batch, but
-   * for the order of summation. Default: the whole batch.
+   * for the order of summation. Methods that grow by gradients (rigl, granet, mest) compute the whole batch at once
+   * before an update. Default: the whole batch.
    */
   microBatchSize?: number | undefined
 }

@@ -7,7 +7,7 @@ import { expect, HebbError } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
-import { checkData } from './check_data.js'
+import { checkCounts, checkData } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
@@ -64,6 +64,7 @@ export class Predictor {
   /** Mean loss and accuracy on a data set. */
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
     checkData(this.model, data, this.#loss)
+    checkCounts(data)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
   }
 

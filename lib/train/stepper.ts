@@ -61,7 +61,7 @@ export class Stepper {
   readonly #scheduler: Scheduler
   readonly #measures: Measures
   readonly #workspace: Tensor<'uint8'>
-  #training: { feed: Feed; microBatch: number | undefined; graph: Graph } | undefined
+  #training: { feed: Feed; loss: Loss; microBatch: number | undefined; graph: Graph } | undefined
   /** The last step that a rate was asked for. */
   #lastRate = { step: -1, rate: Number.NaN }
   #disposed = false
@@ -99,8 +99,10 @@ export class Stepper {
   graph(batch: number, features: number, feed: Feed, loss: Loss, microBatch?: number): Graph {
     if (this.#disposed) throw disposed()
     const kept = this.#training
-    if (!kept?.feed.isLike(feed) || kept.graph.batch !== batch || kept.microBatch !== microBatch) {
+    const isOther = kept?.loss !== loss || kept.graph.batch !== batch || kept.microBatch !== microBatch
+    if (isOther || !kept.feed.isLike(feed)) {
       kept?.graph.dispose()
+      this.#training = undefined // for as long as there may be no room for another
       const graph = new Graph({
         device: this.#device,
         model: this.#model,
@@ -113,7 +115,7 @@ export class Stepper {
         loss,
         workspace: this.#workspace,
       })
-      this.#training = { feed, microBatch, graph }
+      this.#training = { feed, loss, microBatch, graph }
       return graph
     }
     return kept.graph

@@ -12,7 +12,7 @@ import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
-import { checkData, lossFor } from './check_data.js'
+import { checkCounts, checkData, lossFor } from './check_data.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf } from './feed.js'
@@ -249,7 +249,7 @@ export class Trainer {
 
   /**
    * Trains one step on a batch of your own, after the topology update that is due before it (see plan()). Returns the
-   * batch's mean loss.
+   * batch's mean loss, 0 where none of its samples counts.
    * Batches may differ in size. A run of fit() that was not finished ends here.
    */
   async trainOn(batch: Batch, options: TrainOnOptions = {}): Promise<number> {
@@ -292,6 +292,7 @@ export class Trainer {
   /** Mean loss and accuracy on a data set. */
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
     checkData(this.model, data, this.#loss)
+    checkCounts(data)
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
   }
 
@@ -400,8 +401,10 @@ export class Trainer {
   }
 
   #checkRun(train: Dataset, { validation, checkpoint }: ResumeOptions): void {
-    checkData(this.model, train, this.#loss)
-    if (validation) checkData(this.model, validation, this.#loss)
+    for (const data of validation ? [train, validation] : [train]) {
+      checkData(this.model, data, this.#loss)
+      checkCounts(data)
+    }
     if (!checkpoint) return
     expect(
       typeof checkpoint.file === 'string' && checkpoint.file !== '',

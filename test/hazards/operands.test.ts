@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { type Activations, Tensor } from '../../lib/index.js'
+import type { Program } from '../../lib/program.js'
 import type { TensorType } from '../../lib/tensor.js'
 import { type Described, file, operations, types as written } from '../operand_types.js'
 import {
@@ -32,8 +33,7 @@ const chosen: Record<string, Operands> = {
   gather: { samples: 10, count: 10, bytes: undefined, channels: 1 },
   gatherLabels: { samples: 10, count: 10 },
   gatherWeights: { samples: 10, count: 10 },
-  gatherSequences: { total: 10, sequences: 4, planned: 5, steps: 2, columns: 12, most: 3 },
-  sumWeights: { columns: 8 },
+  gatherSequences: { total: 10, sequences: 4, planned: 5, steps: 2, most: 3 },
   spmmTransposed: { activation: 'relu' },
   linearTransposed: { activation: 'relu' },
   sgd: { pattern: undefined, count: 90, momentum: 0.9 },
@@ -47,7 +47,12 @@ const chosen: Record<string, Operands> = {
 }
 
 /** Good operands for a declaration. Square layers and equal lengths, so that only what is tested can be wrong. */
-function operandsOf(w: Workspace, declared: readonly Described[], given: Operands = {}): Operands {
+function operandsOf(
+  w: Workspace,
+  declared: readonly Described[],
+  given: Operands = {},
+  program: Program = w.program({ batch }),
+): Operands {
   const operands: Operands = {}
   for (const { name, kind, type, choices, operands: inner = [] } of declared) {
     if (kind === 'list' && !type && !Array.isArray(given[name]))
@@ -55,6 +60,7 @@ function operandsOf(w: Workspace, declared: readonly Described[], given: Operand
     else if (name in given) operands[name] = given[name]
     else if (kind === 'links') operands[name] = w.matrix(csr)
     else if (kind === 'tensor') operands[name] = w.tensor(type as TensorType, 256)
+    else if (kind === 'axis') operands[name] = w.own(program.axis(12))
     else if (kind === 'activations') operands[name] = w.batch(name === 'statistics' ? 2 : 16, batch)
     else if (kind === 'flag') operands[name] = false
     else if (kind === 'choice') operands[name] = choices?.[0]
@@ -125,7 +131,7 @@ describe('operands', () => {
     await on(cpu(), async (w) => {
       const program = w.program({ batch })
       for (const { name: operation, operands: declared } of operations()) {
-        const good = operandsOf(w, declared, chosen[operation])
+        const good = operandsOf(w, declared, chosen[operation], program)
         for (const path of groupsIn(declared, good)) {
           const bad = replaced(good, path, { ...at(good, path), acumulate: true })
           const error = await expectRefusal(() => record(program, operation, bad), 'INVALID_ARGUMENT', operation)
@@ -150,7 +156,7 @@ describe('operands', () => {
         ++refused
       }
       for (const { name: operation, operands: declared } of operations()) {
-        const good = operandsOf(w, declared, chosen[operation])
+        const good = operandsOf(w, declared, chosen[operation], program)
         for (const [path, { kind, type: right }] of memoryIn(declared, good)) {
           const what = `${operation} with ${path.join('.')}`
           if (kind === 'activations') {
@@ -173,7 +179,7 @@ describe('operands', () => {
     it(`of ${operation}: what is written must be memory of its own`, async () => {
       await on(cpu(), async (w) => {
         const program = w.program({ batch })
-        const good = operandsOf(w, declared, chosen[operation])
+        const good = operandsOf(w, declared, chosen[operation], program)
         const all = [...memoryIn(declared, good)]
         for (const [path, operand] of all) {
           if (operand.role === 'reads') continue

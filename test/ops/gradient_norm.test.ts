@@ -143,6 +143,7 @@ describe('gradientNorm', () => {
           const [values, gradient] = [w.floats(numbers(50, 1)), w.floats(numbers(50, 2))]
           const targets = w.tensor('int32', new Int32Array(16))
           const [logits, dy] = [w.batch(3, columns, numbers(3 * columns, 3)), w.batch(3, columns)]
+          program.record('noteTotals', { totals, previous })
           program.record('softmaxCrossEntropy', { logits, targets, gradient: dy, totals, previous })
           const gradients = [{ count: 50, gradient }]
           program.record('gradientNorm', { gradients, maxNorm: 1, norm, scale, totals, previous })
@@ -164,13 +165,14 @@ describe('gradientNorm', () => {
       }
     })
 
-  it('leaves the sums what the loss makes of them where it takes no step back', async () => {
+  it('finds the sums of before the step, which leave the loss what it makes of them', async () => {
     const sums = await everywhere((device) =>
       on(device, async (w) => {
         const [output, target] = [w.batch(5, 3, numbers(15, 1)), w.batch(5, 3, numbers(15, 2))]
         const [totals, previous] = [w.tensor('float64', Float64Array.of(1, 2, 3, -1)), w.tensor('float64', 4)]
         const alone = w.tensor('float64', Float64Array.of(1, 2, 3, -1))
         const operations = [
+          ['noteTotals', { totals, previous }],
           ['meanSquaredError', { output, target, gradient: w.batch(5, 3), totals, previous }],
           ['meanSquaredError', { output, target, gradient: w.batch(5, 3), totals: alone }],
         ] as const

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
+import type { Transfer } from '../../lib/program.js'
 import { type LossOf, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
 import {
   at,
@@ -302,6 +303,36 @@ for (const place of places) {
         const error = await expectRefusal(() => program.replay(1), 'INVALID_ARGUMENT', 'a label of -2')
         expect(error.message).to.contain('targets in [0, 3), got -2 in column 1')
       })
+    })
+
+    it('go back to the sums of before the step where it ends in a later part', async () => {
+      for (const bad of ['a label', 'the loss'])
+        await on(device, async (w) => {
+          const before = Float64Array.of(5, 2, 7, -1)
+          const program = w.program({ batch: 32 })
+          const [totals, previous] = [w.tensor('float64', before), w.tensor('float64', 4)]
+          const labels = new Int32Array(32).fill(1)
+          if (bad === 'a label') labels[20] = 3
+          const targets = w.tensor('int32', labels)
+          program.record('noteTotals', { totals, previous })
+          const writes: Transfer[] = []
+          for (const first of [0, 16]) {
+            const numbersOfPart = numbers(48, first)
+            if (bad === 'the loss' && first > 0) numbersOfPart[9] = Number.POSITIVE_INFINITY
+            const part = w.own(program.part(first, 16))
+            const [logits, gradient] = ['given', 'step'].map((lifetime) =>
+              w.own(program.activations(3, lifetime as 'given' | 'step', part)),
+            )
+            writes.push([logits, numbersOfPart, 16])
+            program.record('softmaxCrossEntropy', { logits, targets, gradient, totals, previous })
+          }
+          await expectRefusal(
+            () => program.replay(1, { writes }),
+            bad === 'a label' ? 'INVALID_ARGUMENT' : 'NON_FINITE',
+            bad,
+          )
+          expect([...(await totals.read())], bad).to.deep.equal([...before])
+        })
     })
   })
 }

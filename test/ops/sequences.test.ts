@@ -24,7 +24,7 @@ function operandsOf(
   const batches = [0]
   for (const batch of plan) batches.push((batches.at(-1) as number) + batch.length)
   const written = {
-    axis: w.own(axis.memory),
+    axis: w.own(axis),
     output: w.tensor('int32', new Int32Array(columns).fill(-7)),
     positions: w.tensor('int32', new Int32Array(columns).fill(-7)),
     offsets: w.tensor('int32', new Int32Array(most + 1).fill(-7)),
@@ -34,7 +34,7 @@ function operandsOf(
     ...{ sequences, starts: w.tensor('int32', starts) },
     ...{ planned: Math.max(1, plan.flat().length), plan: w.tensor('int32', Int32Array.from([...plan.flat(), 0])) },
     ...{ steps: plan.length, batches: w.tensor('int32', Int32Array.from(batches)) },
-    ...{ skip, drop, columns, most },
+    ...{ skip, drop, most },
   }
   return { program, axis, written, operands: { ...read, ...written } }
 }
@@ -68,6 +68,7 @@ for (const place of places) {
         [1, 0],
         [0, 1],
         [2, 3],
+        [2 ** 31 - 1, 2 ** 31 - 1],
       ]) {
         const options = { columns: 40, most: 4, skip, drop }
         const steps = await stepsOf(at(place), given, plan, options)
@@ -146,7 +147,7 @@ for (const place of places) {
         program.record('add', { first: w.batch(classes, columns, logits), output: z })
         const count = w.tensor('float64', 1)
         const targets = operands.output
-        program.record('sumWeights', { axis: axis.memory, columns, targets, ignore: 0, sum: count })
+        program.record('sumWeights', { axis, targets, ignore: 0, sum: count })
         const totals = w.tensor('float64', 4)
         program.record('softmaxCrossEntropy', { logits: z, targets, ignore: 0, count, gradient, totals })
         for (const [row, batch] of plan.entries()) {
@@ -181,15 +182,26 @@ for (const place of places) {
 describe('axes of their own', () => {
   it('do not mix with the columns of the batch', async () => {
     await on(at(places[0]), async (w) => {
-      const program = w.program({ batch: 8 })
+      const program = w.program({ batch: 16 })
       const [tokens, others] = [program.axis(8), program.axis(8)]
-      for (const axis of [tokens, others]) w.own(axis.memory)
+      for (const axis of [tokens, others]) w.own(axis)
       const [a, b, c] = [tokens, others, undefined].map((axis) => w.own(program.activations(3, 'given', axis)))
       const output = w.own(program.activations(3, 'step', tokens))
       for (const second of [b, c]) {
         const record = () => program.record('add', { first: a, second, output })
         const error = await expectRefusal(record, 'INVALID_ARGUMENT', 'another axis')
         expect(error.message).to.contain('Expected second to have the columns of the others')
+      }
+      const mine = { first: w.batch(3, 8), second: a, output }
+      program.record('add', mine)
+      const targets = w.tensor('int32', 16)
+      const sum = w.tensor('float64', 1)
+      const part = w.own(w.program({ batch: 32 }).part(16, 16))
+      const whole = w.program({ batch: 32 })
+      for (const axis of [part, w.own(whole.part(16, 16)), tokens]) {
+        const record = () => whole.record('sumWeights', { axis, targets, ignore: 0, sum })
+        const error = await expectRefusal(record, 'INVALID_ARGUMENT', 'no axis of its own')
+        expect(error.message).to.contain("Expected axis to be an axis of the program's own, made by axis()")
       }
       const other = w.program({ batch: 8 })
       await expectRefusal(() => other.activations(3, 'step', tokens), 'INVALID_ARGUMENT', 'of another program')
