@@ -1,5 +1,5 @@
 /** Devices as users open them: options are checked here, and what 'auto' takes is decided. The rest is the addon's. */
-import { expect, HebbError, integer, number, show } from './error.js'
+import { expect, HebbError, integer, known, number, show } from './error.js'
 import { addon, type DeviceInfo, type Memory, type NativeDevice } from './native.js'
 import type { LinkPredictor, PredictionRoute } from './tensor.js'
 
@@ -46,6 +46,15 @@ export class Device {
   #disposed = false
 
   constructor(options: DeviceOptions = {}) {
+    known(options, 'a device', {
+      kind: true,
+      threads: true,
+      simd: true,
+      denseFrom: true,
+      index: true,
+      blas: true,
+      deterministic: true,
+    })
     const { kind = 'auto', threads = 0, simd, index = 0, denseFrom, blas = 'own', deterministic = 'device' } = options
     expect(
       kind === 'auto' || kind === 'cpu' || kind === 'cuda',

@@ -1,3 +1,6 @@
+/** What went wrong, and how a value that is not what it should be is refused. */
+import { suggestion } from './suggestion.js'
+
 /** What went wrong, stable across versions. */
 export type ErrorCode =
   | 'INVALID_ARGUMENT'
@@ -40,6 +43,27 @@ export function show(value: unknown): string {
     return text.length > 80 ? `${text.slice(0, 77)}...` : text
   }
   return String(value)
+}
+
+/** All names that T may have. */
+type Names<T> = { readonly [Name in keyof T]-?: true }
+
+/**
+ * `options`, if it is an object without names that nobody reads: what is misspelt is refused, not ignored. `what` has
+ * them. A name whose value is undefined is not given.
+ */
+export function known<T extends object>(options: T, what: string, names: Names<T>): T {
+  expect(
+    typeof options === 'object' && options !== null && !Array.isArray(options),
+    () => `Expected the options of ${what} to be an object, got ${show(options)}`,
+  )
+  const all = Object.keys(names)
+  for (const [name, value] of Object.entries(options))
+    expect(
+      value === undefined || Object.hasOwn(names, name),
+      () => `Expected options of ${what} named ${all.join(', ')}, got '${name}'${suggestion(name, all)}`,
+    )
+  return options
 }
 
 /** `value`, if it is an integer in [least, most]. */

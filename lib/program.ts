@@ -3,7 +3,7 @@
  * operation is recorded.
  */
 import type { Device } from './device.js'
-import { expect, HebbError, integer, show } from './error.js'
+import { expect, HebbError, integer, known, show } from './error.js'
 import type { NativeActivations, NativeProgram, NativeTransfer } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
 import { Activations, Axis, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
@@ -123,6 +123,7 @@ export class Program {
   #disposed = false
 
   constructor(device: Device, options: ProgramOptions = {}) {
+    known(options, 'Program', { scalars: true, batch: true, workspace: true })
     this.device = device
     this.batch = integer(options.batch ?? 1, 'batch', 1)
     this.#native = device.native.program(
@@ -191,7 +192,9 @@ export class Program {
 
   /** Runs `steps` steps in one native call. With 0 steps, it says where the next replay begins. */
   async replay(steps: number, options: ReplayOptions = {}): Promise<void> {
+    known(options, 'replay()', { begin: true, writes: true, reads: true, between: true, signal: true })
     const { signal, begin } = options
+    if (begin) known(begin, 'begin', { step: true, scalars: true, samples: true, first: true, columns: true })
     const writes = options.writes?.map(nativeTransfer)
     const reads = options.reads?.map(nativeTransfer)
     const stopped = () =>

@@ -3,7 +3,7 @@
  * garbage collector is only the safety net.
  */
 import type { Device } from './device.js'
-import { expect, integer, show } from './error.js'
+import { expect, integer, known, show } from './error.js'
 import { addon, type Links, type NativeActivations, type NativeBuffer, type NativeMatrix } from './native.js'
 
 /** What holds a tensor's elements in JavaScript. */
@@ -239,7 +239,7 @@ export class SparseMatrix {
 
   /** As predictLinks(), on the matrix's device and off the event loop. */
   async predictLinks(predictor: LinkPredictor, options: { route?: PredictionRoute } = {}): Promise<LinkScores> {
-    return this.native.predictLinks(predictor, options.route ?? 'auto')
+    return this.native.predictLinks(predictor, known(options, 'predictLinks()', { route: true }).route ?? 'auto')
   }
 
   dispose(): void {
@@ -324,7 +324,8 @@ export function predictLinks(
 ): LinkScores {
   const { rows, cols, rowOffsets, columnIndices } = links
   const int32 = (indices: Int32Array) => (indices instanceof Int32Array ? indices : Int32Array.from(indices))
-  return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor, options.route ?? 'auto')
+  const { route = 'auto' } = known(options, 'predictLinks()', { route: true })
+  return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor, route)
 }
 
 /**
@@ -337,7 +338,8 @@ export function sampleWithoutReplacement(
   k: number,
   options: { temperature?: number; seed?: number } = {},
 ): Int32Array {
-  const { temperature = 1, seed = 0 } = options
+  const names = { temperature: true, seed: true } as const
+  const { temperature = 1, seed = 0 } = known(options, 'sampleWithoutReplacement()', names)
   integer(k, 'k', 0, scores.length)
   integer(seed, 'seed', 0)
   return addon.sampleWithoutReplacement(

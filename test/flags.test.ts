@@ -10,7 +10,7 @@ import { defineTrain } from '../lib/cli/train.js'
 import { HebbError } from '../lib/index.js'
 import type { CommandName } from '../lib/settings/flag_table.js'
 import { isSetting, lists, planKeys, read, settingsOf, typed, valuesOf } from '../lib/settings/flags.js'
-import { suggestion } from '../lib/settings/suggestion.js'
+import { suggestion } from '../lib/suggestion.js'
 
 const program = new Command('hebb').version('1.2.3')
 for (const define of [defineTrain, defineCompare, defineEvaluate, defineDescribe, defineCompact, defineDoctor])

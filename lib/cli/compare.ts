@@ -47,7 +47,7 @@ import {
   valuesOf,
   withDefaults,
 } from '../settings/flags.js'
-import { suggestion } from '../settings/suggestion.js'
+import { suggestion } from '../suggestion.js'
 import { cannotWrite } from '../train/safetensors.js'
 import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HebbError } from '../error.js'
+import { HebbError, known } from '../error.js'
 import { type Augment, type Dataset, dataset } from './dataset.js'
 import type { TrainAndTest } from './mnist.js'
 
@@ -62,6 +62,7 @@ function images(batches: readonly Uint8Array[], name: string, augment?: Augment)
  * are cut out of a frame of 4 zeros and flipped at random; `augment: false` leaves that out.
  */
 export async function cifar10(directory: string, options: { augment?: boolean } = {}): Promise<TrainAndTest> {
+  known(options, 'cifar10()', { augment: true })
   const names = [...[1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`), 'test_batch.bin']
   const batches = await Promise.all(names.map((name) => batch(directory, name)))
   // Officially all six are of the same length, so one that was cut short between two images shows.

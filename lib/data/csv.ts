@@ -1,6 +1,6 @@
 /** Tables of numbers with a header, one sample a line: inputs, then the targets of a regression. */
 import { readFile } from 'node:fs/promises'
-import { expect, HebbError, integer, show } from '../error.js'
+import { expect, HebbError, integer, known, show } from '../error.js'
 import { sampleWithoutReplacement } from '../tensor.js'
 import { type Dataset, dataset } from './dataset.js'
 import type { TrainAndTest } from './mnist.js'
@@ -115,7 +115,8 @@ function checkColumns(columns: readonly CsvColumn[], names: readonly string[], f
  * means.
  */
 export async function csv(file: string, options: CsvOptions = {}): Promise<CsvData> {
-  const { targets = 1, testShare = 0.2, seed = 0 } = options
+  const all = { targets: true, testShare: true, seed: true, columns: true } as const
+  const { targets = 1, testShare = 0.2, seed = 0 } = known(options, 'csv()', all)
   integer(targets, 'targets', 1)
   expect(
     typeof testShare === 'number' && testShare > 0 && testShare < 1,

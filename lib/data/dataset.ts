@@ -2,7 +2,7 @@
  * Samples with their targets, as trainers take them: checked once, when they are made. Inputs stay in the user's array;
  * a trainer copies them to its device.
  */
-import { expect, HebbError, integer, show } from '../error.js'
+import { expect, HebbError, integer, known, show } from '../error.js'
 
 /** Random crops and flips of images, for training alone: whoever evaluates or predicts sees them as they are. */
 export interface Augment {
@@ -98,6 +98,18 @@ function weightsOf(given: ArrayLike<number>, samples: number): Float32Array {
 
 /** A data set from arrays. They are not copied; do not change them afterwards. */
 export function dataset(options: DatasetOptions): Dataset {
+  known(options, 'dataset()', {
+    x: true,
+    y: true,
+    shape: true,
+    classes: true,
+    weights: true,
+    ignore: true,
+    normalise: true,
+    augment: true,
+    name: true,
+    classNames: true,
+  })
   const { x, y, shape, normalise = { mean: 0, deviation: 1 }, augment, classNames, name = 'dataset' } = options
   expect(
     x instanceof Uint8Array || x instanceof Float32Array,
@@ -130,6 +142,7 @@ export function dataset(options: DatasetOptions): Dataset {
       `${shape.join(' x ')}, got ${means.length}`,
   )
   if (augment) {
+    known(augment, 'augment', { padding: true, flip: true })
     integer(augment.padding, 'augment.padding', 0, 65535)
     expect(
       typeof augment.flip === 'boolean',

@@ -1,5 +1,5 @@
 /** Divides a training set, so that settings are chosen on samples that are neither trained on nor the test set. */
-import { integer } from '../error.js'
+import { integer, known } from '../error.js'
 import { sampleWithoutReplacement } from '../tensor.js'
 import type { Dataset } from './dataset.js'
 
@@ -13,6 +13,7 @@ export function holdOut(
   samples: number,
   options: { seed?: number } = {},
 ): { train: Dataset; validation: Dataset } {
+  known(options, 'holdOut()', { seed: true })
   integer(samples, 'the samples held out', 1, data.samples - 1)
   const held = sampleWithoutReplacement(new Float32Array(data.samples).fill(1), samples, options)
   const isHeld = new Uint8Array(data.samples)

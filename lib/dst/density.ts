@@ -1,5 +1,5 @@
 /** Density schedules: the share of links after each topology update. */
-import { density, integer, number } from '../error.js'
+import { density, integer, known, number } from '../error.js'
 import { maker } from '../recipe.js'
 
 export interface DensityScheduleOptions {
@@ -13,8 +13,9 @@ export interface DensityScheduleOptions {
 /** The density after `c` updates. */
 export type DensitySchedule = (c: number) => number
 
-function checked(options: DensityScheduleOptions): Required<DensityScheduleOptions> {
-  const { initialDensity = 0.5, finalDensity, updates } = options
+function checked(options: DensityScheduleOptions & { steepness?: number }): Required<DensityScheduleOptions> {
+  const names = { initialDensity: true, finalDensity: true, updates: true, steepness: true } as const
+  const { initialDensity = 0.5, finalDensity, updates } = known(options, 'densitySchedule', names)
   density(initialDensity, 'initialDensity')
   density(finalDensity, 'finalDensity')
   integer(updates, 'updates', 0)
@@ -39,7 +40,7 @@ function between(
 export const densitySchedule = {
   /** The same density throughout. */
   constant(options: { density: number }): DensitySchedule {
-    const share = density(options.density)
+    const share = density(known(options, 'densitySchedule.constant()', { density: true }).density)
     return () => share
   },
 
@@ -105,7 +106,8 @@ function decayFrom(initialDensity: number, over: number): Pick<DensityRule, 'ini
 export const sigmoidDensity = maker(
   'sigmoidDensity',
   (options: DecayOptions & { steepness?: number } = {}): DensityRule => {
-    const { initialDensity = 0.5, over = 0.5, steepness = 6 } = options
+    const names = { initialDensity: true, over: true, steepness: true } as const
+    const { initialDensity = 0.5, over = 0.5, steepness = 6 } = known(options, 'sigmoidDensity()', names)
     return {
       name: 'sigmoid',
       ...decayFrom(initialDensity, over),
@@ -122,7 +124,7 @@ export const sigmoidDensity = maker(
 
 /** Cubic decay to the target, by default over all updates. */
 export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): DensityRule => {
-  const { initialDensity = 0.5, over = 1 } = options
+  const { initialDensity = 0.5, over = 1 } = known(options, 'cubicDensity()', { initialDensity: true, over: true })
   return {
     name: 'cubic',
     ...decayFrom(initialDensity, over),
@@ -153,7 +155,7 @@ export const overshootDensity = maker('overshootDensity', (options: OvershootOpt
       { density: 0.05, until: 0.6 },
       { density: 0.025, until: 1 },
     ],
-  } = options
+  } = known(options, 'overshootDensity()', { by: true })
   for (const [i, { density: more, until }] of by.entries()) {
     number(more, `by[${i}].density`, 0, 1)
     number(until, `by[${i}].until`, by[i - 1]?.until ?? 0, 1)

@@ -1,5 +1,5 @@
 /** When updates happen, and what fraction of the links each removes. */
-import { expect, integer, number, show } from '../error.js'
+import { expect, integer, known, number, show } from '../error.js'
 import { maker } from '../recipe.js'
 
 export interface FractionPoint {
@@ -48,7 +48,11 @@ export function updateSchedule(options: {
   until?: number
   fraction: number | Fraction
 }): UpdateSchedule {
-  const { every = 'epoch', until = 0.75, fraction } = options
+  const {
+    every = 'epoch',
+    until = 0.75,
+    fraction,
+  } = known(options, 'updateSchedule()', { every: true, until: true, fraction: true })
   if (every !== 'epoch') integer(every, 'every', 1)
   number(until, 'until', 0, 1)
   expect(

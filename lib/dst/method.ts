@@ -2,7 +2,7 @@
  * What a method is made of, and which parts go together. A method only says what an update does; scheduler.ts carries
  * it out.
  */
-import { expect, number, show } from '../error.js'
+import { expect, known, number, show } from '../error.js'
 import { checkWeightInit, kaiming, type WeightInit } from '../nn/init.js'
 import { linkPredictors, predictionRoutes } from '../tensor.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
@@ -69,6 +69,10 @@ export function usesGradients({ prune, remove, regrow }: Pick<Method, 'prune' | 
  * Combines parts into a method. Without `remove` and `regrow` its updates prune alone; what else is not given is SET's.
  */
 export function method(parts: Partial<Method> & Pick<Method, 'updates'>): Method {
+  known(parts, 'a method', {
+    ...{ name: true, density: true, prune: true, remove: true, regrow: true, updates: true, percolate: true },
+    ...{ earlyStop: true, dense: true, topology: true, weights: true },
+  })
   const { name = 'custom', density = constantDensity(), percolate = false } = parts
   const { remove, regrow, prune = magnitude(), updates, earlyStop, dense } = parts
   expect((remove === undefined) === (regrow === undefined), () => {

@@ -1,5 +1,5 @@
 /** Regrow rules: which missing links an update adds. */
-import { expect, show } from '../error.js'
+import { expect, known, show } from '../error.js'
 import { type LinkPredictor, linkPredictors, type PlainCsr, type PredictionRoute, predictionRoutes } from '../tensor.js'
 
 /** The layer after removal. */
@@ -35,7 +35,8 @@ export interface ScoreOptions {
 
 export type RegrowRule = BuiltInRegrow | RegrowFunction
 
-function scores(predictor: LinkPredictor, { route }: ScoreOptions): Pick<BuiltInRegrow, 'predictor' | 'route'> {
+function scores(predictor: LinkPredictor, options: ScoreOptions): Pick<BuiltInRegrow, 'predictor' | 'route'> {
+  const { route } = known(options, 'a link predictor', { route: true })
   expect(
     linkPredictors.includes(predictor),
     () => `Expected the link predictor to be one of ${linkPredictors.map(show).join(', ')}, got ${show(predictor)}`,

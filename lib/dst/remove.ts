@@ -1,5 +1,5 @@
 /** Remove rules: which links an update takes away. */
-import { number } from '../error.js'
+import { known, number } from '../error.js'
 import type { PlainCsr } from '../tensor.js'
 
 /** A layer as a user's own rule sees it, in host memory. */
@@ -43,7 +43,8 @@ export interface SoftOptions {
   to?: number
 }
 
-function temperature({ from = 1, to = 3 }: SoftOptions): { from: number; to: number } {
+function temperature(options: SoftOptions): { from: number; to: number } {
+  const { from = 1, to = 3 } = known(options, 'soft removal', { from: true, to: true })
   return { from: number(from, 'from', 0), to: number(to, 'to', 0) }
 }
 

@@ -9,7 +9,7 @@ import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
 import type { Relation } from '../nn/module.js'
 import type { Pool, SparseParameter } from '../nn/parameter.js'
-import { Program, type ReplayOptions } from '../program.js'
+import { Program } from '../program.js'
 import { cscSlots, inRowOrder, type SparseMatrix, Tensor } from '../tensor.js'
 import type { DensitySchedule } from './density.js'
 import { type Method, usesGradients } from './method.js'
@@ -191,12 +191,14 @@ export class Scheduler {
   }
 
   /** Runs one update. */
-  async update(step: number, options: ReplayOptions & { gradients?: Gradients | undefined } = {}): Promise<void> {
+  async update(
+    step: number,
+    { gradients, signal }: { gradients?: Gradients | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
     if (!this.#plan || !this.#method.updates)
       throw new HebbError('INVALID_ARGUMENT', 'Expected a method with updates and a plan')
     const { lastStep } = updatesOf(this.#method, this.#plan)
     const update = this.#done + 1
-    const { gradients } = options
     if (gradients && gradients.probe !== this.#probe) {
       this.#forget()
       this.#probe = gradients.probe
@@ -225,12 +227,12 @@ export class Scheduler {
     }
     this.#current = { update, scalars }
     for (const segment of this.#segments) {
-      if (options.signal?.aborted)
-        throw new HebbError('ABORTED', 'The update was stopped by its AbortSignal', { cause: options.signal.reason })
+      if (signal?.aborted)
+        throw new HebbError('ABORTED', 'The update was stopped by its AbortSignal', { cause: signal.reason })
       if (typeof segment === 'function') {
         await segment()
       } else {
-        await segment.replay(1, { ...options, begin: { scalars, columns: gradients?.columns } })
+        await segment.replay(1, { signal, begin: { scalars, columns: gradients?.columns } })
       }
     }
     for (const { parameter, returned } of this.#layers) {

@@ -1,6 +1,6 @@
 /** Dropout on the tape, and as a module. No mask is kept: backward, the same operation makes the same draws again. */
 import type { Tape, Value } from '../autograd.js'
-import { expect, show } from '../error.js'
+import { expect, known, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 
@@ -39,7 +39,8 @@ export class Dropout implements Module {
   readonly probability: number
   #draws: { readonly seed: number; readonly layer: number } | undefined
 
-  constructor({ probability }: DropoutOptions) {
+  constructor(options: DropoutOptions) {
+    const { probability } = known(options, 'Dropout', { probability: true })
     expect(
       typeof probability === 'number' && probability >= 0 && probability < 1,
       () => `Expected probability to be a number of at least 0 and below 1, got ${show(probability)}`,

@@ -3,7 +3,7 @@
  * pass leaves for the backward pass.
  */
 import type { Tape, Value } from '../autograd.js'
-import { expect, HebbError, integer, show } from '../error.js'
+import { expect, HebbError, integer, known, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter } from './parameter.js'
@@ -49,7 +49,7 @@ export class LayerNorm implements Module {
   #bias?: DenseParameter
 
   constructor(options: LayerNormOptions) {
-    const { features, epsilon = 1e-5 } = options
+    const { features, epsilon = 1e-5 } = known(options, 'LayerNorm', { features: true, epsilon: true })
     this.inFeatures = this.outFeatures = integer(features, 'features', 1)
     expect(
       typeof epsilon === 'number' && epsilon >= 1e-30 && epsilon <= 1,

@@ -2,7 +2,7 @@
  * The fully connected layer, on the tape and as a module. Sparse layers of a dense method record the same operations.
  */
 import type { Tape, Value } from '../autograd.js'
-import { expect, HebbError, integer } from '../error.js'
+import { expect, HebbError, integer, known } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import { checkWeightInit, kaiming, type WeightInit } from './init.js'
 import type { Materials, Module } from './module.js'
@@ -57,6 +57,7 @@ export class Linear implements Module {
   #bias?: DenseParameter
 
   constructor(options: LinearOptions) {
+    known(options, 'Linear', { inFeatures: true, outFeatures: true, bias: true, weights: true })
     this.inFeatures = integer(options.inFeatures, 'inFeatures', 1)
     this.outFeatures = integer(options.outFeatures, 'outFeatures', 1)
     this.#hasBias = options.bias ?? true

@@ -2,7 +2,7 @@
  * The network of the paper's experiments, made from its widths. Until a trainer materialises it, it has neither links
  * nor weights.
  */
-import { density, expect, integer, show } from '../error.js'
+import { density, expect, integer, known, show } from '../error.js'
 import { sharedOut } from '../patterns.js'
 import type { Topology } from '../topology/topology.js'
 import { Relu } from './activations.js'
@@ -64,7 +64,17 @@ function densitiesOf(
 
 /** A multi-layer perceptron with ReLU between its layers: sparse ones, and a dense last one (paper, section 4.1). */
 export function mlp(options: MlpOptions): Sequential {
-  const { widths, topology, weights, seed = 0, sparseOutput = false } = options
+  const names = {
+    widths: true,
+    density: true,
+    distribution: true,
+    densities: true,
+    seed: true,
+    topology: true,
+    weights: true,
+    sparseOutput: true,
+  } as const
+  const { widths, topology, weights, seed = 0, sparseOutput = false } = known(options, 'mlp()', names)
   expect(
     Array.isArray(widths) && widths.length >= 2,
     () => `Expected widths to be at least an input and an output, got ${show(widths)}`,

@@ -3,7 +3,7 @@
  * follow one another are related.
  */
 import type { Tape, Value } from '../autograd.js'
-import { expect, HebbError, integer, show } from '../error.js'
+import { expect, HebbError, integer, known, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import { compactModules } from './compact.js'
 import { type Materials, type Module, type Relation, usesOf } from './module.js'
@@ -19,6 +19,7 @@ export class Sequential implements Module {
   readonly seed: number
 
   constructor(modules: readonly Module[], options: { seed?: number } = {}) {
+    known(options, 'Sequential', { seed: true })
     expect(
       Array.isArray(modules) && modules.length > 0,
       () => `Expected a list of at least one module, got ${show(modules)}`,

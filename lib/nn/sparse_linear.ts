@@ -3,7 +3,7 @@
  * method's; a dense method makes a matrix of it.
  */
 import type { Tape, Value } from '../autograd.js'
-import { density, expect, HebbError, integer } from '../error.js'
+import { density, expect, HebbError, integer, known } from '../error.js'
 import type { Links } from '../native.js'
 import { makerOf, remember } from '../recipe.js'
 import { cscSlots, inColumnOrder } from '../tensor.js'
@@ -70,6 +70,14 @@ export class SparseLinear implements Module {
   #bias?: DenseParameter
 
   constructor(options: SparseLinearOptions) {
+    known(options, 'SparseLinear', {
+      inFeatures: true,
+      outFeatures: true,
+      density: true,
+      bias: true,
+      topology: true,
+      weights: true,
+    })
     this.inFeatures = integer(options.inFeatures, 'inFeatures', 1)
     this.outFeatures = integer(options.outFeatures, 'outFeatures', 1)
     this.density = density(options.density)

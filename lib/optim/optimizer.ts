@@ -6,6 +6,7 @@ import { expect, number, show } from '../error.js'
 import type { Parameter } from '../nn/parameter.js'
 import { sharedOut } from '../patterns.js'
 import type { Program } from '../program.js'
+import { suggestion } from '../suggestion.js'
 import type { Tensor } from '../tensor.js'
 import { type Rate, rateOf } from './rates.js'
 
@@ -107,6 +108,12 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
   { groups = [], clipNorm }: ClippingOptions & { groups?: readonly Group<Numbers>[] | undefined },
   ruleOf: (numbers: Numbers) => Rule,
 ): Optimizer {
+  const all = [...known, 'groups', 'clipNorm']
+  for (const [given, value] of Object.entries(numbers))
+    expect(
+      value === undefined || all.includes(given),
+      () => `Expected options of ${name}() named ${all.join(', ')}, got '${given}'${suggestion(given, all)}`,
+    )
   expect(
     Array.isArray(groups),
     () => `Expected groups to be an array such as [{ match: '*.bias', weightDecay: 0 }], got ${show(groups)}`,
@@ -114,7 +121,10 @@ export function byGroups<Numbers extends { learningRate: number | Rate }>(
   const patterns = groups.map(patternsOf)
   const names: readonly string[] = ['match', 'frozen', ...known]
   for (const given of groups.flatMap(Object.keys))
-    expect(names.includes(given), () => `Expected a group to have some of ${names.join(', ')}, got '${given}'`)
+    expect(
+      names.includes(given),
+      () => `Expected a group to have some of ${names.join(', ')}, got '${given}'${suggestion(given, names)}`,
+    )
   const frozen = [...groups.map((group) => group.frozen ?? false), false]
   for (const flag of frozen)
     expect(typeof flag === 'boolean', () => `Expected a group's frozen to be true or false, got ${show(flag)}`)

@@ -1,5 +1,5 @@
 /** Learning-rate schedules. A rate is asked for every step. */
-import { expect, integer, number, show } from '../error.js'
+import { expect, integer, known, number, show } from '../error.js'
 import { maker } from '../recipe.js'
 
 /** Where a training is when a rate is asked for. */
@@ -33,7 +33,7 @@ export const constant = maker('constant', (rate: number): Rate => {
  * the paper's 90 of 100), then stays.
  */
 export const linear = maker('linear', (options: { from: number; to: number; over?: number }): Rate => {
-  const { from, to, over = 0.9 } = options
+  const { from, to, over = 0.9 } = known(options, 'linear()', { from: true, to: true, over: true })
   number(from, 'from', 0)
   number(to, 'to', 0)
   number(over, 'over', 0, 1)
@@ -47,7 +47,7 @@ export const linear = maker('linear', (options: { from: number; to: number; over
 export const stepDecay = maker(
   'stepDecay',
   (options: { from: number; at: readonly number[]; factor?: number }): Rate => {
-    const { from, at, factor = 0.1 } = options
+    const { from, at, factor = 0.1 } = known(options, 'stepDecay()', { from: true, at: true, factor: true })
     number(from, 'from', 0)
     number(factor, 'factor', 0)
     expect(Array.isArray(at), () => `Expected at to be shares of the run such as [0.5, 0.75], got ${show(at)}`)
@@ -64,7 +64,8 @@ export const stepDecay = maker(
 export const cosineDecay = maker(
   'cosineDecay',
   (options: { from: number; to?: number; warmup?: number; cycles?: number }): Rate => {
-    const { from, to = 0, warmup = 0, cycles = 1 } = options
+    const names = { from: true, to: true, warmup: true, cycles: true } as const
+    const { from, to = 0, warmup = 0, cycles = 1 } = known(options, 'cosineDecay()', names)
     number(from, 'from', 0)
     number(to, 'to', 0)
     integer(warmup, 'warmup', 0)
@@ -83,7 +84,7 @@ export const cosineDecay = maker(
  * the root of the steps (Vaswani et al., 2017).
  */
 export const noam = maker('noam', (options: { width: number; warmup: number; factor?: number }): Rate => {
-  const { width, warmup, factor = 1 } = options
+  const { width, warmup, factor = 1 } = known(options, 'noam()', { width: true, warmup: true, factor: true })
   integer(width, 'width', 1)
   integer(warmup, 'warmup', 1)
   number(factor, 'factor', 0)
@@ -96,6 +97,7 @@ export const noam = maker('noam', (options: { width: number; warmup: number; fac
  */
 export const dips = maker('dips', (rate: number | Rate, options: { period: number; rise: number }): Rate => {
   const inner = rateOf(rate)
+  known(options, 'dips()', { period: true, rise: true })
   const period = integer(options.period, 'period', 1)
   const rise = integer(options.rise, 'rise', 1)
   return (point) => inner(point) * Math.min(1, ((point.step + 1) % period) / rise)
@@ -105,7 +107,8 @@ export const dips = maker('dips', (rate: number | Rate, options: { period: numbe
 export const inoam = maker(
   'inoam',
   (options: { width: number; warmup: number; factor?: number; period?: number; rise?: number }): Rate => {
-    const { period = 100, rise = 20, ...rest } = options
+    const names = { width: true, warmup: true, factor: true, period: true, rise: true } as const
+    const { period = 100, rise = 20, ...rest } = known(options, 'inoam()', names)
     return dips(noam(rest), { period, rise })
   },
 )
@@ -113,6 +116,7 @@ export const inoam = maker(
 /** The rate times min(1, n / rise) in the n-th step after a topology update, or after the first step. */
 export const recovering = maker('recovering', (rate: number | Rate, options: { rise: number }): Rate => {
   const inner = rateOf(rate)
+  known(options, 'recovering()', { rise: true })
   const rise = integer(options.rise, 'rise', 1)
   return (point) => inner(point) * Math.min(1, (point.stepsSinceUpdate + 1) / rise)
 })
@@ -125,6 +129,7 @@ export const byDensity = maker(
   'byDensity',
   (rate: number | Rate, options: { target: number; power?: number }): Rate => {
     const inner = rateOf(rate)
+    known(options, 'byDensity()', { target: true, power: true })
     const target = number(options.target, 'target', Number.MIN_VALUE, 1)
     const power = number(options.power ?? 1, 'power', 0)
     return (point) => inner(point) * (target / point.density) ** power

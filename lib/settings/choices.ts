@@ -16,6 +16,7 @@ import { adam } from '../optim/adam.js'
 import type { Optimizer } from '../optim/optimizer.js'
 import type { Rate } from '../optim/rates.js'
 import { sgd } from '../optim/sgd.js'
+import { suggestion } from '../suggestion.js'
 import { type LinkPredictor, linkPredictors } from '../tensor.js'
 import { brf } from '../topology/brf.js'
 import { bsf } from '../topology/bsf.js'
@@ -23,7 +24,6 @@ import { bsw } from '../topology/bsw.js'
 import { csti } from '../topology/csti.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import type { Topology } from '../topology/topology.js'
-import { suggestion } from './suggestion.js'
 
 export const methods: Record<string, (parts?: Partial<Method>) => Method> = {
   chts,

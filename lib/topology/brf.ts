@@ -1,4 +1,4 @@
-import { expect, number, show } from '../error.js'
+import { expect, known, number, show } from '../error.js'
 import { maker } from '../recipe.js'
 import { drawn, type Topology } from './topology.js'
 
@@ -18,7 +18,7 @@ export interface BrfOptions {
  * place.
  */
 export const brf = maker('brf', (options: BrfOptions = {}): Topology => {
-  const { r = 0.25, degree = 'fixed' } = options
+  const { r = 0.25, degree = 'fixed' } = known(options, 'brf()', { r: true, degree: true })
   number(r, 'r', 0, 1)
   expect(
     degree === 'fixed' || degree === 'uniform',

@@ -1,4 +1,4 @@
-import { number } from '../error.js'
+import { known, number } from '../error.js'
 import { maker } from '../recipe.js'
 import { drawn, type Topology } from './topology.js'
 
@@ -15,6 +15,6 @@ export interface BswOptions {
  * the nearest ones of the larger side, and each link is rewired with probability beta to any place that has none.
  */
 export const bsw = maker('bsw', (options: BswOptions = {}): Topology => {
-  const beta = number(options.beta ?? 0.25, 'beta', 0, 1)
+  const beta = number(known(options, 'bsw()', { beta: true }).beta ?? 0.25, 'beta', 0, 1)
   return drawn('bsw', () => ({ kind: 'bsw', beta }))
 })

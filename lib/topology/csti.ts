@@ -1,5 +1,5 @@
 import { type Dataset, expectSamples } from '../data/dataset.js'
-import { expect, show } from '../error.js'
+import { expect, known, show } from '../error.js'
 import { addon } from '../native.js'
 import { maker, remember } from '../recipe.js'
 import { drawn, type Topology } from './topology.js'
@@ -41,7 +41,7 @@ maker('csti', () => make(undefined))
  * hold the data: its links are restored without them.
  */
 export function csti(options: CstiOptions): Topology {
-  const data = options?.data
+  const { data } = known(options, 'csti()', { data: true })
   expect(
     typeof data?.samples === 'number' && ArrayBuffer.isView(data.x),
     () => `Expected data to be a data set made by dataset(), mnist() or the like, got ${show(data)}`,

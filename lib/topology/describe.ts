@@ -1,5 +1,5 @@
 /** What a topology looks like to network science. */
-import { expect, integer, show } from '../error.js'
+import { expect, integer, known, show } from '../error.js'
 import { addon, type NativeLayerDescription } from '../native.js'
 import type { Module } from '../nn/module.js'
 import type { PlainCsr } from '../tensor.js'
@@ -125,7 +125,8 @@ function descriptionOf(described: readonly NativeLayerDescription[]): TopologyDe
   }
 }
 
-function checked({ exactUpTo = 2 ** 28, seed = 0 }: DescribeOptions): [number, number] {
+function checked(options: DescribeOptions): [number, number] {
+  const { exactUpTo = 2 ** 28, seed = 0 } = known(options, 'describeTopology()', { exactUpTo: true, seed: true })
   return [integer(exactUpTo, 'exactUpTo', 0), integer(seed, 'seed', 0)]
 }
 

@@ -3,7 +3,7 @@
  */
 import type { Dataset } from '../data/dataset.js'
 import { type Device, type DeviceChoice, type Memory, openDevice } from '../device.js'
-import { expect, HebbError } from '../error.js'
+import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
@@ -57,12 +57,14 @@ export class Predictor {
    * [samples][classes]. Calls may overlap; they wait for each other.
    */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
+    known(options, 'predict()', { signal: true })
     const samples = this.#inference.check(x)
     return this.#inTurn(() => this.#inference.predict(x, samples, options))
   }
 
   /** Mean loss and accuracy on a data set. */
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
+    known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
@@ -109,6 +111,7 @@ export class Predictor {
  * ask for as much memory as the network takes that it describes.
  */
 export async function load(file: string, options: LoadOptions = {}): Promise<Predictor> {
+  known(options, 'load()', { device: true, model: true, loss: true })
   const checkpoint = await readCheckpoint(file, { training: false })
   const model = options.model ?? checkpoint.model()
   expect(

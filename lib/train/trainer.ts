@@ -4,7 +4,7 @@ import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { Scheduler, updatesOf } from '../dst/scheduler.js'
-import { expect, HebbError, integer, show } from '../error.js'
+import { expect, HebbError, integer, known, show } from '../error.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { sparseLayers } from '../nn/sparse_linear.js'
@@ -41,6 +41,9 @@ function microBatchOf(size: unknown): number | undefined {
   return columns
 }
 
+const OPTIONS = { optimizer: true, dst: true, loss: true, device: true, trackHistory: true, onGradients: true } as const
+const RUN = { validation: true, signal: true, onProgress: true, checkpoint: true } as const
+
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
 export class Trainer {
   readonly model: Sequential
@@ -63,7 +66,13 @@ export class Trainer {
 
   /** `checkpoint` is internal: see Trainer.load(). */
   constructor(model: Sequential, options: TrainerOptions, checkpoint?: Checkpoint) {
-    const { optimizer, dst = staticSparse(), loss, trackHistory = true, onGradients } = options
+    const {
+      optimizer,
+      dst = staticSparse(),
+      loss,
+      trackHistory = true,
+      onGradients,
+    } = known(options, 'a trainer', OPTIONS)
     expect(model instanceof Sequential, () => `Expected model to be made by mlp() or Sequential, got ${show(model)}`)
     expect(
       model.parameters.length === 0,
@@ -123,6 +132,7 @@ export class Trainer {
    * fit() that was not finished.
    */
   static async load(file: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
+    known(options, 'Trainer.load()', { ...OPTIONS, model: true })
     const checkpoint = await readCheckpoint(file, { training: true })
     const model = options.model ?? checkpoint.model()
     checkpoint.check(model)
@@ -165,6 +175,7 @@ export class Trainer {
    */
   plan(options: { epochs: number; stepsPerEpoch: number }): void {
     if (this.#disposed) throw disposed()
+    known(options, 'plan()', { epochs: true, stepsPerEpoch: true })
     this.#layOut(options)
     this.#run = undefined
   }
@@ -192,6 +203,7 @@ export class Trainer {
    * within it, the trainer may be saved, evaluated and asked for predictions.
    */
   async *fit(train: Dataset, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
+    known(options, 'fit()', { ...RUN, epochs: true, batchSize: true, microBatchSize: true })
     const epochs = integer(options.epochs, 'epochs', 1)
     const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
     const microBatchSize = microBatchOf(options.microBatchSize)
@@ -231,6 +243,7 @@ export class Trainer {
    * same to the last bit.
    */
   async *resume(train: Dataset, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
+    known(options, 'resume()', RUN)
     this.#checkRun(train, options)
     const run = this.#run
     if (!run || run.epoch >= run.epochs) {
@@ -253,6 +266,8 @@ export class Trainer {
    * Batches may differ in size. A run of fit() that was not finished ends here.
    */
   async trainOn(batch: Batch, options: TrainOnOptions = {}): Promise<number> {
+    known(options, 'trainOn()', { signal: true, microBatchSize: true })
+    known(batch, 'a batch', { x: true, y: true, weights: true, ignore: true })
     const microBatchSize = microBatchOf(options.microBatchSize)
     const features = this.model.inFeatures as number
     expect(
@@ -291,6 +306,7 @@ export class Trainer {
 
   /** Mean loss and accuracy on a data set. */
   async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
+    known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
@@ -301,6 +317,7 @@ export class Trainer {
    * [samples][classes].
    */
   async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
+    known(options, 'predict()', { signal: true })
     const samples = this.#inference.check(x)
     return this.#alone(() => this.#inference.predict(x, samples, options), options.signal)
   }
@@ -341,7 +358,7 @@ export class Trainer {
    * was, and so is the training.
    */
   async save(file: string, options: { notes?: Readonly<Record<string, string>> } = {}): Promise<void> {
-    return this.#alone(() => this.#save(file, options.notes))
+    return this.#alone(() => this.#save(file, known(options, 'save()', { notes: true }).notes))
   }
 
   /** Live native memory on the trainer's device. */
@@ -406,6 +423,7 @@ export class Trainer {
       checkCounts(data)
     }
     if (!checkpoint) return
+    known(checkpoint, 'checkpoint', { file: true, everyEpochs: true, everySteps: true, notes: true, onError: true })
     expect(
       typeof checkpoint.file === 'string' && checkpoint.file !== '',
       () => `Expected checkpoint.file to be a path, got ${show(checkpoint.file)}`,

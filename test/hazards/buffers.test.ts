@@ -130,7 +130,7 @@ for (const [way, take] of Object.entries(takers)) {
       take(data.x.buffer as ArrayBuffer)
       await trained()
       const gone = dataset({
-        ...clusters({ samples: 256, features: 16, classes: 4 }),
+        x: clusters({ samples: 256, features: 16, classes: 4 }).x,
         y: new Int32Array(256),
         shape: [16],
         classes: 4,
