@@ -7,6 +7,7 @@ import { expect, HebbError, integer, known, show } from './error.js'
 import type { NativeActivations, NativeProgram, NativeTransfer } from './native.js'
 import type { OperandsOf, OperationName } from './operands.js'
 import { Activations, Axis, SparseMatrix, Tensor, type TensorType, type TypedArrayOf, typedArrays } from './tensor.js'
+import { isTyped } from './typed_array.js'
 
 /**
  * As the addon takes them: tensors, activations and matrices stand for their memory. What is undefined is not given.
@@ -86,7 +87,7 @@ export type Transfer =
 function nativeTransfer([memory, array, columns = 0]: Transfer): NativeTransfer {
   if (memory instanceof Activations) return [nativeOf(memory) as NativeActivations, array, columns]
   expect(
-    array.constructor === typedArrays[memory.type],
+    isTyped(array, typedArrays[memory.type].name as 'Float32Array'),
     () => `Expected a ${typedArrays[memory.type].name} for a tensor of ${memory.type}, got ${show(array)}`,
   )
   return [memory.native, array, 0]

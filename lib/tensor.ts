@@ -5,6 +5,7 @@
 import type { Device } from './device.js'
 import { expect, integer, known, show } from './error.js'
 import { addon, type Links, type NativeActivations, type NativeBuffer, type NativeMatrix } from './native.js'
+import { isTyped } from './typed_array.js'
 
 /** What holds a tensor's elements in JavaScript. */
 export const typedArrays = {
@@ -16,6 +17,8 @@ export const typedArrays = {
 }
 
 export type TensorType = keyof typeof typedArrays
+
+const nameOf = (type: TensorType) => typedArrays[type].name as 'Float32Array'
 
 interface TypedArrays {
   float32: Float32Array
@@ -48,7 +51,7 @@ export class Tensor<T extends TensorType = 'float32'> {
       () => `Expected the type to be one of ${Object.keys(typedArrays).join(', ')}, got ${show(type)}`,
     )
     expect(
-      typeof lengthOrData === 'number' || lengthOrData instanceof typedArrays[type],
+      typeof lengthOrData === 'number' || isTyped(lengthOrData, nameOf(type)),
       () => `Expected a length or a ${typedArrays[type].name} for a tensor of ${type}, got ${show(lengthOrData)}`,
     )
     this.#length = typeof lengthOrData === 'number' ? integer(lengthOrData, 'length', 0) : lengthOrData.length
@@ -72,7 +75,7 @@ export class Tensor<T extends TensorType = 'float32'> {
    * alone are given.
    */
   async write(data: TypedArrayOf<T>, length: number = this.length): Promise<void> {
-    expect(data instanceof typedArrays[this.type], () => `Expected a ${typedArrays[this.type].name}, got ${show(data)}`)
+    expect(isTyped(data, nameOf(this.type)), () => `Expected a ${typedArrays[this.type].name}, got ${show(data)}`)
     integer(length, 'length', 0, this.length)
     expect(data.length === length, () => `Expected ${length} elements, got ${data.length}${detached(data)}`)
     return this.native.write(data)
@@ -323,7 +326,7 @@ export function predictLinks(
   options: { route?: PredictionRoute } = {},
 ): LinkScores {
   const { rows, cols, rowOffsets, columnIndices } = links
-  const int32 = (indices: Int32Array) => (indices instanceof Int32Array ? indices : Int32Array.from(indices))
+  const int32 = (indices: Int32Array) => (isTyped(indices, 'Int32Array') ? indices : Int32Array.from(indices))
   const { route = 'auto' } = known(options, 'predictLinks()', { route: true })
   return addon.predictLinks(rows, cols, int32(rowOffsets), int32(columnIndices), predictor, route)
 }
@@ -343,7 +346,7 @@ export function sampleWithoutReplacement(
   integer(k, 'k', 0, scores.length)
   integer(seed, 'seed', 0)
   return addon.sampleWithoutReplacement(
-    scores instanceof Float32Array ? scores : Float32Array.from(scores),
+    isTyped(scores, 'Float32Array') ? scores : Float32Array.from(scores),
     k,
     temperature,
     seed,

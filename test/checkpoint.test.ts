@@ -1,3 +1,4 @@
+import { mkdirSync, rmSync } from 'node:fs'
 import {
   chmod,
   lstat,
@@ -749,14 +750,21 @@ describe('checkpoints', () => {
       const warnings: Error[] = []
       const warn = (warning: Error) => void warnings.push(warning)
       process.on('warning', warn)
+      const gone = join(folder, 'gone')
       const checkpoint = {
-        file: join(folder, 'not', 'there'),
+        file: join(gone, 'run.safetensors'),
         onError: (error: Error) => void errors.push(error.message),
       }
-      expect((await all(trainer.fit(train, { epochs: 3, checkpoint }))).length).to.equal(3)
+      const refused = trainer.fit(train, { epochs: 3, checkpoint }).next()
+      expect((await expectRefusal(() => refused, 'CANNOT_WRITE', 'no folder')).message).to.match(/no such folder/)
+      expect(trainer.step, 'before the first step').to.equal(0)
+      const onProgress = () => rmSync(gone, { recursive: true, force: true })
+      mkdirSync(gone)
+      expect((await all(trainer.fit(train, { epochs: 3, checkpoint, onProgress }))).length).to.equal(3)
       expect(errors.length).to.equal(3)
       expect(errors[0]).to.match(/there is no such folder/)
-      await all(trainer.fit(train, { epochs: 2, checkpoint: { file: checkpoint.file, everyEpochs: 2 } }))
+      mkdirSync(gone)
+      await all(trainer.fit(train, { epochs: 2, onProgress, checkpoint: { file: checkpoint.file, everyEpochs: 2 } }))
       await new Promise((resolve) => setTimeout(resolve, 10))
       process.off('warning', warn)
       expect(warnings.map((w) => w.message).join()).to.match(/not written, training goes on/)

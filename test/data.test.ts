@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import vm from 'node:vm'
 import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import {
@@ -15,8 +16,8 @@ import {
   parseIdx,
   readIdx,
 } from '../lib/data/index.js'
-import { HebbError, mlp, sgd, Trainer } from '../lib/index.js'
-import { random } from './support.js'
+import { HebbError, mlp, sgd, Tensor, Trainer } from '../lib/index.js'
+import { expectRefusal, random } from './support.js'
 
 function idx(shape: number[], data: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(4 + 4 * shape.length + data.length)
@@ -443,5 +444,35 @@ describe('data', () => {
       const byHand = await first.predict(normalised)
       for (const [i, logit] of byHand.entries()) expect(logits[i]).to.be.closeTo(logit, 1e-4)
     })
+  })
+})
+
+describe('arrays of another realm', () => {
+  it('are what they are, whoever made their constructor', async () => {
+    const context = vm.createContext({})
+    const foreign = (code: string) => vm.runInContext(code, context)
+    const targets = dataset({ x: new Float32Array(16), y: foreign('new Float32Array([0, 1])'), shape: [8] })
+    expect([targets.targets?.length, targets.labels]).to.deep.equal([2, undefined])
+    const bytes = dataset({ x: foreign('new Uint8Array(16).fill(255)'), y: [0, 1], shape: [8] })
+    expect(bytes.scale).to.be.closeTo(1 / 255, 1e-9)
+    const data = dataset({ x: foreign('new Float32Array(16).fill(1)'), y: [0, 1], shape: [8] })
+    using trainer = new Trainer(mlp({ widths: [8, 4, 2], density: 0.5 }), { optimizer: sgd({ learningRate: 0.1 }) })
+    for await (const { trainLoss } of trainer.fit(data, { epochs: 1, batchSize: 2 })) expect(trainLoss).to.be.above(0)
+    const x = foreign('new Float32Array(8).fill(1)')
+    expect(await trainer.trainOn({ x, y: foreign('[1]') })).to.be.above(0)
+    expect((await trainer.predict(x)).length).to.equal(2)
+    using tensor = new Tensor(trainer.device, 'float32', foreign('new Float32Array([1, 2])'))
+    await tensor.write(foreign('new Float32Array([3, 4])'))
+    expect([...(await tensor.read())]).to.deep.equal([3, 4])
+    for (const bad of ['new Float64Array(2)', '[1, 2]', 'new DataView(new ArrayBuffer(8))'])
+      await expectRefusal(() => new Tensor(trainer.device, 'float32', foreign(bad)), 'INVALID_ARGUMENT', bad)
+  })
+
+  it('are asked for by name', async () => {
+    const none = { x: new Float32Array(8), shape: [8] }
+    for (const y of [undefined, null, 3, {}]) {
+      const error = await expectRefusal(() => dataset({ ...none, y: y as never }), 'INVALID_ARGUMENT', String(y))
+      expect(error.message).to.contain('Expected y to be labels')
+    }
   })
 })

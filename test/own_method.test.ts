@@ -47,6 +47,20 @@ describe("a method of the user's own", () => {
       },
     })
 
+  it('is refused where its functions give nothing', async () => {
+    const nothing = (() => null) as never
+    const of = ownMethod()
+    for (const [bad, words] of [
+      [method({ ...of, remove: nothing }), /remove function to give an array of places, got null in layer 0/],
+      [method({ ...of, regrow: nothing }), /regrow function to give \{ row, col \}, two arrays, got null in layer 0/],
+    ] as const) {
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: optimizer(), dst: bad, device: 'cpu' })
+      const refused = await error(() => all(trainer.fit(train, { epochs: 6, batchSize: 40 })))
+      expect(refused.code).to.equal('INVALID_ARGUMENT')
+      expect(refused.message).to.match(words)
+    }
+  })
+
   it('train, and keep the number of links', async () => {
     using trainer = new Trainer(mlp({ widths, density: 0.1 }), {
       optimizer: optimizer(),

@@ -29,6 +29,7 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
+import { expectPlace } from '../train/safetensors.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { writeWhole } from './files.js'
@@ -88,6 +89,7 @@ async function start(
 
 async function train({ texts, version }: Call): Promise<void> {
   const { given } = read('train', texts)
+  if (given.report !== undefined) await expectPlace(given.report)
   using device = deviceOf(withDefaults('train', given))
   const { run, folder, every } = await start(given, device)
   const { settings, data } = run

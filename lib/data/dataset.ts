@@ -3,6 +3,7 @@
  * a trainer copies them to its device.
  */
 import { expect, HebbError, integer, known, show } from '../error.js'
+import { isTyped } from '../typed_array.js'
 
 /** Random crops and flips of images, for training alone: whoever evaluates or predicts sees them as they are. */
 export interface Augment {
@@ -112,7 +113,7 @@ export function dataset(options: DatasetOptions): Dataset {
   })
   const { x, y, shape, normalise = { mean: 0, deviation: 1 }, augment, classNames, name = 'dataset' } = options
   expect(
-    x instanceof Uint8Array || x instanceof Float32Array,
+    isTyped(x, 'Uint8Array') || isTyped(x, 'Float32Array'),
     () => `Expected x to be a Uint8Array or a Float32Array, got ${show(x)}`,
   )
   expect(
@@ -125,6 +126,10 @@ export function dataset(options: DatasetOptions): Dataset {
     () => `Expected x to hold samples of ${features} features (shape ${shape.join(' x ')}), got ${x.length} elements`,
   )
   const samples = x.length / features
+  expect(
+    typeof y === 'object' && y !== null && typeof y.length === 'number',
+    () => `Expected y to be labels, one a sample, or a Float32Array of targets, got ${show(y)}`,
+  )
   const channels = shape.length === 3 ? (shape[0] as number) : 1
   const listed = (numbers: number | readonly number[]): readonly number[] =>
     Array.isArray(numbers) ? numbers : [numbers as number]
@@ -154,7 +159,7 @@ export function dataset(options: DatasetOptions): Dataset {
     )
   }
   const weights = options.weights && weightsOf(options.weights, samples)
-  const unit = x instanceof Uint8Array ? 1 / 255 : 1
+  const unit = isTyped(x, 'Uint8Array') ? 1 / 255 : 1
   const scales = deviations.map((deviation) => unit / deviation)
   const shifts = means.map((mean, i) => -mean / (deviations[i] as number))
   const common = {
@@ -169,7 +174,7 @@ export function dataset(options: DatasetOptions): Dataset {
     ...(augment && { augment: { padding: augment.padding, flip: augment.flip } }),
     ...(weights && { weights }),
   }
-  if (x instanceof Float32Array) {
+  if (isTyped(x, 'Float32Array')) {
     const bad = x.findIndex((v) => !Number.isFinite(v))
     if (bad >= 0)
       throw new HebbError(
@@ -177,7 +182,7 @@ export function dataset(options: DatasetOptions): Dataset {
         `Expected finite data, got ${x[bad]} at feature ${bad % features} of sample ${Math.floor(bad / features)}`,
       )
   }
-  if (y instanceof Float32Array) {
+  if (isTyped(y, 'Float32Array')) {
     expect(
       y.length > 0 && y.length % samples === 0,
       () => `Expected targets for ${samples} samples, got ${y.length} numbers`,

@@ -6,7 +6,7 @@
  */
 import type { LayerGradient } from '../autograd.js'
 import type { Device } from '../device.js'
-import { expect, HebbError } from '../error.js'
+import { expect, HebbError, show } from '../error.js'
 import type { Relation } from '../nn/module.js'
 import type { Pool, SparseParameter } from '../nn/parameter.js'
 import { Program } from '../program.js'
@@ -452,6 +452,10 @@ export class Scheduler {
       seed: this.#seed,
     }
     const removed = await (this.#method.remove as RemoveFunction)(view, Math.max(0, count))
+    expect(
+      typeof removed?.length === 'number',
+      () => `Expected the remove function to give an array of places, got ${show(removed)} in layer ${parameter.layer}`,
+    )
     for (const place of Array.from(removed)) {
       const slot = slots[places[place] as number] as number
       expect(
@@ -487,8 +491,13 @@ export class Scheduler {
       update: this.#current.update,
       seed: this.#seed,
     }
-    const { row, col } = await (this.#method.regrow as RegrowFunction)(view, count)
+    const given = await (this.#method.regrow as RegrowFunction)(view, count)
     const where = `in layer ${parameter.layer}`
+    expect(
+      typeof given?.row?.length === 'number' && typeof given.col?.length === 'number',
+      () => `Expected the regrow function to give { row, col }, two arrays, got ${show(given)} ${where}`,
+    )
+    const { row, col } = given
     expect(
       row.length === count && col.length === count,
       () =>

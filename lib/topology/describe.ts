@@ -3,6 +3,7 @@ import { expect, integer, known, show } from '../error.js'
 import { addon, type NativeLayerDescription } from '../native.js'
 import type { Module } from '../nn/module.js'
 import type { PlainCsr } from '../tensor.js'
+import { isTyped } from '../typed_array.js'
 
 export interface DescribeOptions {
   /**
@@ -142,7 +143,7 @@ export function describeTopology(
   const layers: readonly PlainCsr[] = 'rowOffsets' in links ? [links] : links
   for (const layer of layers)
     expect(
-      layer?.rowOffsets instanceof Int32Array && layer.columnIndices instanceof Int32Array,
+      isTyped(layer?.rowOffsets, 'Int32Array') && isTyped(layer.columnIndices, 'Int32Array'),
       () => `Expected links with rows, cols, rowOffsets and columnIndices (Int32Array), got ${show(layer)}`,
     )
   const follows = layers.map((layer, i) => i > 0 && layers[i - 1]?.rows === layer.cols)

@@ -8,6 +8,7 @@ import type { Device } from '../device.js'
 import { expect } from '../error.js'
 import { Program, type Transfer } from '../program.js'
 import { type Activations, Tensor } from '../tensor.js'
+import { isTyped } from '../typed_array.js'
 
 /** What the whole batch has on the device, whatever parts it is computed in. */
 export interface BatchTensors {
@@ -46,7 +47,7 @@ export class DeviceDataset {
   constructor(device: Device, data: Dataset) {
     expectSamples(data)
     this.dataset = data
-    this.x = data.x instanceof Uint8Array ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
+    this.x = isTyped(data.x, 'Uint8Array') ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
     if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)
     if (data.targets) this.targets = new Tensor(device, 'float32', data.targets)
     if (data.weights) this.weights = new Tensor(device, 'float32', data.weights)

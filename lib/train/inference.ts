@@ -4,6 +4,7 @@ import type { Device } from '../device.js'
 import { expect, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
+import { isTyped } from '../typed_array.js'
 import { checkData, lossFor } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
 import type { SampleOrder } from './feed.js'
@@ -101,12 +102,12 @@ export class Inference {
   /** Refuses what predict() cannot take; returns the number of samples. */
   check(x: Float32Array | Dataset): number {
     const features = this.#model.inFeatures as number
-    const samples = x instanceof Float32Array ? x.length / features : x?.samples
+    const samples = isTyped(x, 'Float32Array') ? x.length / features : x?.samples
     expect(
       samples > 0 && Number.isInteger(samples),
       () => `Expected x to hold samples of ${features} features, got ${show(x)}`,
     )
-    if (!(x instanceof Float32Array)) checkData(this.#model, x, this.#loss)
+    if (!isTyped(x, 'Float32Array')) checkData(this.#model, x, this.#loss)
     return samples
   }
 
@@ -119,7 +120,7 @@ export class Inference {
 /** Samples [first, first + count) as the network sees them. */
 function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
   const [begin, end] = [first * features, (first + count) * features]
-  if (x instanceof Float32Array) {
+  if (isTyped(x, 'Float32Array')) {
     expect(
       x.length >= end,
       () => `Expected x to keep its ${end} numbers, got ${x.length}. Was its ArrayBuffer transferred or resized?`,

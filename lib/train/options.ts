@@ -48,7 +48,7 @@ export interface TrainerLoadOptions extends Partial<TrainerOptions> {
 
 /** Checkpoints of a run, without the loop's doing. */
 export interface CheckpointOptions {
-  /** Replaced as a whole, or not at all. */
+  /** Replaced as a whole, or not at all. Its folder must be there when the run begins. */
   file: string
   /** Epochs between checkpoints; default 1, or none when everySteps is given. The last epoch is always saved. */
   everyEpochs?: number

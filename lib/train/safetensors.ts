@@ -4,7 +4,7 @@
  * everything in them.
  */
 import { createHash, type Hash, randomBytes } from 'node:crypto'
-import { type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
+import { access, constants, type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { HebbError } from '../error.js'
@@ -36,6 +36,13 @@ const NO_CHECKSUM = `sha256:${'0'.repeat(64)}`
 /** The error for a file that could not be written: what the file system's refusal means to a person. */
 export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbError {
   return new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(error)}.`, { cause: error })
+}
+
+/** Refuses a place where no file can be written, before there is one to write. */
+export async function expectPlace(file: string): Promise<void> {
+  await access(dirname(file), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
+    throw cannotWrite(file, error)
+  })
 }
 
 function reasonOf(error: NodeJS.ErrnoException): string {

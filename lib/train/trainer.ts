@@ -12,6 +12,7 @@ import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
+import { isTyped } from '../typed_array.js'
 import { checkCounts, checkData, lossFor } from './check_data.js'
 import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
@@ -31,6 +32,7 @@ import type {
   TrainerOptions,
   TrainOnOptions,
 } from './options.js'
+import { expectPlace } from './safetensors.js'
 import { disposed, Stepper } from './stepper.js'
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
@@ -208,6 +210,7 @@ export class Trainer {
     const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
     const microBatchSize = microBatchOf(options.microBatchSize)
     this.#checkRun(train, options)
+    if (options.checkpoint) await expectPlace(options.checkpoint.file)
     expect(
       batchSize <= train.samples,
       () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`,
@@ -245,6 +248,7 @@ export class Trainer {
   async *resume(train: Dataset, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
     known(options, 'resume()', RUN)
     this.#checkRun(train, options)
+    if (options.checkpoint) await expectPlace(options.checkpoint.file)
     const run = this.#run
     if (!run || run.epoch >= run.epochs) {
       throw new HebbError(
@@ -271,7 +275,7 @@ export class Trainer {
     const microBatchSize = microBatchOf(options.microBatchSize)
     const features = this.model.inFeatures as number
     expect(
-      batch?.x instanceof Float32Array && batch.x.length > 0 && batch.x.length % features === 0,
+      isTyped(batch?.x, 'Float32Array') && batch.x.length > 0 && batch.x.length % features === 0,
       () => `Expected x to be a Float32Array of samples of ${features} features, got ${show(batch?.x)}`,
     )
     const samples = batch.x.length / features
@@ -282,7 +286,7 @@ export class Trainer {
       weights: batch.weights,
       ignore: batch.ignore,
       name: 'the batch',
-      ...(!(batch.y instanceof Float32Array) && { classes: this.model.outFeatures as number }),
+      ...(!isTyped(batch.y, 'Float32Array') && { classes: this.model.outFeatures as number }),
     })
     checkData(this.model, data, this.#loss)
     return this.#alone(async () => {
