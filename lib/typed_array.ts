@@ -1,4 +1,6 @@
-/** What arrays of numbers are. In another realm, as test runners and node:vm make them, their constructors are others. */
+/**
+ * What arrays of numbers are. In another realm, as test runners and node:vm make them, their constructors are others.
+ */
 
 interface Named {
   Float32Array: Float32Array

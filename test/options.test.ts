@@ -35,6 +35,7 @@ import {
   soft,
   softMagnitude,
   stepDecay,
+  stream,
   Trainer,
   topK,
   updateSchedule,
@@ -80,6 +81,9 @@ const takers: Record<string, (more: object) => unknown> = {
   'dataset()': (more) => dataset({ x: new Float32Array(8), y: [0], shape: [8], ...more }),
   augment: (more) =>
     dataset({ x: new Float32Array(8), y: [0], shape: [2, 4], augment: { padding: 1, flip: true, ...more } }),
+  'stream()': (more) => stream({ samples: 8, chunk: 4, shape: [8], read: () => ({ x: data.x, y: [] }), ...more }),
+  'a chunk': (more) =>
+    stream({ samples: 1, chunk: 1, shape: [8], read: () => ({ x: new Float32Array(8), y: [0], ...more }) }).dataset(0),
   'holdOut()': (more) => holdOut(data, 2, more),
   'csv()': (more) => csv('none.csv', more),
   'cifar10()': (more) => cifar10('none', more),

@@ -1,13 +1,15 @@
 /** Data sets in a device's memory, for those who train, evaluate and predict on it. */
 import type { Dataset } from '../data/dataset.js'
+import type { SampleStream } from '../data/stream.js'
 import type { Device } from '../device.js'
 import { HebbError } from '../error.js'
-import { DeviceDataset, SampleOrder } from './feed.js'
+import { DeviceDataset, SampleOrder, StreamOrder } from './feed.js'
 
 /** Data sets that were brought to a device, each once, with an order for training and one for evaluation. */
 export class DeviceDatasets {
   readonly #device: Device
   readonly #found = new Map<Dataset, { data: DeviceDataset; shuffled?: SampleOrder; asTheyLie?: SampleOrder }>()
+  readonly #streams = new Map<SampleStream, StreamOrder>()
   #disposed = false
 
   constructor(device: Device) {
@@ -31,8 +33,21 @@ export class DeviceDatasets {
     return found.shuffled
   }
 
+  /** `first`: its first chunk. */
+  ofStream(stream: SampleStream, first: Dataset, seed: number): StreamOrder {
+    if (this.#disposed)
+      throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
+    let order = this.#streams.get(stream)
+    if (!order) {
+      order = new StreamOrder(this.#device, stream, first, seed)
+      this.#streams.set(stream, order)
+    }
+    return order
+  }
+
   dispose(): void {
     this.#disposed = true
+    for (const order of this.#streams.values()) order.dispose()
     for (const { data, shuffled, asTheyLie } of this.#found.values())
       for (const owned of [data, shuffled, asTheyLie]) owned?.dispose()
   }

@@ -4,9 +4,10 @@
  */
 import type { Tape } from '../autograd.js'
 import { type Dataset, expectSamples } from '../data/dataset.js'
+import type { SampleStream } from '../data/stream.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
-import { Program, type Transfer } from '../program.js'
+import { Program, type Transfer, unlessAborted } from '../program.js'
 import { type Activations, Tensor } from '../tensor.js'
 import { isTyped } from '../typed_array.js'
 
@@ -57,33 +58,83 @@ export class DeviceDataset {
     }
   }
 
+  /** Takes other samples of the same kind, at most as many, in place of the first ones. */
+  async replace(data: Dataset): Promise<void> {
+    const { x, labels, targets, weights } = this
+    const isSame = [
+      data.x.constructor.name === this.dataset.x.constructor.name,
+      ...(['features', 'classes', 'scale', 'shift'] as const).map((name) => Object.is(data[name], this.dataset[name])),
+      ...(['labels', 'targets', 'weights'] as const).map((name) => !data[name] === !this.dataset[name]),
+    ].every(Boolean)
+    expect(
+      isSame && data.samples <= this.dataset.samples,
+      () => `Expected all chunks of ${data.name} to hold samples of one kind, got others than in the first one`,
+    )
+    expectSamples(data)
+    await (x as Tensor<'float32'>).write(data.x as Float32Array, data.x.length)
+    if (data.labels) await labels?.write(data.labels, data.labels.length)
+    if (data.targets) await targets?.write(data.targets, data.targets.length)
+    if (data.weights) await weights?.write(data.weights, data.weights.length)
+  }
+
   dispose(): void {
     for (const tensor of [this.x, this.labels, this.targets, this.weights, this.scales, this.shifts]) tensor?.dispose()
   }
 }
 
+/** Numbers from 0 on, in an order. */
+class Order {
+  readonly indices: Tensor<'int32'>
+  readonly #seed: number | undefined
+  /** By how many they are. */
+  readonly #programs = new Map<number, Program>()
+
+  constructor(device: Device, most: number, seed: number | undefined) {
+    this.indices = new Tensor(device, 'int32', most)
+    this.#seed = seed
+  }
+
+  /** Of the first `count`: with a seed at random by it and `epoch`, without one as they are. */
+  async shuffle(epoch: number, count: number): Promise<void> {
+    let program = this.#programs.get(count)
+    if (!program) {
+      program = new Program(this.indices.device)
+      this.#programs.set(count, program)
+      const identity = this.#seed === undefined
+      program.record('permute', { indices: this.indices, count, seed: this.#seed ?? 0, epoch: 0, identity })
+    }
+    await program.replay(1, { begin: { scalars: [epoch] } })
+  }
+
+  dispose(): void {
+    this.indices.dispose()
+    for (const program of this.#programs.values()) program.dispose()
+  }
+}
+
+/** What an epoch reads one after another: its steps [begin, end) take these samples. */
+export interface Section {
+  readonly begin: number
+  readonly end: number
+  readonly samples: number
+}
+
 /** The samples of a data set, in an order. */
 export class SampleOrder implements Feed {
   readonly data: DeviceDataset
-  readonly indices: Tensor<'int32'>
-  readonly #program: Program
+  protected readonly order: Order
 
   /**
    * With a seed, a new random order every epoch, which depends on the seed and the epoch alone; without one, as the
    * samples lie.
    */
   constructor(device: Device, data: DeviceDataset, seed?: number) {
-    const { samples } = data.dataset
     this.data = data
-    this.indices = new Tensor(device, 'int32', samples)
-    this.#program = new Program(device)
-    this.#program.record('permute', {
-      indices: this.indices,
-      count: samples,
-      seed: seed ?? 0,
-      epoch: 0,
-      identity: seed === undefined,
-    })
+    this.order = new Order(device, data.dataset.samples, seed)
+  }
+
+  get indices(): Tensor<'int32'> {
+    return this.order.indices
   }
 
   get isWeighted(): boolean {
@@ -98,9 +149,11 @@ export class SampleOrder implements Feed {
     return other === this
   }
 
-  /** Puts the samples into the order of an epoch. */
-  async shuffle(epoch: number): Promise<void> {
-    await this.#program.replay(1, { begin: { scalars: [epoch] } })
+  /** Makes ready what step `step` of an epoch reads, in batches of a size. */
+  async enter(epoch: number, _step = 0, batch = 1, _signal?: AbortSignal): Promise<Section> {
+    const { samples } = this.data.dataset
+    await this.order.shuffle(epoch, samples)
+    return { begin: 0, end: Math.ceil(samples / batch), samples }
   }
 
   fill(tape: Tape, batch: BatchTensors): void {
@@ -145,8 +198,55 @@ export class SampleOrder implements Feed {
   }
 
   dispose(): void {
-    this.indices.dispose()
-    this.#program.dispose()
+    this.order.dispose()
+  }
+}
+
+/** The samples of a stream: one chunk of them is on the device, and the next on its way. */
+export class StreamOrder extends SampleOrder {
+  readonly #stream: SampleStream
+  readonly #chunks: Order
+  #epoch = -1
+  #order: Int32Array = new Int32Array(0)
+  #ahead: { readonly index: number; readonly data: Promise<Dataset> } | undefined
+
+  /** `first`: the stream's first chunk, which says what all are like. */
+  constructor(device: Device, stream: SampleStream, first: Dataset, seed: number) {
+    super(device, new DeviceDataset(device, first), seed)
+    this.#stream = stream
+    this.#chunks = new Order(device, stream.fullChunks, seed)
+  }
+
+  override async enter(epoch: number, step = 0, batch = 1, signal?: AbortSignal): Promise<Section> {
+    const { chunk, chunks, fullChunks } = this.#stream
+    if (epoch !== this.#epoch) {
+      // Apart from the orders of samples, whose numbers are small.
+      await this.#chunks.shuffle(2 ** 31 + epoch, fullChunks)
+      this.#order = await this.#chunks.indices.read()
+      this.#epoch = epoch
+    }
+    const steps = chunk / batch
+    const place = chunks === 1 ? 0 : Math.floor(step / steps)
+    const indexAt = (at: number) => (at < fullChunks ? (this.#order[at] as number) : at)
+    const index = indexAt(place)
+    const ahead = this.#ahead?.index === index ? this.#ahead.data : this.#stream.dataset(index)
+    this.#ahead = undefined // one that could not be read is asked for again
+    const data = await unlessAborted(ahead, signal)
+    if (place + 1 < chunks) {
+      const next = indexAt(place + 1)
+      this.#ahead = { index: next, data: this.#stream.dataset(next) }
+      this.#ahead.data.catch(() => {}) // told to who asks for it
+    }
+    await this.data.replace(data)
+    await this.order.shuffle(epoch * chunks + index, data.samples)
+    const begin = place * steps
+    return { begin, end: begin + Math.ceil(data.samples / batch), samples: data.samples }
+  }
+
+  override dispose(): void {
+    super.dispose()
+    this.#chunks.dispose()
+    this.data.dispose()
   }
 }
 

@@ -59,7 +59,7 @@ export class Inference {
         workspace: this.#workspace,
       })
       this.#evaluating = { order, graph }
-      await order.shuffle(0)
+      await order.enter(0)
     }
     const { graph } = this.#evaluating
     const sums = noTotals()

@@ -1,4 +1,5 @@
 import { type Dataset, dataset } from '../data/dataset.js'
+import { SampleStream } from '../data/stream.js'
 import { type Device, type Memory, openDevice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
@@ -34,6 +35,28 @@ import type {
 } from './options.js'
 import { expectPlace } from './safetensors.js'
 import { disposed, Stepper } from './stepper.js'
+
+/** What a run trains on: all samples of a data set, or of a stream, of which the first chunk is shown. */
+interface Source {
+  readonly shown: Dataset
+  readonly samples: number
+  readonly stream?: SampleStream
+  /** Refuses a size of batches that would cut a stream's chunks. */
+  check(batchSize: number): void
+}
+
+async function sourceOf(data: Dataset | SampleStream): Promise<Source> {
+  if (!(data instanceof SampleStream)) return { shown: data, samples: data?.samples, check: () => {} }
+  const { samples, chunk, chunks, name } = data
+  return {
+    ...{ shown: await data.dataset(0), samples, stream: data },
+    check: (batchSize) =>
+      expect(
+        chunks === 1 || chunk % batchSize === 0,
+        () => `Expected the chunks of ${name} to be a multiple of the ${batchSize} samples of a batch, got ${chunk}`,
+      ),
+  }
+}
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
 function microBatchOf(size: unknown): number | undefined {
@@ -204,17 +227,17 @@ export class Trainer {
    * Trains for some epochs, from the first one on, and gives a report after each. Leaving the loop stops the training;
    * within it, the trainer may be saved, evaluated and asked for predictions.
    */
-  async *fit(train: Dataset, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
+  async *fit(data: Dataset | SampleStream, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
     known(options, 'fit()', { ...RUN, epochs: true, batchSize: true, microBatchSize: true })
     const epochs = integer(options.epochs, 'epochs', 1)
     const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
     const microBatchSize = microBatchOf(options.microBatchSize)
-    this.#checkRun(train, options)
-    if (options.checkpoint) await expectPlace(options.checkpoint.file)
+    const train = await this.#sourceOf(data, options)
     expect(
       batchSize <= train.samples,
-      () => `Expected batchSize to be at most the ${train.samples} samples of ${train.name}, got ${batchSize}`,
+      () => `Expected batchSize to be at most the ${train.samples} samples of ${data.name}, got ${batchSize}`,
     )
+    train.check(batchSize)
     const run: Run = {
       epochs,
       batchSize,
@@ -245,10 +268,9 @@ export class Trainer {
    * Goes on with the run of fit() that was stopped or saved before its end, as if it had not been: the result is the
    * same to the last bit.
    */
-  async *resume(train: Dataset, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
+  async *resume(data: Dataset | SampleStream, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
     known(options, 'resume()', RUN)
-    this.#checkRun(train, options)
-    if (options.checkpoint) await expectPlace(options.checkpoint.file)
+    const train = await this.#sourceOf(data, options)
     const run = this.#run
     if (!run || run.epoch >= run.epochs) {
       throw new HebbError(
@@ -259,8 +281,9 @@ export class Trainer {
     }
     expect(
       train.samples === run.samples,
-      () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${train.name}`,
+      () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${data.name}`,
     )
+    train.check(run.batchSize)
     yield* this.#epochs(run, train, options)
   }
 
@@ -421,6 +444,19 @@ export class Trainer {
     }
   }
 
+  /** What a run trains on, looked at with where it is saved, while no other call runs. */
+  async #sourceOf(data: Dataset | SampleStream, options: ResumeOptions): Promise<Source> {
+    this.#begin()
+    try {
+      const source = await sourceOf(data)
+      this.#checkRun(source.shown, options)
+      if (options.checkpoint) await expectPlace(options.checkpoint.file)
+      return source
+    } finally {
+      this.#busy = false
+    }
+  }
+
   #checkRun(train: Dataset, { validation, checkpoint }: ResumeOptions): void {
     for (const data of validation ? [train, validation] : [train]) {
       checkData(this.model, data, this.#loss)
@@ -437,13 +473,13 @@ export class Trainer {
   }
 
   /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
-  async *#epochs(run: Run, train: Dataset, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
+  async *#epochs(run: Run, train: Source, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
     while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options), options.signal)
   }
 
   async #epoch(
     run: Run,
-    train: Dataset,
+    { shown: train, samples: all, stream }: Source,
     { validation, signal, onProgress, checkpoint }: ResumeOptions,
   ): Promise<Epoch> {
     expect(
@@ -451,23 +487,25 @@ export class Trainer {
       () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended',
     )
     const { epochs, batchSize, microBatchSize } = run
-    const stepsPerEpoch = Math.ceil(train.samples / batchSize)
-    const order = this.#datasets.of(train, this.model.seed)
+    const stepsPerEpoch = Math.ceil(all / batchSize)
+    const { seed } = this.model
+    const order = stream ? this.#datasets.ofStream(stream, train, seed) : this.#datasets.of(train, seed)
     const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss), microBatchSize)
     const epoch = run.epoch + 1
     if (this.#stepper.step === 0) await this.#measures.note()
-    await order.shuffle(run.epoch)
+    let section = await order.enter(run.epoch, run.done, batchSize, signal)
     await graph.totals.write(run.totals)
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
-        const { samples } = train
-        const first = run.done * batchSize
+        if (run.done >= section.end) section = await order.enter(run.epoch, run.done, batchSize, signal)
+        const { samples } = section
+        const first = (run.done - section.begin) * batchSize
         const next = { samples, first, columns: Math.min(batchSize, samples - first) }
         if (this.#scheduler.due(this.#stepper.step))
           run.updateSeconds += await this.#stepper.update(graph, next, signal)
         const steps = Math.min(
-          stepsPerEpoch - run.done,
+          section.end - run.done,
           this.#scheduler.until(this.#stepper.step),
           everySteps - (this.#stepper.step % everySteps || 0),
         )
