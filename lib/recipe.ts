@@ -36,6 +36,12 @@ export function remember<T extends object>(name: string, args: readonly unknown[
   return value
 }
 
+/** Whether it has fields alone: made by {}, here or in another realm, or without a prototype, as parsers make them. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
 /** `value` as a file can hold it; `where` names it in messages of deserialise(). */
 export function serialise(value: unknown, where: string): Serialised {
   if (value === null || value === undefined) return null
@@ -43,7 +49,7 @@ export function serialise(value: unknown, where: string): Serialised {
   const recipe = typeof value === 'object' || typeof value === 'function' ? recipes.get(value) : undefined
   if (recipe !== undefined) return recipe
   if (Array.isArray(value)) return value.map((v, i) => serialise(v, `${where}[${i}]`))
-  if (typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return { custom: where }
+  if (typeof value !== 'object' || !isPlain(value)) return { custom: where }
   const entries = Object.entries(value).filter(([, v]) => v !== undefined)
   return Object.fromEntries(entries.map(([name, v]) => [name, serialise(v, `${where}.${name}`)]))
 }

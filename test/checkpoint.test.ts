@@ -15,6 +15,7 @@ import {
 } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import vm from 'node:vm'
 import { expect } from 'chai'
 import {
   adam,
@@ -157,6 +158,16 @@ describe('checkpoints', () => {
     file = join(folder, 'model.safetensors')
   })
   after(() => rm(folder, { recursive: true }))
+
+  it('hold options without a prototype, and those of another realm', async () => {
+    const foreign = vm.runInNewContext('({ learningRate: 0.1, momentum: 0.9 })')
+    for (const options of [foreign, Object.assign(Object.create(null), foreign)]) {
+      using trainer = trainerOf(set(), 3, sgd(options))
+      await trainer.save(file)
+      using loaded = await Trainer.load(file, { device: 'cpu' })
+      expect(loaded.model.modules.length).to.equal(trainer.model.modules.length)
+    }
+  })
 
   describe('resume equals uninterrupted training, bit for bit', () => {
     for (const [name, create] of runs) {

@@ -419,7 +419,8 @@ describe('hebb compare', () => {
       clusters({ samples: 50, features: 36, classes: 10, seed: 77, noise: 255 }),
       [6, 6],
     )
-    const { stdout } = await hebb([...args, '--data', join(folder, 'a')])
+    await cp(join(folder, 'a'), join(folder, 'b,a=c'), { recursive: true })
+    const { stdout } = await hebb([...args, '--data', join(folder, 'b,a=c')])
     expect(stdout).to.match(/validation accuracy %, last epoch *\| best epoch \(picked on the validation set\)/)
     const { runs, table } = await results()
     expect(runs[0]).to.include.keys('validationAccuracy', 'bestValidationAccuracy')
@@ -498,9 +499,10 @@ describe('hebb compare', () => {
       epochs: 3,
       batchSize: 16,
       device: 'cpu',
-      data: { mnist: join(folder, 'a') },
+      data: { mnist: join(folder, 'a, b=c') },
       out,
     }
+    await cp(join(folder, 'a'), good.data.mnist, { recursive: true })
     await writeFile(file, JSON.stringify(good))
     const { code, stderr } = await hebb(['compare', file, '--epochs', '2'])
     expect([code, stderr]).to.deep.equal([0, ''])
@@ -539,6 +541,9 @@ describe('hebb compare', () => {
       ],
       [{ ...good, removal: 'all' }, /--removal to be one of/],
       [{ ...good, epochs: 'many' }, /--epochs to be a number, got 'many'/],
+      [{ ...good, data: '{"mnist": 3}' }, /--data to be folders by data sets such as .*, got \{"mnist": 3\}/],
+      [{ ...good, data: '{mnist}' }, /--data to be folders by data sets such as .*, got \{mnist\}/],
+      [{ ...good, data: 'mnist=a,mnist=b' }, /every entry of --data once, got 'mnist' twice/],
       [{ ...good, data: { fashion: 'x' } }, /--data to name data sets of this comparison, mnist, got 'fashion'/],
       [{ ...good, datasets: ['mnist', 'fashion-mnist'], data: 'x' }, /mnist=DIR,fashion-mnist=DIR, got 'x'/],
       [{ ...good, densities: [2] }, /density to be in \(0, 1\]/],

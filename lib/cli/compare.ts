@@ -28,9 +28,9 @@ import {
   topologyEvent,
 } from '../report/log.js'
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
+import { datasets } from '../settings/datasets.js'
 import { isDense } from '../settings/flag_table.js'
 import {
-  entriesOf,
   type FlagName,
   type Given,
   type ListName,
@@ -128,15 +128,38 @@ function planText(value: unknown, key: string): string {
     isPlaces,
     () => `Expected the plan's ${show(key)} to be a number, a text or a list of these, got ${show(value)}`,
   )
-  return Object.entries(value as object)
-    .map((entry) => entry.join('='))
-    .join(',')
+  return JSON.stringify(value)
 }
 
-/** Folders by data set. */
+/** NAME=DIR,NAME=DIR: a comma that no data set's name follows, and a second =, belong to a folder. */
+function listed(text: string): [name: string, place: string][] {
+  const name = `(?:${Object.keys(datasets).join('|')})`
+  if (!new RegExp(`^\\s*${name}=`).test(text)) return []
+  return text.split(new RegExp(`,(?=\\s*${name}=)`)).map((entry) => {
+    const at = entry.indexOf('=')
+    return [entry.slice(0, at).trim(), entry.slice(at + 1)]
+  })
+}
+
+/** { "NAME": "DIR" } */
+function objectOf(text: string): [name: string, place: string][] {
+  let places: unknown
+  try {
+    places = JSON.parse(text)
+  } catch {} // refused below
+  const entries = Object.entries(Object(places)) as [string, string][]
+  expect(
+    entries.length > 0 && entries.every(([, place]) => typeof place === 'string'),
+    () => `Expected --data to be folders by data sets such as {"mnist": "DIR"}, got ${text}`,
+  )
+  return entries
+}
+
+/** Folders by data set: that of the only one, a list, or an object as plans have it. */
 function placesOf(text: string | undefined, names: readonly string[]): Record<string, string> {
   if (text === undefined) return {}
-  if (!text.includes('=')) {
+  const places = text.startsWith('{') ? objectOf(text) : listed(text)
+  if (places.length === 0) {
     expect(
       names.length === 1,
       () =>
@@ -145,16 +168,15 @@ function placesOf(text: string | undefined, names: readonly string[]): Record<st
     )
     return { [names[0] as string]: text }
   }
-  return Object.fromEntries(
-    entriesOf(text, 'data').map((entry) => {
-      const [name = '', ...rest] = entry.split('=')
-      expect(
-        names.includes(name),
-        () => `Expected --data to name data sets of this comparison, ${names.join(', ')}, got ${show(name)}`,
-      )
-      return [name, rest.join('=')]
-    }),
-  )
+  for (const [i, [name]] of places.entries()) {
+    expect(
+      names.includes(name),
+      () => `Expected --data to name data sets of this comparison, ${names.join(', ')}, got ${show(name)}`,
+    )
+    const isFirst = places.findIndex(([other]) => other === name) === i
+    expect(isFirst, () => `Expected every entry of --data once, got ${show(name)} twice`)
+  }
+  return Object.fromEntries(places)
 }
 
 /** One run of the matrix. */
