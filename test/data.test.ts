@@ -146,6 +146,27 @@ describe('data', () => {
       }
     })
 
+    it('finds the names that archives unpack to, and names all that it looked for', async () => {
+      await writeFile(join(folder, 'train-labels.idx1-ubyte'), Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 2, 3, 4))
+      const { data, file } = await readIdx(join(folder, 'train-labels-idx1-ubyte'))
+      expect([[...data], file]).to.deep.equal([[3, 4], join(folder, 'train-labels.idx1-ubyte')])
+      const names = /a-idx3-ubyte or .*a-idx3-ubyte.gz or .*a.idx3-ubyte or .*a.idx3-ubyte.gz, got none/
+      await rejects(readIdx(join(folder, 'a-idx3-ubyte')), 'MISSING_FILE', names)
+    })
+
+    it('names the file of a damaged label', async () => {
+      const place = join(folder, 'damaged')
+      await mkdir(place)
+      for (const part of ['train', 't10k']) {
+        await writeFile(
+          join(place, `${part}-images-idx3-ubyte`),
+          Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9),
+        )
+        await writeFile(join(place, `${part}-labels-idx1-ubyte`), Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 200))
+      }
+      await rejects(mnist(place), 'BAD_FILE', /-labels-idx1-ubyte to hold labels in \[0, 10\), got 200 for sample 0/)
+    })
+
     it('names a missing file', () => rejects(readIdx(join(folder, 'nothing')), 'MISSING_FILE', /nothing.*got none/))
 
     it('names truncated, overlong and foreign files', () => {
@@ -234,7 +255,7 @@ describe('data', () => {
       await write('train-labels-idx1-ubyte.gz', idx([3], Uint8Array.of(0, 1, 2)))
       await rejects(mnist(folder), 'INVALID_ARGUMENT', /as many labels as images/)
       await write('train-labels-idx1-ubyte.gz', idx([4], Uint8Array.of(0, 1, 2, 10)))
-      await rejects(mnist(folder), 'INVALID_ARGUMENT', /got 10 for sample 3/)
+      await rejects(mnist(folder), 'BAD_FILE', /train-labels-idx1-ubyte.gz to hold labels .*, got 10 for sample 3/)
     })
   })
 

@@ -38,22 +38,36 @@ export function parseIdx(bytes: Uint8Array, name = 'the file'): Idx {
   return { shape, data: bytes.subarray(header) }
 }
 
-/** Reads `path`, or `path`.gz when there is no such file. Gzipped files are recognised by their content. */
-export async function readIdx(path: string): Promise<Idx> {
-  let file = path
-  let bytes: Uint8Array
-  try {
-    bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error
-      file = `${path}.gz`
-      return readFile(file)
-    })
-  } catch (cause) {
-    const error = cause as NodeJS.ErrnoException
-    if (error.code === 'ENOENT')
-      throw new HebbError('MISSING_FILE', `Expected an IDX file at ${path} or ${path}.gz, got none`, { cause })
-    throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${error.message}`, { cause })
+/** The names that a file goes by: as it is fetched, and as archives and browsers unpack it. */
+function namesOf(path: string): string[] {
+  const names = [path, path.replace(/-(idx\d-ubyte)$/, '.$1')]
+  return [...new Set(names)].flatMap((name) => [name, `${name}.gz`])
+}
+
+/** The first of the files that is there, with its bytes. */
+async function firstOf(files: readonly string[]): Promise<[file: string, bytes: Uint8Array] | undefined> {
+  for (const file of files) {
+    try {
+      return [file, await readFile(file)]
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException
+      if (code !== 'ENOENT')
+        throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${message}`, { cause })
+    }
   }
+  return undefined
+}
+
+/**
+ * Reads `path`, or `path`.gz when there is no such file; of train-images-idx3-ubyte also train-images.idx3-ubyte.
+ * Gzipped files are recognised by their content.
+ */
+export async function readIdx(path: string): Promise<Idx & { readonly file: string }> {
+  const names = namesOf(path)
+  const found = await firstOf(names)
+  if (!found) throw new HebbError('MISSING_FILE', `Expected an IDX file at ${names.join(' or ')}, got none`)
+  const [file] = found
+  let [, bytes] = found
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
     try {
       bytes = await promisify(gunzip)(bytes, { maxOutputLength: MAX_ELEMENTS + 1024 })
@@ -65,5 +79,5 @@ export async function readIdx(path: string): Promise<Idx> {
       )
     }
   }
-  return parseIdx(bytes, file)
+  return { ...parseIdx(bytes, file), file }
 }

@@ -32,6 +32,12 @@ async function images(
     x.shape[0] === y.shape[0],
     () => `Expected as many labels as images in ${directory}, got ${y.shape[0]} and ${x.shape[0]}`,
   )
+  const bad = y.data.findIndex((label) => label > 9)
+  if (bad >= 0)
+    throw new HebbError(
+      'BAD_FILE',
+      `Expected ${y.file} to hold labels in [0, 10), got ${y.data[bad]} for sample ${bad}. Fetch it again.`,
+    )
   return dataset({ x: x.data, y: y.data, shape: x.shape.slice(1), classes: 10, normalise, name })
 }
 
