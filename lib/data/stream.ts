@@ -58,9 +58,9 @@ function pick(given: Chunk): Chunk {
 }
 
 /**
- * A training set for fit() that is read a chunk at a time: in the memory of the device is one chunk, in that of the host
- * the next. Chunks come in a random order that depends on the model's seed and the epoch, the shorter one last, and the
- * samples of each in another; a run that is resumed goes on in its chunk.
+ * A training set for fit() that is read a chunk at a time: in the memory of the device is one chunk, in that of the
+ * host the next. Chunks come in a random order that depends on the model's seed and the epoch, the shorter one last,
+ * and the samples of each in another; a run that is resumed goes on in its chunk.
  */
 export function stream(options: StreamOptions): SampleStream {
   known(options, 'stream()', {
