@@ -2,7 +2,7 @@
  * What optimizers have in common: parameters are shared out among groups by their names, and the numbers of each group
  * are its own.
  */
-import { expect, number, show } from '../error.js'
+import { expect, known, number, show } from '../error.js'
 import type { Parameter } from '../nn/parameter.js'
 import { sharedOut } from '../patterns.js'
 import type { Program } from '../program.js'
@@ -99,27 +99,22 @@ export function frozenOf(groups: readonly ParameterGroup[]): ReadonlySet<Paramet
 
 /**
  * The optimizer that steps the parameters of each group by `ruleOf` its numbers, which are those of all where the group
- * gives none. `known` are the names that numbers may have. Groups of the same rate share a column of the table.
+ * gives none. `fields` are the names that numbers may have. Groups of the same rate share a column of the table.
  */
 export function byGroups<Numbers extends { learningRate: number | Rate }>(
   name: string,
-  known: readonly (keyof Numbers & string)[],
+  fields: readonly (keyof Numbers & string)[],
   numbers: Numbers,
   { groups = [], clipNorm }: ClippingOptions & { groups?: readonly Group<Numbers>[] | undefined },
   ruleOf: (numbers: Numbers) => Rule,
 ): Optimizer {
-  const all = [...known, 'groups', 'clipNorm']
-  for (const [given, value] of Object.entries(numbers))
-    expect(
-      value === undefined || all.includes(given),
-      () => `Expected options of ${name}() named ${all.join(', ')}, got '${given}'${suggestion(given, all)}`,
-    )
+  known<object>(numbers, `${name}()`, Object.fromEntries([...fields, 'groups', 'clipNorm'].map((one) => [one, true])))
   expect(
     Array.isArray(groups),
     () => `Expected groups to be an array such as [{ match: '*.bias', weightDecay: 0 }], got ${show(groups)}`,
   )
   const patterns = groups.map(patternsOf)
-  const names: readonly string[] = ['match', 'frozen', ...known]
+  const names: readonly string[] = ['match', 'frozen', ...fields]
   for (const given of groups.flatMap(Object.keys))
     expect(
       names.includes(given),

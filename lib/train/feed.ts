@@ -62,7 +62,7 @@ export class DeviceDataset {
   async replace(data: Dataset): Promise<void> {
     const { x, labels, targets, weights } = this
     const isSame = [
-      data.x.constructor.name === this.dataset.x.constructor.name,
+      isTyped(data.x, 'Uint8Array') === (x.type === 'uint8'),
       ...(['features', 'classes', 'scale', 'shift'] as const).map((name) => Object.is(data[name], this.dataset[name])),
       ...(['labels', 'targets', 'weights'] as const).map((name) => !data[name] === !this.dataset[name]),
     ].every(Boolean)
@@ -113,7 +113,7 @@ class Order {
 }
 
 /** What an epoch reads one after another: its steps [begin, end) take these samples. */
-export interface Section {
+export interface Span {
   readonly begin: number
   readonly end: number
   readonly samples: number
@@ -150,7 +150,7 @@ export class SampleOrder implements Feed {
   }
 
   /** Makes ready what step `step` of an epoch reads, in batches of a size. */
-  async enter(epoch: number, _step = 0, batch = 1, _signal?: AbortSignal): Promise<Section> {
+  async enter(epoch: number, _step = 0, batch = 1, _signal?: AbortSignal): Promise<Span> {
     const { samples } = this.data.dataset
     await this.order.shuffle(epoch, samples)
     return { begin: 0, end: Math.ceil(samples / batch), samples }
@@ -217,7 +217,7 @@ export class StreamOrder extends SampleOrder {
     this.#chunks = new Order(device, stream.fullChunks, seed)
   }
 
-  override async enter(epoch: number, step = 0, batch = 1, signal?: AbortSignal): Promise<Section> {
+  override async enter(epoch: number, step = 0, batch = 1, signal?: AbortSignal): Promise<Span> {
     const { chunk, chunks, fullChunks } = this.#stream
     if (epoch !== this.#epoch) {
       // Apart from the orders of samples, whose numbers are small.

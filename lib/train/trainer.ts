@@ -493,19 +493,19 @@ export class Trainer {
     const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss), microBatchSize)
     const epoch = run.epoch + 1
     if (this.#stepper.step === 0) await this.#measures.note()
-    let section = await order.enter(run.epoch, run.done, batchSize, signal)
+    let span = await order.enter(run.epoch, run.done, batchSize, signal)
     await graph.totals.write(run.totals)
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
-        if (run.done >= section.end) section = await order.enter(run.epoch, run.done, batchSize, signal)
-        const { samples } = section
-        const first = (run.done - section.begin) * batchSize
+        if (run.done >= span.end) span = await order.enter(run.epoch, run.done, batchSize, signal)
+        const { samples } = span
+        const first = (run.done - span.begin) * batchSize
         const next = { samples, first, columns: Math.min(batchSize, samples - first) }
         if (this.#scheduler.due(this.#stepper.step))
           run.updateSeconds += await this.#stepper.update(graph, next, signal)
         const steps = Math.min(
-          section.end - run.done,
+          span.end - run.done,
           this.#scheduler.until(this.#stepper.step),
           everySteps - (this.#stepper.step % everySteps || 0),
         )
