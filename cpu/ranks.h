@@ -19,7 +19,10 @@ struct Draw {
 /// Keys and random words of W elements at (rows[i], columns[i]). With `soft`, keys of zero scores are -infinity.
 HEBB_INLINE void keysOf(Vec score, UintVec rows, UintVec columns, const Draw& draw, bool soft, float temperature,
                         Vec& key, UintVec& random, UintVec& tie) {
-  philoxLanes(draw.seed, rows, columns, draw.step, draw.purpose, random, tie);
+  UintVec words[4];
+  philoxLanes(draw.seed, rows, columns, draw.step, draw.purpose, words);
+  random = words[0];
+  tie = words[1];
   if (!soft) {
     key = score;
     return;

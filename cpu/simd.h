@@ -198,9 +198,9 @@ HEBB_INLINE void multiplyWide(UintVec a, uint32_t m, UintVec& high, UintVec& low
 #endif
 }
 
-/// philox() for W columns at once: counters (row, columns[i], step, purpose). Gives the first two words.
-HEBB_INLINE void philoxLanes(uint64_t seed, UintVec c0, UintVec c1, uint32_t step, uint32_t purpose, UintVec& word0,
-                             UintVec& word1) {
+/// philox() for W places at once: counters (c0[i], c1[i], step, purpose). Words that are not used cost nothing.
+HEBB_INLINE void philoxLanes(uint64_t seed, UintVec c0, UintVec c1, uint32_t step, uint32_t purpose,
+                             UintVec (&words)[4]) {
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
   UintVec c2 = step - UintVec{}, c3 = purpose - UintVec{};
   for (int round = 0; round < kPhiloxRounds; ++round) {
@@ -214,8 +214,10 @@ HEBB_INLINE void philoxLanes(uint64_t seed, UintVec c0, UintVec c1, uint32_t ste
     k0 += kPhiloxWeyl0;
     k1 += kPhiloxWeyl1;
   }
-  word0 = c0;
-  word1 = c1;
+  words[0] = c0;
+  words[1] = c1;
+  words[2] = c2;
+  words[3] = c3;
 }
 
 /// Unsigned lanes to floats, rounded to nearest as a scalar cast does.

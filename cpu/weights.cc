@@ -1,4 +1,4 @@
-// values = deviation * a normal variate of the link's own row and column, so that the order of drawing changes nothing.
+// Each weight is a variate of the link's own row and column, so that the order of drawing changes nothing.
 // A sparse layer is divided among threads by columns, a dense one by rows.
 #include "hebb/weights.h"
 
@@ -6,10 +6,9 @@
 
 namespace hebb::cpu {
 
-Status initializeNormal(Backend& backend, const InitializeNormal& op) {
-  Cpu& cpu = cpuOf(backend);
-  const Csr& w = op.pattern;
-  const uint32_t purpose = purposeWord(Purpose::weights, static_cast<uint32_t>(op.layer));
+template <class Op>
+static Status initialize(Cpu& cpu, const Op& op) {
+  const Csr& w = op.weights.pattern;
   const bool sparse = w.columnOffsets != nullptr;
   const int64_t total = sparse ? w.columnOffsets[w.cols] : int64_t{w.rows} * w.cols, parts = sparse ? w.cols : w.rows;
   const int64_t chunks = chunksFor(cpu, total, 512);
@@ -20,12 +19,15 @@ Status initializeNormal(Backend& backend, const InitializeNormal& op) {
                     end = sparse ? w.columnOffsets[i + 1] : begin + w.cols;
       for (int64_t k = begin; k < end; ++k) {
         const int64_t row = sparse ? w.rowIndices[k] : i, column = sparse ? i : k - begin;
-        op.values[k] = static_cast<float>(
-            op.deviation * normalAt(op.seed, static_cast<uint32_t>(row), static_cast<uint32_t>(column), purpose));
+        op.weights.values[k] = weightAt(op, row, column);
       }
     }
   });
   return {};
 }
+
+Status initializeNormal(Backend& backend, const InitializeNormal& op) { return initialize(cpuOf(backend), op); }
+
+Status initializeUniform(Backend& backend, const InitializeUniform& op) { return initialize(cpuOf(backend), op); }
 
 }  // namespace hebb::cpu

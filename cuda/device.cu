@@ -70,6 +70,14 @@ Status statusOf(const Failure& failure) {
     return Status{Code::nonFinite,
                   std::string(operation) + ": Expected a finite loss, got " + number + " in step " + place};
   };
+  const auto token = [&](const char* operation) {
+    return Status{Code::invalidArgument, std::string(operation) + ": Expected tokens in [0, " + limit + "), got " +
+                                             integer + " in column " + place};
+  };
+  const auto offsets = [&](const char* operation, const char* name) {
+    return Status{Code::invalidArgument, std::string(operation) + ": Expected " + name + " that ascend from 0 to the " +
+                                             limit + " columns, got " + integer + " at " + place};
+  };
   switch (failure.problem) {
     case Problem::none: return {};
     case Problem::gatherIndex: return index("gather");
@@ -80,6 +88,12 @@ Status statusOf(const Failure& failure) {
     case Problem::batchTokens: return sequences("at most " + limit + " tokens in a batch");
     case Problem::plannedSequence: return sequences("planned sequences in [0, " + limit + ")");
     case Problem::sequenceStart: return sequences("starts that ascend within [0, " + limit + "]");
+    case Problem::embeddingToken: return token("embedding");
+    case Problem::embeddingGradientToken: return token("embeddingGradient");
+    case Problem::attentionQueries: return offsets("attention", "queryOffsets");
+    case Problem::attentionKeys: return offsets("attention", "keyOffsets");
+    case Problem::attentionGradientQueries: return offsets("attentionGradient", "queryOffsets");
+    case Problem::attentionGradientKeys: return offsets("attentionGradient", "keyOffsets");
     case Problem::target:
       return {Code::invalidArgument,
               "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};

@@ -17,25 +17,31 @@ namespace hebb::cuda {
 
 enum class Problem : int32_t {
   none = 0,
-  gatherIndex,         // place in the stream, limit: samples
-  gatherLabelsIndex,   // place in the stream, limit: samples
-  gatherWeightsIndex,  // place in the stream, limit: samples
-  batchOfPlan,         // limit: sequences planned
-  batchSequences,      // limit: sequences that fit
-  batchTokens,         // limit: tokens that fit
-  plannedSequence,     // limit: sequences
-  sequenceStart,       // limit: tokens
-  target,              // place: column, limit: classes
-  crossEntropyLoss,    // place: step
-  squaredErrorLoss,    // place: step
-  gradientNorm,        // place: step
-  score,               // place: row << 32 | column of the link, layer
-  rebuiltLinks,        // limit: capacity
-  pooledLinks,         // limit: capacity
-  regrownLinks,        // limit: links that the layer can hold, layer
-  gradientLinks,       // limit: links that the layer can hold, layer
-  gradient,            // place: row << 32 | column of the link, layer
-  history,             // place: capacity
+  gatherIndex,               // place in the stream, limit: samples
+  gatherLabelsIndex,         // place in the stream, limit: samples
+  gatherWeightsIndex,        // place in the stream, limit: samples
+  batchOfPlan,               // limit: sequences planned
+  batchSequences,            // limit: sequences that fit
+  batchTokens,               // limit: tokens that fit
+  plannedSequence,           // limit: sequences
+  sequenceStart,             // limit: tokens
+  embeddingToken,            // place: column, limit: words
+  embeddingGradientToken,    // place: column, limit: words
+  attentionQueries,          // place: sequence, limit: columns
+  attentionKeys,             // place: sequence, limit: columns
+  attentionGradientQueries,  // place: sequence, limit: columns
+  attentionGradientKeys,     // place: sequence, limit: columns
+  target,                    // place: column, limit: classes
+  crossEntropyLoss,          // place: step
+  squaredErrorLoss,          // place: step
+  gradientNorm,              // place: step
+  score,                     // place: row << 32 | column of the link, layer
+  rebuiltLinks,              // limit: capacity
+  pooledLinks,               // limit: capacity
+  regrownLinks,              // limit: links that the layer can hold, layer
+  gradientLinks,             // limit: links that the layer can hold, layer
+  gradient,                  // place: row << 32 | column of the link, layer
+  history,                   // place: capacity
 };
 
 struct Failure {

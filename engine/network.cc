@@ -51,11 +51,11 @@ Status NetworkLayer::create(const std::shared_ptr<Device>& device, int32_t index
 
 Status NetworkLayer::initialize(uint64_t seed) const {
   return values.buffer->device()->run(
-      InitializeNormal{.pattern = links ? links->csr() : Csr{.rows = outputs, .cols = inputs},
-                       .values = values.buffer->data<float>(),
-                       .deviation = std::sqrt(2. * outputs / static_cast<double>(weights())),
-                       .seed = seed,
-                       .layer = index});
+      InitializeNormal{{.pattern = links ? links->csr() : Csr{.rows = outputs, .cols = inputs},
+                        .values = values.buffer->data<float>(),
+                        .deviation = std::sqrt(2. * outputs / static_cast<double>(weights())),
+                        .seed = seed,
+                        .layer = index}});
 }
 
 Status NetworkLayer::recordRemoval(Program& update, uint64_t seed) const {

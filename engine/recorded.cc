@@ -43,6 +43,16 @@ size_t distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+/// Whether the operand of this name lies along the operation's other axis.
+template <class Op>
+bool isAlongOther(const std::string& name) {
+  bool isOther = false;
+  forEachPart<Op>([&](const auto& part) {
+    if constexpr (isMemory<std::decay_t<decltype(part)>>) isOther = isOther || (part.isOther && name == part.name);
+  });
+  return isOther;
+}
+
 template <class Owner>
 void addNames(std::vector<std::string>* names) {
   forEachPart<Owner>([&](const auto& part) {
@@ -70,8 +80,8 @@ class Reader {
   template <class Op>
   Status operation(const Operands& given) {
     Op op;
-    findAxis(given);
-    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.columnsOf(out_.axis))));
+    findAxes(given, isAlongOther<Op>);
+    HEBB_RETURN_IF_ERROR((group<Op>(&op, given, "", around_.columnsOf(out_.axes[0]))));
     HEBB_RETURN_IF_ERROR(apart());
     if constexpr (requires { Op::check(op); }) HEBB_RETURN_IF_ERROR(Op::check(op));
     out_.operation = std::move(op);
@@ -79,14 +89,15 @@ class Reader {
   }
 
  private:
-  /// The first value among the operands has it.
-  void findAxis(const Operands& given) {
+  /// The first value along an axis has it.
+  void findAxes(const Operands& given, bool (*isOther)(const std::string&)) {
     for (const NamedOperand& one : given.all()) {
       const auto* view = std::get_if<ActivationsView>(&one.operand.value);
-      hasAxis_ = view && view->buffer && view->buffer->isValue();
-      if (!hasAxis_) continue;
-      out_.axis = view->buffer->axis();
-      return;
+      if (!view || !view->buffer || !view->buffer->isValue()) continue;
+      const size_t which = isOther(one.name);
+      if (along_[which].isKnown) continue;
+      along_[which].isKnown = true;
+      out_.axes[which] = view->buffer->axis();
     }
   }
 
@@ -250,8 +261,11 @@ class Reader {
     slot.isTransient = part.isTransient;
     slot.over = part.over;
     const int64_t extent = part.extent(*owner, outer);
-    if constexpr (std::is_same_v<T, Activations>) return activations(operand, extent, &slot, &(owner->*part.member));
-    else return tensor(operand, elementTypeOf<std::remove_pointer_t<T>>(), extent, sizeof(*T{}), &slot);
+    if constexpr (std::is_same_v<T, Activations>) {
+      return activations(operand, extent, part.isOther, &slot, &(owner->*part.member));
+    } else {
+      return tensor(operand, elementTypeOf<std::remove_pointer_t<T>>(), extent, sizeof(*T{}), &slot);
+    }
   }
 
   Status tensor(const Operand* operand, ElementType type, int64_t extent, size_t elementBytes, Slot* slot) const {
@@ -270,7 +284,7 @@ class Reader {
     return holds(*slot, extent, elementBytes);
   }
 
-  Status activations(const Operand* operand, int64_t features, Slot* slot, Activations* out) {
+  Status activations(const Operand* operand, int64_t features, bool isOther, Slot* slot, Activations* out) {
     const auto* view = operand ? std::get_if<ActivationsView>(&operand->value) : nullptr;
     const std::string& name = slot->name;
     if (!view) return refuse("Expected " + name + " to be activations, got " + kindOf(operand));
@@ -278,17 +292,19 @@ class Reader {
     const auto text = [](int64_t n) { return std::to_string(n); };
     if (features > 0 && view->features != features)
       return refuse("Expected " + name + " to have " + text(features) + " features, got " + text(view->features));
-    if (view->buffer->isValue() && hasAxis_ && view->buffer->axis() != out_.axis)
+    Along& along = along_[isOther];
+    const std::shared_ptr<Buffer>& axis = out_.axes[isOther];
+    if (view->buffer->isValue() && along.isKnown && view->buffer->axis() != axis)
       return refuse("Expected " + name + " to have the columns of the others, got those of another axis");
-    if (!out_.axis && view->capacity < around_.batch) {
+    if (!axis && view->capacity < around_.batch) {
       return refuse("Expected " + name + " to have room for the program's batch of " + text(around_.batch) +
                     " columns, got " + text(view->capacity));
     }
-    if (columns_ > 0 && view->capacity != columns_) {
-      return refuse("Expected " + name + " to have the batch capacity of the others, " + text(columns_) + ", got " +
-                    text(view->capacity));
+    if (along.columns > 0 && view->capacity != along.columns) {
+      return refuse("Expected " + name + " to have the batch capacity of the others, " + text(along.columns) +
+                    ", got " + text(view->capacity));
     }
-    columns_ = view->capacity;
+    along.columns = view->capacity;
     HEBB_RETURN_IF_ERROR(shapeOf(*view, *around_.device, name, out));
     slot->unit = Slot::Unit::features;
     slot->isTransient = view->buffer->isValue();  // what has memory of its own outlives the step
@@ -485,16 +501,23 @@ class Reader {
 
   const Surroundings& around_;
   Recorded& out_;
-  int32_t columns_ = 0;   // capacity of the activations read so far
-  bool hasAxis_ = false;  // a value among the operands says which axis is theirs
+  /// Of each axis.
+  struct Along {
+    bool isKnown = false;  // a value among the operands says which axis it is
+    int32_t columns = 0;   // capacity of the activations read so far
+  };
+  std::array<Along, 2> along_;
 };
 
 /// Gives operations the addresses that their slots have now, along the walk that has filled the slots.
 class Binder {
  public:
-  Binder(const Recorded& recorded, const Surroundings& surroundings)
-      : slots_(recorded.slots), around_(surroundings),
-        axis_(recorded.axis ? recorded.axis->data<Axis>() : &surroundings.state->data<StepState>()->axis) {}
+  Binder(const Recorded& recorded, const Surroundings& surroundings) : slots_(recorded.slots), around_(surroundings) {
+    for (size_t i = 0; i < axes_.size(); ++i) {
+      const std::shared_ptr<Buffer>& axis = recorded.axes[i];
+      axes_[i] = axis ? axis->data<Axis>() : &surroundings.state->data<StepState>()->axis;
+    }
+  }
 
   template <class Owner>
   Status group(Owner* owner, int64_t outer) {
@@ -526,7 +549,7 @@ class Binder {
     if constexpr (std::is_same_v<T, Activations>) {
       Activations& a = owner->*part.member;
       a.data = reinterpret_cast<float*>(slot.buffer->data<char>() + slot.first * a.panel * bytesOf(a.format));
-      a.axis = axis_;
+      a.axis = axes_[part.isOther];
       return {};
     } else {
       owner->*part.member = reinterpret_cast<T>(slot.buffer->data<char>() + slot.first * slot.size);
@@ -581,7 +604,7 @@ class Binder {
 
   const std::vector<Slot>& slots_;
   const Surroundings& around_;
-  const Axis* const axis_;
+  std::array<const Axis*, 2> axes_{};
   size_t at_ = 0;
 };
 
@@ -644,7 +667,7 @@ Status resolve(const Recorded& recorded, const Surroundings& surroundings, Opera
       [&](auto& op) -> Status {
         using Op = std::decay_t<decltype(op)>;
         if constexpr (Declared<Op>)
-          return Binder(recorded, surroundings).group(&op, surroundings.columnsOf(recorded.axis));
+          return Binder(recorded, surroundings).group(&op, surroundings.columnsOf(recorded.axes[0]));
         return {};
       },
       *out);

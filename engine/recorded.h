@@ -43,8 +43,9 @@ bool overlap(const Slot& a, const Slot& b);
 struct Recorded {
   Operation operation;
   std::vector<Slot> slots;
-  std::shared_ptr<Buffer> axis;  // of its activations; null: the whole batch
-  int32_t section = 0;           // of the step, see Program::cut()
+  /// Of its activations, and of those that may lie along another one; null: the whole batch.
+  std::array<std::shared_ptr<Buffer>, 2> axes;
+  int32_t section = 0;  // of the step, see Program::cut()
 
   /// The slot of this name, or null.
   Slot* find(const std::string& name);

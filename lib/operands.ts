@@ -210,6 +210,70 @@ export interface OperandsOf {
     accumulateGain?: boolean | undefined
     accumulateBias?: boolean | undefined
   }
+  embedding: {
+    accumulate?: boolean | undefined
+    /** updated */
+    output: Activations
+    words: number
+    tokens: Tensor<'int32'>
+    table: Tensor
+    scale?: number | undefined
+  }
+  embeddingGradient: {
+    outputGradient: Activations
+    words: number
+    tokens: Tensor<'int32'>
+    accumulate?: boolean | undefined
+    /** updated */
+    gradient: Tensor
+    scale?: number | undefined
+  }
+  attention: {
+    query: Activations
+    key: Activations
+    value: Activations
+    sequences: number
+    queryOffsets: Tensor<'int32'>
+    keyOffsets: Tensor<'int32'>
+    heads: number
+    causal?: boolean | undefined
+    scale?: number | undefined
+    probability?: number | undefined
+    seed?: number | undefined
+    layer?: number | undefined
+    /** written */
+    output: Activations
+    /** written */
+    statistics: Activations
+  }
+  attentionGradient: {
+    query: Activations
+    key: Activations
+    value: Activations
+    sequences: number
+    queryOffsets: Tensor<'int32'>
+    keyOffsets: Tensor<'int32'>
+    heads: number
+    causal?: boolean | undefined
+    scale?: number | undefined
+    probability?: number | undefined
+    seed?: number | undefined
+    layer?: number | undefined
+    output: Activations
+    statistics: Activations
+    outputGradient: Activations
+    /** written */
+    products: Activations
+    accumulateQuery?: boolean | undefined
+    accumulateKey?: boolean | undefined
+    accumulateValue?: boolean | undefined
+    /** updated */
+    queryGradient: Activations
+    /** updated */
+    keyGradient: Activations
+    /** updated */
+    valueGradient: Activations
+  }
   softmaxCrossEntropy: {
     logits: Activations
     targets: Tensor<'int32'>
@@ -511,6 +575,16 @@ export interface OperandsOf {
     counts: Tensor<'int32'>
   }
   initializeNormal: {
+    pattern?: SparseMatrix | undefined
+    rows?: number | undefined
+    cols?: number | undefined
+    /** written */
+    values: Tensor
+    deviation?: number | undefined
+    seed: number
+    layer: number
+  }
+  initializeUniform: {
     pattern?: SparseMatrix | undefined
     rows?: number | undefined
     cols?: number | undefined

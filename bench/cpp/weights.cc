@@ -21,10 +21,11 @@ int main(int argc, char** argv) {
     cases.push_back({"initializeNormal", shape, [=] {
       const auto layer = layerOf(shape);
       const double links = layer->count();
-      return Work{.call = running(layer->arrays.device(),
-                                  InitializeNormal{.pattern = layer->csr(), .values = layer->values, .seed = 1}, layer),
-                  .items = links,
-                  .traffic = {.read = 4 * links, .write = 4 * links, .draws = kAttempts * links}};
+      return Work{
+          .call = running(layer->arrays.device(),
+                          InitializeNormal{{.pattern = layer->csr(), .values = layer->values, .seed = 1}}, layer),
+          .items = links,
+          .traffic = {.read = 4 * links, .write = 4 * links, .draws = kAttempts * links}};
     }});
   });
   for (int threads : options.threads) {
@@ -32,9 +33,9 @@ int main(int argc, char** argv) {
     cases.push_back({"initializeNormal dense", shape, [=] {
       const auto arrays = std::make_shared<Arrays>(deviceOf(threads));
       const double weights = static_cast<double>(shape.rows) * shape.cols;
-      const InitializeNormal op{.pattern = {.rows = shape.rows, .cols = shape.cols},
-                                .values = arrays->zeros<float>(int64_t{shape.rows} * shape.cols),
-                                .seed = 1};
+      const InitializeNormal op{{.pattern = {.rows = shape.rows, .cols = shape.cols},
+                                 .values = arrays->zeros<float>(int64_t{shape.rows} * shape.cols),
+                                 .seed = 1}};
       return Work{.call = running(arrays->device(), op, arrays),
                   .item = "weight",
                   .items = weights,

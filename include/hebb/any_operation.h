@@ -5,7 +5,9 @@
 
 #include "hebb/activation_functions.h"
 #include "hebb/add.h"
+#include "hebb/attention.h"
 #include "hebb/dropout.h"
+#include "hebb/embedding.h"
 #include "hebb/gather.h"
 #include "hebb/gradient_growth.h"
 #include "hebb/gradient_norm.h"

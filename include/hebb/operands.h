@@ -103,12 +103,16 @@ struct Memory {
   Condition<Owner> condition = nullptr;  // taken where it holds, and else not looked at
   Field<Owner, bool> adds = nullptr;     // a flag, declared before: where it is not set, all of it is written
   std::array<const char*, 2> over{};     // operands whose memory it may be: an element is written after it was read
+  bool isOther = false;                  // activations that may have other columns than those without the word
 
   constexpr Memory optional() const {
     return with([](Memory& m) { m.isOptional = true; });
   }
   constexpr Memory transient() const {
     return with([](Memory& m) { m.isTransient = true; });
+  }
+  constexpr Memory alongOther() const {
+    return with([](Memory& m) { m.isOther = true; });
   }
   constexpr Memory when(Condition<Owner> holds) const {
     Memory m = *this;

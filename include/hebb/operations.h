@@ -15,6 +15,8 @@
   X(Sigmoid, sigmoid) X(SigmoidGradient, sigmoidGradient) X(Silu, silu) X(SiluGradient, siluGradient)         \
   X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Multiply, multiply) X(Dropout, dropout)           \
   X(LayerNorm, layerNorm) X(LayerNormGradient, layerNormGradient)                                             \
+  X(Embedding, embedding) X(EmbeddingGradient, embeddingGradient)                                             \
+  X(Attention, attention) X(AttentionGradient, attentionGradient)                                             \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError)                           \
   X(NoteTotals, noteTotals) X(SumWeights, sumWeights)                                                         \
   X(GradientNorm, gradientNorm) X(Sgd, sgd) X(Adam, adam)                                                     \
@@ -27,7 +29,7 @@
   X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                   \
   X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                     \
   X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons)                   \
-  X(InitializeNormal, initializeNormal)
+  X(InitializeNormal, initializeNormal) X(InitializeUniform, initializeUniform)
 #define HEBB_OPERATIONS(X) HEBB_WIDE_OPERATIONS(X) HEBB_PLAIN_OPERATIONS(X)
 // clang-format on
 

@@ -100,9 +100,9 @@ class Training {
     HEBB_RETURN_IF_ERROR(makeBatches(kInputs, {&x_}));
     HEBB_RETURN_IF_ERROR(makeBatches(kHidden, {&dHidden_}));
     const Csr dense{.rows = kClasses, .cols = kHidden}, wide{.rows = kWideOut, .cols = kWide};
-    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{matrix_->csr(), values_.buffer->data<float>(), 0.3, 1, 0}));
-    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{dense, dense_.buffer->data<float>(), 0.2, 1, 1}));
-    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{wide, wide_.buffer->data<float>(), 0.2, 1, 2}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{{matrix_->csr(), values_.buffer->data<float>(), 0.3, 1, 0}}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{{dense, dense_.buffer->data<float>(), 0.2, 1, 1}}));
+    HEBB_RETURN_IF_ERROR(device_->run(InitializeNormal{{wide, wide_.buffer->data<float>(), 0.2, 1, 2}}));
     HEBB_RETURN_IF_ERROR(recordStep());
     HEBB_RETURN_IF_ERROR(recordWideLayer());
     HEBB_RETURN_IF_ERROR(step_->begin({.scalars = {0.05}, .samples = kSamples}));

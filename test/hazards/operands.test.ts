@@ -38,13 +38,21 @@ const chosen: Record<string, Operands> = {
   linearTransposed: { activation: 'relu' },
   sgd: { pattern: undefined, count: 90, momentum: 0.9 },
   layerNorm: { epsilon: 1e-5 },
+  embedding: { words: 10, scale: 1 },
+  embeddingGradient: { words: 10, scale: 1 },
+  attention: { sequences: 2, heads: 1 },
+  attentionGradient: { sequences: 2, heads: 1 },
   adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },
   gradientNorm: { gradients: { pattern: undefined, count: 90 }, maxNorm: 1 },
   importance: { rule: 'magnitude+gradient' },
   percolate: { relations: [{ first: 0, second: 1, kind: 'consecutive' }] },
   uniteLinks: { capacity: 256, bits: undefined },
   initializeNormal: { rows: undefined, cols: undefined },
+  initializeUniform: { rows: undefined, cols: undefined },
 }
+
+/** Of activations that are not like the others. */
+const features: Record<string, number> = { statistics: 2, products: 1 }
 
 /** Good operands for a declaration. Square layers and equal lengths, so that only what is tested can be wrong. */
 function operandsOf(
@@ -61,7 +69,7 @@ function operandsOf(
     else if (kind === 'links') operands[name] = w.matrix(csr)
     else if (kind === 'tensor') operands[name] = w.tensor(type as TensorType, 256)
     else if (kind === 'axis') operands[name] = w.own(program.axis(12))
-    else if (kind === 'activations') operands[name] = w.batch(name === 'statistics' ? 2 : 16, batch)
+    else if (kind === 'activations') operands[name] = w.batch(features[name] ?? 16, batch)
     else if (kind === 'flag') operands[name] = false
     else if (kind === 'choice') operands[name] = choices?.[0]
     else if (kind === 'group') operands[name] = name === 'augmentation' ? undefined : operandsOf(w, inner)

@@ -20,16 +20,17 @@ interface Where {
   deviation?: number
   seed?: number
   layer?: number
+  operation?: 'initializeNormal' | 'initializeUniform'
 }
 
 function sparse(
   device: Device,
   csr: PlainCsr,
-  { deviation = 1, seed = 0, layer = 0 }: Where = {},
+  { deviation = 1, seed = 0, layer = 0, operation = 'initializeNormal' }: Where = {},
 ): Promise<Float32Array> {
   return on(device, async (w) => {
     const values = w.floats(csr.columnIndices.length)
-    await w.run([['initializeNormal', { pattern: w.matrix(csr), values, deviation, seed, layer }]])
+    await w.run([[operation, { pattern: w.matrix(csr), values, deviation, seed, layer }]])
     return byRow(csr, await values.read())
   })
 }
@@ -38,11 +39,11 @@ function dense(
   device: Device,
   rows: number,
   cols: number,
-  { deviation = 1, seed = 0, layer = 0 }: Where = {},
+  { deviation = 1, seed = 0, layer = 0, operation = 'initializeNormal' }: Where = {},
 ): Promise<Float32Array> {
   return on(device, async (w) => {
     const values = w.floats(rows * cols)
-    await w.run([['initializeNormal', { rows, cols, values, deviation, seed, layer }]])
+    await w.run([[operation, { rows, cols, values, deviation, seed, layer }]])
     return values.read()
   })
 }
@@ -160,5 +161,33 @@ describe('initializeNormal', () => {
       await program.replay(1)
       expect((await values.read()).every((v) => v !== 0)).to.equal(true)
     })
+  })
+})
+
+describe('initializeUniform', () => {
+  const operation = 'initializeUniform'
+
+  it('draws at places: what the words there say, whatever the other links are, everywhere', async () => {
+    const where = { deviation: 0.3, seed: 5e9 + 1, layer: 2, operation } as const
+    const all = await everywhere((device) => dense(device, 37, 61, where))
+    const unit = (high: number, low: number) => (Number(((BigInt(high) << 32n) | BigInt(low)) >> 11n) + 0.5) * 2 ** -53
+    for (let i = 0; i < all.length; i += 7) {
+      const [high, low] = philox(where.seed, [Math.floor(i / 61), i % 61, 0, purposeWord('weights', 2)])
+      expect(all[i]).to.equal(Math.fround(0.3 * 1.7320508075688772 * (2 * unit(high, low) - 1)))
+    }
+    for (const links of [1, 350, 37 * 61]) {
+      const csr = randomCsr(37, 61, links, links)
+      const values = await everywhere((device) => sparse(device, csr, where))
+      expect([...values]).to.deep.equal(cellsOf(csr).map((cell) => all[cell]))
+    }
+  })
+
+  it('is uniform, with the deviation that is asked for', async () => {
+    for (const seed of [1, 2, 3]) {
+      const values = await dense(cpu(), 300, 200, { deviation: 0.5, seed, operation })
+      const reach = 0.5 * Math.sqrt(3)
+      const test = kolmogorovTest(values, (x) => Math.min(1, Math.max(0, (x + reach) / (2 * reach))))
+      expect(test, 'Kolmogorov and Smirnov').to.be.above(FALSE_ALARM)
+    }
   })
 })

@@ -1,0 +1,353 @@
+// Attention, a sequence and a head at a time, in tiles of kTile keys and kTile queries. A lane is a query wherever it
+// can be: scores lie as S[key][query], so that largest scores, sums and rescaling need no sums of lanes, and all six
+// products of the two passes are outer products in registers, of coefficients that are read one by one and rows of
+// lanes. For the gradients of keys and values, where a lane is a key, weights are transposed within their tile. Nobody
+// else writes a (sequence, key head), so nothing depends on the threads. Bound by the multiply-adds: 4 n for each pair
+// of a query and a key in a head of n features, and 10 n in the gradient; of sequences of some 10 tokens, by copying.
+#include "hebb/attention.h"
+
+#include <algorithm>
+#include <string>
+
+#include "cpu.h"
+#include "hebb/exponential.h"
+#include "level.h"
+#include "outer_products.h"
+
+namespace hebb::cpu::HEBB_LEVEL {
+namespace {
+
+constexpr int32_t kTile = 64;        // keys, and queries, of a tile
+constexpr int kOuterRows = 5;        // rows of a product held in registers
+constexpr float kLowest = -3.0e38f;  // below all scores
+
+Status checkOffsets(const char* name, const int32_t* offsets, int32_t count, int32_t columns) {
+  for (int32_t s = 0; s <= count; ++s) {
+    const int32_t least = s == 0 ? 0 : offsets[s - 1], most = s == 0 ? 0 : columns;
+    if (offsets[s] >= least && offsets[s] <= most && (s < count || offsets[s] == columns)) continue;
+    return {Code::invalidArgument, std::string("Expected ") + name + " that ascend from 0 to the " +
+                                       std::to_string(columns) + " columns, got " + std::to_string(offsets[s]) +
+                                       " at " + std::to_string(s)};
+  }
+  return {};
+}
+
+template <class Op>
+Status checkSequences(const Op& op) {
+  const Sequences& all = op.sequences;
+  HEBB_RETURN_IF_ERROR(checkOffsets("queryOffsets", all.queryOffsets, all.count, op.query.columns()));
+  return checkOffsets("keyOffsets", all.keyOffsets, all.count, op.key.columns());
+}
+
+/// Some columns of a head's features: element (f, c) is data[f * stride + c].
+struct Tile {
+  const float* data;
+  int64_t stride;
+};
+
+/// Calls body(column - begin, length, address of the first feature) for the parts of [begin, begin + count) that lie in
+/// one panel.
+template <class Body>
+HEBB_INLINE void eachPiece(const Activations& a, int32_t first, int32_t begin, int32_t count, const Body& body) {
+  for (int32_t c = begin, end = begin + count; c < end;) {
+    const int32_t length = std::min(end - c, a.panel - c % a.panel);
+    body(c - begin, length, panelData(a, c / a.panel) + int64_t{first} * a.panel + c % a.panel);
+    c += length;
+  }
+}
+
+/// The columns where they are, if whole vectors of them can be read there, else copied to `room`.
+HEBB_INLINE Tile tileOf(const Activations& a, int32_t first, int32_t features, int32_t begin, int32_t count,
+                        float* room) {
+  const int32_t wide = (count + W - 1) / W * W;
+  if (begin % a.panel + wide <= a.panel)
+    return {panelData(a, begin / a.panel) + int64_t{first} * a.panel + begin % a.panel, a.panel};
+  eachPiece(a, first, begin, count, [&](int32_t at, int32_t length, const float* from) {
+    for (int32_t f = 0; f < features; ++f) std::copy_n(from + int64_t{f} * a.panel, length, room + f * kTile + at);
+  });
+  return {room, kTile};
+}
+
+/// out[r][c] = (add ? out[r][c] : 0) + the sum over i < n of coefficients[r * rowStride + i * stride] in[i][c].
+HEBB_INLINE void product(const float* coefficients, int64_t rowStride, int64_t stride, int32_t n, Tile in, int32_t rows,
+                         int32_t columns, float* out, bool add) {
+  eachTile<kOuterRows>(rows, columns, [&](auto several, auto vectors, int32_t row, int32_t column) {
+    constexpr int R = decltype(several)::value, NV = decltype(vectors)::value;
+    Vec sum[R][NV];
+    for (int r = 0; r < R; ++r) {
+      for (int i = 0; i < NV; ++i) sum[r][i] = add ? load(out + (row + r) * kTile + column + i * W) : Vec{};
+    }
+    addOuterProducts<R, NV>(coefficients + row * rowStride, rowStride, stride, n, in.data + column, in.stride, sum);
+    for (int r = 0; r < R; ++r) {
+      for (int i = 0; i < NV; ++i) store(out + (row + r) * kTile + column + i * W, sum[r][i]);
+    }
+  });
+}
+
+/// Columns of a result that lie at from[f][c] go to their place, or are added there.
+HEBB_INLINE void place(const float* from, const Activations& a, int32_t first, int32_t features, int32_t begin,
+                       int32_t count, bool add) {
+  eachPiece(a, first, begin, count, [&](int32_t at, int32_t length, float* to) {
+    for (int32_t f = 0; f < features; ++f) {
+      const float* const x = from + f * kTile + at;
+      float* const y = to + int64_t{f} * a.panel;
+      for (int32_t c = 0; c < length; ++c) y[c] = add ? y[c] + x[c] : x[c];
+    }
+  });
+}
+
+/// What lies behind the valid columns is finite, and of gradients 0.
+void clearSpare(const Activations& a) {
+  const int32_t columns = a.columns();
+  if (columns % 16 == 0) return;
+  float* const to = panelData(a, columns / a.panel) + columns % a.panel;
+  for (int32_t f = 0; f < a.features; ++f) std::fill_n(to + int64_t{f} * a.panel, 16 - columns % 16, 0.f);
+}
+
+/// A sequence's columns, and how the keys that a query sees end.
+struct Span {
+  int32_t queries, queryEnd, keys, keyEnd;
+  bool causal;
+  /// Key k is seen by query q where k - keys <= q - queries + ahead.
+  int32_t ahead() const { return (keyEnd - keys) - (queryEnd - queries); }
+  /// Whether any of the queries before q sees key k.
+  bool sees(int32_t q, int32_t k) const { return !causal || k - keys <= q - 1 - queries + ahead(); }
+};
+
+Span spanOf(const Sequences& all, int32_t s) {
+  return {all.queryOffsets[s], all.queryOffsets[s + 1], all.keyOffsets[s], all.keyOffsets[s + 1], all.causal};
+}
+
+/// Of a tile of keys from k on and queries from q on.
+struct Mask {
+  const Sequences& all;
+  const Span& span;
+  int32_t head, q, k;
+  uint32_t firstQuery, firstKey;  // of the whole batch
+
+  HEBB_INLINE static UintVec lanes() {
+    UintVec lane;
+    for (int i = 0; i < W; ++i) lane[i] = static_cast<uint32_t>(i);
+    return lane;
+  }
+  /// All bits of the lanes whose query, from q + column on, sees key k + row.
+  HEBB_INLINE IntVec seen(int32_t row, int32_t column) const {
+    const int32_t from = (k + row - span.keys) - (q + column - span.queries) - span.ahead();
+    return (IntVec)lanes() >= from;
+  }
+  /// Factors of the weights of keys [0, rows) for the queries from `column` on: 0, or what makes up for the lost ones.
+  HEBB_INLINE void draw(int32_t rows, int32_t column, float* factors) const {
+    const uint32_t threshold = all.threshold(), key = firstKey + static_cast<uint32_t>(k);
+    const UintVec query = lanes() + (firstQuery + static_cast<uint32_t>(q + column));
+    const Vec kept = splat(all.kept());
+    for (uint32_t quad = key / 4; quad * 4 < key + static_cast<uint32_t>(rows); ++quad) {
+      UintVec words[4];
+      philoxLanes(all.seed, Sequences::drawOf(head, static_cast<int32_t>(quad * 4)) - UintVec{}, query,
+                  static_cast<uint32_t>(*all.step), purposeWord(kAttentionDraws, static_cast<uint32_t>(all.layer)),
+                  words);
+      for (uint32_t i = 0; i < 4; ++i) {
+        const uint32_t at = quad * 4 + i - key;  // far above all rows where the key is one before
+        if (at < static_cast<uint32_t>(rows))
+          store(factors + at * kTile + static_cast<uint32_t>(column), (Vec)((IntVec)kept & (words[i] >= threshold)));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+Status attention(Backend& backend, const Attention& op) {
+  HEBB_RETURN_IF_ERROR(checkSequences(op));
+  Cpu& cpu = cpuOf(backend);
+  const Sequences& all = op.sequences;
+  const int32_t n = op.query.features / all.heads, keyHeads = op.key.features / n;
+  const Vec scale = splat(all.scale > 0 ? static_cast<float>(all.scale) : 1.f / std::sqrt(static_cast<float>(n)));
+  constexpr int32_t kSquare = kTile * kTile;
+  const int64_t rooms = int64_t{4} * n * kTile + 2 * kSquare;
+  Scratch<float> memory(backend);
+  HEBB_RETURN_IF_ERROR(memory.allocate(rooms * cpu.team.size()));
+  const int64_t items = int64_t{all.count} * all.heads;
+  const auto compute = [&](int32_t head, const Span& span, float* room) {
+    float *const queries = room, *const keys = room + n * kTile, *const values = room + 2 * n * kTile,
+                 *const sums = room + 3 * n * kTile, *const weights = room + 4 * n * kTile,
+                 *const factors = weights + kSquare;
+    const int32_t first = head * n, firstKey = head * keyHeads / all.heads * n;
+    for (int32_t q = span.queries; q < span.queryEnd; q += kTile) {
+      const int32_t count = std::min(kTile, span.queryEnd - q), wide = (count + W - 1) / W * W;
+      const Tile x = tileOf(op.query, first, n, q, count, queries);
+      float largest[kTile], total[kTile];
+      std::fill_n(largest, kTile, kLowest);
+      std::fill_n(total, kTile, 0.f);
+      std::fill_n(sums, n * kTile, 0.f);
+      for (int32_t k = span.keys; k < span.keyEnd && span.sees(q + count, k); k += kTile) {
+        const int32_t rows = std::min(kTile, span.keyEnd - k);
+        const Tile key = tileOf(op.key, firstKey, n, k, rows, keys),
+                   value = tileOf(op.value, firstKey, n, k, rows, values);
+        const Mask mask{all,
+                        span,
+                        head,
+                        q,
+                        k,
+                        static_cast<uint32_t>(op.query.firstColumn()),
+                        static_cast<uint32_t>(op.key.firstColumn())};
+        product(key.data, 1, key.stride, n, x, rows, wide, weights, false);
+        for (int32_t c = 0; c < wide; c += W) {
+          Vec most = load(largest + c), sum{};
+          for (int32_t r = 0; r < rows; ++r) {
+            Vec s = load(weights + r * kTile + c) * scale;
+            if (span.causal) s = mask.seen(r, c) ? s : splat(kLowest);
+            store(weights + r * kTile + c, s);
+            most = s <= most ? most : s;  // a NaN stays
+          }
+          if (all.probability > 0) mask.draw(rows, c, factors);
+          for (int32_t r = 0; r < rows; ++r) {
+            Vec p = expOf(load(weights + r * kTile + c) - most);
+            if (span.causal) p = mask.seen(r, c) ? p : Vec{};
+            sum += p;
+            if (all.probability > 0) p *= load(factors + r * kTile + c);
+            store(weights + r * kTile + c, p);
+          }
+          const Vec shrink = expOf(load(largest + c) - most);
+          store(total + c, load(total + c) * shrink + sum);
+          store(largest + c, most);
+          if (k == span.keys) continue;
+          for (int32_t f = 0; f < n; ++f) store(sums + f * kTile + c, load(sums + f * kTile + c) * shrink);
+        }
+        product(value.data, value.stride, 1, rows, {weights, kTile}, n, wide, sums, true);
+      }
+      for (int32_t c = 0; c < wide; c += W) {
+        const Vec sum = load(total + c), share = sum == Vec{} ? Vec{} : splat(1.f) / sum;
+        store(total + c, share);
+        for (int32_t f = 0; f < n; ++f) store(sums + f * kTile + c, load(sums + f * kTile + c) * share);
+      }
+      place(sums, op.output, first, n, q, count, false);
+      place(largest, op.statistics, 2 * head, 1, q, count, false);
+      place(total, op.statistics, 2 * head + 1, 1, q, count, false);
+    }
+  };
+  const int64_t chunks = chunksFor(cpu, items, 4);
+  cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
+    for (int64_t item = items * chunk / chunks, end = items * (chunk + 1) / chunks; item < end; ++item) {
+      const Span span = spanOf(all, static_cast<int32_t>(item % all.count));
+      if (span.queryEnd > span.queries)
+        compute(static_cast<int32_t>(item / all.count), span, memory.data() + rank * rooms);
+    }
+  });
+  clearSpare(op.output);
+  clearSpare(op.statistics);
+  return {};
+}
+
+Status attentionGradient(Backend& backend, const AttentionGradient& op) {
+  HEBB_RETURN_IF_ERROR(checkSequences(op));
+  Cpu& cpu = cpuOf(backend);
+  const Sequences& all = op.sequences;
+  const int32_t n = op.query.features / all.heads, keyHeads = op.key.features / n, shared = all.heads / keyHeads;
+  const Vec scale = splat(all.scale > 0 ? static_cast<float>(all.scale) : 1.f / std::sqrt(static_cast<float>(n)));
+  constexpr int32_t kSquare = kTile * kTile;
+  const int64_t rooms = int64_t{8} * n * kTile + 5 * kSquare;
+  Scratch<float> memory(backend);
+  HEBB_RETURN_IF_ERROR(memory.allocate(rooms * cpu.team.size()));
+
+  // Of one tile: what the queries of a head give the gradients of the keys and values, and what these give the queries.
+  const auto tile = [&](int32_t head, const Span& span, int32_t q, int32_t k, const Tile& key, const Tile& value,
+                        float* keySums, float* valueSums, float* room) {
+    float *const queries = room, *const gradients = room + n * kTile, *const outputs = room + 2 * n * kTile,
+                 *const querySums = room + 3 * n * kTile, *const weights = room + 4 * n * kTile,
+                 *const slopes = weights + kSquare, *const factors = slopes + kSquare,
+                 *const weightsOfQuery = factors + kSquare, *const slopesOfQuery = weightsOfQuery + kSquare;
+    const int32_t first = head * n, count = std::min(kTile, span.queryEnd - q), wide = (count + W - 1) / W * W,
+                  rows = std::min(kTile, span.keyEnd - k), wideRows = (rows + W - 1) / W * W;
+    const Tile x = tileOf(op.query, first, n, q, count, queries),
+               dy = tileOf(op.outputGradient, first, n, q, count, gradients);
+    float statistics[3 * kTile] = {};
+    const Tile of = tileOf(op.statistics, 2 * head, 2, q, count, statistics);
+    const Mask mask{all,
+                    span,
+                    head,
+                    q,
+                    k,
+                    static_cast<uint32_t>(op.query.firstColumn()),
+                    static_cast<uint32_t>(op.key.firstColumn())};
+    product(key.data, 1, key.stride, n, x, rows, wide, weights, false);
+    product(value.data, 1, value.stride, n, dy, rows, wide, slopes, false);
+    float* const products = statistics + 2 * kTile;
+    if (k == span.keys) {
+      const Tile y = tileOf(op.output, first, n, q, count, outputs);
+      for (int32_t c = 0; c < wide; c += W) {
+        Vec sum{};
+        for (int32_t f = 0; f < n; ++f)
+          sum = mulAdd(load(y.data + f * y.stride + c), load(dy.data + f * dy.stride + c), sum);
+        store(products + c, sum);
+      }
+      place(products, op.products, head, 1, q, count, false);
+    }
+    const Tile product0 = k == span.keys ? Tile{products, kTile} : tileOf(op.products, head, 1, q, count, products);
+    for (int32_t c = 0; c < wide; c += W) {
+      if (all.probability > 0) mask.draw(rows, c, factors);
+      const Vec most = load(of.data + c), share = load(of.data + of.stride + c), whole = load(product0.data + c);
+      for (int32_t r = 0; r < rows; ++r) {
+        Vec p = expOf(load(weights + r * kTile + c) * scale - most) * share;
+        if (span.causal) p = mask.seen(r, c) ? p : Vec{};
+        Vec kept = p, slope = load(slopes + r * kTile + c);
+        if (all.probability > 0) {
+          const Vec factor = load(factors + r * kTile + c);
+          kept *= factor;
+          slope *= factor;
+        }
+        slope = p * (slope - whole) * scale;
+        store(slopes + r * kTile + c, slope);
+        for (int i = 0; i < W; ++i) {
+          weightsOfQuery[(c + i) * kTile + r] = kept[i];
+          slopesOfQuery[(c + i) * kTile + r] = slope[i];
+        }
+      }
+    }
+    product(dy.data, dy.stride, 1, count, {weightsOfQuery, kTile}, n, wideRows, valueSums, true);
+    product(x.data, x.stride, 1, count, {slopesOfQuery, kTile}, n, wideRows, keySums, true);
+    product(key.data, key.stride, 1, rows, {slopes, kTile}, n, wide, querySums, false);
+    place(querySums, op.queryGradient, first, n, q, count, op.accumulateQuery || k > span.keys);
+  };
+
+  const auto compute = [&](int32_t keyHead, const Span& span, float* room) {
+    float *const keys = room, *const values = room + n * kTile, *const keySums = room + 2 * n * kTile,
+                 *const valueSums = room + 3 * n * kTile;
+    for (int32_t k = span.keys; k < span.keyEnd; k += kTile) {
+      const int32_t rows = std::min(kTile, span.keyEnd - k);
+      const Tile key = tileOf(op.key, keyHead * n, n, k, rows, keys),
+                 value = tileOf(op.value, keyHead * n, n, k, rows, values);
+      std::fill_n(keySums, 2 * n * kTile, 0.f);
+      for (int32_t head = keyHead * shared; head < (keyHead + 1) * shared; ++head) {
+        for (int32_t q = span.queries; q < span.queryEnd; q += kTile) {
+          const int32_t count = std::min(kTile, span.queryEnd - q);
+          // The first keys write the gradient of all queries.
+          if (k > span.keys && !span.sees(q + count, k)) continue;
+          tile(head, span, q, k, key, value, keySums, valueSums, room + 4 * n * kTile);
+        }
+      }
+      place(keySums, op.keyGradient, keyHead * n, n, k, rows, op.accumulateKey);
+      place(valueSums, op.valueGradient, keyHead * n, n, k, rows, op.accumulateValue);
+    }
+    if (span.keyEnd > span.keys) return;
+    std::fill_n(keySums, n * kTile, 0.f);
+    for (int32_t head = keyHead * shared; head < (keyHead + 1) * shared; ++head) {
+      for (int32_t q = span.queries; q < span.queryEnd; q += kTile) {
+        const int32_t count = std::min(kTile, span.queryEnd - q);
+        place(keySums, op.queryGradient, head * n, n, q, count, op.accumulateQuery);
+        place(keySums, op.products, head, 1, q, count, false);
+      }
+    }
+  };
+  const int64_t items = int64_t{all.count} * keyHeads, chunks = chunksFor(cpu, items, 4);
+  cpu.team.parallel(chunks, [&](int64_t chunk, int rank) {
+    for (int64_t item = items * chunk / chunks, end = items * (chunk + 1) / chunks; item < end; ++item) {
+      const Span span = spanOf(all, static_cast<int32_t>(item % all.count));
+      if (span.queryEnd > span.queries || span.keyEnd > span.keys)
+        compute(static_cast<int32_t>(item / all.count), span, memory.data() + rank * rooms);
+    }
+  });
+  for (const Activations* a : {&op.products, &op.queryGradient, &op.keyGradient, &op.valueGradient}) clearSpare(*a);
+  return {};
+}
+
+}  // namespace hebb::cpu::HEBB_LEVEL
