@@ -19,11 +19,44 @@ export interface LayerGradient {
   readonly outputGradient: Activations
 }
 
+/** Sequences of tokens, one behind another along an axis whose columns are the tokens. */
+export interface Sequences {
+  readonly axis: Axis
+  /** Sequences that fit. */
+  readonly count: number
+  /** [count + 1] the column where each begins; behind the last, where it ends. */
+  readonly offsets: Tensor<'int32'>
+  /** [columns of the axis] the place of each token in its sequence, from 0. */
+  readonly positions: Tensor<'int32'>
+}
+
 /** A batch of activations on the tape. */
 export interface Value {
   /** [features][columns] */
   readonly activations: Activations
   readonly needsGradient: boolean
+  /** Of values whose columns are tokens. */
+  readonly sequences?: Sequences | undefined
+}
+
+/** Tokens, which a model takes by an Embedding. */
+export class Tokens implements Value {
+  /** [columns of the axis] */
+  readonly tokens: Tensor<'int32'>
+  readonly sequences: Sequences
+  readonly needsGradient = false
+
+  constructor(tokens: Tensor<'int32'>, sequences: Sequences) {
+    this.tokens = tokens
+    this.sequences = sequences
+  }
+
+  get activations(): Activations {
+    throw new HebbError(
+      'INVALID_ARGUMENT',
+      'Expected activations, got tokens. Begin a model for text with an Embedding.',
+    )
+  }
 }
 
 /** Where an operation writes a gradient, or adds to what others of the step have written. */
@@ -36,8 +69,10 @@ export interface GradientTarget<Memory> {
 export interface Application {
   /** Of the result. */
   features: number
-  /** What the result is computed from. */
+  /** What the result is computed from: it has the columns of the first one. */
   inputs: readonly Value[]
+  /** Of the result's columns, where they are others than the first input's. */
+  sequences?: Sequences
   /** Parameters whose gradients the backward pass writes. */
   parameters?: readonly Parameter[]
   /** Records what computes the result, by Tape.record(). */
@@ -70,7 +105,7 @@ export class Tape {
   #backward: (() => void)[] = []
   #gradients = new Map<Value, Activations>()
   #written = new Set<object>()
-  readonly #memory: Activations[] = []
+  readonly #memory: { dispose(): void }[] = []
   /** What the modules of the model gave, in their order. */
   readonly outputs: { readonly module: object; readonly output: Activations }[] = []
   /**
@@ -105,18 +140,20 @@ export class Tape {
     this.#axes.push(axis)
   }
 
-  /** Activations [features][batch] of the step, for what an operation has beside its result. */
-  activations(features: number): Activations {
-    const activations = this.program.activations(features, 'step', this.#axis)
-    this.#memory.push(activations)
-    return activations
+  /** Disposes this with the tape. */
+  own<T extends { dispose(): void }>(memory: T): T {
+    this.#memory.push(memory)
+    return memory
+  }
+
+  /** Activations [features][batch, or the tokens of sequences], for what an operation has beside its result. */
+  activations(features: number, sequences?: Sequences): Activations {
+    return this.own(this.program.activations(features, 'step', sequences?.axis ?? this.#axis))
   }
 
   /** Activations that the host writes before each step. */
   given(features: number): Activations {
-    const activations = this.program.activations(features, 'given', this.#axis)
-    this.#memory.push(activations)
-    return activations
+    return this.own(this.program.activations(features, 'given', this.#axis))
   }
 
   /** A value that the tape did not compute. */
@@ -130,11 +167,12 @@ export class Tape {
   }
 
   /** Adds a result that is computed from others, with what its gradient gives them. */
-  apply({ features, inputs, parameters = [], forward, backward }: Application): Value {
-    const activations = this.activations(features)
+  apply({ features, inputs, parameters = [], forward, backward, ...along }: Application): Value {
+    const sequences = along.sequences ?? inputs[0]?.sequences
+    const activations = this.activations(features, sequences)
     const isTrained = parameters.some((parameter) => !this.#frozen.has(parameter))
     const needsGradient = isTrained || inputs.some((input) => input.needsGradient)
-    const value: Value = { activations, needsGradient }
+    const value: Value = { activations, needsGradient, sequences }
     forward(activations)
     if (this.training && needsGradient) {
       this.#backward.push(() => {
@@ -213,7 +251,7 @@ export class Tape {
   #gradientOf(value: Value): Activations {
     let gradient = this.#gradients.get(value)
     if (!gradient) {
-      gradient = this.activations(value.activations.features)
+      gradient = this.activations(value.activations.features, value.sequences)
       this.#gradients.set(value, gradient)
     }
     return gradient

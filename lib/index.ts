@@ -3,8 +3,10 @@ export {
   type Application,
   type GradientTarget,
   type LayerGradient,
+  type Sequences,
   Tape,
   type TapeOptions,
+  Tokens,
   type Value,
 } from './autograd.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
@@ -58,9 +60,11 @@ export {
 export { type ErrorCode, HebbError } from './error.js'
 export type { Links } from './native.js'
 export { Gelu, Relu, Sigmoid, Silu, Tanh } from './nn/activations.js'
+export { MultiHeadAttention, type MultiHeadAttentionOptions } from './nn/attention.js'
 export type { Distribution } from './nn/distribution.js'
 export { Dropout, type DropoutOptions } from './nn/dropout.js'
-export { kaiming, swi, type WeightInit } from './nn/init.js'
+export { Embedding, type EmbeddingOptions, Positions, type PositionsOptions } from './nn/embedding.js'
+export { kaiming, swi, type WeightInit, xavier } from './nn/init.js'
 export { LayerNorm, type LayerNormOptions } from './nn/layer_norm.js'
 export * as layers from './nn/layers.js'
 export { Linear, type LinearOptions } from './nn/linear.js'
@@ -77,6 +81,14 @@ export { Recompute } from './nn/recompute.js'
 export { Residual } from './nn/residual.js'
 export { Sequential } from './nn/sequential.js'
 export { SparseLinear, type SparseLinearOptions } from './nn/sparse_linear.js'
+export {
+  decoderLayer,
+  encoderLayer,
+  Transformer,
+  type TransformerLayerOptions,
+  type TransformerOptions,
+  transformer,
+} from './nn/transformer.js'
 export type { OperandsOf, OperationName } from './operands.js'
 export { type AdamNumbers, type AdamOptions, adam } from './optim/adam.js'
 export type { Group, NamedParameters, Optimizer, ParameterGroup } from './optim/optimizer.js'

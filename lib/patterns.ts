@@ -44,3 +44,20 @@ export function sharedOut<T>(named: readonly (readonly [string, T])[], lists: re
   }
   return shares
 }
+
+/** What patterns give names: each the number of the first one that matches it, if any does. */
+export function numbersByName(
+  names: readonly string[],
+  given: Readonly<Record<string, number>>,
+): ReadonlyMap<string, number> {
+  const patterns = Object.keys(given)
+  const groups = sharedOut(
+    names.map((name) => [name, name] as const),
+    patterns.map((pattern) => [pattern]),
+  )
+  return new Map(
+    patterns.flatMap((pattern, i) =>
+      (groups[i] as string[]).map((name): [string, number] => [name, given[pattern] as number]),
+    ),
+  )
+}

@@ -1,9 +1,13 @@
-/** Initial weights: the standard deviation of a normal distribution around 0, by layer. */
+/** Initial weights: a distribution around 0 and its standard deviation, by layer. */
 import { expect, show } from '../error.js'
+import type { Program } from '../program.js'
 import { maker } from '../recipe.js'
+import { type DenseParameter, SparseParameter } from './parameter.js'
 
 export interface WeightInit {
   readonly name: string
+  /** Default 'normal'. */
+  readonly distribution?: 'normal' | 'uniform' | undefined
   /** Standard deviation for a layer with `fanIn` inputs of which a share of `density` is linked. */
   deviation(layer: { fanIn: number; fanOut: number; density: number }): number
 }
@@ -23,10 +27,38 @@ export const kaiming = maker(
   (): WeightInit => ({ name: 'kaiming', deviation: ({ fanIn }) => Math.sqrt(2 / fanIn) }),
 )
 
+/**
+ * Xavier (Glorot and Bengio 2010): uniform in +-sqrt(6 / (fanIn + fanOut)), whatever the density. What Transformers
+ * begin with.
+ */
+export const xavier = maker(
+  'xavier',
+  (): WeightInit => ({
+    name: 'xavier',
+    distribution: 'uniform',
+    deviation: ({ fanIn, fanOut }) => Math.sqrt(2 / (fanIn + fanOut)),
+  }),
+)
+
+/** Records what draws a parameter's weights, each at its row and column. */
+export function drawWeights(
+  program: Program,
+  parameter: DenseParameter | SparseParameter,
+  init: WeightInit,
+  { density = 1, ...place }: { density?: number; seed: number; layer: number },
+): void {
+  const { rows, cols } = parameter instanceof SparseParameter ? parameter.matrix : parameter
+  const deviation = init.deviation({ fanIn: cols, fanOut: rows, density })
+  program.record(init.distribution === 'uniform' ? 'initializeUniform' : 'initializeNormal', {
+    ...(parameter instanceof SparseParameter ? { pattern: parameter.matrix } : { rows, cols }),
+    ...{ values: parameter.values, deviation, ...place },
+  })
+}
+
 export function checkWeightInit(init: WeightInit): WeightInit {
   expect(
-    typeof init?.deviation === 'function',
-    () => `Expected weights to be swi(), kaiming() or an object with deviation(layer), got ${show(init)}`,
+    typeof init?.deviation === 'function' && [undefined, 'normal', 'uniform'].includes(init.distribution),
+    () => `Expected weights to be swi(), kaiming(), xavier() or an object with deviation(layer), got ${show(init)}`,
   )
   return init
 }

@@ -17,7 +17,7 @@ export interface LayerNormOptions {
 /** y = (x - mean) / sqrt(variance + epsilon) * gain + bias on the tape, mean and variance those of each column. */
 function layerNorm(tape: Tape, x: Value, gain: DenseParameter, bias: DenseParameter, epsilon: number): Value {
   const input = x.activations
-  const statistics = tape.activations(2)
+  const statistics = tape.activations(2, x.sequences)
   return tape.apply({
     features: input.features,
     inputs: [x],

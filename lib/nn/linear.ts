@@ -4,7 +4,7 @@
 import type { Tape, Value } from '../autograd.js'
 import { expect, HebbError, integer, known } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
-import { checkWeightInit, kaiming, type WeightInit } from './init.js'
+import { checkWeightInit, drawWeights, kaiming, type WeightInit } from './init.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter } from './parameter.js'
 
@@ -89,15 +89,7 @@ export class Linear implements Module {
       if (this.#bias) waitFor(this.#bias.values.write(this.#start.bias))
       return
     }
-    const deviation = this.#init.deviation({ fanIn: this.inFeatures, fanOut: this.outFeatures, density: 1 })
-    initialise.record('initializeNormal', {
-      rows: this.outFeatures,
-      cols: this.inFeatures,
-      values: this.#weights.values,
-      deviation,
-      seed,
-      layer,
-    })
+    drawWeights(initialise, this.#weights, this.#init, { seed, layer })
   }
 
   forward(tape: Tape, x: Value): Value {

@@ -3,7 +3,7 @@
  * nor weights.
  */
 import { density, expect, integer, known, show } from '../error.js'
-import { sharedOut } from '../patterns.js'
+import { numbersByName } from '../patterns.js'
 import type { Topology } from '../topology/topology.js'
 import { Relu } from './activations.js'
 import { type Distribution, type LayerShape, layerDensities } from './distribution.js'
@@ -48,16 +48,16 @@ function densitiesOf(
     typeof given === 'object' && given !== null && !Array.isArray(given),
     () => `Expected densities to be numbers by the names of layers such as { 'modules.0': 0.1 }, got ${show(given)}`,
   )
-  const own = Object.entries(given).map(([pattern, value]) => density(value, `the density of '${pattern}'`))
-  const named = shapes.map((shape, i) => [`modules.${2 * i}`, shape] as const) // an activation is between two layers
-  const groups = sharedOut(
-    named,
-    Object.keys(given).map((pattern) => [pattern]),
-  )
-  const rest = groups.pop() as LayerShape[]
+  for (const [pattern, value] of Object.entries(given)) density(value, `the density of '${pattern}'`)
+  const names = shapes.map((_, i) => `modules.${2 * i}`) // an activation is between two layers
+  const own = numbersByName(names, given)
+  const rest = shapes.filter((_, i) => !own.has(names[i] as string))
   const shared = layerDensities(rest, share, distribution)
   return new Map([
-    ...groups.flatMap((group, i) => group.map((shape) => [shape, own[i] as number] as const)),
+    ...shapes.flatMap((shape, i) => {
+      const value = own.get(names[i] as string)
+      return value === undefined ? [] : [[shape, value] as const]
+    }),
     ...rest.map((shape, i) => [shape, shared[i] as number] as const),
   ])
 }

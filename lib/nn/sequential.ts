@@ -9,22 +9,33 @@ import { compactModules } from './compact.js'
 import { type Materials, type Module, type Relation, usesOf } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
 
+/** What files have beside the parameters of a model. */
+export const reservedNames: readonly string[] = ['optimizer', 'run', 'history', 'pool']
+
 /**
- * Modules one after the other. The first and the last decide what goes in and out. A module that stands in several
- * places has one set of parameters (tied weights), which takes one step of the optimizer by the sum of its gradients.
+ * Modules one after the other. The first and the last decide what goes in and out; further inputs, such as the one that
+ * a decoder attends to, go to each of them. A module that stands in several places has one set of parameters (tied
+ * weights), which takes one step of the optimizer by the sum of its gradients.
  */
 export class Sequential implements Module {
   readonly modules: readonly Module[]
   /** Seed of the initial network and of everything random in its training. */
   readonly seed: number
+  readonly #names: readonly string[]
 
-  constructor(modules: readonly Module[], options: { seed?: number } = {}) {
+  /** `modules`: in a row, as a list, or by names, which their parameters then have in a file. */
+  constructor(modules: readonly Module[] | Readonly<Record<string, Module>>, options: { seed?: number } = {}) {
     known(options, 'Sequential', { seed: true })
-    expect(
-      Array.isArray(modules) && modules.length > 0,
-      () => `Expected a list of at least one module, got ${show(modules)}`,
-    )
-    for (const [i, module] of modules.entries()) {
+    const isList = Array.isArray(modules)
+    const all = typeof modules === 'object' && modules !== null ? (Object.values(modules) as Module[]) : []
+    expect(all.length > 0, () => `Expected a list of at least one module, or modules by names, got ${show(modules)}`)
+    for (const name of isList ? [] : Object.keys(modules)) {
+      expect(
+        name !== '' && !/[.*]/.test(name) && !reservedNames.includes(name),
+        () => `Expected names without '.' and '*' and other than ${reservedNames.join(', ')}, got ${show(name)}`,
+      )
+    }
+    for (const [i, module] of all.entries()) {
       const isModule = (['materialise', 'forward', 'dispose'] as const).every(
         (name) => typeof module?.[name] === 'function',
       )
@@ -37,7 +48,7 @@ export class Sequential implements Module {
     }
     this.seed = integer(options.seed ?? 0, 'seed', 0)
     let features: number | undefined
-    for (const [i, module] of modules.entries()) {
+    for (const [i, module] of all.entries()) {
       expect(
         features === undefined || module.inFeatures === undefined || module.inFeatures === features,
         () =>
@@ -45,7 +56,8 @@ export class Sequential implements Module {
       )
       features = module.outFeatures ?? features
     }
-    this.modules = modules
+    this.modules = all
+    this.#names = Object.keys(modules).map((name) => (isList ? `modules.${name}` : name))
     if (new.target === Sequential) remember('Sequential', [modules, options], this)
   }
 
@@ -62,7 +74,7 @@ export class Sequential implements Module {
   }
 
   get children(): ReadonlyMap<string, Module> {
-    return new Map(this.modules.map((module, i) => [`modules.${i}`, module]))
+    return new Map(this.modules.map((module, i) => [this.#names[i] as string, module]))
   }
 
   get sparse(): SparseParameter[] {
@@ -105,10 +117,10 @@ export class Sequential implements Module {
     }
   }
 
-  forward(tape: Tape, x: Value): Value {
+  forward(tape: Tape, x: Value, ...inputs: Value[]): Value {
     let value = x
     for (const module of this.modules) {
-      value = module.forward(tape, value)
+      value = module.forward(tape, value, ...inputs)
       tape.note(module, value)
     }
     return value

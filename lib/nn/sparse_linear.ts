@@ -8,7 +8,7 @@ import type { Links } from '../native.js'
 import { makerOf, remember } from '../recipe.js'
 import { cscSlots, inColumnOrder } from '../tensor.js'
 import { checkTopology, type Topology } from '../topology/topology.js'
-import { checkWeightInit, type WeightInit } from './init.js'
+import { checkWeightInit, drawWeights, type WeightInit } from './init.js'
 import { linear } from './linear.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter, SparseParameter } from './parameter.js'
@@ -156,12 +156,8 @@ export class SparseLinear implements Module {
       if (this.#bias) materials.waitFor(this.#bias.values.write(given.bias))
     }
     if (restored) return // the weights are restored, too
-    const deviation = (this.#init ?? materials.weights).deviation({
-      fanIn: cols,
-      fanOut: rows,
-      density: initial / (rows * cols),
-    })
-    initialise.record('initializeNormal', { pattern: weights.matrix, values: weights.values, deviation, seed, layer })
+    const density = initial / (rows * cols)
+    drawWeights(initialise, weights, this.#init ?? materials.weights, { density, seed, layer })
   }
 
   forward(tape: Tape, x: Value): Value {
@@ -190,8 +186,7 @@ export class SparseLinear implements Module {
     this.#weights = weights
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
     if (restored) return
-    const deviation = (this.#init ?? init).deviation({ fanIn: cols, fanOut: rows, density: 1 })
-    initialise.record('initializeNormal', { rows, cols, values: weights.values, deviation, seed, layer })
+    drawWeights(initialise, weights, this.#init ?? init, { seed, layer })
   }
 
   dispose(): void {

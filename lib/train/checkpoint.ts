@@ -8,7 +8,7 @@ import type { Links } from '../native.js'
 import { Linear } from '../nn/linear.js'
 import type { Module } from '../nn/module.js'
 import { type Parameter, SparseParameter } from '../nn/parameter.js'
-import { Sequential } from '../nn/sequential.js'
+import { reservedNames, Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
 import { deserialise, type Serialised, serialiseOnce } from '../recipe.js'
 import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
@@ -311,7 +311,7 @@ export class Checkpoint {
     }
     for (const name of this.#tensors.keys()) {
       const isParameter =
-        name.startsWith('modules.') && !name.endsWith('.rowOffsets') && !name.endsWith('.columnIndices')
+        !reservedNames.includes(name.slice(0, name.indexOf('.'))) && !/\.(rowOffsets|columnIndices)$/.test(name)
       if (isParameter && !known.has(name)) throw this.#bad(`its tensor '${name}' has no place in the model`)
     }
   }
