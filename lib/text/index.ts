@@ -1,2 +1,5 @@
 /** hebb/text: the package's entry point for texts. */
+
+export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
+export { type ParallelLine, readLines, readParallel } from './lines.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'
