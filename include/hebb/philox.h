@@ -49,6 +49,7 @@ enum class Purpose : uint32_t {
   sample = 8,
   augment = 16,
   dropout = 17,
+  batches = 18,  // drawn in lib/philox.ts
 };
 
 /// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.

@@ -1,5 +1,6 @@
 /** hebb/text: the package's entry point for texts. */
 
+export { type BatchOrder, TokenBatches, type TokenBatchesOptions, tokenBatches } from './batches.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
 export { type ParallelLine, readLines, readParallel } from './lines.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'

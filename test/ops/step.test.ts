@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
+import { permutation, philox } from '../../lib/philox.js'
 import type { Segment } from '../../lib/program.js'
 import { chiSquareTest } from '../reference.js'
 import {
@@ -25,6 +26,18 @@ function permute(device: Device, count: number, seed: number, epoch?: number, id
 }
 
 describe('permute', () => {
+  it('is what permutation() does on the host, with the numbers of Random123', async () => {
+    expect(philox(0, 0, 0, 0, 0) >>> 0).to.equal(0x6627e8d5)
+    const shuffle = { purpose: 3, layer: 0 }
+    for (const [count, seed, epoch] of [
+      [1, 0, 0],
+      [1000, 1, 0],
+      [1025, 5e9 + 3, 7],
+      [60_000, Number.MAX_SAFE_INTEGER, 2 ** 32 - 1],
+    ] as const)
+      expect(permutation(count, seed, epoch, shuffle)).to.deep.equal(await permute(cpu(), count, seed, epoch))
+  })
+
   for (const count of [1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 1000, 1024, 1025, 60_000]) {
     it(`makes a permutation of ${count}`, async () => {
       for (const epoch of [0, 1, 77]) {
