@@ -49,7 +49,8 @@ enum class Purpose : uint32_t {
   sample = 8,
   augment = 16,
   dropout = 17,
-  batches = 18,  // drawn in lib/philox.ts
+  batches = 18,  // drawn by lib/philox.ts, and so is the next
+  corpus = 19,
 };
 
 /// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.

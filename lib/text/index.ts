@@ -2,5 +2,6 @@
 
 export { type BatchOrder, TokenBatches, type TokenBatchesOptions, tokenBatches } from './batches.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
+export { Corpus, type CorpusOptions, type CorpusState, corpus } from './corpus.js'
 export { type ParallelLine, readLines, readParallel } from './lines.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'
