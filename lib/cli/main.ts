@@ -3,9 +3,9 @@
  * The executable `hebb`. A HebbError is one line on stderr and exit code 1; any other error is a fault of hebb's own
  * and keeps its stack trace.
  */
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { HebbError } from '../error.js'
+import { version } from '../version.js'
 
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.
@@ -24,12 +24,9 @@ try {
     import('./compact.js'),
     import('./doctor.js'),
   ])
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
   const program = new Command('hebb')
     .description('Neural networks that are sparse from the first step to the last')
-    .version(version)
+    .version(version())
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)

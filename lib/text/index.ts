@@ -1,7 +1,10 @@
 /** hebb/text: the package's entry point for texts. */
 
 export { type BatchOrder, TokenBatches, type TokenBatchesOptions, tokenBatches } from './batches.js'
+export { type Bleu, type BleuOptions, type BleuSmoothing, type BleuTokenization, corpusBleu } from './bleu.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
+export { type Chrf, type ChrfOptions, corpusChrf } from './chrf.js'
 export { Corpus, type CorpusOptions, type CorpusState, corpus } from './corpus.js'
 export { type ParallelLine, readLines, readParallel } from './lines.js'
+export type { References } from './metric.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'
