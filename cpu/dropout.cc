@@ -50,7 +50,7 @@ Status dropout(Backend& backend, const Dropout& op) {
   const Activations& y = op.output;
   const int64_t chunks = chunksFor(cpu, int64_t{y.features} * y.panels(), 64);
   const uint32_t threshold = op.threshold(), step = static_cast<uint32_t>(*op.step),
-                 purpose = purposeWord(Purpose::dropout, static_cast<uint32_t>(op.layer));
+                 purpose = purposeWord(kDropoutDraws, static_cast<uint32_t>(op.layer));
   const float scale = op.scale();
   const auto first = static_cast<uint32_t>(y.firstColumn());
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {

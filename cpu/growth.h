@@ -310,11 +310,11 @@ Status grow(Backend& backend, const Op& op, bool scored, const Race& race) {
   Chosen chosen(backend);
   HEBB_RETURN_IF_ERROR(chosen.offsets.allocate(int64_t{w.rows} + 1));
   if (scored)
-    HEBB_RETURN_IF_ERROR(race(links, wanted, Draw{op.seed, update, purposeWord(Purpose::regrow, layer)}, chosen));
+    HEBB_RETURN_IF_ERROR(race(links, wanted, Draw{op.seed, update, purposeWord(kRegrowDraws, layer)}, chosen));
   const int64_t fill = wanted - chosen.size, free = int64_t{w.rows} * w.cols - kept.links - chosen.size;
   Scratch<int64_t> ranks(backend);
   HEBB_RETURN_IF_ERROR(ranks.allocate(fill));
-  distinctRanks(fill, free, op.seed, update, purposeWord(Purpose::fill, layer), ranks.data());
+  distinctRanks(fill, free, op.seed, update, purposeWord(kFillDraws, layer), ranks.data());
   if (backend.stop) return {Code::aborted, "stopped while choosing links"};
   writeNew(cpu, links, chosen, ranks.data(), fill, op.changes);
   *op.changes.newCount = static_cast<int32_t>(wanted);

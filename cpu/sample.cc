@@ -127,7 +127,7 @@ Status sampleScores(Backend& backend, const SampleScores& op) {
   Scratch<uint64_t> ranks(backend);
   HEBB_RETURN_IF_ERROR(ranks.allocate(op.n));
   op.indices->clear();
-  Ranking ranking({op.seed, 0, purposeWord(Purpose::sample, 0)}, true, op.temperature, ranks.data());
+  Ranking ranking({op.seed, 0, purposeWord(kSampleDraws, 0)}, true, op.temperature, ranks.data());
   for (int64_t i = 0; i < op.n; ++i) {
     if (!valid(op.scores[i]))
       return {Code::nonFinite, "Expected scores to be finite and not negative, got " + std::to_string(op.scores[i]) +

@@ -37,7 +37,7 @@ Status dropout(Backend& backend, const Dropout& op) {
   return each(
       cudaOf(backend), "dropout", op.output,
       Drop{Panels<const float>(op.input), Panels<float>(op.output), op.seed, op.step, op.output.axis, op.output.panel,
-           op.threshold(), purposeWord(Purpose::dropout, static_cast<uint32_t>(op.layer)), op.scale(), op.accumulate});
+           op.threshold(), purposeWord(kDropoutDraws, static_cast<uint32_t>(op.layer)), op.scale(), op.accumulate});
 }
 
 }  // namespace hebb::cuda

@@ -266,7 +266,7 @@ Status Growth::drawSet(int64_t* set) {
   HEBB_RETURN_IF_ERROR(firsts.allocate(most + 1));
   HEBB_RETURN_IF_ERROR(taken.allocate(most + 1));
   const int64_t blocks = blocksFor(most);
-  const uint32_t purpose = purposeWord(Purpose::fill, static_cast<uint32_t>(request_.layer));
+  const uint32_t purpose = purposeWord(kFillDraws, static_cast<uint32_t>(request_.layer));
   HEBB_RETURN_IF_ERROR(launch(cuda_, request_.operation, draw, blocks, dim3(kBlock), 0, plan, request_.seed,
                               request_.update, purpose, numbers.data(), order.data()));
   HEBB_RETURN_IF_ERROR(

@@ -90,7 +90,7 @@ class Growth {
     HEBB_RETURN_IF_ERROR(bins.allocate(kDigits));
     HEBB_RETURN_IF_ERROR(ranks.allocate(room()));
     HEBB_RETURN_IF_ERROR(cells.allocate(room()));
-    const Candidates candidates{{request_.seed, 0, purposeWord(Purpose::regrow, static_cast<uint32_t>(request_.layer))},
+    const Candidates candidates{{request_.seed, 0, purposeWord(kRegrowDraws, static_cast<uint32_t>(request_.layer))},
                                 request_.update,
                                 floor.data(),
                                 ranks.data(),

@@ -142,7 +142,7 @@ Status sampleScores(Backend& backend, const SampleScores& op) {
   HEBB_RETURN_IF_ERROR(threshold.allocate(1));
   HEBB_RETURN_IF_ERROR(cuda.write(scores.data(), op.scores, sizeof(float) * static_cast<size_t>(n)));
   HEBB_RETURN_IF_ERROR(cuda.write(numbers.data(), &given, sizeof given));
-  const Draw draw{op.seed, 0, purposeWord(Purpose::sample, 0)};
+  const Draw draw{op.seed, 0, purposeWord(kSampleDraws, 0)};
   HEBB_RETURN_IF_ERROR(launch(cuda, name, rankScores, blocks, dim3(kBlock), 0, scores.data(), n, draw, op.temperature,
                               ranks.data(), &numbers.data()->firstBad));
   HEBB_RETURN_IF_ERROR(cuda.read(&given, numbers.data(), sizeof given));

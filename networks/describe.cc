@@ -344,7 +344,7 @@ Status describeTopology(const std::vector<DescribedLayer>& layers, const Describ
   std::vector<Views> views;
   for (const DescribedLayer& layer : layers) views.push_back(viewsOf(layer));
   for (size_t l = 0; l < layers.size(); ++l) {
-    const uint32_t purpose = purposeWord(Purpose::sample, static_cast<uint32_t>(l));
+    const uint32_t purpose = purposeWord(kSampleDraws, static_cast<uint32_t>(l));
     LayerDescription& d = (*out)[l];
     d.inputs = degreesOf(views[l].byColumn);
     d.outputs = degreesOf(layers[l].links);

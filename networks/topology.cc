@@ -325,7 +325,7 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
   }
   const bool byRows = rows <= cols;
   const int32_t smaller = byRows ? rows : cols, larger = byRows ? cols : rows;
-  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  const uint32_t purpose = purposeWord(kTopologyDraws, static_cast<uint32_t>(layer));
   const std::vector<int64_t> degrees = degreesOf(smaller, larger, links, options.uniformDegrees, seed, purpose);
   const bool nearest = options.randomness == 0;
   const RingDraw ring(larger, nearest ? 0 : (1 - options.randomness) / options.randomness);
@@ -370,7 +370,7 @@ Status bipartiteReceptiveField(int32_t rows, int32_t cols, int64_t links, const 
 Status erdosRenyi(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
   std::vector<int64_t> cells(static_cast<size_t>(links));
-  cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(Purpose::topology, static_cast<uint32_t>(layer)),
+  cpu::distinctRanks(links, int64_t{rows} * cols, seed, 0, purposeWord(kTopologyDraws, static_cast<uint32_t>(layer)),
                      cells.data());
   out->rowOffsets.assign(static_cast<size_t>(rows) + 1, 0);
   out->columnIndices.clear();
@@ -392,7 +392,7 @@ Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double bet
   nearest.randomness = 0;
   HostCsr lattice;
   HEBB_RETURN_IF_ERROR(bipartiteReceptiveField(rows, cols, links, nearest, seed, layer, &lattice, stop));
-  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  const uint32_t purpose = purposeWord(kTopologyDraws, static_cast<uint32_t>(layer));
   std::vector<int64_t> kept;
   kept.reserve(static_cast<size_t>(links));
   for (int32_t row = 0; row < rows; ++row) {
@@ -412,7 +412,7 @@ Status bipartiteSmallWorld(int32_t rows, int32_t cols, int64_t links, double bet
 Status bipartiteScaleFree(int32_t rows, int32_t cols, int64_t links, uint64_t seed, int32_t layer, HostCsr* out,
                           const std::atomic<bool>* stop) {
   HEBB_RETURN_IF_ERROR(checkShape(rows, cols, links));
-  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  const uint32_t purpose = purposeWord(kTopologyDraws, static_cast<uint32_t>(layer));
   GrowingSide sides[2] = {{rows, 0, seed, purpose}, {cols, 1, seed, purpose}};
   const int64_t neurons = int64_t{rows} + cols;
   std::vector<int64_t> cells;
@@ -455,7 +455,7 @@ Status correlatedSparse(int32_t rows, int32_t cols, int64_t links, int32_t featu
                 " features, got one of " + std::to_string(cols) + " -> " + std::to_string(rows) +
                 ". Choose hidden layers once or twice as wide as the input, or another topology for this layer."};
   }
-  const uint32_t purpose = purposeWord(Purpose::topology, static_cast<uint32_t>(layer));
+  const uint32_t purpose = purposeWord(kTopologyDraws, static_cast<uint32_t>(layer));
   const int64_t tall = rows / features, wide = cols / features, cellsOfPair = 2 * tall * wide;
   std::vector<int64_t> cells;
   cells.reserve(static_cast<size_t>(links));

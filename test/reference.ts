@@ -289,7 +289,7 @@ export function philox(
   return [Number(c0), Number(c1), Number(c2), Number(c3)]
 }
 
-/** What a draw is for (include/hebb/philox.h). */
+/** What a draw is for (HEBB_PURPOSE in include/hebb). */
 export const purposes = {
   topology: 1,
   weights: 2,

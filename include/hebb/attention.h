@@ -11,7 +11,7 @@
 
 namespace hebb {
 
-inline constexpr Purpose kAttentionDraws{18};
+HEBB_PURPOSE(kAttentionDraws, 20);
 
 /// Sequence s has the queries [queryOffsets[s], queryOffsets[s + 1]) and the keys [keyOffsets[s], keyOffsets[s + 1]).
 /// Both ascend from 0 to the columns of their axis; offsets that do not end the step.

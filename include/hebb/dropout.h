@@ -7,6 +7,8 @@
 
 namespace hebb {
 
+HEBB_PURPOSE(kDropoutDraws, 17);
+
 /// output = input / (1 - probability) where a draw keeps the element, else 0. Adds to output when `accumulate`. The
 /// draw belongs to (layer, feature, column of the whole batch, step) and is never stored: on the output's gradient, the
 /// same operation gives the input's.

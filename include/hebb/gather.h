@@ -11,6 +11,8 @@
 
 namespace hebb {
 
+HEBB_PURPOSE(kAugmentDraws, 16);
+
 /// Random crops and flips of images [channels][height][width], drawn anew for every place of a batch in every step. A
 /// window of the image's own size is cut out of the image in a frame of `padding` zeros, as zeros are in the data, at
 /// one of (2 * padding + 1)^2 places; with `flip`, left and right are then exchanged in half of the images.
@@ -39,7 +41,7 @@ struct Cut {
 /// backend and after a resume.
 HEBB_INLINE Cut cutOf(const Augmentation& a, int64_t step, int32_t column) {
   const Philox draw = philox(a.seed, static_cast<uint32_t>(column), static_cast<uint32_t>(step),
-                             static_cast<uint32_t>(step >> 32), purposeWord(Purpose::augment, 0));
+                             static_cast<uint32_t>(step >> 32), purposeWord(kAugmentDraws, 0));
   const uint64_t places = static_cast<uint64_t>(2 * a.padding + 1);
   return {static_cast<int32_t>(draw.word[0] * places >> 32) - a.padding,
           static_cast<int32_t>(draw.word[1] * places >> 32) - a.padding, a.flip && draw.word[2] >> 31};

@@ -37,21 +37,29 @@ HEBB_INLINE Philox philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, 
   return {{c0, c1, c2, c3}};
 }
 
-/// What a draw is for. Part of the counter, so that no two uses share numbers. The values are part of the file format.
-enum class Purpose : uint32_t {
-  topology = 1,
-  weights = 2,
-  shuffle = 3,
-  prune = 4,
-  remove = 5,
-  regrow = 6,
-  fill = 7,
-  sample = 8,
-  augment = 16,
-  dropout = 17,
-  batches = 18,  // drawn by lib/philox.ts, and so is the next
-  corpus = 19,
-};
+/// What a draw is for. Part of the counter, so that no two uses share numbers.
+enum class Purpose : uint32_t {};
+
+template <uint32_t Number>
+struct PurposeTaken;
+
+/// Declares a purpose beside what draws for it: HEBB_PURPOSE(kDropoutDraws, 17). The numbers are part of the file
+/// format. One that is taken already ends compilation where both headers are included, at the latest in
+/// any_operation.h.
+#define HEBB_PURPOSE(name, number)                                       \
+  static_assert((number) > 0 && (number) < 256, "purposes have 8 bits"); \
+  template <>                                                            \
+  struct PurposeTaken<number> {};                                        \
+  inline constexpr Purpose name { number }
+
+// Those that belong to no operation, or to several.
+HEBB_PURPOSE(kTopologyDraws, 1);
+HEBB_PURPOSE(kWeightDraws, 2);
+HEBB_PURPOSE(kShuffleDraws, 3);
+HEBB_PURPOSE(kSampleDraws, 8);
+// lib/philox.ts draws for these.
+HEBB_PURPOSE(kBatchDraws, 18);
+HEBB_PURPOSE(kCorpusDraws, 19);
 
 /// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.
 HEBB_INLINE uint32_t purposeWord(Purpose purpose, uint32_t layer) {

@@ -6,6 +6,7 @@
 #include "hebb/csr.h"
 #include "hebb/link_prediction.h"
 #include "hebb/operands.h"
+#include "hebb/philox.h"
 
 namespace hebb {
 
@@ -33,6 +34,10 @@ enum class Selection : int32_t {
 constexpr auto namesOf(Selection) {
   return std::array{Named<Selection>{"sample", Selection::sample}, Named<Selection>{"largest", Selection::largest}};
 }
+
+// For links by their scores, and for those among zero scores; of regrowByGradient, too.
+HEBB_PURPOSE(kRegrowDraws, 6);
+HEBB_PURPOSE(kFillDraws, 7);
 
 /// Fills newRows, newColumns and newCount with as many missing links (of the kept topology) as bring the layer to
 /// `count` links. Links that were removed in this update are missing ones like all others. With fewer positive scores

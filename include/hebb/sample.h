@@ -48,8 +48,11 @@ HEBB_INLINE uint64_t rankOfZero(uint32_t random, uint32_t tie) {
   return static_cast<uint64_t>(random >> 9) << 32 | tie;
 }
 
+HEBB_PURPOSE(kPruneDraws, 4);
+HEBB_PURPOSE(kRemoveDraws, 5);
+
 constexpr auto namesOf(Purpose) {
-  return std::array{Named<Purpose>{"prune", Purpose::prune}, Named<Purpose>{"remove", Purpose::remove}};
+  return std::array{Named<Purpose>{"prune", kPruneDraws}, Named<Purpose>{"remove", kRemoveDraws}};
 }
 
 /// Keeps `count` of the links that are still kept (keep = 1) and clears the others' flags; all stay when there are no
@@ -62,7 +65,7 @@ struct KeepLinks {
   const double* temperature = nullptr;  // [1] device scalar; null: keep the largest, ties in a seeded random order
   const double* update = nullptr;       // [1] device scalar: the update's number, part of the Philox counter
   uint64_t seed = 0;
-  Purpose purpose = Purpose::remove;
+  Purpose purpose = kRemoveDraws;
   int32_t layer = 0;
 
   static constexpr auto operands() {

@@ -74,7 +74,7 @@ HEBB_INLINE uint64_t permuted(uint64_t i, uint64_t count, int half, uint64_t see
     uint64_t left = i >> half, right = i & mask;
     for (uint32_t round = 0; round < 6; ++round) {
       const uint64_t f =
-          philox(seed, static_cast<uint32_t>(right), round, epoch, purposeWord(Purpose::shuffle, 0)).word[0];
+          philox(seed, static_cast<uint32_t>(right), round, epoch, purposeWord(kShuffleDraws, 0)).word[0];
       const uint64_t next = (left ^ f) & mask;
       left = right;
       right = next;

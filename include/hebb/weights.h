@@ -71,14 +71,14 @@ HEBB_INLINE double normalAt(uint64_t seed, uint32_t row, uint32_t column, uint32
 /// The weight of a place.
 HEBB_INLINE float weightAt(const InitializeNormal& op, int64_t row, int64_t column) {
   const InitialWeights& w = op.weights;
-  const uint32_t purpose = purposeWord(Purpose::weights, static_cast<uint32_t>(w.layer));
+  const uint32_t purpose = purposeWord(kWeightDraws, static_cast<uint32_t>(w.layer));
   return static_cast<float>(w.deviation *
                             normalAt(w.seed, static_cast<uint32_t>(row), static_cast<uint32_t>(column), purpose));
 }
 HEBB_INLINE float weightAt(const InitializeUniform& op, int64_t row, int64_t column) {
   const InitialWeights& w = op.weights;
   const Philox p = philox(w.seed, static_cast<uint32_t>(row), static_cast<uint32_t>(column), 0,
-                          purposeWord(Purpose::weights, static_cast<uint32_t>(w.layer)));
+                          purposeWord(kWeightDraws, static_cast<uint32_t>(w.layer)));
   constexpr double kRootOf3 = 1.7320508075688772;
   return static_cast<float>(w.deviation * kRootOf3 * (2 * unitInterval(p.word[0], p.word[1]) - 1));
 }
