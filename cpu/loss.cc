@@ -30,6 +30,8 @@ HEBB_INLINE Vec exponential(Vec x) {
   return y < splat(-126.f) ? Vec{} : (x != x ? x : result);
 }
 
+typedef double DoubleVec __attribute__((vector_size(8 * W)));
+
 /// Sums over columns.
 struct Sums {
   double loss = 0, correct = 0, weight = 0;
@@ -75,6 +77,7 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   const int32_t* const targets = op.targets + first;
   const float* const weights = op.columns.weights ? op.columns.weights + first : nullptr;
   const double columnShare = shareOf(op.columns, z.wholeBatch(), 1);
+  const bool smooths = op.labelSmoothing > 0;
   std::vector<Sums> parts(static_cast<size_t>(blocks));
   for (int32_t c = 0; c < columns; ++c) {
     if ((targets[c] >= 0 && targets[c] < z.features) || targets[c] == op.ignore) continue;
@@ -98,28 +101,40 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
       }
       Vec sum{};
       for (int32_t k = 0; k < z.features; ++k) sum += exponential(load(in + static_cast<int64_t>(k) * z.panel) - top);
+      // How far below the largest logit those are that smoothing gives something, together: 0 or less.
+      DoubleVec below{};
+      for (int32_t k = 0; smooths && k < z.features; ++k) {
+        const Vec v = load(in + static_cast<int64_t>(k) * z.panel) - top;
+        if (k != op.paddingClass) below += __builtin_convertvector(v, DoubleVec);
+      }
       Sums& sums = parts[static_cast<size_t>(b)];
-      Vec scale{};
+      Vec scale{}, smoothed{}, aboveSmoothed{};  // weight / count, and that times the parts of q
       for (int i = 0; i < valid; ++i) {
         const int32_t target = targets[column + i];
         const float weight = target == op.ignore ? 0.f : weights ? weights[column + i] : 1.f;
         if (weight == 0.f) continue;
-        const double loss =
-            std::log(static_cast<double>(sum[i])) + top[i] - in[static_cast<int64_t>(target) * z.panel + i];
+        const float hit = in[static_cast<int64_t>(target) * z.panel + i];
+        double loss = std::log(static_cast<double>(sum[i]));
+        if (smooths)
+          loss -= op.aboveSmoothed(target) * (static_cast<double>(hit) - top[i]) + op.smoothed(target) * below[i];
+        else loss = loss + top[i] - hit;
         sums.loss += weight * loss;
         if (best[i] == target && sum[i] == sum[i]) sums.correct += weight;  // among NaN nothing is largest
         sums.weight += weight;
         scale[i] = static_cast<float>(weight * columnShare);
+        smoothed[i] = static_cast<float>(weight * columnShare * op.smoothed(target));
+        aboveSmoothed[i] = static_cast<float>(weight * columnShare * op.aboveSmoothed(target));
       }
       if (!op.gradient.data) continue;
       float* out = panelData(op.gradient, p) + column % z.panel;
       const Vec factor = scale / sum;
       for (int32_t k = 0; k < z.features; ++k) {
         const Vec share = exponential(load(in + static_cast<int64_t>(k) * z.panel) - top) * factor;
-        store(out + static_cast<int64_t>(k) * z.panel, scale != Vec{} ? share : Vec{});
+        const Vec rest = k == op.paddingClass ? share : share - smoothed;
+        store(out + static_cast<int64_t>(k) * z.panel, scale != Vec{} ? rest : Vec{});
       }
       for (int i = 0; i < valid; ++i) {
-        if (scale[i] != 0.f) out[static_cast<int64_t>(targets[column + i]) * z.panel + i] -= scale[i];
+        if (scale[i] != 0.f) out[static_cast<int64_t>(targets[column + i]) * z.panel + i] -= aboveSmoothed[i];
       }
       // Padding up to the next multiple of 16 has no gradient.
       for (int32_t c = column + W; b == blocks - 1 && c < (columns + 15) / 16 * 16; c += W) {

@@ -6,7 +6,8 @@
 // its gradients have the CPU's bits at the levels that fuse multiply and add). With more classes eight threads share a
 // column, each with every eighth class, and combine what they have through shared memory (variant 8: the sum in the
 // denominator differs by up to classes / 8 * 2^-24 of it). Three passes over the logits: the largest, the sum, the
-// gradient; after the first they come from L1 or L2. meanSquaredError: four columns a thread, blocks over the panels.
+// gradient, and one more with smoothed labels, for the sum of the logits themselves, which goes to the loss thread by
+// thread; after the first they come from L1 or L2. meanSquaredError: four columns a thread, blocks over the panels.
 // Loss sums differ from the CPU's by the order of summation in double precision and by one unit in the last place of
 // each logarithm: about 1e-15 of the sum of the terms' magnitudes.
 //
@@ -164,6 +165,7 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
   const Activations& z = op.logits;
   const int32_t columns = z.columns(), padded = (columns + 15) / 16 * 16, firstOfBatch = z.firstColumn();
   const double columnShare = shareOf(op.columns, z.wholeBatch(), 1.f);
+  const bool smooths = op.labelSmoothing > 0;
   const int lane = static_cast<int>(threadIdx.x) % kColumns, share = static_cast<int>(threadIdx.x) / kColumns;
   Part part;
   for (int32_t first = static_cast<int32_t>(blockIdx.x) * kColumns; first < padded;
@@ -216,6 +218,16 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
 #pragma unroll 4
       for (int32_t k = share; k < z.features; k += Sharing) sum += exponential(in[int64_t{k} * z.panel] - top);
     }
+    double smoothed = 0, aboveSmoothed = 1;  // of q
+    if (smooths && weight != 0.f) {
+      smoothed = op.smoothed(target);
+      aboveSmoothed = op.aboveSmoothed(target);
+      double below = 0;  // of this thread's classes
+      for (int32_t k = share; k < z.features; k += Sharing) {
+        if (k != op.paddingClass) below += in[int64_t{k} * z.panel] - top;
+      }
+      part.loss -= weight * smoothed * below;
+    }
     if constexpr (Sharing > 1) {
       sums[share][lane] = sum;
       __syncthreads();
@@ -225,18 +237,24 @@ __global__ void __launch_bounds__(kThreads, kResident) crossEntropy(SoftmaxCross
     }
     const float scale = static_cast<float>(weight * columnShare);
     if (weight != 0.f && share == 0) {
-      part.loss += weight * (log(static_cast<double>(sum)) + top - hit);
+      const double logSum = log(static_cast<double>(sum));
+      part.loss += weight * (smooths ? logSum - aboveSmoothed * (static_cast<double>(hit) - top) : logSum + top - hit);
       if (best == target && sum == sum) part.correct += weight;  // among NaN nothing is largest
       part.weight += weight;
     }
     if (op.gradient.data && column < padded) {  // padding has no gradient
       float* out = op.gradient.data + p * op.gradient.panelStride() + column % z.panel;
       const float factor = scale / sum;
+      const float lower = static_cast<float>(weight * columnShare * smoothed);
+      const float lowerTarget = static_cast<float>(weight * columnShare * aboveSmoothed);
 #pragma unroll 4
       for (int32_t k = share; k < z.features; k += Sharing) {
         float g = 0.f;
-        if (scale != 0.f) g = exponential(in[int64_t{k} * z.panel] - top) * factor;
-        out[int64_t{k} * z.panel] = k == target ? g - scale : g;
+        if (scale != 0.f) {
+          g = exponential(in[int64_t{k} * z.panel] - top) * factor;
+          if (k != op.paddingClass) g -= lower;
+        }
+        out[int64_t{k} * z.panel] = k == target ? g - lowerTarget : g;
       }
     }
   }

@@ -137,7 +137,16 @@ export {
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export type { Evaluation, RunOptions } from './train/inference.js'
-export type { LabelLoss, Loss, LossFunction, LossName, LossSums, ValueLoss } from './train/loss.js'
+export {
+  type CrossEntropyOptions,
+  crossEntropy,
+  type LabelLoss,
+  type Loss,
+  type LossFunction,
+  type LossName,
+  type LossSums,
+  type ValueLoss,
+} from './train/loss.js'
 export type { TopologyMeasures } from './train/measures.js'
 export type {
   Batch,

@@ -278,6 +278,8 @@ export interface OperandsOf {
     logits: Activations
     targets: Tensor<'int32'>
     ignore?: number | undefined
+    labelSmoothing?: number | undefined
+    paddingClass?: number | undefined
     /** written */
     gradient?: Activations | undefined
     weights?: Tensor | undefined

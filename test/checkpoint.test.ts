@@ -24,6 +24,7 @@ import {
   chts,
   chtss,
   cosineDecay,
+  crossEntropy,
   Device,
   dense,
   dips,
@@ -52,6 +53,7 @@ import {
 } from '../lib/index.js'
 import { DenseParameter, SparseParameter } from '../lib/nn/parameter.js'
 import { readTensors, writeTensors } from '../lib/train/safetensors.js'
+import { softmaxCrossEntropy } from './reference.js'
 import { expectRefusal } from './support.js'
 import { clusters, plane } from './synthetic.js'
 
@@ -357,6 +359,36 @@ describe('checkpoints', () => {
       using second = await Trainer.load(file, { device: 'cpu' })
       expect(await steps(second, [7, 24, 40])).to.deep.equal(losses.slice(1))
       expect(await state(second)).to.equal(await state(whole))
+    })
+
+    it('steps with smoothed labels, whose loss evaluation tells, too', async () => {
+      const data = clusters({ samples: 200, features: widths[0] as number, classes: widths.at(-1) as number })
+      const loss = crossEntropy({ labelSmoothing: 0.1, paddingClass: 1 })
+      const x = Float32Array.from(data.x, (v) => v / 255)
+      const y = data.labels as Int32Array
+      using trainer = new Trainer(mlp({ widths, density: 0.1 }), { optimizer: plain(), loss, device: 'cpu' })
+      await trainer.trainOn({ x, y })
+      await trainer.save(file)
+      using again = await Trainer.load(file, { device: 'cpu' })
+      const next = await trainer.trainOn({ x, y })
+      expect(await again.trainOn({ x, y })).to.equal(next)
+      expect(await state(again)).to.equal(await state(trainer))
+      await again.save(file)
+      using predictor = await load(file, { device: 'cpu' })
+      const classes = widths.at(-1) as number
+      const smoothing = { labelSmoothing: 0.1, paddingClass: 1 }
+      const { loss: sum } = softmaxCrossEntropy(await predictor.predict(data), y, classes, y.length, smoothing)
+      for (const one of [trainer, again, predictor])
+        expect((await one.evaluate(data)).loss).to.be.closeTo(sum / y.length, 1e-6)
+      using plainly = await Trainer.load(file, { loss: 'crossEntropy', device: 'cpu' })
+      expect(await plainly.trainOn({ x, y })).to.not.be.closeTo(sum / y.length, 1e-3)
+      const beyond = { optimizer: plain(), loss: crossEntropy({ paddingClass: classes }), device: 'cpu' } as const
+      using refused = new Trainer(mlp({ widths, density: 0.1 }), beyond)
+      const error = await expectRefusal(() => refused.trainOn({ x, y }), 'INVALID_ARGUMENT', 'padding that is no class')
+      expect(error.message).to.include(`paddingClass to be a class in [0, ${classes}), got ${classes}`)
+      for (const labelSmoothing of [1, -0.1, Number.NaN, '0.1' as never])
+        await expectRefusal(() => crossEntropy({ labelSmoothing }), 'INVALID_ARGUMENT', `smoothing ${labelSmoothing}`)
+      await expectRefusal(() => crossEntropy({ paddingClass: -1 }), 'INVALID_ARGUMENT', 'padding -1')
     })
 
     it('a regression without momentum, saved before its first step and after its last', async () => {

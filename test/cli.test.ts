@@ -102,7 +102,7 @@ describe('hebb', () => {
     expect(changed.stderr).to.match(/no --optimizer beside --resume/)
   })
 
-  it('train --momentum, --weight-decay and --density in percent are what the run is done with', async () => {
+  it('train --momentum, --weight-decay, --label-smoothing and --density in percent take effect', async () => {
     const lossOf = async (...more: string[]) => {
       const { code, stdout, stderr } = await hebb(...flags(), '--method', 'set', '--epochs', '2', '--json', ...more)
       expect([code, stderr]).to.deep.equal([0, ''])
@@ -118,6 +118,7 @@ describe('hebb', () => {
       ['--momentum', '0'],
       ['--weight-decay', '0.1'],
       ['--optimizer', 'adam', '--weight-decay', '0.1'],
+      ['--label-smoothing', '0.1'],
     ])
       expect((await lossOf(...part)).trainLoss, part.join(' ')).to.not.equal(own.trainLoss)
   })

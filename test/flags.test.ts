@@ -68,6 +68,7 @@ describe('flags', () => {
       /default: classification: 0.01;\s+regression: 0.1; dense: 1/,
       /--targets <n> .*\s+to be predicted, for csv \(default: 1\)/,
       /sgd: 0.025; adam: 0.001/,
+      /for classification\s+\(default: 0\)/,
     ])
       expect(help).to.match(text)
   })
@@ -121,7 +122,8 @@ describe('flags', () => {
       hidden: [256, 256, 256],
     })
     // As logs and folders have it from before there was a choice.
-    expect(settings({ task: 'classification' })).to.deep.equal(settings({}))
+    expect(settings({ task: 'classification', labelSmoothing: '0' })).to.deep.equal(settings({}))
+    expect(settings({ labelSmoothing: '10%' }).labelSmoothing).to.equal(0.1)
   })
 
   it('refuses what does not go together, and says what would do', () => {
@@ -131,6 +133,9 @@ describe('flags', () => {
       [{ predictor: 'ch3-l3P' }, /Did you mean 'CH3-L3p'\?$/],
       [{ dataset: 'imagenet' }, /got 'imagenet'$/],
       [{ optimizer: 'adam', momentum: '0.5' }, /no --momentum for the optimizer 'adam', which has none, got 0\.5$/],
+      [{ labelSmoothing: '1' }, /--label-smoothing to be in \[0, 1\), got 1\. Write 0.05, or 5%/],
+      [{ labelSmoothing: '-1%' }, /--label-smoothing to be/],
+      [{ task: 'regression', labelSmoothing: '0.1' }, /for the task 'regression', which has none, got 0\.1$/],
       [{ momentum: '1.5' }, /--momentum to be a number between 0 and 1, got 1\.5/],
       [{ weightDecay: '-1' }, /--weight-decay to be a number of at least 0/],
       [{ every: '5' }, /--every beside --checkpoint or --resume, got it alone/],

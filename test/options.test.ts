@@ -8,6 +8,7 @@ import {
   byDensity,
   chts,
   cosineDecay,
+  crossEntropy,
   csti,
   cubicDensity,
   Device,
@@ -50,6 +51,7 @@ const layer = { inFeatures: 4, outFeatures: 3 }
 const takers: Record<string, (more: object) => unknown> = {
   'sgd()': (more) => sgd({ learningRate: 0.1, ...more }),
   'adam()': (more) => adam(more),
+  'crossEntropy()': (more) => crossEntropy(more),
   'linear()': (more) => linear({ from: 1, to: 0, ...more }),
   'stepDecay()': (more) => stepDecay({ from: 1, at: [0.5], ...more }),
   'cosineDecay()': (more) => cosineDecay({ from: 1, ...more }),

@@ -105,7 +105,27 @@ export interface LossOf {
   readonly gradient: Float64Array
 }
 
-export function softmaxCrossEntropy(logits: Numbers, targets: Numbers, classes: number, columns: number): LossOf {
+export interface Smoothing {
+  readonly labelSmoothing: number
+  readonly paddingClass?: number | undefined
+}
+
+/** What the classes of a target should be, smoothed. */
+function smoothed(target: number, classes: number, { labelSmoothing, paddingClass }: Smoothing): number[] {
+  const others = Array.from({ length: classes }, (_, k) => k).filter((k) => k !== target && k !== paddingClass)
+  const q = new Array<number>(classes).fill(0)
+  for (const k of others) q[k] = labelSmoothing / others.length
+  q[target] = 1 - labelSmoothing
+  return q
+}
+
+export function softmaxCrossEntropy(
+  logits: Numbers,
+  targets: Numbers,
+  classes: number,
+  columns: number,
+  smoothing: Smoothing = { labelSmoothing: 0 },
+): LossOf {
   const gradient = new Float64Array(columns * classes)
   let loss = 0
   let correct = 0
@@ -113,10 +133,10 @@ export function softmaxCrossEntropy(logits: Numbers, targets: Numbers, classes: 
     const z = Array.from({ length: classes }, (_, k) => logits[c * classes + k])
     const top = Math.max(...z)
     const total = z.reduce((sum, v) => sum + Math.exp(v - top), 0)
-    loss += Math.log(total) + top - z[targets[c]]
+    const q = smoothed(targets[c], classes, smoothing)
+    for (let k = 0; k < classes; ++k) if (q[k] > 0) loss += q[k] * (Math.log(total) + top - z[k])
     correct += z.indexOf(top) === targets[c] ? 1 : 0
-    for (let k = 0; k < classes; ++k)
-      gradient[c * classes + k] = (Math.exp(z[k] - top) / total - (k === targets[c] ? 1 : 0)) / columns
+    for (let k = 0; k < classes; ++k) gradient[c * classes + k] = (Math.exp(z[k] - top) / total - q[k]) / columns
   }
   return { loss, correct, gradient }
 }

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "hebb/activations.h"
 #include "hebb/operands.h"
+#include "hebb/status.h"
 #include "hebb/step.h"
 
 namespace hebb {
@@ -54,11 +56,15 @@ struct NoteTotals {
 
 constexpr int32_t kNothingIgnored = INT32_MIN;
 
-/// Softmax cross-entropy with integer targets. gradient = weight * (softmax(logits) - onehot) / count.
+/// Softmax cross-entropy with integer targets: the mean of -sum over classes of q log softmax(logits), where q is 1 -
+/// labelSmoothing at the target and the rest in equal parts at all other classes but `paddingClass` (Szegedy et al.,
+/// 2016). gradient = weight * (softmax(logits) - q) / count.
 struct SoftmaxCrossEntropy {
   Activations logits;                // [classes][columns]
   const int32_t* targets = nullptr;  // [batch] device, each in [0, classes), or `ignore`
   int32_t ignore = kNothingIgnored;  // a target whose columns do not count
+  double labelSmoothing = 0;         // in [0, 1); 0: q is 1 at the target
+  int32_t paddingClass = -1;         // gets nothing of it, unless it is the target; -1: none
   Activations gradient;              // [classes][columns], or data null: evaluate only
   LossColumns columns;
 
@@ -67,10 +73,38 @@ struct SoftmaxCrossEntropy {
     return std::tuple{reads("logits", &SoftmaxCrossEntropy::logits, exactly<SoftmaxCrossEntropy, 0>),
                       reads("targets", &SoftmaxCrossEntropy::targets, outside<SoftmaxCrossEntropy>),
                       integer("ignore", &SoftmaxCrossEntropy::ignore, -kLargestInt32).optional(),
+                      number("labelSmoothing", &SoftmaxCrossEntropy::labelSmoothing).optional(),
+                      integer("paddingClass", &SoftmaxCrossEntropy::paddingClass, 0).optional(),
                       writes("gradient", &SoftmaxCrossEntropy::gradient, featuresOf<&SoftmaxCrossEntropy::logits>)
                           .optional()
                           .inPlaceOf("logits"),
                       group(nullptr, &SoftmaxCrossEntropy::columns, outside<SoftmaxCrossEntropy>)};
+  }
+
+  static Status check(const SoftmaxCrossEntropy& op) {
+    const auto bad = [](const std::string& expected, const std::string& got) {
+      return Status{Code::invalidArgument, "Expected " + expected + ", got " + got};
+    };
+    const int32_t classes = op.logits.features;
+    if (!(op.labelSmoothing >= 0 && op.labelSmoothing < 1))
+      return bad("labelSmoothing to be at least 0 and below 1", std::to_string(op.labelSmoothing));
+    if (op.paddingClass >= classes)
+      return bad("paddingClass to be a class in [0, " + std::to_string(classes) + ")", std::to_string(op.paddingClass));
+    const int32_t least = op.paddingClass >= 0 ? 3 : 2;
+    if (op.labelSmoothing > 0 && classes < least)
+      return bad("at least " + std::to_string(least) + " classes for labelSmoothing", std::to_string(classes));
+    return {};
+  }
+
+  /// q of a class that is neither the target nor `paddingClass`.
+  HEBB_INLINE double smoothed(int32_t target) const {
+    const int32_t without = paddingClass >= 0 && target != paddingClass ? 2 : 1;
+    return labelSmoothing > 0 ? labelSmoothing / (logits.features - without) : 0;
+  }
+  /// q of the target above what smoothed() would give it, if it gives it something: the target is lowered by it after
+  /// all classes were.
+  HEBB_INLINE double aboveSmoothed(int32_t target) const {
+    return 1 - labelSmoothing - (target == paddingClass ? 0 : smoothed(target));
   }
 };
 

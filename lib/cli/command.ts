@@ -4,10 +4,11 @@ import { methods, optimizers } from '../settings/choices.js'
 import { datasets } from '../settings/datasets.js'
 import type { CommandName, Need, Place } from '../settings/flag_table.js'
 import { declared, type FlagName, type Texts, takenBy, typed } from '../settings/flags.js'
+import { tasks } from '../train/task.js'
 
 /** For which choices a flag is; nothing where it is for all. */
 function usersOf({ of, met }: Need): string {
-  const all = Object.keys({ method: methods, optimizer: optimizers, dataset: datasets }[of])
+  const all = Object.keys({ task: tasks, method: methods, optimizer: optimizers, dataset: datasets }[of])
   const users = all.filter(met)
   return users.length < all.length ? `, for ${users.join(', ')}` : ''
 }

@@ -195,7 +195,8 @@ function cellsOf(given: Given, lists: Lists, out: string): Cell[] {
   // What only some of the methods, or of the data sets, have a use for.
   const partial = (Object.keys(given) as FlagName[]).flatMap((name) => {
     const need = needOf(name)
-    return need && need.of !== 'optimizer' ? [{ name, ...need, among: { method: chosen, dataset }[need.of] }] : []
+    const isListed = need?.of === 'method' || need?.of === 'dataset'
+    return isListed ? [{ name, ...need, among: { method: chosen, dataset }[need.of] }] : []
   })
   for (const { name, met, having, among } of partial)
     expect(

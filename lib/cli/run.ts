@@ -24,6 +24,7 @@ import {
 } from '../settings/choices.js'
 import { datasets } from '../settings/datasets.js'
 import type { Settings, Values } from '../settings/flags.js'
+import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
 
@@ -122,7 +123,7 @@ function optimizerOf({ optimizer, learningRate: from, momentum, weightDecay }: S
 }
 
 export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
-  const { density, distribution, seed, hidden, epochs, batchSize, microBatchSize } = settings
+  const { density, distribution, seed, hidden, epochs, batchSize, microBatchSize, labelSmoothing } = settings
   const model = mlp({
     widths: [data.train.features, ...hidden, data.train.classes],
     density,
@@ -132,6 +133,7 @@ export function beginRun(settings: Settings, data: RunData, device: Device): Tra
   const trainer = new Trainer(model, {
     optimizer: optimizerOf(settings),
     dst: methodOf(settings, data),
+    ...(labelSmoothing !== undefined && { loss: crossEntropy({ labelSmoothing }) }),
     device,
   })
   return {

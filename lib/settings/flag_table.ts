@@ -6,7 +6,7 @@
 import type { Method } from '../dst/method.js'
 import { expect, show } from '../error.js'
 import { linkPredictors } from '../tensor.js'
-import type { TaskName } from '../train/task.js'
+import { type TaskName, tasks } from '../train/task.js'
 import { decays, distributions, methods, optimizers, pick, predictors, removals, topologies } from './choices.js'
 import { datasets, usual } from './datasets.js'
 import { choice, type FlagType, integer, interval, number, oneOf, path, share, toggle, widths } from './flag_types.js'
@@ -24,7 +24,7 @@ export interface Basis {
 
 /** A flag that some choices of another one have no use for. */
 export interface Need {
-  readonly of: 'method' | 'optimizer' | 'dataset'
+  readonly of: 'task' | 'method' | 'optimizer' | 'dataset'
   /** Whether the choice of this name takes the flag. */
   met(name: string): boolean
   /** What is said of a choice that takes it, and of one that does not. */
@@ -333,6 +333,21 @@ export const table = {
     otherwise: each(optimizers, ({ weightDecay }) => weightDecay),
     setting: 'given',
     column: { title: 'weight decay', label: (value) => `weight decay ${value}` },
+  }),
+  labelSmoothing: flag(share({ none: true, whole: false }), {
+    help: "share of a label's probability that the other classes get, in [0, 1)",
+    group: 'The run:',
+    commands: RUN,
+    otherwise: '0',
+    setting: 'given',
+    unnoted: 0,
+    column: { title: 'label smoothing', label: (value) => `label smoothing ${value}` },
+    needs: {
+      of: 'task',
+      met: (name) => tasks[name as TaskName].loss === 'crossEntropy',
+      having: 'has labels',
+      lacking: 'has none',
+    },
   }),
 
   exactUpTo: flag(number(0, undefined, 'steps'), {

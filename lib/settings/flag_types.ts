@@ -26,8 +26,8 @@ export function number(least: number, most?: number, placeholder = 'x'): FlagTyp
   return { placeholder, read: (text, name) => checkNumber(numberOf(text, name), `--${name}`, least, most) }
 }
 
-/** A share in (0, 1], or in (0, 1) where it may not be the whole: 0.05, or 5%. */
-export function share({ whole = true } = {}): FlagType<number> {
+/** A share in (0, 1], without the whole or with none where that is said: 0.05, or 5%. */
+export function share({ none = false, whole = true } = {}): FlagType<number> {
   return {
     placeholder: 'share',
     read(text, name) {
@@ -35,8 +35,9 @@ export function share({ whole = true } = {}): FlagType<number> {
       // As a decimal, so that 0.7% is the same number as 0.007.
       const value = numberOf(digits === undefined ? text : `${digits}e-2`, name, ' such as 0.05, or 5%')
       expect(
-        value > 0 && (whole ? value <= 1 : value < 1),
-        () => `Expected --${name} to be in (0, 1${whole ? ']' : ')'}, got ${text}. Write 0.05, or 5%.`,
+        (none ? value >= 0 : value > 0) && (whole ? value <= 1 : value < 1),
+        () =>
+          `Expected --${name} to be in ${none ? '[' : '('}0, 1${whole ? ']' : ')'}, got ${text}. Write 0.05, or 5%.`,
       )
       return value
     },

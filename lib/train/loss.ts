@@ -1,6 +1,7 @@
 /** What training makes small: losses by name, and those of your own. */
 import type { Tape, Value } from '../autograd.js'
-import { expect, show } from '../error.js'
+import { expect, integer, known, show } from '../error.js'
+import { maker } from '../recipe.js'
 import type { Activations, Tensor } from '../tensor.js'
 
 /**
@@ -35,16 +36,41 @@ export type LabelLoss = LossOf<'labels', Tensor<'int32'>>
 export type ValueLoss = LossOf<'values', Activations>
 export type LossFunction = LabelLoss | ValueLoss
 
-const losses = {
-  /** Softmax and cross-entropy, the mean over the samples of the batch that count. */
-  crossEntropy: {
+export interface CrossEntropyOptions {
+  /**
+   * The share of a target's probability that is spread over the other classes (label smoothing, Szegedy et al., 2016),
+   * in [0, 1). Default 0. Where there are K classes, 0.1 is what torch, which spreads over the target too, calls 0.1 K
+   * / (K - 1).
+   */
+  labelSmoothing?: number
+  /** A class that gets nothing of it, such as the word that fills sentences up. Default: none. */
+  paddingClass?: number | undefined
+}
+
+/**
+ * Softmax and cross-entropy, the mean over the samples of the batch that count. With smoothed labels it is the
+ * cross-entropy with them, in evaluation, too; the divergence from them is less by their entropy, a constant.
+ */
+export const crossEntropy = maker('crossEntropy', (options: CrossEntropyOptions = {}): LabelLoss => {
+  const names = { labelSmoothing: true, paddingClass: true } as const
+  const { labelSmoothing = 0, paddingClass } = known(options, 'crossEntropy()', names)
+  expect(
+    typeof labelSmoothing === 'number' && labelSmoothing >= 0 && labelSmoothing < 1,
+    () => `Expected labelSmoothing to be a number of at least 0 and below 1, got ${show(labelSmoothing)}`,
+  )
+  if (paddingClass !== undefined) integer(paddingClass, 'paddingClass', 0)
+  return {
     targets: 'labels',
     record: (tape, output, targets, sums) =>
       tape.record('softmaxCrossEntropy', {
-        ...{ logits: output.activations, targets },
+        ...{ logits: output.activations, targets, labelSmoothing, paddingClass },
         ...{ gradient: tape.gradient(output)?.gradient, ...sums },
       }),
-  } satisfies LabelLoss as LabelLoss,
+  }
+})
+
+const losses = {
+  crossEntropy: crossEntropy(),
   /** The mean over outputs and the samples of the batch that count. */
   meanSquaredError: {
     targets: 'values',
@@ -57,7 +83,7 @@ const losses = {
 }
 
 export type LossName = keyof typeof losses
-/** A loss by its name, or one of your own. */
+/** A loss by its name, one made by crossEntropy(), or one of your own. */
 export type Loss = LossName | LossFunction
 
 export function isLossName(loss: unknown): loss is LossName {
@@ -73,9 +99,8 @@ export function checkLoss(loss: unknown): Loss {
   expect(
     isLossName(loss) || ((own?.targets === 'labels' || own?.targets === 'values') && typeof own.record === 'function'),
     () =>
-      `Expected loss to be ${Object.keys(losses)
-        .map((name) => `'${name}'`)
-        .join(', ')} or one of your own, { targets: 'labels' | 'values', record(tape, output, target, sums) }, ` +
+      `Expected loss to be '${Object.keys(losses).join("', '")}', crossEntropy({ ... }) or one of your own, ` +
+      "{ targets: 'labels' | 'values', record(tape, output, target, sums) }, " +
       `got ${show(loss)}`,
   )
   return own

@@ -20,7 +20,10 @@ export interface TrainerOptions {
   optimizer: Optimizer
   /** The method of dynamic sparse training; default staticSparse(). */
   dst?: Method
-  /** Default: by the data, 'crossEntropy' for labels and 'meanSquaredError' for targets. */
+  /**
+   * Default: by the data, 'crossEntropy' for labels and 'meanSquaredError' for targets. Labels are smoothed by
+   * crossEntropy({ labelSmoothing: 0.1 }).
+   */
   loss?: Loss
   /** A device, or how to open one. Default 'auto'. */
   device?: DeviceChoice

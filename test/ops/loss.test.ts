@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { Transfer } from '../../lib/program.js'
-import { type LossOf, meanSquaredError, numericalGradient, softmaxCrossEntropy } from '../reference.js'
+import { type LossOf, meanSquaredError, numericalGradient, type Smoothing, softmaxCrossEntropy } from '../reference.js'
 import {
   at,
   columnsOf,
@@ -34,6 +34,7 @@ function crossEntropy(
   logits: Float32Array,
   targets: Int32Array,
   training = true,
+  smoothing?: Smoothing,
 ): Promise<Result> {
   return on(device, async (w) => {
     const columns = targets.length
@@ -44,6 +45,7 @@ function crossEntropy(
       targets: targetsOf(w, targets, batch),
       gradient: training ? gradient : undefined,
       totals,
+      ...smoothing,
     }
     await w.run([['softmaxCrossEntropy', operands]], { batch, columns })
     return { totals: await totals.read(), gradient: await gradient.read() }
@@ -154,6 +156,110 @@ for (const place of places) {
       const { totals, gradient } = await crossEntropy(device, 3, 1, logits, Int32Array.of(1))
       expectTotals(totals, expected, 1, 'loss')
       expectNear(gradient, expected.gradient, 'gradient', 1e-6)
+    })
+  })
+
+  describe(`softmaxCrossEntropy with smoothed labels at ${place}`, () => {
+    const device = at(place)
+    for (const [i, classes] of [2, 10, 47, 3, 10, 5, 62, 100].entries()) {
+      const batch = batches[i]
+      it(`is the mean of -q log softmax: ${classes} classes, batch ${batch}`, async () => {
+        for (const columns of columnsOf(batch))
+          for (const paddingClass of classes > 2 ? [undefined, 0, classes - 1] : [undefined])
+            for (const labelSmoothing of [0.1, 0.95]) {
+              const what = `${columns} columns, ${labelSmoothing}, padding ${paddingClass}`
+              const logits = numbers(columns * classes, 1, -6, 6)
+              const targets = classesOf(columns, classes, 2)
+              if (paddingClass !== undefined) targets[0] = paddingClass // which then is a target as others are
+              const smoothing = { labelSmoothing, paddingClass }
+              const expected = softmaxCrossEntropy(logits, targets, classes, columns, smoothing)
+              const { totals, gradient } = await crossEntropy(device, classes, batch, logits, targets, true, smoothing)
+              expectTotals(totals, expected, columns, what)
+              const magnitude = expected.gradient.map((g) => Math.abs(g) + 2 / columns)
+              const computed = gradient.slice(0, columns * classes)
+              expectClose(computed, { value: expected.gradient, magnitude }, what, 1e-6)
+              const padding = gradient.slice(columns * classes, Math.min(batch, Math.ceil(columns / 16) * 16) * classes)
+              expect(
+                padding.every((g) => g === 0),
+                'no gradient in the padding',
+              ).to.equal(true)
+              const evaluated = await crossEntropy(device, classes, batch, logits, targets, false, smoothing)
+              expect([...evaluated.totals]).to.deep.equal([...totals])
+            }
+      })
+    }
+
+    it('has the bits of plain labels without smoothing', async () => {
+      for (const classes of [3, 40]) {
+        const [logits, targets] = [numbers(33 * classes, 1, -6, 6), classesOf(33, classes, 2)]
+        const plain = await crossEntropy(device, classes, 40, logits, targets)
+        const smoothing = { labelSmoothing: 0, paddingClass: 1 }
+        expect(await crossEntropy(device, classes, 40, logits, targets, true, smoothing)).to.deep.equal(plain)
+      }
+    })
+
+    it('asks nothing of a padding class that is impossible, and is infinite for others', async () => {
+      const logits = Float32Array.of(Number.NEGATIVE_INFINITY, 1, 2, -3e38, 0.5)
+      const smoothing = { labelSmoothing: 0.1, paddingClass: 0 }
+      const expected = softmaxCrossEntropy(logits, [1], 5, 1, smoothing)
+      const { totals, gradient } = await crossEntropy(device, 5, 1, logits, Int32Array.of(1), true, smoothing)
+      expectTotals(totals, expected, 1, 'loss')
+      expectNear(gradient, expected.gradient, 'gradient', 1e-6)
+      const spread = { labelSmoothing: 0.1 }
+      const other = await crossEntropy(device, 5, 1, logits, Int32Array.of(1), false, spread)
+      expect([other.totals[0], other.totals[3]]).to.deep.equal([Number.POSITIVE_INFINITY, 0])
+    })
+
+    it('goes with weights, ignored labels, parts of a batch, and a gradient in place of the logits', async () => {
+      const [batch, columns, ignore] = [48, 41, -1]
+      for (const classes of [5, 50]) {
+        const logits = numbers(columns * classes, 1, -6, 6)
+        const labels = classesOf(columns, classes, 2)
+        const weights = weightsOf(columns, 3)
+        for (let c = 0; c < columns; c += 5) labels[c] = ignore
+        const counted = weights.map((weight, c) => (labels[c] === ignore ? 0 : weight))
+        const smoothing = { labelSmoothing: 0.2, paddingClass: 2 }
+        const inParts = (parts: (readonly [first: number, length: number])[]) =>
+          on(device, async (w): Promise<Result> => {
+            const padded = new Float32Array(batch).fill(Number.NaN)
+            padded.set(weights)
+            const targets = targetsOf(w, labels, batch)
+            const [totals, count] = [w.tensor('float64', emptyTotals), w.tensor('float64', 1)]
+            const columnsOfBatch = { targets, weights: w.tensor('float32', padded), ignore }
+            const program = w.program({ batch })
+            program.record('sumWeights', { ...columnsOfBatch, sum: count })
+            const writes: Transfer[] = []
+            const gradients = parts.map(([first, length]) => {
+              const part = w.own(program.part(first, length))
+              const z = w.own(program.activations(classes, 'given', part))
+              const own = Math.min(columns - first, length)
+              writes.push([z, logits.slice(first * classes, (first + own) * classes), own])
+              const operands = { logits: z, gradient: z, ...columnsOfBatch, count, totals, ...smoothing }
+              program.record('softmaxCrossEntropy', operands)
+              program.keep(z)
+              return async () => [...(await z.read(own))]
+            })
+            await program.replay(1, { begin: { step: 0, columns }, writes })
+            const read = await Promise.all(gradients.map((gradient) => gradient()))
+            return { totals: await totals.read(), gradient: Float32Array.from(read.flat()) }
+          })
+        const whole = await inParts([[0, batch]])
+        const valid = labels.map((label) => Math.max(label, 0))
+        const plain = softmaxCrossEntropy(logits, valid, classes, columns, smoothing)
+        const each = Array.from({ length: columns }, (_, c) => {
+          const own = logits.slice(c * classes, (c + 1) * classes)
+          return softmaxCrossEntropy(own, [valid[c]], classes, 1, smoothing)
+        })
+        expectNear(whole.gradient, weighted(plain.gradient, counted, classes), 'gradient', 4e-6)
+        expectNear([whole.totals[0]], [sum(each.map((one, c) => counted[c] * one.loss))], 'loss', 3e-6)
+        expect(whole.totals[2]).to.equal(sum(counted))
+        const parts = await inParts([
+          [0, 16],
+          [16, 32],
+        ])
+        expect([...parts.gradient]).to.deep.equal([...whole.gradient])
+        expectNear(parts.totals, whole.totals, 'sums in parts', 1e-14)
+      }
     })
   })
 
@@ -341,6 +447,8 @@ describe('losses', () => {
   it('give the same bits on any number of threads', async () => {
     const logits = numbers(300 * 100, 1, -5, 5)
     await onAnyThreads((device) => crossEntropy(device, 100, 300, logits, classesOf(300, 100, 2)))
+    const smoothing = { labelSmoothing: 0.1, paddingClass: 7 }
+    await onAnyThreads((device) => crossEntropy(device, 100, 300, logits, classesOf(300, 100, 2), true, smoothing))
     const output = numbers(300 * 200, 3)
     await onAnyThreads((device) => squaredError(device, 200, 300, output, numbers(300 * 200, 4)))
   })
@@ -351,6 +459,12 @@ describe('losses', () => {
     const point = Float64Array.from(logits)
     const slope = numericalGradient(() => softmaxCrossEntropy(point, targets, 7, 12).loss / 12, point)
     expectNear((await crossEntropy(cpu(), 7, 12, logits, targets)).gradient, slope, 'cross-entropy', 1e-5)
+    for (const paddingClass of [undefined, 3]) {
+      const smoothing = { labelSmoothing: 0.3, paddingClass }
+      const smooth = numericalGradient(() => softmaxCrossEntropy(point, targets, 7, 12, smoothing).loss / 12, point)
+      const { gradient } = await crossEntropy(cpu(), 7, 12, logits, targets, true, smoothing)
+      expectNear(gradient, smooth, `smoothed labels, padding ${paddingClass}`, 1e-5)
+    }
 
     const target = numbers(12 * 7, 7)
     const squares = numericalGradient(() => meanSquaredError(point, target, 7, 12).loss / 12, point)
@@ -440,6 +554,7 @@ describe('losses', () => {
         gradient: w.batch(3, 8),
         totals,
       }
+      const [one, two] = [1, 2].map((classes) => ({ logits: w.batch(classes, 8), gradient: w.batch(classes, 8) }))
       await expectOnlyGoodOperands(program, 'softmaxCrossEntropy', good, {
         'too few targets': [{ targets: w.tensor('int32', 7) }, 'INVALID_ARGUMENT'],
         'no targets': [{ targets: undefined }, 'INVALID_ARGUMENT'],
@@ -447,6 +562,13 @@ describe('losses', () => {
         'a gradient of another capacity': [{ gradient: w.batch(3, 9) }, 'INVALID_ARGUMENT'],
         'short totals': [{ totals: w.tensor('float64', 3) }, 'INVALID_ARGUMENT'],
         'disposed totals': [{ totals: gone }, 'DISPOSED'],
+        'all smoothed': [{ labelSmoothing: 1 }, 'INVALID_ARGUMENT'],
+        'smoothed by less than nothing': [{ labelSmoothing: -0.1 }, 'INVALID_ARGUMENT'],
+        'smoothed by NaN': [{ labelSmoothing: Number.NaN }, 'INVALID_ARGUMENT'],
+        'padding that is no class': [{ paddingClass: 3 }, 'INVALID_ARGUMENT'],
+        'padding below the classes': [{ paddingClass: -1 }, 'INVALID_ARGUMENT'],
+        'no class to smooth over': [{ labelSmoothing: 0.1, ...one }, 'INVALID_ARGUMENT'],
+        'padding as the only other class': [{ labelSmoothing: 0.1, paddingClass: 0, ...two }, 'INVALID_ARGUMENT'],
       })
       await expectOnlyGoodOperands(
         program,
