@@ -320,7 +320,7 @@ export const purposes = {
   fill: 7,
   sample: 8,
   augment: 16,
-  attention: 18,
+  attention: 20,
 }
 
 export function purposeWord(purpose: keyof typeof purposes, layer = 0): number {
