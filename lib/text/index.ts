@@ -7,4 +7,11 @@ export { type Chrf, type ChrfOptions, corpusChrf } from './chrf.js'
 export { Corpus, type CorpusOptions, type CorpusState, corpus } from './corpus.js'
 export { type ParallelLine, readLines, readParallel } from './lines.js'
 export type { References } from './metric.js'
+export {
+  type ParallelText,
+  type ParallelTextOptions,
+  parallelLines,
+  parallelText,
+  type Tokenizers,
+} from './parallel.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'

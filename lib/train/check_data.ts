@@ -1,12 +1,50 @@
 /** Whether a network, a data set and a loss fit together. */
 import type { Dataset } from '../data/dataset.js'
 import { expect, show } from '../error.js'
+import { Positions } from '../nn/embedding.js'
+import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
+import { Transformer } from '../nn/transformer.js'
+import { ParallelText } from '../text/parallel.js'
 import { type Loss, lossFunction } from './loss.js'
 
 /** The loss for a data set: what was asked for, or what its targets are. */
-export function lossFor(data: Dataset, loss?: Loss): Loss {
-  return loss ?? (data.labels ? 'crossEntropy' : 'meanSquaredError')
+export function lossFor(data: Dataset | ParallelText, loss?: Loss): Loss {
+  return loss ?? (data instanceof ParallelText || data.labels ? 'crossEntropy' : 'meanSquaredError')
+}
+
+/** The modules of a model, however deep. */
+function* modulesIn(module: Module): Generator<Module> {
+  yield module
+  for (const child of module.children?.values() ?? []) yield* modulesIn(child)
+}
+
+/** Tokens of the longest sentence that a model takes, if it tells. */
+export function placesOf(model: Module): number | undefined {
+  const places = [...modulesIn(model)].flatMap((module) => (module instanceof Positions ? [module.places] : []))
+  return places.length > 0 ? Math.min(...places) : undefined
+}
+
+/** Refuses text that the model cannot take. */
+export function checkText(model: Module, text: ParallelText, loss?: Loss): void {
+  const translator = [...modulesIn(model)].find((module) => module instanceof Transformer)
+  expect(
+    translator !== undefined,
+    () =>
+      `Expected a model made by transformer() for ${text.name}, got one for samples of ${model.inFeatures} features`,
+  )
+  const { sourceWords, targetWords } = (translator as Transformer).options
+  const { source, target } = text.tokenizers
+  expect(
+    source.size <= sourceWords && target.size <= targetWords,
+    () =>
+      `Expected tokenizers of at most ${sourceWords} and ${targetWords} tokens, the words of the model, got ` +
+      `${source.size} and ${target.size} for ${text.name}`,
+  )
+  expect(
+    lossFunction(lossFor(text, loss)).targets === 'labels',
+    () => `Expected a loss with labels for ${text.name}, such as crossEntropy(), got ${show(loss)}`,
+  )
 }
 
 /** Whether any of its samples counts: a mean over none is none. */
@@ -17,12 +55,17 @@ function counts({ labels, weights, ignore }: Dataset): boolean {
 }
 
 /** Refuses data of which no sample counts. A batch may have none. */
-export function checkCounts(data: Dataset): void {
+export function checkCounts(data: Dataset | ParallelText): void {
+  if (data instanceof ParallelText) return
   expect(counts(data), () => `Expected ${data.name} to have a sample that counts, got weights or labels without any`)
 }
 
 /** Refuses data that the model cannot take. */
-export function checkData(model: Sequential, data: Dataset, loss?: Loss): void {
+export function checkData(model: Sequential, data: Dataset | ParallelText, loss?: Loss): void {
+  if (data instanceof ParallelText) {
+    checkText(model, data, loss)
+    return
+  }
   const { inFeatures, outFeatures } = model
   expect(
     typeof data?.samples === 'number',

@@ -18,12 +18,26 @@ import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors
 /** Files of a later version may hold what this one does not understand. */
 const VERSION = 1
 
+/** What updates and rates are laid out over. */
+export interface Plan {
+  readonly epochs: number
+  readonly stepsPerEpoch: number
+  /** Where the last epoch has fewer: all steps. */
+  readonly steps?: number | undefined
+}
+
+/** The steps of all epochs, or of one, from 0. */
+export function stepsOf({ epochs, stepsPerEpoch, steps = epochs * stepsPerEpoch }: Plan, epoch?: number): number {
+  return epoch === undefined ? steps : Math.min(stepsPerEpoch, steps - epoch * stepsPerEpoch)
+}
+
 /** How far a run of fit() is. */
 export interface Run {
   readonly epochs: number
+  /** Samples a step; of a text, tokens. */
   readonly batchSize: number
   readonly microBatchSize?: number
-  /** Of the training set. */
+  /** Of the training set; of a text, pairs. */
   readonly samples: number
   /** Epochs done. */
   epoch: number
@@ -38,7 +52,7 @@ export interface Run {
 export interface Progress {
   readonly step: number
   /** Steps that updates and rates are laid out over. */
-  readonly plan?: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
+  readonly plan?: Plan | undefined
   readonly updates: { readonly done: number; readonly step: number; readonly settled: readonly number[] }
   readonly run?: Run | undefined
 }
@@ -347,7 +361,8 @@ export class Checkpoint {
         totals: this.#tensor('run.totals', 'F64') as Float64Array,
       }
       if ((read.microBatchSize ?? 0) % 16 !== 0) throw this.#bad('its micro-batches are of no multiple of 16 samples')
-      if (read.totals.length !== 4 || read.epoch > read.epochs || read.done > Math.ceil(read.samples / read.batchSize))
+      const most = plan ? count(plan.stepsPerEpoch, 'number of steps', 1) : Math.ceil(read.samples / read.batchSize)
+      if (read.totals.length !== 4 || read.epoch > read.epochs || read.done > most)
         throw this.#bad('its run does not fit together')
     }
     return {
@@ -355,6 +370,7 @@ export class Checkpoint {
       plan: plan && {
         epochs: count(plan.epochs, 'number of epochs', 1),
         stepsPerEpoch: count(plan.stepsPerEpoch, 'number of steps', 1),
+        ...(plan.steps !== undefined && { steps: count(plan.steps, 'number of steps', 1) }),
       },
       updates: {
         done: count(updates?.done, 'number of updates'),

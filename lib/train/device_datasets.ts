@@ -3,13 +3,16 @@ import type { Dataset } from '../data/dataset.js'
 import type { SampleStream } from '../data/stream.js'
 import type { Device } from '../device.js'
 import { HebbError } from '../error.js'
+import type { ParallelText } from '../text/parallel.js'
 import { DeviceDataset, SampleOrder, StreamOrder } from './feed.js'
+import { DeviceText, TextOrder, type TextOrderOptions } from './text_feed.js'
 
 /** Data sets that were brought to a device, each once, with an order for training and one for evaluation. */
 export class DeviceDatasets {
   readonly #device: Device
   readonly #found = new Map<Dataset, { data: DeviceDataset; shuffled?: SampleOrder; asTheyLie?: SampleOrder }>()
   readonly #streams = new Map<SampleStream, StreamOrder>()
+  readonly #texts = new Map<ParallelText, { data: DeviceText; orders: Map<string, TextOrder> }>()
   #disposed = false
 
   constructor(device: Device) {
@@ -33,6 +36,24 @@ export class DeviceDatasets {
     return found.shuffled
   }
 
+  /** A text in batches of so many tokens: with a seed for training, in random orders. */
+  ofText(text: ParallelText, options: TextOrderOptions): TextOrder {
+    if (this.#disposed)
+      throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
+    let found = this.#texts.get(text)
+    if (!found) {
+      found = { data: new DeviceText(this.#device, text), orders: new Map() }
+      this.#texts.set(text, found)
+    }
+    const key = JSON.stringify(options)
+    let order = found.orders.get(key)
+    if (!order) {
+      order = new TextOrder(this.#device, found.data, options)
+      found.orders.set(key, order)
+    }
+    return order
+  }
+
   /** `first`: its first chunk. */
   ofStream(stream: SampleStream, first: Dataset, seed: number): StreamOrder {
     if (this.#disposed)
@@ -50,5 +71,6 @@ export class DeviceDatasets {
     for (const order of this.#streams.values()) order.dispose()
     for (const { data, shuffled, asTheyLie } of this.#found.values())
       for (const owned of [data, shuffled, asTheyLie]) owned?.dispose()
+    for (const { data, orders } of this.#texts.values()) for (const owned of [data, ...orders.values()]) owned.dispose()
   }
 }

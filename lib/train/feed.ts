@@ -2,12 +2,12 @@
  * What fills the operands of a step: samples of a data set that lies on the device, or batches that the host writes. A
  * batch may be computed in parts, so a feed is told for each of them where its columns go.
  */
-import type { Tape } from '../autograd.js'
+import type { Tape, Value } from '../autograd.js'
 import { type Dataset, expectSamples } from '../data/dataset.js'
 import type { SampleStream } from '../data/stream.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
-import { Program, type Transfer, unlessAborted } from '../program.js'
+import { Program, type Segment, type Transfer, unlessAborted } from '../program.js'
 import { type Activations, Tensor } from '../tensor.js'
 import { isTyped } from '../typed_array.js'
 
@@ -19,6 +19,51 @@ export interface BatchTensors {
   readonly weights?: Tensor<'float32'> | undefined
 }
 
+/** A step of a run. */
+export interface Place {
+  /** From 0. */
+  readonly epoch: number
+  /** In its epoch, from 0. */
+  readonly step: number
+  /** But for the last epoch, which may have fewer. */
+  readonly stepsPerEpoch: number
+}
+
+/** What an epoch reads one after another: its steps [begin, end) take these samples. */
+export interface Span {
+  readonly begin: number
+  readonly end: number
+  readonly samples: number
+}
+
+/**
+ * Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), on the
+ * host or in a row of a plan.
+ */
+export interface NextBatch {
+  readonly samples: number
+  readonly first: number
+  /** Valid ones. */
+  readonly columns: number
+  readonly host?: HostBatch
+  /** Of a text's plan. */
+  readonly row?: number
+}
+
+/** Where a replay begins. */
+export function placeOf({ samples, first, columns }: NextBatch): Segment {
+  return { samples, first, columns }
+}
+
+/** The batch that follows in so many steps. */
+export function later(next: NextBatch, steps: number, batch: number): NextBatch {
+  return {
+    ...next,
+    ...{ first: next.first + steps * batch },
+    ...(next.row !== undefined && { row: next.row + steps }),
+  }
+}
+
 export interface Feed {
   /** Whether columns have weights. */
   readonly isWeighted: boolean
@@ -28,10 +73,21 @@ export interface Feed {
   isLike(other: Feed): boolean
   /** Records what fills the tensors of the whole batch. */
   fill(tape: Tape, batch: BatchTensors): void
-  /** The input [features][columns] of the columns that the tape is at. */
-  input(tape: Tape, features: number, augmentationSeed?: number): Activations
+  /** The inputs of the model: [features][columns] of the columns that the tape is at, or tokens. */
+  inputs(tape: Tape, features: number, augmentationSeed?: number): Value[]
   /** Their targets [outputs][columns]. */
   targets(tape: Tape, outputs: number): Activations
+  /** What the steps of a replay from this batch on need to be written. */
+  writes(tape: Tape, next: NextBatch, batch: BatchTensors): Transfer[]
+}
+
+/** What a run of some epochs reads. */
+export interface Order extends Feed {
+  /** Makes ready what a step reads, in batches of a size. */
+  enter(at: Place, batch: number, signal?: AbortSignal): Promise<Span>
+  /** Where the batch of a step of the span is. */
+  next(span: Span, step: number, batch: number): NextBatch
+  dispose(): void
 }
 
 /** A data set in device memory. */
@@ -83,7 +139,7 @@ export class DeviceDataset {
 }
 
 /** Numbers from 0 on, in an order. */
-class Order {
+class Numbers {
   readonly indices: Tensor<'int32'>
   readonly #seed: number | undefined
   /** By how many they are. */
@@ -112,17 +168,10 @@ class Order {
   }
 }
 
-/** What an epoch reads one after another: its steps [begin, end) take these samples. */
-export interface Span {
-  readonly begin: number
-  readonly end: number
-  readonly samples: number
-}
-
 /** The samples of a data set, in an order. */
-export class SampleOrder implements Feed {
+export class SampleOrder implements Order {
   readonly data: DeviceDataset
-  protected readonly order: Order
+  protected readonly order: Numbers
 
   /**
    * With a seed, a new random order every epoch, which depends on the seed and the epoch alone; without one, as the
@@ -130,7 +179,7 @@ export class SampleOrder implements Feed {
    */
   constructor(device: Device, data: DeviceDataset, seed?: number) {
     this.data = data
-    this.order = new Order(device, data.dataset.samples, seed)
+    this.order = new Numbers(device, data.dataset.samples, seed)
   }
 
   get indices(): Tensor<'int32'> {
@@ -149,11 +198,19 @@ export class SampleOrder implements Feed {
     return other === this
   }
 
-  /** Makes ready what step `step` of an epoch reads, in batches of a size. */
-  async enter(epoch: number, _step = 0, batch = 1, _signal?: AbortSignal): Promise<Span> {
+  async enter({ epoch }: Place, batch: number, _signal?: AbortSignal): Promise<Span> {
     const { samples } = this.data.dataset
     await this.order.shuffle(epoch, samples)
     return { begin: 0, end: Math.ceil(samples / batch), samples }
+  }
+
+  next({ begin, samples }: Span, step: number, batch: number): NextBatch {
+    const first = (step - begin) * batch
+    return { samples, first, columns: Math.min(batch, samples - first) }
+  }
+
+  writes(): Transfer[] {
+    return []
   }
 
   fill(tape: Tape, batch: BatchTensors): void {
@@ -170,7 +227,7 @@ export class SampleOrder implements Feed {
   }
 
   /** With a seed, images are augmented as their data set says. */
-  input(tape: Tape, features: number, augmentationSeed?: number): Activations {
+  inputs(tape: Tape, features: number, augmentationSeed?: number): Value[] {
     const { dataset, x, scales, shifts } = this.data
     const { scale, shift, shape, augment } = dataset
     const [channels, height, width] = (shape.length === 3 ? shape : [1, ...shape]) as [number, number, number]
@@ -183,7 +240,7 @@ export class SampleOrder implements Feed {
         augmentationSeed !== undefined && { augmentation: { height, width, ...augment, seed: augmentationSeed } }),
       ...{ channels, output },
     })
-    return output
+    return [tape.input(output)]
   }
 
   targets(tape: Tape, outputs: number): Activations {
@@ -205,7 +262,7 @@ export class SampleOrder implements Feed {
 /** The samples of a stream: one chunk of them is on the device, and the next on its way. */
 export class StreamOrder extends SampleOrder {
   readonly #stream: SampleStream
-  readonly #chunks: Order
+  readonly #chunks: Numbers
   #epoch = -1
   #order: Int32Array = new Int32Array(0)
   #ahead: { readonly index: number; readonly data: Promise<Dataset> } | undefined
@@ -214,10 +271,10 @@ export class StreamOrder extends SampleOrder {
   constructor(device: Device, stream: SampleStream, first: Dataset, seed: number) {
     super(device, new DeviceDataset(device, first), seed)
     this.#stream = stream
-    this.#chunks = new Order(device, stream.fullChunks, seed)
+    this.#chunks = new Numbers(device, stream.fullChunks, seed)
   }
 
-  override async enter(epoch: number, step = 0, batch = 1, signal?: AbortSignal): Promise<Span> {
+  override async enter({ epoch, step }: Place, batch: number, signal?: AbortSignal): Promise<Span> {
     const { chunk, chunks, fullChunks } = this.#stream
     if (epoch !== this.#epoch) {
       // Apart from the orders of samples, whose numbers are small.
@@ -282,8 +339,8 @@ export function hostBatchOf(data: Dataset, x: Float32Array): HostBatch {
 export class HostFeed implements Feed {
   readonly isWeighted: boolean
   readonly ignore: number | undefined
-  /** By program, what each of its parts is given. */
-  readonly #given = new Map<Program, { first: number; input: Activations; targets?: Activations }[]>()
+  /** By tape, what each part of its batch is given. */
+  readonly #given = new WeakMap<Tape, { first: number; input: Activations; targets?: Activations }[]>()
 
   constructor({ isWeighted = false, ignore }: { isWeighted?: boolean; ignore?: number | undefined } = {}) {
     this.isWeighted = isWeighted
@@ -296,25 +353,24 @@ export class HostFeed implements Feed {
 
   fill(): void {}
 
-  input(tape: Tape, features: number): Activations {
+  inputs(tape: Tape, features: number): Value[] {
     const input = tape.given(features)
-    const parts = this.#given.get(tape.program) ?? []
-    this.#given.set(tape.program, [...parts, { first: tape.firstColumn, input }])
-    return input
+    this.#given.set(tape, [...(this.#given.get(tape) ?? []), { first: tape.firstColumn, input }])
+    return [tape.input(input)]
   }
 
   targets(tape: Tape, outputs: number): Activations {
     const targets = tape.given(outputs)
-    const part = this.#given.get(tape.program)?.at(-1)
+    const part = this.#given.get(tape)?.at(-1)
     if (part) part.targets = targets
     return targets
   }
 
-  /** What a batch is written by, for a step of the program. */
-  writes(program: Program, batch: HostBatch, tensors: BatchTensors): Transfer[] {
+  writes(tape: Tape, { host: batch }: NextBatch, tensors: BatchTensors): Transfer[] {
+    if (!batch) return []
     const { samples, labels, weights } = batch
     const writes: Transfer[] = []
-    for (const { first, input, targets } of this.#given.get(program) ?? []) {
+    for (const { first, input, targets } of this.#given.get(tape) ?? []) {
       const columns = Math.min(input.capacity, samples - first)
       if (columns <= 0) continue
       const ofPart = (array: Float32Array, features: number) =>

@@ -1,14 +1,14 @@
 /**
  * A model recorded as a Program: for training or for evaluation, fed from a data set on the device or from the host.
  */
-import { type LayerGradient, Tape } from '../autograd.js'
+import { type LayerGradient, Tape, type Value } from '../autograd.js'
 import type { Device } from '../device.js'
 import { elementsOf, type Parameter } from '../nn/parameter.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program, type Transfer } from '../program.js'
 import { type Activations, Tensor } from '../tensor.js'
-import { type Feed, type HostBatch, HostFeed } from './feed.js'
+import { type Feed, HostFeed, type NextBatch } from './feed.js'
 import { type Loss, type LossFunction, type LossSums, lossFunction } from './loss.js'
 
 export interface LossTotals {
@@ -57,11 +57,11 @@ export interface Probe {
   readonly program: Program
   /** Columns of a full batch. */
   readonly batch: number
-  /** What a batch of the host's is written by. */
-  writes(batch: HostBatch): Transfer[]
+  /** What the steps of a replay from this batch on need to be written. */
+  writes(next: NextBatch): Transfer[]
   /** What the sparse layers' gradients are products of, kept until a graph of the workspace runs. */
   readonly layers: readonly LayerGradient[]
-  readonly input: Activations
+  readonly inputs: readonly Value[]
   /** What the model's modules gave. */
   readonly outputs: Tape['outputs']
 }
@@ -79,6 +79,12 @@ class Clipping {
   dispose(): void {
     for (const tensor of [this.norm, this.scale]) tensor.dispose()
   }
+}
+
+/** What was recorded for some columns. */
+interface Recorded {
+  readonly inputs: readonly Value[]
+  readonly output: Activations
 }
 
 export class Graph {
@@ -163,10 +169,10 @@ export class Graph {
       const tape = new Tape(program, { training: true, keepGradients: true, frozen })
       const totals = new Tensor(device, 'float64', 4)
       try {
-        const { input } = this.#record(tape, totals)
+        const { inputs } = this.#record(tape, totals)
         const { gradients: layers, outputs } = tape
-        const writes = (batch: HostBatch) => this.#writes(program, batch)
-        this.#probe = { program, batch: this.batch, writes, layers, input, outputs, tape, totals }
+        const writes = (next: NextBatch) => this.#writes(tape, next)
+        this.#probe = { program, batch: this.batch, writes, layers, inputs, outputs, tape, totals }
       } catch (error) {
         for (const owned of [program, tape, totals]) owned.dispose()
         throw error
@@ -180,14 +186,13 @@ export class Graph {
     if (this.#previous) await this.totals.write(await this.#previous.read())
   }
 
-  /** What a batch of the host's is written by, where batches come from the host. */
-  writes(batch: HostBatch): Transfer[] {
-    return this.#writes(this.program, batch)
+  /** What the steps of a replay from this batch on need to be written. */
+  writes(next: NextBatch): Transfer[] {
+    return this.#writes(this.#tape, next)
   }
 
-  #writes(program: Program, batch: HostBatch): Transfer[] {
-    if (!(this.#feed instanceof HostFeed)) return []
-    return this.#feed.writes(program, batch, { labels: this.#labels, weights: this.#weights })
+  #writes(tape: Tape, next: NextBatch): Transfer[] {
+    return this.#feed.writes(tape, next, { labels: this.#labels, weights: this.#weights })
   }
 
   /** The norm of all gradients in the last step, before they were clipped, if they are and a step was made. */
@@ -205,7 +210,7 @@ export class Graph {
   }
 
   /** Records forward, loss and backward as far as they are wanted, for the batch or for one micro-batch by one. */
-  #record(tape: Tape, totals: Tensor<'float64'>, microBatch?: number): { input: Activations; output: Activations } {
+  #record(tape: Tape, totals: Tensor<'float64'>, microBatch?: number): Recorded {
     const { ignore } = this.#feed
     if (totals === this.totals && this.#previous) tape.record('noteTotals', { totals, previous: this.#previous })
     if (this.#loss) this.#feed.fill(tape, { labels: this.#labels, weights: this.#weights })
@@ -228,15 +233,15 @@ export class Graph {
     }
   }
 
-  #recordColumns(tape: Tape, sums: LossSums): { input: Activations; output: Activations } {
+  #recordColumns(tape: Tape, sums: LossSums): Recorded {
     const { model, features } = this.#options
     const loss = this.#loss
-    const input = this.#feed.input(tape, features, tape.training ? model.seed : undefined)
-    const output = model.forward(tape, tape.input(input))
+    const inputs = this.#feed.inputs(tape, features, tape.training ? model.seed : undefined)
+    const output = model.forward(tape, ...(inputs as [Value, ...Value[]]))
     if (loss?.targets === 'labels') loss.record(tape, output, this.#labels as Tensor<'int32'>, sums)
     if (loss?.targets === 'values')
       loss.record(tape, output, this.#feed.targets(tape, output.activations.features), sums)
     if (tape.training) tape.backward()
-    return { input, output: output.activations }
+    return { inputs, output: output.activations }
   }
 }

@@ -4,17 +4,19 @@ import type { Device } from '../device.js'
 import { expect, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
+import { ParallelText } from '../text/parallel.js'
 import { isTyped } from '../typed_array.js'
-import { checkData, lossFor } from './check_data.js'
+import { checkData, lossFor, placesOf } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
-import type { SampleOrder } from './feed.js'
+import { type Order, placeOf } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import type { Loss } from './loss.js'
 
 export interface Evaluation {
   readonly loss: number
-  /** Share of samples whose class is right; NaN for a regression. */
+  /** Share of samples whose class is right, or of a text's target tokens; NaN for a regression. */
   readonly accuracy: number
+  /** Of a text, sentence pairs. */
   readonly samples: number
 }
 
@@ -24,6 +26,7 @@ export interface RunOptions {
 }
 
 const BATCH = 256
+const TEXT_BATCH = 2048 // tokens
 
 /** Runs a model forward. Called by one at a time. */
 export class Inference {
@@ -32,7 +35,7 @@ export class Inference {
   readonly #loss: Loss | undefined
   readonly #datasets: DeviceDatasets
   readonly #workspace: Tensor<'uint8'>
-  #evaluating: { order: SampleOrder; graph: Graph } | undefined
+  #evaluating: { order: Order; graph: Graph } | undefined
   #predicting: Graph | undefined
 
   /** `workspace`: for the values of its graphs. */
@@ -44,31 +47,37 @@ export class Inference {
     this.#loss = loss
   }
 
-  async evaluate(set: Dataset, { signal }: RunOptions): Promise<Evaluation> {
-    const order = this.#datasets.of(set)
-    const loss = lossFor(set, this.#loss)
+  async evaluate(set: Dataset | ParallelText, { signal }: RunOptions): Promise<Evaluation> {
+    const isText = set instanceof ParallelText
+    const batch = isText ? TEXT_BATCH : Math.min(BATCH, set.samples)
+    const order = isText
+      ? this.#datasets.ofText(set, { tokens: batch, places: placesOf(this.#model) })
+      : this.#datasets.of(set)
     if (this.#evaluating?.order !== order) {
       this.#evaluating?.graph.dispose()
       const graph = new Graph({
         device: this.#device,
         model: this.#model,
-        batch: Math.min(BATCH, set.samples),
-        features: set.features,
+        batch,
+        features: isText ? 0 : set.features,
         feed: order,
-        loss,
+        loss: lossFor(set, this.#loss),
         workspace: this.#workspace,
       })
       this.#evaluating = { order, graph }
-      await order.enter(0)
     }
     const { graph } = this.#evaluating
+    const span = await order.enter({ epoch: 0, step: 0, stepsPerEpoch: 1 }, batch, signal)
+    const next = order.next(span, 0, batch)
     const sums = noTotals()
-    await graph.program.replay(Math.ceil(set.samples / graph.batch), {
-      ...{ signal, begin: { step: 0, samples: set.samples } },
-      ...{ writes: [[graph.totals, sums]], reads: [[graph.totals, sums]] },
+    await graph.program.replay(span.end, {
+      ...{ signal, begin: { step: 0, ...placeOf(next) } },
+      ...{ writes: [...graph.writes(next), [graph.totals, sums]], reads: [[graph.totals, sums]] },
     })
     const totals = totalsOf(sums)
-    return { loss: totals.loss, accuracy: set.labels ? totals.accuracy : Number.NaN, samples: set.samples }
+    const isClassified = isText || set.labels !== undefined
+    const { samples } = span
+    return { loss: totals.loss, accuracy: isClassified ? totals.accuracy : Number.NaN, samples }
   }
 
   /** `samples`: what check() has counted in x, whose memory may be gone by now. */
@@ -92,7 +101,10 @@ export class Inference {
       const count = Math.min(graph.batch, samples - first)
       await graph.program.replay(1, {
         ...{ signal, begin: { step: 0, columns: count } },
-        writes: graph.writes({ x: slice(x, first, count, features), samples: count }),
+        writes: graph.writes({
+          ...{ samples: 0, first: 0, columns: count },
+          host: { x: slice(x, first, count, features), samples: count },
+        }),
         reads: [[graph.output, out.subarray(first * classes, (first + count) * classes), count]],
       })
     }

@@ -10,7 +10,7 @@ import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
-import { type Checkpoint, namedParameters, type Progress } from './checkpoint.js'
+import { type Checkpoint, namedParameters, type Progress, stepsOf } from './checkpoint.js'
 
 /** How the parameters begin. */
 type Beginning = Pick<Materials, 'topology' | 'weights' | 'dense' | 'restored' | 'links'>
@@ -119,7 +119,7 @@ function roomAfter(
   { possible, density, most }: { possible: number; density: number; most: number },
 ): number {
   if (!plan) return most
-  const { epochs, stepsPerEpoch } = plan
-  const updates = updatesOf(method, { steps: epochs * stepsPerEpoch, stepsPerEpoch }).count
+  const { stepsPerEpoch } = plan
+  const updates = updatesOf(method, { steps: stepsOf(plan), stepsPerEpoch }).count
   return new Room(method.density.schedule({ target: density, updates }), { possible, most, updates }).after(done)
 }

@@ -5,6 +5,7 @@ import type { Method } from '../dst/method.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/optimizer.js'
 import type { Tensor } from '../tensor.js'
+import type { ParallelText } from '../text/parallel.js'
 import type { Evaluation, RunOptions } from './inference.js'
 import type { Loss } from './loss.js'
 import type { TopologyMeasures } from './measures.js'
@@ -64,8 +65,8 @@ export interface CheckpointOptions {
 }
 
 export interface ResumeOptions {
-  /** Evaluated after every epoch. */
-  validation?: Dataset
+  /** Evaluated after every epoch, or interval. */
+  validation?: Dataset | ParallelText
   /**
    * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then
    * throws ABORTED. What was trained stays, and resume() goes on from there.
@@ -77,8 +78,16 @@ export interface ResumeOptions {
 }
 
 export interface FitOptions extends ResumeOptions {
-  epochs: number
-  /** Samples a step. Default 32. The last batch of an epoch may be smaller. */
+  /** Passes over samples. Of text, say `steps`. */
+  epochs?: number
+  /** Of text, in place of epochs: the steps of the run. */
+  steps?: number
+  /** Of text: steps between two reports, which are what an epoch's are elsewhere. Default 500. */
+  interval?: number
+  /**
+   * Samples a step. Default 32. The last batch of an epoch may be smaller. Of text: tokens a step, as tokenBatches()
+   * counts them. Default 1024.
+   */
   batchSize?: number
   /**
    * Samples computed at a time, a multiple of 16: the gradients of a batch's parts are added up before its step

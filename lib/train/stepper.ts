@@ -2,6 +2,7 @@
  * Takes training's steps: keeps the graph that they replay, makes the topology updates that are due before them, and
  * finds where numbers go wrong.
  */
+import { Tokens } from '../autograd.js'
 import type { Device } from '../device.js'
 import type { Gradients, Scheduler } from '../dst/scheduler.js'
 import { HebbError, number } from '../error.js'
@@ -11,29 +12,12 @@ import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import type { ReplayOptions } from '../program.js'
 import type { Tensor } from '../tensor.js'
-import { namedModules, namedParameters, type Run } from './checkpoint.js'
-import { type Feed, type HostBatch, HostFeed } from './feed.js'
+import { namedModules, namedParameters, type Plan, type Run, stepsOf } from './checkpoint.js'
+import { type Feed, HostFeed, later, type NextBatch, placeOf } from './feed.js'
 import { Graph, type Probe } from './graph.js'
 import type { Loss } from './loss.js'
 import type { Measures } from './measures.js'
 import type { TrainerOptions } from './options.js'
-
-/**
- * Where a graph's next batch is: in its stream of `samples`, from `first` on, or, without a stream (0 samples), on the
- * host.
- */
-export interface NextBatch {
-  readonly samples: number
-  readonly first: number
-  /** Valid ones. */
-  readonly columns: number
-  readonly host?: HostBatch
-}
-
-/** Where a replay begins. */
-function placeOf({ samples, first, columns }: NextBatch) {
-  return { samples, first, columns }
-}
 
 /** How steps are taken. */
 interface Training {
@@ -52,7 +36,7 @@ export class Stepper {
   /** Steps done. */
   step = 0
   /** What rates and updates are laid out over, if it is known. */
-  plan: { readonly epochs: number; readonly stepsPerEpoch: number } | undefined
+  plan: Plan | undefined
   readonly #device: Device
   readonly #model: Sequential
   readonly #optimizer: Optimizer
@@ -132,7 +116,7 @@ export class Stepper {
       const { probe } = graph
       const { program } = probe
       try {
-        const writes = next.host ? probe.writes(next.host) : []
+        const writes = probe.writes(next)
         await program.replay(1, { signal, writes, begin: { step: this.step, ...placeOf(next) } })
       } catch (error) {
         throw (error as HebbError).code === 'NON_FINITE'
@@ -167,13 +151,13 @@ export class Stepper {
         }
       }, 50)
     try {
-      const writes = [...(next.host ? graph.writes(next.host) : []), ...(options.writes ?? [])]
+      const writes = [...graph.writes(next), ...(options.writes ?? [])]
       const begin = { step, scalars: this.#rates(steps), ...placeOf(next) }
       const between = this.#onGradients && (() => this.#showGradients(graph))
       await graph.program.replay(steps, { ...options, writes, begin, between })
     } catch (error) {
       if ((error as HebbError).code !== 'NON_FINITE') throw error
-      const failed = { ...next, first: next.first + done() * graph.batch }
+      const failed = later(next, done(), graph.batch)
       throw await this.#whereNotFinite(graph, step + done(), failed, error as HebbError)
     } finally {
       clearInterval(timer)
@@ -210,10 +194,12 @@ export class Stepper {
 
   /** What the optimizer's rates are in a step between the last update and the next. */
   #ratesAt(step: number): number[] {
-    const { epochs, stepsPerEpoch } = this.plan ?? { epochs: 1, stepsPerEpoch: Number.POSITIVE_INFINITY }
+    const endless = { epochs: 1, stepsPerEpoch: Number.POSITIVE_INFINITY }
+    const plan = this.plan ?? endless
+    const { epochs, stepsPerEpoch } = plan
     const point = {
       step,
-      steps: epochs * stepsPerEpoch,
+      steps: stepsOf(plan),
       epoch: Math.floor(step / stepsPerEpoch),
       epochs,
       stepsSinceUpdate: this.#scheduler.stepsSinceUpdate(step),
@@ -264,14 +250,15 @@ export class Stepper {
   }
 
   /** Computes the step again, without taking it and with all values kept. */
-  async #placeNotFinite({ program, input, outputs, writes }: Probe, step: number, at: NextBatch): Promise<string> {
+  async #placeNotFinite({ program, inputs, outputs, writes }: Probe, step: number, at: NextBatch): Promise<string> {
     const finite = (numbers: Float32Array) => numbers.every(Number.isFinite)
     await program.keepAll(true)
     try {
       await program
-        .replay(1, { writes: at.host ? writes(at.host) : [], begin: { step, ...placeOf(at) } })
+        .replay(1, { writes: writes(at), begin: { step, ...placeOf(at) } })
         .catch((error: HebbError) => (error.code === 'NON_FINITE' ? undefined : Promise.reject(error)))
-      if (!finite(await input.read())) return 'the data'
+      for (const input of inputs)
+        if (!(input instanceof Tokens) && !finite(await input.activations.read())) return 'the data'
       const named = namedParameters(this.#model)
       const names = namedModules(this.#model)
       for (const { module, output } of outputs) {

@@ -12,12 +12,13 @@ import { sparseLayers } from '../nn/sparse_linear.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
+import { ParallelText } from '../text/parallel.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
-import { checkCounts, checkData, lossFor } from './check_data.js'
-import { type Checkpoint, type Run, readCheckpoint, writeCheckpoint } from './checkpoint.js'
+import { checkCounts, checkData, lossFor, placesOf } from './check_data.js'
+import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
-import { HostFeed, hostBatchOf } from './feed.js'
+import { HostFeed, hostBatchOf, type Order } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
@@ -36,26 +37,15 @@ import type {
 import { expectPlace } from './safetensors.js'
 import { disposed, Stepper } from './stepper.js'
 
-/** What a run trains on: all samples of a data set, or of a stream, of which the first chunk is shown. */
+/** What a run trains on. */
 interface Source {
-  readonly shown: Dataset
+  /** Of a stream, its first chunk. */
+  readonly shown: Dataset | ParallelText
+  /** Of a text, pairs. */
   readonly samples: number
-  readonly stream?: SampleStream
   /** Refuses a size of batches that would cut a stream's chunks. */
   check(batchSize: number): void
-}
-
-async function sourceOf(data: Dataset | SampleStream): Promise<Source> {
-  if (!(data instanceof SampleStream)) return { shown: data, samples: data?.samples, check: () => {} }
-  const { samples, chunk, chunks, name } = data
-  return {
-    ...{ shown: await data.dataset(0), samples, stream: data },
-    check: (batchSize) =>
-      expect(
-        chunks === 1 || chunk % batchSize === 0,
-        () => `Expected the chunks of ${name} to be a multiple of the ${batchSize} samples of a batch, got ${chunk}`,
-      ),
-  }
+  order(batchSize: number): Order
 }
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
@@ -64,6 +54,28 @@ function microBatchOf(size: unknown): number | undefined {
   const columns = integer(size, 'microBatchSize', 1)
   expect(columns % 16 === 0, () => `Expected microBatchSize to be a multiple of 16, got ${columns}`)
   return columns
+}
+
+export type TrainingData = Dataset | SampleStream | ParallelText
+
+/** Steps between two reports on a text. */
+const INTERVAL = 500
+
+/** A run on samples, by epochs. */
+function dataPlan({ epochs, steps, interval }: FitOptions, samples: number, batchSize: number): Plan {
+  expect(
+    steps === undefined && interval === undefined,
+    () => `Expected epochs for samples, got steps ${show(steps)} and interval ${show(interval)}. They are for text.`,
+  )
+  return { epochs: integer(epochs, 'epochs', 1), stepsPerEpoch: Math.ceil(samples / batchSize) }
+}
+
+/** A run on text, by steps: what is an epoch elsewhere is an interval of steps between two reports. */
+function textPlan({ epochs, steps, interval }: FitOptions): Plan {
+  expect(epochs === undefined, () => `Expected steps for text, got epochs ${show(epochs)}`)
+  const all = integer(steps, 'steps', 1)
+  const stepsPerEpoch = Math.min(all, integer(interval ?? INTERVAL, 'interval', 1))
+  return { epochs: Math.ceil(all / stepsPerEpoch), stepsPerEpoch, steps: all }
 }
 
 const OPTIONS = { optimizer: true, dst: true, loss: true, device: true, trackHistory: true, onGradients: true } as const
@@ -205,10 +217,10 @@ export class Trainer {
     this.#run = undefined
   }
 
-  #layOut(options: { epochs: number; stepsPerEpoch: number }): void {
+  #layOut(options: Plan): void {
     const epochs = integer(options.epochs, 'epochs', 1)
     const stepsPerEpoch = integer(options.stepsPerEpoch, 'stepsPerEpoch', 1)
-    const plan = { steps: epochs * stepsPerEpoch, stepsPerEpoch }
+    const plan = { steps: stepsOf(options), stepsPerEpoch }
     for (const { density } of sparseLayers(this.model)) {
       const initial = this.method.density.initial(density)
       expect(
@@ -219,7 +231,7 @@ export class Trainer {
           'update more often.',
       )
     }
-    this.#stepper.plan = { epochs, stepsPerEpoch }
+    this.#stepper.plan = { epochs, stepsPerEpoch, ...(options.steps !== undefined && { steps: options.steps }) }
     this.#scheduler.plan(plan)
   }
 
@@ -227,19 +239,25 @@ export class Trainer {
    * Trains for some epochs, from the first one on, and gives a report after each. Leaving the loop stops the training;
    * within it, the trainer may be saved, evaluated and asked for predictions.
    */
-  async *fit(data: Dataset | SampleStream, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
-    known(options, 'fit()', { ...RUN, epochs: true, batchSize: true, microBatchSize: true })
-    const epochs = integer(options.epochs, 'epochs', 1)
-    const batchSize = integer(options.batchSize ?? 32, 'batchSize', 1)
+  async *fit(data: TrainingData, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
+    const names = { ...RUN, epochs: true, batchSize: true, microBatchSize: true, steps: true, interval: true } as const
+    known(options, 'fit()', names)
+    const isText = data instanceof ParallelText
+    const batchSize = integer(options.batchSize ?? (isText ? 1024 : 32), 'batchSize', 1)
     const microBatchSize = microBatchOf(options.microBatchSize)
+    expect(
+      !isText || microBatchSize === undefined,
+      () => `Expected no microBatchSize for text, got ${microBatchSize}. Lower batchSize, or use Recompute.`,
+    )
     const train = await this.#sourceOf(data, options)
     expect(
-      batchSize <= train.samples,
+      isText || batchSize <= train.samples,
       () => `Expected batchSize to be at most the ${train.samples} samples of ${data.name}, got ${batchSize}`,
     )
     train.check(batchSize)
+    const plan = isText ? textPlan(options) : dataPlan(options, train.samples, batchSize)
     const run: Run = {
-      epochs,
+      epochs: plan.epochs,
       batchSize,
       ...(microBatchSize !== undefined && { microBatchSize }),
       samples: train.samples,
@@ -254,7 +272,7 @@ export class Trainer {
       throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
     this.#begin()
     try {
-      this.#layOut({ epochs, stepsPerEpoch: Math.ceil(train.samples / batchSize) })
+      this.#layOut(plan)
       this.#scheduler.begin()
       this.#stepper.step = 0
       this.#run = run
@@ -268,7 +286,7 @@ export class Trainer {
    * Goes on with the run of fit() that was stopped or saved before its end, as if it had not been: the result is the
    * same to the last bit.
    */
-  async *resume(data: Dataset | SampleStream, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
+  async *resume(data: TrainingData, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
     known(options, 'resume()', RUN)
     const train = await this.#sourceOf(data, options)
     const run = this.#run
@@ -332,7 +350,7 @@ export class Trainer {
   }
 
   /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
+  async evaluate(data: Dataset | ParallelText, options: RunOptions = {}): Promise<Evaluation> {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
@@ -445,10 +463,10 @@ export class Trainer {
   }
 
   /** What a run trains on, looked at with where it is saved, while no other call runs. */
-  async #sourceOf(data: Dataset | SampleStream, options: ResumeOptions): Promise<Source> {
+  async #sourceOf(data: TrainingData, options: ResumeOptions): Promise<Source> {
     this.#begin()
     try {
-      const source = await sourceOf(data)
+      const source = await this.#source(data)
       this.#checkRun(source.shown, options)
       if (options.checkpoint) await expectPlace(options.checkpoint.file)
       return source
@@ -457,7 +475,30 @@ export class Trainer {
     }
   }
 
-  #checkRun(train: Dataset, { validation, checkpoint }: ResumeOptions): void {
+  async #source(data: TrainingData): Promise<Source> {
+    const { seed } = this.model
+    const check = () => {}
+    if (data instanceof ParallelText) {
+      const places = placesOf(this.model)
+      const order = (tokens: number) => this.#datasets.ofText(data, { tokens, seed, places })
+      return { shown: data, samples: data.pairs, check, order }
+    }
+    if (!(data instanceof SampleStream))
+      return { shown: data, samples: data?.samples, check, order: () => this.#datasets.of(data, seed) }
+    const { samples, chunk, chunks, name } = data
+    const shown = await data.dataset(0)
+    return {
+      ...{ shown, samples },
+      check: (batchSize) =>
+        expect(
+          chunks === 1 || chunk % batchSize === 0,
+          () => `Expected the chunks of ${name} to be a multiple of the ${batchSize} samples of a batch, got ${chunk}`,
+        ),
+      order: () => this.#datasets.ofStream(data, shown, seed),
+    }
+  }
+
+  #checkRun(train: Dataset | ParallelText, { validation, checkpoint }: ResumeOptions): void {
     for (const data of validation ? [train, validation] : [train]) {
       checkData(this.model, data, this.#loss)
       checkCounts(data)
@@ -479,7 +520,7 @@ export class Trainer {
 
   async #epoch(
     run: Run,
-    { shown: train, samples: all, stream }: Source,
+    { shown: train, order: orderOf }: Source,
     { validation, signal, onProgress, checkpoint }: ResumeOptions,
   ): Promise<Epoch> {
     expect(
@@ -487,25 +528,27 @@ export class Trainer {
       () => 'Expected to go on with the run that was last begun, got one that another call of fit() has ended',
     )
     const { epochs, batchSize, microBatchSize } = run
-    const stepsPerEpoch = Math.ceil(all / batchSize)
-    const { seed } = this.model
-    const order = stream ? this.#datasets.ofStream(stream, train, seed) : this.#datasets.of(train, seed)
-    const graph = this.#stepper.graph(batchSize, train.features, order, lossFor(train, this.#loss), microBatchSize)
+    const { plan } = this.#stepper
+    if (!plan) throw new TypeError('a run has a plan')
+    const stepsPerEpoch = stepsOf(plan, run.epoch)
+    const order = orderOf(batchSize)
+    const features = train instanceof ParallelText ? 0 : train.features
+    const graph = this.#stepper.graph(batchSize, features, order, lossFor(train, this.#loss), microBatchSize)
     const epoch = run.epoch + 1
     if (this.#stepper.step === 0) await this.#measures.note()
-    let span = await order.enter(run.epoch, run.done, batchSize, signal)
+    const enter = () =>
+      order.enter({ epoch: run.epoch, step: run.done, stepsPerEpoch: plan.stepsPerEpoch }, batchSize, signal)
+    let span = await enter()
     await graph.totals.write(run.totals)
     const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     try {
       while (run.done < stepsPerEpoch) {
-        if (run.done >= span.end) span = await order.enter(run.epoch, run.done, batchSize, signal)
-        const { samples } = span
-        const first = (run.done - span.begin) * batchSize
-        const next = { samples, first, columns: Math.min(batchSize, samples - first) }
+        if (run.done >= span.end) span = await enter()
+        const next = order.next(span, run.done, batchSize)
         if (this.#scheduler.due(this.#stepper.step))
           run.updateSeconds += await this.#stepper.update(graph, next, signal)
         const steps = Math.min(
-          span.end - run.done,
+          Math.min(span.end, stepsPerEpoch) - run.done,
           this.#scheduler.until(this.#stepper.step),
           everySteps - (this.#stepper.step % everySteps || 0),
         )

@@ -1,0 +1,180 @@
+/** Sentence pairs in the numbers of their tokens: what a translator is trained and evaluated on. */
+import { expect, known, show } from '../error.js'
+import { readParallel } from './lines.js'
+import { Tokenizer } from './tokenizer.js'
+
+/** Texts as tokens, one behind another. */
+export interface TokenizedText {
+  /** [tokens] */
+  readonly tokens: Int32Array
+  /** [texts + 1] where each begins; behind the last, where it ends. */
+  readonly starts: Int32Array
+}
+
+/** The tokenizers of a translator, often one for both languages. */
+export interface Tokenizers {
+  readonly source: Tokenizer
+  readonly target: Tokenizer
+}
+
+export interface ParallelTextOptions {
+  /** For both languages, or one for each. */
+  tokenizer: Tokenizer | Tokenizers
+  /** For messages. Default: the names of the files. */
+  name?: string
+}
+
+/** The tokens that a target begins and ends with. */
+export const [BEGIN, END] = ['<s>', '</s>'] as const
+
+export function tokenizersOf(tokenizer: Tokenizer | Tokenizers): Tokenizers {
+  const { source, target } = tokenizer instanceof Tokenizer ? { source: tokenizer, target: tokenizer } : tokenizer
+  for (const one of [source, target])
+    expect(
+      one instanceof Tokenizer,
+      () => `Expected tokenizer to be made by Tokenizer.from() or trainTokenizer(), got ${show(one)}`,
+    )
+  return { source, target }
+}
+
+/** The number of a token that a translator needs. */
+export function specialOf(tokenizer: Tokenizer, token: string): number {
+  const id = tokenizer.idOf(token)
+  expect(
+    id !== undefined,
+    () => `Expected a tokenizer with the token '${token}', got one without. trainTokenizer() makes one with it.`,
+  )
+  return id as number
+}
+
+/** A source as a translator takes it: its tokens alone. */
+export function sourceTokens({ source }: Tokenizers, line: string): Int32Array {
+  return source.encode(line, { special: false })
+}
+
+/** Numbers one after another, without knowing how many they will be. */
+class Growing {
+  #numbers = new Int32Array(1024)
+  #length = 0
+
+  push(more: ArrayLike<number>): void {
+    const length = this.#length + more.length
+    if (length > this.#numbers.length) {
+      const grown = new Int32Array(Math.max(length, 2 * this.#numbers.length))
+      grown.set(this.#numbers)
+      this.#numbers = grown
+    }
+    this.#numbers.set(more, this.#length)
+    this.#length = length
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  get numbers(): Int32Array {
+    return this.#numbers.slice(0, this.#length)
+  }
+}
+
+class Growth {
+  readonly #tokens = new Growing()
+  readonly #starts = new Growing()
+
+  constructor() {
+    this.#starts.push([0])
+  }
+
+  push(tokens: ArrayLike<number>): void {
+    this.#tokens.push(tokens)
+    this.#starts.push([this.#tokens.length])
+  }
+
+  get text(): TokenizedText {
+    return { tokens: this.#tokens.numbers, starts: this.#starts.numbers }
+  }
+}
+
+/** Made by parallelText() and parallelLines(). */
+export class ParallelText {
+  readonly name: string
+  /** Sentences with their translations. */
+  readonly pairs: number
+  /** Sources, without special tokens. */
+  readonly source: TokenizedText
+  /** Targets, each from <s> to </s>. */
+  readonly target: TokenizedText
+  readonly tokenizers: Tokenizers
+
+  /** @internal */
+  constructor(name: string, source: TokenizedText, target: TokenizedText, tokenizers: Tokenizers) {
+    this.name = name
+    this.pairs = source.starts.length - 1
+    this.source = source
+    this.target = target
+    this.tokenizers = tokenizers
+  }
+
+  /** [pairs] tokens of each source, and of each target without its begin and end. */
+  get lengths(): { readonly sourceLengths: Int32Array; readonly targetLengths: Int32Array } {
+    const lengths = ({ starts }: TokenizedText, ends: number) =>
+      starts.subarray(1).map((end, i) => end - (starts[i] as number) - ends)
+    return { sourceLengths: lengths(this.source, 0), targetLengths: lengths(this.target, 2) }
+  }
+}
+
+async function textOf(
+  name: string,
+  pairs: Iterable<readonly [string, string]> | AsyncIterable<readonly [string, string]>,
+  tokenizer: ParallelTextOptions['tokenizer'],
+): Promise<ParallelText> {
+  const tokenizers = tokenizersOf(tokenizer)
+  const ends = [specialOf(tokenizers.target, BEGIN), specialOf(tokenizers.target, END)] as const
+  const [sources, targets] = [new Growth(), new Growth()]
+  for await (const [source, target] of pairs) {
+    sources.push(sourceTokens(tokenizers, source))
+    targets.push([ends[0], ...tokenizers.target.encode(target, { special: false }), ends[1]])
+  }
+  return new ParallelText(name, sources.text, targets.text, tokenizers)
+}
+
+const NAMES = { tokenizer: true, name: true } as const
+
+/**
+ * Two files whose lines are each other's translations, as tokens in memory (4 bytes each). MISSING_FILE and BAD_FILE
+ * as readParallel() has them; INVALID_ARGUMENT for a tokenizer without the tokens <s> and </s>.
+ */
+export async function parallelText(
+  source: string,
+  target: string,
+  options: ParallelTextOptions,
+): Promise<ParallelText> {
+  const { tokenizer, name = `${source} and ${target}` } = known(options, 'parallelText()', NAMES)
+  const pairs = async function* () {
+    for await (const line of readParallel(source, target)) yield [line.source, line.target] as const
+  }
+  return textOf(name, pairs(), tokenizer)
+}
+
+/** The same of sentences that are there, as many sources as targets. */
+export async function parallelLines(
+  sources: readonly string[],
+  targets: readonly string[],
+  options: ParallelTextOptions,
+): Promise<ParallelText> {
+  const { tokenizer, name = 'the sentences' } = known(options, 'parallelLines()', NAMES)
+  for (const [what, lines] of Object.entries({ sources, targets }))
+    expect(
+      Array.isArray(lines) && lines.length > 0 && lines.every((line) => typeof line === 'string'),
+      () => `Expected ${what} to be at least one line of text, got ${show(lines)}`,
+    )
+  expect(
+    sources.length === targets.length,
+    () => `Expected as many sources as targets, got ${sources.length} and ${targets.length}`,
+  )
+  return textOf(
+    name,
+    sources.map((source, i) => [source, targets[i] as string] as const),
+    tokenizer,
+  )
+}
