@@ -9,12 +9,13 @@ import { gzipSync } from 'node:zlib'
 import { csv } from '../../lib/data/csv.js'
 import { parseIdx, readIdx } from '../../lib/data/idx.js'
 import { Device, type ErrorCode, HebbError, load, Trainer } from '../../lib/index.js'
+import { readLines, Tokenizer } from '../../lib/text/index.js'
 import { readTensors } from '../../lib/train/safetensors.js'
 
 export type Input = Buffer<ArrayBuffer>
 
 export interface Target {
-  readonly name: 'idx' | 'csv' | 'safetensors' | 'checkpoint'
+  readonly name: 'idx' | 'csv' | 'safetensors' | 'checkpoint' | 'tokenizer' | 'lines'
   /** How the input ended; throws when it ended as nothing should. */
   run(input: Buffer, scratch: string): Promise<string>
   mutate(input: Input, random: () => number): Input
@@ -227,6 +228,39 @@ export const targets: readonly Target[] = [
       return `${predicting} | ${training}`
     },
     mutate: (input, random) => safely(() => mutateFile(input, random), input),
+  },
+  {
+    name: 'tokenizer',
+    async run(input, scratch) {
+      await writeFile(scratch, input)
+      return endOf(() => {
+        const tokenizer = Tokenizer.from(scratch)
+        const ids = tokenizer.encode('a <s> b  In é\u{1f680}1\ud800 "x"')
+        if (ids.some((id) => !(id >= 0 && id < tokenizer.size))) throw new Error(`${ids} are not all tokens`)
+        tokenizer.decode(ids, { skipSpecial: true })
+      }, ['BAD_FILE', 'UNSUPPORTED'])
+    },
+    mutate: (input, random) =>
+      random() < 0.05
+        ? mutateBytes(input, random)
+        : safely(() => Buffer.from(JSON.stringify(mutateJson(JSON.parse(input.toString()), random))), input),
+  },
+  {
+    name: 'lines',
+    async run(input, scratch) {
+      const file = input.length % 8 === 5 ? `${scratch}.gz` : scratch
+      await writeFile(file, input)
+      return endOf(async () => {
+        let lines = 0
+        for await (const line of readLines(file)) {
+          if (line.includes('\n')) throw new Error(`${JSON.stringify(line)} is more than a line`)
+          ++lines
+        }
+        if (file === scratch && lines !== input.toString().split('\n').length - (input.at(-1) === 0x0a ? 1 : 0))
+          throw new Error(`${lines} lines are not those of ${input.toString('hex')}`)
+      }, ['BAD_FILE'])
+    },
+    mutate: mutateBytes,
   },
 ]
 
