@@ -6,6 +6,7 @@
  */
 import * as huggingface from '@huggingface/tokenizers'
 import { HebbError, show } from '../error.js'
+import { precompiled } from './precompiled.js'
 
 type ModelClass = new (config: object, eos?: string) => { encode(pieces: string[]): string[] }
 
@@ -208,6 +209,8 @@ export function normalizerOf(part: Part | undefined): Normalizer {
         const [pattern, content] = [patternOf(part), part.text('content')]
         return (text) => text.replace(pattern, () => content)
       }
+      case 'Precompiled':
+        return precompiled(part.text('precompiled_charsmap'), part.where)
       default:
         throw part.refused()
     }

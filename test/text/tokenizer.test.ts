@@ -192,6 +192,71 @@ const wordPiece = {
 }
 const byteTokens = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
 
+/**
+ * A table of replacements as SentencePiece compiles it. Each node of the trie has a block of 256 units for its
+ * children, of which the one of byte 0 says where its replacement begins.
+ */
+function charsmap(replacements: Record<string, string>): string {
+  const children: Map<number, number>[] = [new Map()]
+  const replaced = new Map<number, number>()
+  const texts: Buffer[] = []
+  for (const [from, to] of Object.entries(replacements)) {
+    let node = 0
+    for (const byte of Buffer.from(from)) {
+      const next = children[node].get(byte) ?? children.push(new Map()) - 1
+      children[node].set(byte, next)
+      node = next
+    }
+    replaced.set(node, Buffer.concat(texts).length)
+    texts.push(Buffer.from(`${to}\0`))
+  }
+  // The root's unit is the first of all; blocks begin behind it. Every other node has a long
+  // offset, of which the lower 8 bits are 0 and left out.
+  const units = new Uint32Array(256 * (children.length + 1))
+  const starts = [256]
+  const way = (at: number, node: number) => {
+    const start = 256 * (node + 1)
+    starts[node] = node % 2 ? start | (at & 0xff) : start
+    return node % 2 ? ((at ^ starts[node]) << 2) | 0x200 : (at ^ start) << 10
+  }
+  units[0] = way(0, 0)
+  for (const [node, bytes] of children.entries())
+    for (const [byte, child] of bytes) {
+      const at = starts[node] ^ byte
+      units[at] = way(at, child) | (replaced.has(child) ? 0x100 : 0) | byte
+      if (replaced.has(child)) units[starts[child]] = (replaced.get(child)! | 0x80000000) >>> 0
+    }
+  const size = Buffer.alloc(4)
+  size.writeUInt32LE(units.byteLength)
+  return Buffer.concat([size, Buffer.from(units.buffer), ...texts]).toString('base64')
+}
+
+const table = charsmap({
+  ...{
+    ﬁ: 'fi',
+    'e\u0301': 'é',
+    e: 'ee',
+    '\u0301': "'",
+    '½': '1⁄2',
+    '\u00a0': ' ',
+    '\u3000': ' ',
+    '\u200d': '',
+    Ａ: 'A',
+  },
+  ...{
+    日: '月',
+    '👩': 'woman',
+    '\r': '',
+    '\t': ' ',
+    in: 'IN',
+    ß: 'ss',
+    '\u{1F1E9}': 'D',
+    क: 'ka',
+    Ǆ: 'DŽ',
+    '\ufeff': '',
+  },
+})
+
 const variants: Record<string, () => Record<string, any>> = {
   'what is done to a text first': () => {
     const all: Record<string, any> = {
@@ -203,6 +268,7 @@ const variants: Record<string, () => Record<string, any>> = {
       stripRight: { type: 'Strip', strip_left: false, strip_right: true },
     }
     for (const type of ['NFC', 'NFD', 'NFKC', 'NFKD', 'Lowercase', 'StripAccents']) all[type] = { type }
+    all.table = { type: 'Precompiled', precompiled_charsmap: table }
     return Object.fromEntries(Object.entries(all).map(([name, normalizer]) => [name, changed(bytes, { normalizer })]))
   },
   'how a text is cut into words': () => {
@@ -236,6 +302,13 @@ const variants: Record<string, () => Record<string, any>> = {
       const pretokenizers = [{ type: 'WhitespaceSplit' }, metaspace(scheme, true)]
       all[`words ${scheme}`] = changed(unigram, { pre_tokenizer: { type: 'Sequence', pretokenizers } })
     }
+    // T5's, of older files.
+    const old = { type: 'Metaspace', replacement: '▁', add_prefix_space: true }
+    all.t5 = changed(unigram, {
+      normalizer: { type: 'Precompiled', precompiled_charsmap: table },
+      pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, old] },
+      decoder: old,
+    })
     all.llama = changed(llama, { normalizer: null, pre_tokenizer: metaspace('first', false) })
     return all
   },
@@ -356,10 +429,7 @@ describe('tokenizers', () => {
       [changed(bytes, { truncation: { max_length: 4 } }), /truncation .* to be null.*write null/],
       [changed(bytes, { padding: {} }), /padding .* to be null/],
       [changed(bytes, { extra: 1 }), /without 'extra'/],
-      [
-        changed(bytes, { normalizer: { type: 'Precompiled' } }),
-        /known type for the contents.normalizer.*'Precompiled'/,
-      ],
+      [changed(bytes, { normalizer: { type: 'BertNormalizer' } }), /known type for the contents.normalizer.*'BertNorm/],
       [changed(bytes, { normalizer: { type: 'NFC', option: 1 } }), /normalizer .* without 'option'/],
       [changed(bytes, { decoder: { type: 'CTC' } }), /known type for the contents.decoder.*'CTC'/],
       [changed(bytes, { decoder: { type: 'WordPiece', prefix: '##', cleanup: true } }), /without cleanup true/],
@@ -405,6 +475,8 @@ describe('tokenizers', () => {
     await rm(scratch, { recursive: true })
     for (const [json, message] of [
       [[], /the contents of a tokenizer.json to be an object, got \[\]/],
+      [changed(bytes, { normalizer: { type: 'Precompiled' } }), /precompiled_charsmap .* to be a string/],
+      [changed(bytes, { normalizer: { type: 'Precompiled', precompiled_charsmap: 'AAAA' } }), /a table, got 3 bytes/],
       [{ ...bytes, model: null }, /model .* to be an object, got null/],
       [changed(bytes, {}, { vocab: { a: 1.5 } }), /number its tokens, got 1.5 for 'a'/],
       [changed(bytes, {}, { vocab: { a: 1, b: 1 } }), /number its tokens, got 1 for 'b'/],
@@ -453,6 +525,14 @@ describe('tokenizers', () => {
     expect(spaceAnd('\ufeff')).to.equal(1)
     expect(words('a\u0085b').at(-1)).to.equal('b')
     expect(tokenizer.decode(tokenizer.encode('a\ufeff\u0085 b'))).to.equal('a\ufeff\u0085 b')
+  })
+
+  it("replace what SentencePiece's table replaces", () => {
+    const tokenizer = Tokenizer.from(
+      changed(bytes, { normalizer: { type: 'Precompiled', precompiled_charsmap: table } }),
+    )
+    const seen = (text: string) => tokenizer.decode(tokenizer.encode(text))
+    expect(['ﬁ', 'a\u3000日本', 'x', '\r\n', 'ß½'].map(seen)).to.deep.equal(['fi', 'a 月本', 'x', '', 'ss1⁄2'])
   })
 
   it('take a literal </s> for the token, and parts of it for text', () => {
