@@ -63,14 +63,14 @@ double squaresOf(Cpu& cpu, const GradientNorm::Part& part) {
 Status gradientNorm(Backend& backend, const GradientNorm& op) {
   double squares = 0;
   for (const GradientNorm::Part& part : op.gradients) squares += squaresOf(cpuOf(backend), part);
-  const double norm = std::sqrt(squares);
+  const double norm = std::sqrt(squares) / op.lossScale;
   if (!std::isfinite(norm)) {
     if (op.totals) *op.totals = *op.previous;
     return {Code::nonFinite, "Expected a finite norm of the gradients, got " + std::to_string(std::abs(norm)) +
                                  " in step " + std::to_string(*op.step)};
   }
   *op.norm = norm;
-  *op.scale = op.maxNorm < norm ? op.maxNorm / norm : 1.0;
+  *op.scale = (op.maxNorm < norm ? op.maxNorm / norm : 1.0) / op.lossScale;
   return {};
 }
 

@@ -46,8 +46,8 @@ struct Sums {
 /// What the gradient of a column of weight 1 is multiplied by: where columns are weighed, in double precision, as the
 /// weights may be as small as numbers are.
 double shareOf(const LossColumns& columns, int32_t whole, float of) {
-  if (!columns.count) return whole > 0 ? of / static_cast<float>(whole) : 0;
-  return *columns.count > 0 ? of / *columns.count : 0;
+  if (!columns.count) return whole > 0 ? of / static_cast<float>(whole) * columns.lossScale : 0;
+  return *columns.count > 0 ? of / *columns.count * columns.lossScale : 0;
 }
 
 /// In training, a loss that is not finite ends the step, before it spoils the weights, and the sums are as they were
@@ -155,7 +155,9 @@ Status meanSquaredError(Backend& backend, const MeanSquaredError& op) {
   const float* const weights = op.columns.weights ? op.columns.weights + y.firstColumn() : nullptr;
   const double* const count = op.columns.count;
   const float whole = static_cast<float>(y.wholeBatch()), features = static_cast<float>(y.features);
-  const double share = count ? shareOf(op.columns, 0, 2.f) / features : whole > 0 ? 2.f / (whole * features) : 0.f;
+  const double share = count       ? shareOf(op.columns, 0, 2.f) / features
+                       : whole > 0 ? 2.f / (whole * features) * op.columns.lossScale
+                                   : 0;
   const auto scale = static_cast<float>(share);
   cpu.partials.assign(static_cast<size_t>(y.features), 0.0);
   const int64_t chunks = std::min<int64_t>(y.features, chunksFor(cpu, int64_t{y.features} * columns, 16384));

@@ -23,7 +23,7 @@ struct Gradients {
 
 /// What becomes of the sum.
 struct Norm {
-  double maxNorm;
+  double maxNorm, lossScale;
   double* norm;
   double* scale;
   LossTotals* totals;
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kThreads) addSquares(Gradients of, double* par
 
 /// The norm, once all are added. Called by one thread.
 __device__ __forceinline__ void finish(const Norm& to, double squares) {
-  const double norm = sqrt(squares);
+  const double norm = sqrt(squares) / to.lossScale;
   if (!isfinite(norm)) {
     if (to.totals) *to.totals = *to.previous;
     to.failure->place = *to.step;
@@ -81,7 +81,7 @@ __device__ __forceinline__ void finish(const Norm& to, double squares) {
     return;
   }
   *to.norm = norm;
-  *to.scale = to.maxNorm < norm ? to.maxNorm / norm : 1.0;
+  *to.scale = (to.maxNorm < norm ? to.maxNorm / norm : 1.0) / to.lossScale;
 }
 
 __global__ void __launch_bounds__(kThreads) addParts(Gradients of, const double* parts, Norm to) {
@@ -108,7 +108,8 @@ __global__ void __launch_bounds__(kThreads) addParts(Gradients of, const double*
 Status gradientNorm(Backend& backend, const GradientNorm& op) {
   Cuda& cuda = cudaOf(backend);
   double* const parts = reinterpret_cast<double*>(cuda.sums());
-  Norm to{op.maxNorm, op.norm, op.scale, op.totals, op.previous, op.step, cuda.partials(), true, false, cuda.failure()};
+  Norm to{op.maxNorm, op.lossScale,    op.norm, op.scale, op.totals,     op.previous,
+          op.step,    cuda.partials(), true,    false,    cuda.failure()};
   size_t next = 0;
   do {
     Gradients of{};

@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(kFinishers) addParts(Totals to, const Part* pa
 
 /// As in cpu/loss.cc.
 __device__ __forceinline__ double shareOf(const LossColumns& columns, int32_t whole, float of) {
-  if (!columns.count) return whole > 0 ? of / static_cast<float>(whole) : 0.0;
-  return *columns.count > 0.0 ? of / *columns.count : 0.0;
+  if (!columns.count) return whole > 0 ? of / static_cast<float>(whole) * columns.lossScale : 0.0;
+  return *columns.count > 0.0 ? of / *columns.count * columns.lossScale : 0.0;
 }
 
 /// e^x for x <= 0, with the bits of cpu/loss.cc: relative error 2e-7, and 0 below -87.
@@ -272,7 +272,9 @@ __global__ void __launch_bounds__(kThreads, kResident) squaredError(MeanSquaredE
   const int64_t gradientStride = op.gradient.panelStride();
   const double* const count = op.columns.count;
   const float whole = static_cast<float>(y.wholeBatch()), features = static_cast<float>(y.features);
-  const double share = count ? shareOf(op.columns, 0, 2.f) / features : whole > 0.f ? 2.f / (whole * features) : 0.f;
+  const double share = count         ? shareOf(op.columns, 0, 2.f) / features
+                       : whole > 0.f ? 2.f / (whole * features) * op.columns.lossScale
+                                     : 0.0;
   Part part;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + static_cast<int>(threadIdx.x); i < quarters;
        i += int64_t{gridDim.x} * kThreads) {

@@ -287,6 +287,7 @@ export interface OperandsOf {
     /** updated */
     totals: Tensor<'float64'>
     previous?: Tensor<'float64'> | undefined
+    lossScale?: number | undefined
   }
   meanSquaredError: {
     output: Activations
@@ -298,6 +299,7 @@ export interface OperandsOf {
     /** updated */
     totals: Tensor<'float64'>
     previous?: Tensor<'float64'> | undefined
+    lossScale?: number | undefined
   }
   noteTotals: {
     totals: Tensor<'float64'>
@@ -319,6 +321,7 @@ export interface OperandsOf {
       gradient: Tensor
     }[]
     maxNorm: number
+    lossScale?: number | undefined
     /** written */
     norm: Tensor<'float64'>
     /** written */

@@ -11,10 +11,10 @@
 
 namespace hebb {
 
-/// norm = the square root of the sum of all gradients' squares; scale = min(1, maxNorm / norm), what an optimizer
-/// multiplies gradients by (Sgd::scale, Adam::scale) so that together they are no longer than maxNorm (Pascanu et al.,
-/// 2013). A norm that is NaN or infinite ends the step with Code::nonFinite; the loss's sums go back to what they were
-/// before the step, if they are given.
+/// norm = the square root of the sum of all gradients' squares / lossScale; scale = min(1, maxNorm / norm) / lossScale,
+/// what an optimizer multiplies gradients by (Sgd::scale, Adam::scale) so that together they are no longer than maxNorm
+/// (Pascanu et al., 2013). A norm that is NaN or infinite ends the step with Code::nonFinite; the loss's sums go back
+/// to what they were before the step, if they are given.
 ///
 /// All sums are in double precision and in one order, so that the bits are the same everywhere. Of a gradient, block b
 /// of kBlock elements belongs to part b % kParts. A part has kLanes sums: element i of its blocks is added to sum i %
@@ -39,6 +39,7 @@ struct GradientNorm {
 
   std::vector<Part> gradients;           // a host list of device views
   double maxNorm = 0;                    // above 0
+  double lossScale = 1;                  // what the gradients were multiplied by (LossColumns::lossScale)
   double* norm = nullptr;                // [1] device
   double* scale = nullptr;               // [1] device
   LossTotals* totals = nullptr;          // [1] device, or null
@@ -49,6 +50,7 @@ struct GradientNorm {
     using namespace declare;
     return std::tuple{list("gradients", &GradientNorm::gradients, exactly<GradientNorm, 0>),
                       number("maxNorm", &GradientNorm::maxNorm),
+                      number("lossScale", &GradientNorm::lossScale, 0x1p-126, 0x1p126).optional(),
                       writes("norm", &GradientNorm::norm, exactly<GradientNorm, 1>),
                       writes("scale", &GradientNorm::scale, exactly<GradientNorm, 1>),
                       Together{"totals", "previous"},

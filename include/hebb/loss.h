@@ -30,6 +30,7 @@ struct LossColumns {
   LossTotals* totals = nullptr;          // device
   const LossTotals* previous = nullptr;  // device, or null: what `totals` were when the step began
   const int64_t* step = nullptr;         // [1] device
+  double lossScale = 1;                  // what the gradient is multiplied by: GradientNorm, Sgd and Adam divide by it
 
   static constexpr auto operands() {
     using namespace declare;
@@ -37,6 +38,7 @@ struct LossColumns {
                       reads("count", &LossColumns::count, exactly<LossColumns, 1>).optional(),
                       updates("totals", &LossColumns::totals, exactly<LossColumns, 1>),
                       reads("previous", &LossColumns::previous, exactly<LossColumns, 1>).optional(),
+                      number("lossScale", &LossColumns::lossScale, 0x1p-126, 0x1p126).optional(),
                       given(&LossColumns::step)};
   }
 };

@@ -26,7 +26,12 @@ interface Plan {
 /** The gradients of a batch, for methods that ask for them. */
 export interface Gradients {
   /** What they are products of, and columns of a full batch. */
-  readonly probe: { readonly batch: number; readonly layers: readonly LayerGradient[] }
+  readonly probe: {
+    readonly batch: number
+    readonly layers: readonly LayerGradient[]
+    /** What they are multiplied by. */
+    readonly lossScale: number
+  }
   /** Valid columns of this batch. */
   readonly columns: number
 }
@@ -381,8 +386,8 @@ export class Scheduler {
       Math.max(...this.#parameters.map((p) => Math.max(p.capacity, p.pool?.links.capacity ?? 0))),
     )
     const scores = this.#scores
-    const gradient =
-      rule.importance === 'magnitude+gradient' ? { gradient: parameter.gradient, share: rule.gradientShare ?? 0 } : {}
+    const share = (rule.gradientShare ?? 0) / (this.#probe?.lossScale ?? 1)
+    const gradient = rule.importance === 'magnitude+gradient' && { gradient: parameter.gradient, share }
     this.#program().record('importance', { links, values, keep, rule: rule.importance, scores, ...gradient })
     this.#program().record('keepLinks', {
       links,

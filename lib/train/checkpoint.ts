@@ -63,6 +63,7 @@ interface TrainingState {
   readonly optimizer: object
   readonly method: object
   readonly loss: Loss | undefined
+  readonly lossScale: number
   readonly progress: Progress
   /** The links that were ever active, by layer, as row * cols + col. */
   history(parameter: SparseParameter): Promise<BigUint64Array | undefined>
@@ -93,7 +94,7 @@ export async function writeCheckpoint(
   state: TrainingState,
   notes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { model, optimizer, method, loss, progress } = state
+  const { model, optimizer, method, loss, lossScale, progress } = state
   const tensors: Outgoing[] = []
   const layers: Record<string, number> = {}
   const add = (
@@ -159,6 +160,7 @@ export async function writeCheckpoint(
     optimizer: text(serialiseOnce(optimizer, 'optimizer')),
     dst: text(serialiseOnce(method, 'dst')),
     loss: text(serialiseOnce(loss, 'loss')),
+    ...(lossScale !== 1 && { lossScale: text(lossScale) }),
     layers: text(layers),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
@@ -206,6 +208,11 @@ export class Checkpoint {
   /** The loss, where one was named; one of your own must be given again. */
   get loss(): Loss | undefined {
     return deserialise(this.#json('loss') as Serialised) as Loss | undefined
+  }
+
+  /** What gradients are multiplied by: older files have none. */
+  get lossScale(): number {
+    return this.#metadata.lossScale === undefined ? 1 : (this.#json('lossScale') as number)
   }
 
   /** The model, the optimizer or the method, made again. */

@@ -41,6 +41,8 @@ export interface GraphOptions {
   feed?: Feed
   /** Train with this optimizer, the parameters of these groups; without it evaluate only. */
   training?: { readonly optimizer: Optimizer; readonly groups: readonly ParameterGroup[] }
+  /** What the gradients of a step are multiplied by until the optimizer takes them. Default 1. */
+  lossScale?: number
   /** The host looks at the gradients before the optimizer's step. */
   showsGradients?: boolean
   /**
@@ -57,6 +59,8 @@ export interface Probe {
   readonly program: Program
   /** Columns of a full batch. */
   readonly batch: number
+  /** What its gradients are multiplied by. */
+  readonly lossScale: number
   /** What the steps of a replay from this batch on need to be written. */
   writes(next: NextBatch): Transfer[]
   /** What the sparse layers' gradients are products of, kept until a graph of the workspace runs. */
@@ -96,6 +100,8 @@ export class Graph {
   /** The sums before the step, for one that is not taken. */
   readonly #previous?: Tensor<'float64'>
   readonly #clipping?: Clipping
+  /** 1 / the loss's scale, where it is not 1 and clipping does not divide by it. */
+  readonly #unscale?: Tensor<'float64'>
   readonly #tape: Tape
   readonly #options: GraphOptions
   readonly #feed: Feed
@@ -128,6 +134,8 @@ export class Graph {
       if (this.#weights || (this.#labels && feed.ignore !== undefined)) this.#count = new Tensor(device, 'float64', 1)
       const clipNorm = training?.optimizer.clipNorm
       if (clipNorm !== undefined) this.#clipping = new Clipping(device)
+      else if (training && this.#lossScale !== 1)
+        this.#unscale = new Tensor(device, 'float64', Float64Array.of(1 / this.#lossScale))
       const isSplit = training !== undefined && microBatch < batch
       if (isSplit || this.#clipping || showsGradients) this.#previous = new Tensor(device, 'float64', 4)
       this.output = this.#record(this.#tape, this.totals, isSplit ? microBatch : undefined).output
@@ -151,10 +159,15 @@ export class Graph {
         gradients: this.#options.model.parameters
           .filter((parameter) => !frozen.has(parameter))
           .map((parameter) => ({ ...elementsOf(parameter), gradient: parameter.gradient })),
-        ...{ maxNorm: optimizer.clipNorm, norm, scale, totals: this.totals, previous: this.#previous },
+        ...{ maxNorm: optimizer.clipNorm, lossScale: this.#lossScale, norm, scale },
+        ...{ totals: this.totals, previous: this.#previous },
       })
     }
-    optimizer.record(this.program, groups, this.#clipping?.scale)
+    optimizer.record(this.program, groups, this.#clipping?.scale ?? this.#unscale)
+  }
+
+  get #lossScale(): number {
+    return this.#options.lossScale ?? 1
   }
 
   /**
@@ -172,7 +185,9 @@ export class Graph {
         const { inputs } = this.#record(tape, totals)
         const { gradients: layers, outputs } = tape
         const writes = (next: NextBatch) => this.#writes(tape, next)
-        this.#probe = { program, batch: this.batch, writes, layers, inputs, outputs, tape, totals }
+        const { batch } = this
+        const lossScale = this.#lossScale
+        this.#probe = { program, batch, lossScale, writes, layers, inputs, outputs, tape, totals }
       } catch (error) {
         for (const owned of [program, tape, totals]) owned.dispose()
         throw error
@@ -205,8 +220,8 @@ export class Graph {
     this.program.dispose()
     for (const owned of [this.#probe?.program, this.#probe?.tape, this.#probe?.totals]) owned?.dispose()
     this.#tape.dispose()
-    for (const owned of [this.#labels, this.#weights, this.#count, this.totals, this.#previous, this.#clipping])
-      owned?.dispose()
+    for (const owned of [this.#labels, this.#weights, this.#count, this.totals, this.#previous]) owned?.dispose()
+    for (const owned of [this.#clipping, this.#unscale]) owned?.dispose()
   }
 
   /** Records forward, loss and backward as far as they are wanted, for the batch or for one micro-batch by one. */
@@ -224,6 +239,7 @@ export class Graph {
       ...{ totals, weights: this.#weights, count: this.#count },
       previous: totals === this.totals ? this.#previous : undefined,
       ...(this.#labels && ignore !== undefined && { ignore }),
+      lossScale: this.#lossScale,
     }
     if (microBatch === undefined) return this.#recordColumns(tape, sums)
     for (let first = 0; ; first += microBatch) {

@@ -18,6 +18,8 @@ export interface LossSums {
   readonly count: Tensor<'float64'> | undefined
   /** The label whose columns do not count, for losses with labels. */
   readonly ignore?: number
+  /** What the gradient that the loss writes is multiplied by; the optimizer divides by it. */
+  readonly lossScale: number
 }
 
 interface LossOf<Targets extends string, Target> {

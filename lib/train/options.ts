@@ -13,7 +13,7 @@ import type { TopologyMeasures } from './measures.js'
 /**
  * Gradients of all parameters that are trained, by the names that parameters have in a checkpoint: 'modules.0.weights'.
  * Those of a sparse layer are in the order of its links by column, [capacity]: what lies behind the links belongs to
- * none. With micro-batches, of the whole batch; before they are clipped.
+ * none. With micro-batches, of the whole batch; before they are clipped, and times the trainer's lossScale.
  */
 export type NamedGradients = ReadonlyMap<string, Tensor>
 
@@ -26,6 +26,13 @@ export interface TrainerOptions {
    * crossEntropy({ labelSmoothing: 0.1 }).
    */
   loss?: Loss
+  /**
+   * A power of two that all gradients of a step are multiplied by, and divided by again as the optimizer takes them, so
+   * that small ones are not lost where they are kept in few bits. Steps have the same bits with any, as long as no
+   * gradient is too large or too small for its format. Default 1; another one costs SGD the fusion of its step with the
+   * gradients.
+   */
+  lossScale?: number | undefined
   /** A device, or how to open one. Default 'auto'. */
   device?: DeviceChoice
   /**

@@ -24,6 +24,7 @@ interface Training {
   readonly optimizer: Optimizer
   readonly groups: readonly ParameterGroup[]
   readonly onGradients: TrainerOptions['onGradients']
+  readonly lossScale: number
 }
 
 /** What goes with steps: what is written before and read after them, who is told of them and who counts them. */
@@ -42,6 +43,7 @@ export class Stepper {
   readonly #optimizer: Optimizer
   readonly #groups: readonly ParameterGroup[]
   readonly #onGradients: TrainerOptions['onGradients']
+  readonly #lossScale: number
   readonly #scheduler: Scheduler
   readonly #measures: Measures
   readonly #workspace: Tensor<'uint8'>
@@ -54,7 +56,7 @@ export class Stepper {
   constructor(
     device: Device,
     model: Sequential,
-    { optimizer, groups, onGradients }: Training,
+    { optimizer, groups, onGradients, lossScale }: Training,
     scheduler: Scheduler,
     measures: Measures,
     workspace: Tensor<'uint8'>,
@@ -65,6 +67,7 @@ export class Stepper {
     this.#optimizer = optimizer
     this.#groups = groups
     this.#onGradients = onGradients
+    this.#lossScale = lossScale
     this.#scheduler = scheduler
     this.#measures = measures
   }
@@ -97,6 +100,7 @@ export class Stepper {
         showsGradients: this.#onGradients !== undefined,
         training: { optimizer: this.#optimizer, groups: this.#groups },
         loss,
+        lossScale: this.#lossScale,
         workspace: this.#workspace,
       })
       this.#training = { feed, loss, microBatch, graph }

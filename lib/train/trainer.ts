@@ -78,7 +78,25 @@ function textPlan({ epochs, steps, interval }: FitOptions): Plan {
   return { epochs: Math.ceil(all / stepsPerEpoch), stepsPerEpoch, steps: all }
 }
 
-const OPTIONS = { optimizer: true, dst: true, loss: true, device: true, trackHistory: true, onGradients: true } as const
+/** What gradients are multiplied by, checked. */
+function lossScaleOf(scale: number): number {
+  const exponent = Math.round(Math.log2(scale))
+  expect(
+    scale === 2 ** exponent && Math.abs(exponent) <= 126,
+    () => `Expected lossScale to be a power of two between 2^-126 and 2^126, such as 1024, got ${show(scale)}`,
+  )
+  return scale
+}
+
+const OPTIONS = {
+  optimizer: true,
+  dst: true,
+  loss: true,
+  lossScale: true,
+  device: true,
+  trackHistory: true,
+  onGradients: true,
+} as const
 const RUN = { validation: true, signal: true, onProgress: true, checkpoint: true } as const
 
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
@@ -89,6 +107,7 @@ export class Trainer {
   #notes: Readonly<Record<string, string>>
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
+  readonly #lossScale: number
   readonly #ownsDevice: boolean
   readonly #scheduler: Scheduler
   readonly #measures: Measures
@@ -107,6 +126,7 @@ export class Trainer {
       optimizer,
       dst = staticSparse(),
       loss,
+      lossScale = 1,
       trackHistory = true,
       onGradients,
     } = known(options, 'a trainer', OPTIONS)
@@ -125,6 +145,7 @@ export class Trainer {
       () => `Expected dst to be a method such as chts(), got ${show(dst)}`,
     )
     if (loss !== undefined) checkLoss(loss)
+    this.#lossScale = lossScaleOf(lossScale)
     expect(
       typeof trackHistory === 'boolean',
       () => `Expected trackHistory to be true or false, got ${show(trackHistory)}`,
@@ -151,7 +172,7 @@ export class Trainer {
       this.#scheduler = new Scheduler(device, this.method, model.seed, moving, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
-      const training = { optimizer, groups, onGradients }
+      const training = { optimizer, groups, onGradients, lossScale }
       this.#stepper = new Stepper(device, model, training, this.#scheduler, this.#measures, this.#workspace)
       this.#ready = checkpoint ? ready.then(() => this.#restore(checkpoint)) : ready
     } catch (error) {
@@ -177,9 +198,10 @@ export class Trainer {
     const dst = options.dst ?? (checkpoint.deserialise('dst') as Method)
     const loss = options.loss ?? checkpoint.loss
     const { device = 'auto', trackHistory = checkpoint.hasHistory, onGradients } = options
+    const { lossScale = checkpoint.lossScale } = options
     const trainer = new Trainer(
       model,
-      { optimizer, dst, ...(loss && { loss }), device, trackHistory, onGradients },
+      { optimizer, dst, ...(loss && { loss }), lossScale, device, trackHistory, onGradients },
       checkpoint,
     )
     try {
@@ -617,6 +639,7 @@ export class Trainer {
         optimizer: this.#optimizer,
         method: this.method,
         loss: this.#loss,
+        lossScale: this.#lossScale,
         progress: {
           step: this.#stepper.step,
           plan: this.#stepper.plan,

@@ -201,6 +201,7 @@ describe('gradientNorm', () => {
           'a gradient of fewer links': [{ gradients: [{ pattern, gradient }] }, 'INVALID_ARGUMENT'],
           'links and a count': [{ gradients: [{ pattern, count: 2, gradient }] }, 'INVALID_ARGUMENT'],
           'a norm of 0': [{ maxNorm: 0 }, 'INVALID_ARGUMENT'],
+          'a scale of 0': [{ lossScale: 0 }, 'INVALID_ARGUMENT'],
           'a norm of NaN': [{ maxNorm: Number.NaN }, 'INVALID_ARGUMENT'],
           'a norm of floats': [{ norm: w.floats(1) }, 'INVALID_ARGUMENT'],
           'one tensor for both': [{ scale: norm }, 'INVALID_ARGUMENT'],

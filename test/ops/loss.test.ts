@@ -562,6 +562,7 @@ describe('losses', () => {
         'a gradient of another capacity': [{ gradient: w.batch(3, 9) }, 'INVALID_ARGUMENT'],
         'short totals': [{ totals: w.tensor('float64', 3) }, 'INVALID_ARGUMENT'],
         'disposed totals': [{ totals: gone }, 'DISPOSED'],
+        'a scale of 0': [{ lossScale: 0 }, 'INVALID_ARGUMENT'],
         'all smoothed': [{ labelSmoothing: 1 }, 'INVALID_ARGUMENT'],
         'smoothed by less than nothing': [{ labelSmoothing: -0.1 }, 'INVALID_ARGUMENT'],
         'smoothed by NaN': [{ labelSmoothing: Number.NaN }, 'INVALID_ARGUMENT'],
