@@ -142,9 +142,9 @@ struct Mask {
     const Vec kept = splat(all.kept());
     for (uint32_t quad = key / 4; quad * 4 < key + static_cast<uint32_t>(rows); ++quad) {
       UintVec words[4];
-      philoxLanes(all.seed, Sequences::drawOf(head, static_cast<int32_t>(quad * 4)) - UintVec{}, query,
-                  static_cast<uint32_t>(*all.step), purposeWord(kAttentionDraws, static_cast<uint32_t>(all.layer)),
-                  words);
+      PhiloxRow(all.seed, Sequences::drawOf(head, static_cast<int32_t>(quad * 4)), static_cast<uint32_t>(*all.step),
+                purposeWord(kAttentionDraws, static_cast<uint32_t>(all.layer)))
+          .words(query, words);
       for (uint32_t i = 0; i < 4; ++i) {
         const uint32_t at = quad * 4 + i - key;  // far above all rows where the key is one before
         if (at < static_cast<uint32_t>(rows))

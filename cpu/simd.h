@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "hebb/logarithm.h"
 
@@ -239,7 +240,7 @@ HEBB_INLINE void toFloats(ShortVec v, Vec& first, Vec& second) {
   second = __builtin_convertvector(__builtin_convertvector(halves[1], IntVec), Vec);
 }
 
-/// The first word of philox() for many columns of one row: what depends on the row alone is done once.
+/// philox() for many columns of one row: what depends on the row alone is done once.
 class PhiloxRow {
  public:
   PhiloxRow(uint64_t seed, uint32_t row, uint32_t step, uint32_t purpose) {
@@ -260,23 +261,35 @@ class PhiloxRow {
     fifth_ = m0 * kPhiloxMultiplier0;
   }
 
-  HEBB_INLINE UintVec word(UintVec columns) const {
+  /// All four words of the columns. Words that are not used cost little.
+  HEBB_INLINE void words(UintVec columns, UintVec (&out)[4]) const {
 #if defined(__AVX2__)
-    LongVec even = halfOf((LongVec)columns), odd = halfOf((LongVec)columns >> 32);
-    even &= 0xFFFFFFFFu;
-    return (UintVec)(even | odd << 32);
+    LongVec even[4], odd[4];
+    halvesOf((LongVec)columns, even);
+    halvesOf((LongVec)columns >> 32, odd);
+    for (int i = 0; i < 4; ++i) {
+      even[i] &= 0xFFFFFFFFu;
+      out[i] = (UintVec)(even[i] | odd[i] << 32);
+    }
 #else
-    return wordOf(
+    wordsOf(
         columns, [](UintVec a, uint32_t m) { return Product{a, m}; }, [](const Product& p) { return p.high; },
-        [](const Product& p) { return p.low; }, [](uint32_t x) { return x - UintVec{}; });
+        [](const Product& p) { return p.low; }, [](uint32_t x) { return x - UintVec{}; }, out);
 #endif
+  }
+
+  /// The first word.
+  HEBB_INLINE UintVec word(UintVec columns) const {
+    UintVec all[4];
+    words(columns, all);
+    return all[0];
   }
 
  private:
   /// The rounds, on whatever holds a word in each lane: product(a, m), its high and low word, and all lanes the same.
   template <class Words, class Times, class High, class Low, class Splat>
-  HEBB_INLINE Words wordOf(Words columns, const Times& product, const High& high, const Low& low,
-                           const Splat& all) const {
+  HEBB_INLINE void wordsOf(Words columns, const Times& product, const High& high, const Low& low, const Splat& all,
+                           Words (&out)[4]) const {
     const auto a = product(columns ^ all(first_), kPhiloxMultiplier0);
     const auto b = product(high(a) ^ all(second_), kPhiloxMultiplier1);
     Words c0 = high(b) ^ all(third_), c1 = low(b), c2 = low(a) ^ all(fourth_), c3 = all(fifth_);
@@ -287,14 +300,17 @@ class PhiloxRow {
       c2 = high(p0) ^ c3 ^ all(key1_[round]);
       c3 = low(p0);
     }
-    return c0;
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
   }
 #if defined(__AVX2__)
   // A word in the lower half of each 64-bit lane; the multiplication does not read what is in the upper one.
-  HEBB_INLINE LongVec halfOf(LongVec columns) const {
-    return wordOf(
+  HEBB_INLINE void halvesOf(LongVec columns, LongVec (&out)[4]) const {
+    wordsOf(
         columns, multiplyEven, [](LongVec p) { return p >> 32; }, [](LongVec p) { return p; },
-        [](uint32_t x) { return (LongVec)(x - UintVec{}); });
+        [](uint32_t x) { return (LongVec)(x - UintVec{}); }, out);
   }
 #else
   struct Product {
@@ -304,6 +320,27 @@ class PhiloxRow {
 #endif
   uint32_t key0_[kPhiloxRounds], key1_[kPhiloxRounds], first_, second_, third_, fourth_, fifth_;
 };
+
+/// The lanes of a and b in turn: a0 b0 a1 b1 and so on, of `Size` neighbours together.
+template <int Size, class V, int... I>
+HEBB_INLINE V zipped(V a, V b, bool upper, std::integer_sequence<int, I...>) {
+  constexpr auto at = [](int lane, int from) {
+    const int pair = lane / (2 * Size), place = lane % (2 * Size);
+    return from + pair * Size + place % Size + (place >= Size ? W : 0);
+  };
+  return upper ? HEBB_SHUFFLE(a, b, at(I, W / 2)...) : HEBB_SHUFFLE(a, b, at(I, 0)...);
+}
+
+/// Words of W draws, [4][W], in the order of the 4 W elements that they are for.
+HEBB_INLINE void inOrder(const UintVec (&words)[4], UintVec (&out)[4]) {
+  constexpr auto lanes = std::make_integer_sequence<int, W>{};
+  for (int half = 0; half < 2; ++half) {
+    const UintVec first = zipped<1>(words[0], words[1], half, lanes),
+                  second = zipped<1>(words[2], words[3], half, lanes);
+    out[2 * half] = zipped<2>(first, second, false, lanes);
+    out[2 * half + 1] = zipped<2>(first, second, true, lanes);
+  }
+}
 
 }  // namespace hebb::cpu::HEBB_LEVEL
 
