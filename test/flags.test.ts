@@ -9,7 +9,7 @@ import { defineEvaluate } from '../lib/cli/evaluate.js'
 import { defineTrain } from '../lib/cli/train.js'
 import { HebbError } from '../lib/index.js'
 import type { CommandName } from '../lib/settings/flag_table.js'
-import { isSetting, lists, planKeys, read, settingsOf, typed, valuesOf } from '../lib/settings/flags.js'
+import { isSetting, lists, planKeys, read, settingsOf, takenBy, typed, valuesOf } from '../lib/settings/flags.js'
 import { suggestion } from '../lib/suggestion.js'
 
 const program = new Command('hebb').version('1.2.3')
@@ -31,7 +31,9 @@ const settings = (texts: Record<string, string>) => settingsOf(valuesOf('train',
 describe('flags', () => {
   it('train and compare take the same for a run: a list of what is compared', () => {
     const plural = Object.fromEntries(Object.entries(lists))
-    const ofRun = flagsOf('train').filter((name) => isSetting(name.replace(/-./g, (c) => c[1].toUpperCase()) as never))
+    const ofRun = takenBy('train')
+      .filter(isSetting)
+      .map((name) => typed(name))
     expect(ofRun).to.have.length.above(15)
     for (const name of ofRun) expect(flagsOf('compare')).to.include(plural[name] ?? name)
     for (const name of ['device', 'threads', 'blas', 'deterministic', 'json'])
@@ -55,20 +57,21 @@ describe('flags', () => {
         const { operands, unknown } = command.parseOptions(words)
         expect(unknown, example).to.deep.equal([])
         expect(operands.length, example).to.be.at.most(1)
-        const { given } = read(name as CommandName, { out: 'x', ...command.opts() })
-        if (!('resume' in given)) valuesOf(name as CommandName, given)
+        const mode = (command.opts().task === 'translation' ? 'translation' : name) as CommandName
+        const { given } = read(mode, { out: 'x', ...command.opts() })
+        if (!('resume' in given)) valuesOf(mode, given)
         for (const flag of Object.keys(command.opts())) command.setOptionValue(flag, undefined)
       }
     }
     const help = commands.train.helpInformation()
     for (const text of [
       /--epochs <n> +passes over the training set \(default: 100\)/,
-      /--initial-density <share> +.*for chtss, gmp,\s+granet/,
+      /--initial-density <share> +[\s\S]*for chtss,\s+gmp,\s+granet/,
       /--momentum <x> +.*\s+along, for sgd \(default: 0.9\)/,
-      /default: classification: 0.01;\s+regression: 0.1; dense: 1/,
+      /default: classification: 0.01;\s+regression: 0.1;\s+translation: 0.05;\s+dense: 1/,
       /--targets <n> .*\s+to be predicted, for csv \(default: 1\)/,
       /sgd: 0.025; adam: 0.001/,
-      /for classification\s+\(default: 0\)/,
+      /for classification,\s+translation\s+\(default: 0\)/,
     ])
       expect(help).to.match(text)
   })

@@ -44,23 +44,26 @@ export function define(
     readonly does: string
     readonly argument?: readonly [name: string, help: string]
     readonly examples: readonly string[]
+    /** A mode whose flags the command takes, too. */
+    readonly also?: CommandName
     run(call: Call): Promise<void> | void
   },
 ): void {
-  const { does, argument, examples, run } = parts
+  const { does, argument, examples, also, run } = parts
   const command = program.command(name).description(does)
   if (argument) command.argument(...argument)
-  for (const flag of takenBy(name)) {
+  const own = takenBy(name)
+  for (const flag of [...own, ...(also ? takenBy(also).filter((one) => !own.includes(one)) : [])]) {
     const { type, group } = declared(flag)
     const option = new Option(
       `--${typed(flag, name)}${type.placeholder === undefined ? '' : ` <${type.placeholder}>`}`,
-      helpOf(flag, name),
+      helpOf(flag, own.includes(flag) ? name : (also as CommandName)),
     )
     command.addOption(group ? option.helpGroup(group) : option)
   }
   command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
   command.action((...args: unknown[]) => {
-    const [texts, own] = args.slice(-2) as [Texts, Command]
-    return run({ argument: own.args[0], texts, version: program.version() as string })
+    const [texts, called] = args.slice(-2) as [Texts, Command]
+    return run({ argument: called.args[0], texts, version: program.version() as string })
   })
 }

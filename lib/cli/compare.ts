@@ -189,6 +189,10 @@ interface Cell {
 
 /** All cells in the order in which they run: a data set, a density and a method after the other, the seeds together. */
 function cellsOf(given: Given, lists: Lists, out: string): Cell[] {
+  expect(
+    given.task !== 'translation',
+    () => "Expected --task to be 'classification' or 'regression', got 'translation'. Train translators one by one.",
+  )
   // Without a list, what holds by default: of the density, by the method.
   const none = withDefaults('compare', given)
   const { dataset = [none.dataset], method: chosen = [none.method], seed: seeds = [none.seed] } = lists

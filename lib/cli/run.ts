@@ -24,6 +24,7 @@ import {
 } from '../settings/choices.js'
 import { datasets } from '../settings/datasets.js'
 import type { Settings, Values } from '../settings/flags.js'
+import type { Topology } from '../topology/topology.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
@@ -39,14 +40,25 @@ export function networkOf({ dense, topology }: Method): string {
   return dense ? 'full' : topology.name
 }
 
-/** The method, with the parts that were asked for in place of its own. */
-function methodOf(settings: Settings, data: RunData): Method {
-  const { method, topology, predictor, removal, initialDensity } = settings
-  const create = pick(methods, method, 'method')
+/** What may be asked for in place of a method's own parts, by name. */
+export interface AskedParts {
+  readonly topology?: string | undefined
+  readonly predictor?: string | undefined
+  readonly removal?: string | undefined
+  readonly initialDensity?: number | undefined
+}
+
+/** The method, with the parts that were asked for in place of its own, and some that are given. */
+export function methodWith(
+  name: string,
+  { topology, predictor, removal, initialDensity }: AskedParts,
+  topologyOf: (name: string) => Topology,
+  given: Partial<Method> = {},
+): Method {
+  const create = pick(methods, name, 'method')
   const { regrow, density } = create()
-  const parts: { -readonly [Part in keyof Method]?: Method[Part] } = {}
-  if (topology !== undefined)
-    parts.topology = pick(topologies, topology, 'topology')({ train: data.train, test: data.measured })
+  const parts: { -readonly [Part in keyof Method]?: Method[Part] } = { ...given }
+  if (topology !== undefined) parts.topology = topologyOf(topology)
   if (removal !== undefined) parts.remove = pick(removals, removal, 'removal')()
   if (predictor !== undefined) {
     const scores = pick(predictors, predictor, 'predictor')
@@ -132,7 +144,9 @@ export function beginRun(settings: Settings, data: RunData, device: Device): Tra
   })
   const trainer = new Trainer(model, {
     optimizer: optimizerOf(settings),
-    dst: methodOf(settings, data),
+    dst: methodWith(settings.method, settings, (name) =>
+      pick(topologies, name, 'topology')({ train: data.train, test: data.measured }),
+    ),
     ...(labelSmoothing !== undefined && { loss: crossEntropy({ labelSmoothing }) }),
     device,
   })

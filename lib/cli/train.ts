@@ -24,31 +24,45 @@ import {
   isSetting,
   read,
   settingsOf,
+  takenBy,
   typed,
   valuesOf,
   withDefaults,
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
+import { notesIn } from '../train/checkpoint.js'
 import { expectPlace } from '../train/safetensors.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import { beginRun, deviceOf, divide, networkOf, notesOf, readData, resumeRun, type TrainingRun } from './run.js'
+import { trainTranslation } from './translation.js'
 
 export function defineTrain(program: Command): void {
   define(program, 'train', {
-    does: "trains the paper's sparse MLP",
+    does: "trains the paper's sparse MLP, or a sparse Transformer that translates",
     examples: [
       'hebb train --epochs 20',
       'hebb train --method chtss --density 5% --seed 1 --json',
       'hebb train --dataset fashion-mnist --data DIR --optimizer adam --report run.html',
       'hebb train --task regression --data FILE.csv --targets 2 --epochs 20',
+      'hebb train --task translation --source F --target F --validation-source F --validation-target F --checkpoint F',
       'hebb train --checkpoint run.safetensors --every 5',
       'hebb train --resume run.safetensors',
     ],
-    run: train,
+    also: 'translation',
+    run: trainAny,
   })
+}
+
+/** By the task, or by that of the run that is gone on with. */
+async function trainAny(call: Call): Promise<void> {
+  const { task, resume } = call.texts
+  if (task === 'translation') return trainTranslation(call)
+  if (task === undefined && typeof resume === 'string' && (await notesIn(resume)).task === 'translation')
+    return trainTranslation(call)
+  return train(call)
 }
 
 /** Which sparse layers, counted from 1, are computed otherwise than in the epoch before. */
@@ -88,6 +102,12 @@ async function start(
 }
 
 async function train({ texts, version }: Call): Promise<void> {
+  const taken = new Set(takenBy('train'))
+  for (const name of takenBy('translation'))
+    expect(
+      texts[name] === undefined || taken.has(name),
+      () => `Expected --${typed(name)} beside --task translation, got it alone`,
+    )
   const { given } = read('train', texts)
   if (given.report !== undefined) await expectPlace(given.report)
   using device = deviceOf(withDefaults('train', given))

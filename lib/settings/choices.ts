@@ -48,6 +48,21 @@ export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
   'erdos-renyi': () => erdosRenyi(),
 }
 
+/** What a translator is like. */
+export interface Preset {
+  readonly vocabulary: number
+  readonly width: number
+  readonly feedForward: number
+  readonly layers: number
+  readonly rateFactor: number
+}
+
+/** The paper's Transformer for Multi30k (section 4.2), and one that two cores train within the hour. */
+export const presets: Readonly<Record<string, Preset>> = {
+  multi30k: { vocabulary: 8000, width: 512, feedForward: 1024, layers: 6, rateFactor: 0.25 },
+  'multi30k-small': { vocabulary: 4000, width: 256, feedForward: 512, layers: 3, rateFactor: 0.5 },
+}
+
 export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }
 
 export const predictors: Record<string, LinkPredictor> = Object.fromEntries(linkPredictors.map((name) => [name, name]))

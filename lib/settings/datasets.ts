@@ -71,6 +71,7 @@ export const datasets: Readonly<Record<string, DataSource>> = {
 export const usual: Readonly<Record<TaskName, { readonly dataset: string; readonly density: number }>> = {
   classification: { dataset: 'mnist', density: 0.01 },
   regression: { dataset: 'csv', density: 0.1 },
+  translation: { dataset: 'none, it has files', density: 0.05 },
 }
 
 function given(place: string | undefined, what: string): string {

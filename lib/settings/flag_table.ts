@@ -7,12 +7,32 @@ import type { Method } from '../dst/method.js'
 import { expect, show } from '../error.js'
 import { linkPredictors } from '../tensor.js'
 import { type TaskName, tasks } from '../train/task.js'
-import { decays, distributions, methods, optimizers, pick, predictors, removals, topologies } from './choices.js'
+import {
+  decays,
+  distributions,
+  methods,
+  optimizers,
+  type Preset,
+  pick,
+  predictors,
+  presets,
+  removals,
+  topologies,
+} from './choices.js'
 import { datasets, usual } from './datasets.js'
 import { choice, type FlagType, integer, interval, number, oneOf, path, share, toggle, widths } from './flag_types.js'
 import { densityText } from './format.js'
 
-export type CommandName = 'train' | 'compare' | 'evaluate' | 'describe' | 'compact' | 'doctor'
+/** 'translation': `hebb train` for that task. */
+export type CommandName =
+  | 'train'
+  | 'translation'
+  | 'compare'
+  | 'evaluate'
+  | 'translate'
+  | 'describe'
+  | 'compact'
+  | 'doctor'
 
 /** What of a run decides what others are by default, or whether they are taken. */
 export interface Basis {
@@ -20,6 +40,7 @@ export interface Basis {
   readonly method: string
   readonly dataset: string
   readonly optimizer: string
+  readonly preset: string
 }
 
 /** A flag that some choices of another one have no use for. */
@@ -42,6 +63,8 @@ export interface Place {
   readonly required?: string
   /** The table's default is not taken: what holds in its place. */
   readonly optional?: string
+  /** In place of the table's. */
+  readonly default?: unknown
 }
 
 interface Column<T> {
@@ -76,7 +99,7 @@ export interface Declaration<T> {
   check?(value: T, basis: Basis & { readonly density: number }): void
 }
 
-type Group = 'The run:' | 'What is measured:' | 'Where it runs:' | 'What is kept and said:'
+type Group = 'The run:' | 'Translation:' | 'What is measured:' | 'Where it runs:' | 'What is kept and said:'
 
 const ofMethod = (has: (method: Method) => boolean, having: string, lacking: string): Need => ({
   of: 'method',
@@ -101,6 +124,15 @@ const ownWidths = Object.fromEntries(
 const datasetsOf = (task: TaskName) => Object.keys(datasets).filter((name) => datasets[name]?.task === task)
 
 const RUN = { train: {}, compare: {} } as const
+const ANY_RUN = { ...RUN, translation: {} } as const
+const TRANSLATION = { translation: {} } as const
+
+/** What the preset of a translator says. */
+const preset =
+  <K extends keyof Preset>(name: K) =>
+  ({ preset: chosen }: Basis): Preset[K] =>
+    pick(presets, chosen, 'preset')[name]
+const ofPresets = (name: keyof Preset) => each(presets, (one) => one[name])
 
 function microBatch(columns: number): void {
   expect(columns % 16 === 0, () => `Expected --micro-batch-size to be a multiple of 16, got ${columns}`)
@@ -119,10 +151,10 @@ const ofTables = (what: string): Need => ({
 })
 
 export const table = {
-  task: flag(oneOf<TaskName>('classification', 'regression'), {
+  task: flag(oneOf<TaskName>('classification', 'regression', 'translation'), {
     help: 'what is learned',
     group: 'The run:',
-    commands: RUN,
+    commands: { ...RUN, translation: { default: 'translation' } },
     default: 'classification',
     setting: 'given',
     unnoted: 'classification',
@@ -130,7 +162,7 @@ export const table = {
   method: flag(choice(methods), {
     help: 'method of dynamic sparse training',
     group: 'The run:',
-    commands: { train: {}, compare: { list: 'methods' } },
+    commands: { train: {}, translation: { default: 'chtss' }, compare: { list: 'methods' } },
     default: 'chts',
     setting: 'always',
   }),
@@ -139,6 +171,7 @@ export const table = {
     group: 'The run:',
     commands: {
       train: {},
+      translation: {},
       compare: {
         list: 'densities',
         help: 'shares of the links of a sparse layer, in (0, 1]; a dense network is run once, at 1',
@@ -151,7 +184,7 @@ export const table = {
   seed: flag(integer(0), {
     help: 'seed of everything random',
     group: 'The run:',
-    commands: { train: {}, compare: { list: 'seeds', help: 'seeds of everything random' } },
+    commands: { train: {}, translation: {}, compare: { list: 'seeds', help: 'seeds of everything random' } },
     default: 0,
     setting: 'always',
   }),
@@ -221,14 +254,14 @@ export const table = {
   topology: flag(choice(topologies), {
     help: 'initial network',
     group: 'The run:',
-    commands: RUN,
+    commands: ANY_RUN,
     otherwise: "the method's",
     setting: 'given',
   }),
   predictor: flag(choice(predictors), {
     help: 'scores of new links',
     group: 'The run:',
-    commands: RUN,
+    commands: ANY_RUN,
     otherwise: "the method's",
     setting: 'given',
     column: { title: 'predictor' },
@@ -241,7 +274,7 @@ export const table = {
   removal: flag(choice(removals), {
     help: 'which links go',
     group: 'The run:',
-    commands: RUN,
+    commands: ANY_RUN,
     otherwise: "the method's",
     setting: 'given',
     column: { title: 'removal' },
@@ -250,7 +283,7 @@ export const table = {
   initialDensity: flag(share(), {
     help: 'where a density that decays begins',
     group: 'The run:',
-    commands: RUN,
+    commands: ANY_RUN,
     otherwise: '0.5',
     setting: 'given',
     column: { title: 'initial density %', text: densityText, label: (value) => `from ${densityText(value)}%` },
@@ -337,7 +370,7 @@ export const table = {
   labelSmoothing: flag(share({ none: true, whole: false }), {
     help: "share of a label's probability that the other classes get, in [0, 1)",
     group: 'The run:',
-    commands: RUN,
+    commands: { ...RUN, translation: { default: 0.1 } },
     otherwise: '0',
     setting: 'given',
     unnoted: 0,
@@ -350,6 +383,137 @@ export const table = {
     },
   }),
 
+  source: flag(path('file'), {
+    help: 'sentences, a line each',
+    group: 'Translation:',
+    commands: TRANSLATION,
+  }),
+  target: flag(path('file'), {
+    help: 'their translations, line by line',
+    group: 'Translation:',
+    commands: TRANSLATION,
+  }),
+  validationSource: flag(path('file'), {
+    help: 'sentences that are measured on, a line each',
+    group: 'Translation:',
+    commands: TRANSLATION,
+  }),
+  validationTarget: flag(path('file'), {
+    help: 'their translations',
+    group: 'Translation:',
+    commands: TRANSLATION,
+  }),
+  preset: flag(choice(presets), {
+    help: 'what holds where nothing else is given',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 'multi30k-small',
+    setting: 'given',
+  }),
+  tokenizer: flag(path('file'), {
+    help: 'a tokenizer.json for both languages, with <s> and </s>',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    otherwise: 'trained on both files',
+  }),
+  vocabulary: flag(integer(260), {
+    help: 'tokens of a tokenizer that is trained',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: preset('vocabulary'),
+    otherwise: ofPresets('vocabulary'),
+    setting: 'given',
+  }),
+  width: flag(integer(1), {
+    help: 'features of a token',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: preset('width'),
+    otherwise: ofPresets('width'),
+    setting: 'given',
+  }),
+  feedForward: flag(integer(1), {
+    help: 'neurons of the feed-forward layers',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: preset('feedForward'),
+    otherwise: ofPresets('feedForward'),
+    setting: 'given',
+  }),
+  layers: flag(integer(1), {
+    help: 'layers of the encoder, and of the decoder',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: preset('layers'),
+    otherwise: ofPresets('layers'),
+    setting: 'given',
+  }),
+  heads: flag(integer(1), {
+    help: 'heads of attention',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 8,
+    setting: 'given',
+  }),
+  dropout: flag(share({ none: true, whole: false }), {
+    help: 'share of elements that training loses',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 0.1,
+    setting: 'given',
+  }),
+  steps: flag(integer(1), {
+    help: 'steps of the run',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 5000,
+    setting: 'given',
+  }),
+  interval: flag(integer(1), {
+    help: 'steps between two validations',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 500,
+    setting: 'given',
+  }),
+  batchTokens: flag(integer(1), {
+    help: 'tokens a step: sentences times the longest, though padding is not computed',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 1024,
+    setting: 'given',
+  }),
+  schedule: flag(oneOf('noam', 'inoam'), {
+    help: 'of the learning rate; inoam falls after each topology update',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: ({ method }) => (isDense(method) ? 'noam' : 'inoam'),
+    otherwise: 'inoam; dense: noam',
+    setting: 'given',
+  }),
+  rateFactor: flag(number(0), {
+    help: 'times width^-0.5 min(t^-0.5, t warmup^-1.5) is the learning rate of step t',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: preset('rateFactor'),
+    otherwise: ofPresets('rateFactor'),
+    setting: 'given',
+  }),
+  warmup: flag(integer(1), {
+    help: 'steps in which the rate rises',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 1000,
+    setting: 'given',
+  }),
+  linkWarmup: flag(integer(0), {
+    help: 'steps in which the rate of a new link rises',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    default: 0,
+    setting: 'given',
+  }),
+
   exactUpTo: flag(number(0, undefined, 'steps'), {
     help: 'work up to which measures are exact and not sampled',
     group: 'What is measured:',
@@ -359,45 +523,45 @@ export const table = {
   device: flag(oneOf('auto', 'cpu', 'cuda'), {
     help: 'what computes',
     group: 'Where it runs:',
-    commands: { ...RUN, evaluate: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {} },
     default: 'auto',
   }),
   threads: flag(integer(0, 1024), {
     help: 'CPU threads; results do not depend on them',
     group: 'Where it runs:',
-    commands: { ...RUN, evaluate: {}, describe: {}, compact: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, describe: {}, compact: {} },
     default: 0,
     otherwise: 'all the process may use',
   }),
   blas: flag(oneOf('own', 'cublas'), {
     help: 'dense products on a GPU',
     group: 'Where it runs:',
-    commands: { ...RUN, evaluate: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {} },
     default: 'own',
   }),
   deterministic: flag(oneOf('device', 'everywhere'), {
     help: "a GPU's routes, the fastest or those with the CPU's bits",
     group: 'Where it runs:',
-    commands: { ...RUN, evaluate: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {} },
     default: 'device',
   }),
 
   checkpoint: flag(path('file'), {
     help: 'save the whole training state to this .safetensors file',
     group: 'What is kept and said:',
-    commands: { train: {} },
+    commands: { train: {}, translation: {} },
   }),
   every: flag(interval(), {
     help: 'epochs between checkpoints, or steps: 500steps',
     group: 'What is kept and said:',
-    commands: { train: {} },
+    commands: { train: {}, translation: {} },
     otherwise: '1; with --resume, as before',
     beside: ['checkpoint', 'resume'],
   }),
   resume: flag(path('file'), {
     help: 'go on with the run that this checkpoint was saved in, and save to it again',
     group: 'What is kept and said:',
-    commands: { train: {} },
+    commands: { train: {}, translation: {} },
   }),
   report: flag(path('file'), {
     help: 'at the end, write what the run was like to this HTML file',
@@ -417,6 +581,8 @@ export const table = {
     group: 'What is kept and said:',
     commands: {
       train: { help: 'JSON lines on stdout, and nothing else' },
+      translation: {},
+      translate: { help: 'JSON lines on stdout, one a sentence' },
       compare: {},
       evaluate: {},
       describe: {},

@@ -94,14 +94,14 @@ export function entriesOf(text: string, flag: string): string[] {
 export function withDefaults(command: CommandName, given: Given): Values {
   const values: Record<string, unknown> = { ...given }
   const taken = takenBy(command).filter((name) => declared(name).commands[command]?.optional === undefined)
-  const left = taken.filter((name) => values[name] === undefined && declared(name).default !== undefined)
+  const defaultOf = (name: FlagName) => declared(name).commands[command]?.default ?? declared(name).default
+  const left = taken.filter((name) => values[name] === undefined && defaultOf(name) !== undefined)
   // Those that others go by come first.
   const [others, first] = [true, false].map((later) =>
-    left.filter((name) => (typeof declared(name).default === 'function') === later),
+    left.filter((name) => (typeof defaultOf(name) === 'function') === later),
   ) as [FlagName[], FlagName[]]
-  for (const name of first) values[name] = declared(name).default
-  for (const name of others)
-    values[name] = (declared(name).default as (basis: Basis) => unknown)(values as unknown as Basis)
+  for (const name of first) values[name] = defaultOf(name)
+  for (const name of others) values[name] = (defaultOf(name) as (basis: Basis) => unknown)(values as unknown as Basis)
   return values as unknown as Values
 }
 

@@ -46,6 +46,8 @@ export interface Run {
   seconds: number
   updateSeconds: number
   totals: Float64Array
+  /** The best validation so far, larger is better. */
+  best?: number
 }
 
 /** What a trainer knows beside its tensors. */
@@ -88,6 +90,9 @@ export function namedModules(module: Module, path = ''): Map<Module, string> {
       if (!names.has(inner)) names.set(inner, named)
   return names
 }
+
+/** Whether a tensor's name is of the model, and not of what is kept beside it. */
+const isOfModel = (name: string): boolean => !reservedNames.includes(name.slice(0, name.indexOf('.')))
 
 export async function writeCheckpoint(
   file: string,
@@ -331,8 +336,7 @@ export class Checkpoint {
         if (this.#tensors.has(`optimizer.${scalar}.${name}`)) await put(`optimizer.${scalar}.${name}`, tensor, 1)
     }
     for (const name of this.#tensors.keys()) {
-      const isParameter =
-        !reservedNames.includes(name.slice(0, name.indexOf('.'))) && !/\.(rowOffsets|columnIndices)$/.test(name)
+      const isParameter = isOfModel(name) && !/\.(rowOffsets|columnIndices)$/.test(name)
       if (isParameter && !known.has(name)) throw this.#bad(`its tensor '${name}' has no place in the model`)
     }
   }
@@ -365,6 +369,7 @@ export class Checkpoint {
         done: count(run.done, 'step in the epoch'),
         seconds: seconds(run.seconds),
         updateSeconds: seconds(run.updateSeconds),
+        ...(typeof run.best === 'number' && { best: run.best }),
         totals: this.#tensor('run.totals', 'F64') as Float64Array,
       }
       if ((read.microBatchSize ?? 0) % 16 !== 0) throw this.#bad('its micro-batches are of no multiple of 16 samples')
@@ -417,6 +422,12 @@ export class Checkpoint {
 
 /** Reads a checkpoint; without `training`, what only a trainer needs stays in the file. */
 export async function readCheckpoint(file: string, { training }: { training: boolean }): Promise<Checkpoint> {
-  const { metadata, tensors } = await readTensors(file, (name) => training || name.startsWith('modules.'))
+  const { metadata, tensors } = await readTensors(file, (name) => training || isOfModel(name))
   return new Checkpoint(file, metadata, tensors)
+}
+
+/** What the one who saved a checkpoint noted. */
+export async function notesIn(file: string): Promise<Readonly<Record<string, string>>> {
+  const { metadata, tensors } = await readTensors(file, () => false)
+  return new Checkpoint(file, metadata, tensors).notes
 }

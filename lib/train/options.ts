@@ -61,6 +61,11 @@ export interface TrainerLoadOptions extends Partial<TrainerOptions> {
 export interface CheckpointOptions {
   /** Replaced as a whole, or not at all. Its folder must be there when the run begins. */
   file: string
+  /**
+   * Where the best state so far goes, by validation (accuracy where there are labels, else loss), once the links are as
+   * few as they are to be.
+   */
+  best?: string | undefined
   /** Epochs between checkpoints; default 1, or none when everySteps is given. The last epoch is always saved. */
   everyEpochs?: number
   /** Steps between checkpoints. */

@@ -31,7 +31,7 @@ export type FigureName = Figure['name']
 /** What an evaluation may tell. */
 export type MeasureName = FigureName | 'loss'
 
-export type TaskName = 'classification' | 'regression'
+export type TaskName = 'classification' | 'regression' | 'translation'
 
 export const tasks: Readonly<Record<TaskName, Task>> = {
   /** One of several classes for each sample, by softmax and cross-entropy. */
@@ -59,6 +59,19 @@ export const tasks: Readonly<Record<TaskName, Task>> = {
       text: (value) => value.toPrecision(4),
     },
     measured: ({ loss }) => ({ meanSquaredError: loss }),
+  },
+  /** The next token of a translation, given the source and those before it. */
+  translation: {
+    name: 'translation',
+    loss: 'crossEntropy',
+    figure: {
+      name: 'accuracy',
+      title: 'token accuracy',
+      unit: '%',
+      better: 'higher',
+      text: (value) => (100 * value).toFixed(2),
+    },
+    measured: ({ accuracy, loss }) => ({ accuracy, loss }),
   },
 }
 

@@ -12,7 +12,7 @@ import { sparseLayers } from '../nn/sparse_linear.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
-import { ParallelText } from '../text/parallel.js'
+import { ParallelText, type Tokenizers } from '../text/parallel.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
 import { checkCounts, checkData, lossFor, placesOf } from './check_data.js'
@@ -36,6 +36,7 @@ import type {
 } from './options.js'
 import { expectPlace } from './safetensors.js'
 import { disposed, Stepper } from './stepper.js'
+import { notedTokenizers, tokenizerNotes } from './tokenizer_notes.js'
 
 /** What a run trains on. */
 interface Source {
@@ -54,6 +55,11 @@ function microBatchOf(size: unknown): number | undefined {
   const columns = integer(size, 'microBatchSize', 1)
   expect(columns % 16 === 0, () => `Expected microBatchSize to be a multiple of 16, got ${columns}`)
   return columns
+}
+
+/** What says which of a run's states is the best: larger is better. */
+function bestFigure({ accuracy, loss }: Evaluation): number {
+  return Number.isNaN(accuracy) ? -loss : accuracy
 }
 
 export type TrainingData = Dataset | SampleStream | ParallelText
@@ -105,6 +111,8 @@ export class Trainer {
   readonly device: Device
   readonly method: Method
   #notes: Readonly<Record<string, string>>
+  /** Of the text that the model was trained on. */
+  #tokenizers: Tokenizers | undefined
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
   readonly #lossScale: number
@@ -160,6 +168,7 @@ export class Trainer {
     this.#ownsDevice = owned
     this.model = model
     this.#notes = checkpoint?.notes ?? {}
+    this.#tokenizers = notedTokenizers(this.#notes)
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
@@ -376,6 +385,7 @@ export class Trainer {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
+    this.#checkTokenizers(data)
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
   }
 
@@ -491,6 +501,8 @@ export class Trainer {
       const source = await this.#source(data)
       this.#checkRun(source.shown, options)
       if (options.checkpoint) await expectPlace(options.checkpoint.file)
+      if (options.checkpoint?.best !== undefined) await expectPlace(options.checkpoint.best)
+      if (data instanceof ParallelText) this.#tokenizers = data.tokenizers
       return source
     } finally {
       this.#busy = false
@@ -522,17 +534,40 @@ export class Trainer {
 
   #checkRun(train: Dataset | ParallelText, { validation, checkpoint }: ResumeOptions): void {
     for (const data of validation ? [train, validation] : [train]) {
+      this.#checkTokenizers(data, train)
       checkData(this.model, data, this.#loss)
       checkCounts(data)
     }
     if (!checkpoint) return
-    known(checkpoint, 'checkpoint', { file: true, everyEpochs: true, everySteps: true, notes: true, onError: true })
+    known(checkpoint, 'checkpoint', {
+      ...({ file: true, best: true, everyEpochs: true, everySteps: true, notes: true, onError: true } as const),
+    })
+    expect(
+      checkpoint.best === undefined || (typeof checkpoint.best === 'string' && validation !== undefined),
+      () => `Expected checkpoint.best to be a path, beside validation, got ${show(checkpoint.best)}`,
+    )
     expect(
       typeof checkpoint.file === 'string' && checkpoint.file !== '',
       () => `Expected checkpoint.file to be a path, got ${show(checkpoint.file)}`,
     )
     if (checkpoint.everyEpochs !== undefined) integer(checkpoint.everyEpochs, 'checkpoint.everyEpochs', 1)
     if (checkpoint.everySteps !== undefined) integer(checkpoint.everySteps, 'checkpoint.everySteps', 1)
+  }
+
+  /** Refuses text in other tokens than those that the model knows. */
+  #checkTokenizers(data: Dataset | ParallelText, train?: Dataset | ParallelText): void {
+    if (!(data instanceof ParallelText)) return
+    const before = this.#tokenizers ?? (train instanceof ParallelText ? train.tokenizers : undefined)
+    if (!before) return
+    for (const side of ['source', 'target'] as const) {
+      const [expected, given] = [before[side], data.tokenizers[side]]
+      expect(
+        given === expected || JSON.stringify(given) === JSON.stringify(expected),
+        () =>
+          `Expected ${data.name} in the tokens of the ${side} that the model was trained on, got those of another ` +
+          'tokenizer. Use the one that the checkpoint notes.',
+      )
+    }
   }
 
   /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
@@ -606,11 +641,24 @@ export class Trainer {
       ...(gradientNorm !== undefined && { gradientNorm }),
       ...(await this.#measures.read()),
     }
+    const figure = report.validation && bestFigure(report.validation)
+    const isBest = figure !== undefined && this.#isAtTarget(report.links) && !(figure <= (run.best ?? -Infinity))
+    if (isBest) run.best = figure
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
     const everyEpochs = checkpoint?.everyEpochs ?? (checkpoint?.everySteps ? Number.POSITIVE_INFINITY : 1)
     if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#stepper.step % everySteps === 0))
       await this.#saveNow(checkpoint)
+    if (checkpoint?.best !== undefined && isBest) await this.#saveNow({ ...checkpoint, file: checkpoint.best })
     return report
+  }
+
+  /** Whether no layer has more links than it is to have in the end: methods that prune are denser until late. */
+  #isAtTarget(links: number): boolean {
+    const final = sparseLayers(this.model).reduce(
+      (sum, { density, inFeatures, outFeatures }) => sum + Math.ceil(density * inFeatures * outFeatures),
+      0,
+    )
+    return links <= final
   }
 
   /** A checkpoint in the middle of a run: when it cannot be written, training goes on. */
@@ -631,7 +679,7 @@ export class Trainer {
     expect(typeof file === 'string' && file !== '', () => `Expected file to be a path, got ${show(file)}`)
     for (const [name, note] of Object.entries(notes))
       expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
-    this.#notes = { ...notes }
+    this.#notes = { ...notes, ...(this.#tokenizers && tokenizerNotes(this.#tokenizers)) }
     return writeCheckpoint(
       file,
       {
@@ -648,7 +696,7 @@ export class Trainer {
         },
         history: (parameter) => this.#measures.history(parameter),
       },
-      notes,
+      this.#notes,
     )
   }
 }

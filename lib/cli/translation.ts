@@ -1,0 +1,292 @@
+/**
+ * hebb train --task translation: a Transformer on two files whose lines are each other's translations, reported every
+ * interval of steps. The tokenizer is trained on both files where none is given, and kept in the checkpoint.
+ */
+import type { Device } from '../device.js'
+import type { Method } from '../dst/method.js'
+import { expect, HebbError, show } from '../error.js'
+import { transformer } from '../nn/transformer.js'
+import { adam } from '../optim/adam.js'
+import { inoam, noam, type Rate } from '../optim/rates.js'
+import { methods, pick, topologies } from '../settings/choices.js'
+import { intervalOf } from '../settings/flag_types.js'
+import {
+  type FlagName,
+  type Given,
+  isSetting,
+  read,
+  settingsOf,
+  takenBy,
+  typed,
+  type Values,
+  valuesOf,
+  withDefaults,
+} from '../settings/flags.js'
+import { count, percent } from '../settings/format.js'
+import { trainTokenizer } from '../text/byte_pair.js'
+import { readLines } from '../text/lines.js'
+import { type ParallelText, parallelText } from '../text/parallel.js'
+import { Tokenizer } from '../text/tokenizer.js'
+import { crossEntropy } from '../train/loss.js'
+import type { Epoch, ResumeOptions } from '../train/options.js'
+import { notedTokenizers } from '../train/tokenizer_notes.js'
+import { Trainer } from '../train/trainer.js'
+import type { Call } from './command.js'
+import { ProgressLine } from './progress.js'
+import { deviceOf, methodWith } from './run.js'
+
+/** What a run was asked for, as its checkpoint notes it. */
+type Settings = { readonly [name in FlagName]?: Values[name] } & {
+  readonly [name in
+    | 'method'
+    | 'density'
+    | 'seed'
+    | 'width'
+    | 'feedForward'
+    | 'layers'
+    | 'heads'
+    | 'dropout']-?: Exclude<Values[name], undefined>
+} & {
+  readonly [name in 'steps' | 'interval' | 'batchTokens' | 'rateFactor' | 'warmup' | 'vocabulary']-?: number
+}
+
+/** Steps between topology updates (paper, section 4.2), or of a run that is short for them, a fiftieth of it. */
+const UPDATES = 100
+const updatesEvery = (steps: number) => Math.min(UPDATES, Math.max(1, Math.floor(steps / 50)))
+
+/** Labels are not smoothed over the word that others fill sentences up with; we have it and never do. */
+const PADDING = '<pad>'
+
+interface Files {
+  readonly source: string
+  readonly target: string
+  readonly validationSource: string
+  readonly validationTarget: string
+}
+const FILES = ['source', 'target', 'validationSource', 'validationTarget'] as const
+
+function filesOf(given: Given, noted: Partial<Files> = {}): Files {
+  const files = Object.fromEntries(FILES.map((name) => [name, given[name] ?? noted[name]]))
+  for (const name of FILES)
+    expect(
+      files[name] !== undefined,
+      () => `Expected --${typed(name)} with a file of sentences for the task 'translation', got none`,
+    )
+  return files as unknown as Files
+}
+
+function rateOf({ schedule, rateFactor: factor, warmup, width }: Settings): Rate {
+  return (schedule === 'noam' ? noam : inoam)({ width, warmup, factor })
+}
+
+/** The method, updated by steps and not by epochs, with the parts that were asked for. */
+function methodOf(settings: Settings): Method {
+  const { method, topology, predictor, removal, initialDensity, steps } = settings
+  expect(
+    topology !== 'csti',
+    () => "Expected a topology that needs no samples for the task 'translation', got 'csti'. Take brf or bsw.",
+  )
+  const { updates } = pick(methods, method, 'method')()
+  return methodWith(
+    method,
+    { topology, predictor, removal, initialDensity },
+    (name) => pick(topologies, name, 'topology')({} as never),
+    updates && { updates: { ...updates, every: updatesEvery(steps) } },
+  )
+}
+
+interface TranslationRun {
+  readonly settings: Settings
+  readonly files: Files
+  readonly trainer: Trainer
+  readonly train: ParallelText
+  readonly validation: ParallelText
+  intervals(options: ResumeOptions): AsyncGenerator<Epoch, void, undefined>
+}
+
+async function textsOf(files: Files, tokenizer: Tokenizer): Promise<Pick<TranslationRun, 'train' | 'validation'>> {
+  return {
+    train: await parallelText(files.source, files.target, { tokenizer }),
+    validation: await parallelText(files.validationSource, files.validationTarget, { tokenizer }),
+  }
+}
+
+async function begin(given: Given, device: Device, say: (line: string) => void): Promise<TranslationRun> {
+  const files = filesOf(given)
+  const values = valuesOf('translation', given)
+  const settings = settingsOf(values) as unknown as Settings
+  expect(
+    given.tokenizer === undefined || given.vocabulary === undefined,
+    () => `Expected --tokenizer or --vocabulary, got both`,
+  )
+  let tokenizer: Tokenizer
+  if (given.tokenizer === undefined) {
+    const start = performance.now()
+    tokenizer = await trainTokenizer(readLines(files.source, files.target), { vocabulary: settings.vocabulary })
+    say(`tokenizer of ${count(tokenizer.size)} tokens trained in ${((performance.now() - start) / 1000).toFixed(1)} s`)
+  } else tokenizer = Tokenizer.from(given.tokenizer)
+  const texts = await textsOf(files, tokenizer)
+  const { width, feedForward, layers, heads, dropout, density, seed, labelSmoothing, linkWarmup } = settings
+  const model = transformer({
+    ...{ sourceWords: tokenizer.size, targetWords: tokenizer.size, features: width, hidden: feedForward, heads },
+    ...{ encoderLayers: layers, decoderLayers: layers, dropout, density, seed },
+  })
+  const trainer = new Trainer(model, {
+    optimizer: adam({
+      ...{ learningRate: rateOf(settings), beta1: 0.9, beta2: 0.998, epsilon: 1e-9 },
+      ...(linkWarmup !== undefined && { warmup: linkWarmup }),
+    }),
+    dst: methodOf(settings),
+    loss: crossEntropy({ labelSmoothing: labelSmoothing ?? 0, paddingClass: tokenizer.idOf(PADDING) }),
+    device,
+  })
+  const { steps, interval, batchTokens } = settings
+  return {
+    ...{ settings, files, trainer, ...texts },
+    intervals: (options) =>
+      trainer.fit(texts.train, {
+        ...options,
+        ...{ validation: texts.validation, steps, interval: Math.min(interval, steps), batchSize: batchTokens },
+      }),
+  }
+}
+
+async function goOn(given: Given, device: Device): Promise<TranslationRun> {
+  const file = given.resume as string
+  const changed = (Object.keys(given) as FlagName[]).find((name) => isSetting(name) || name === 'tokenizer')
+  expect(
+    changed === undefined,
+    () => `Expected no --${typed(changed as FlagName)} beside --resume: the run goes on as it began`,
+  )
+  const trainer = await Trainer.load(file, { device })
+  try {
+    const { notes } = trainer
+    const tokenizers = notedTokenizers(notes)
+    if (notes.settings === undefined || notes.files === undefined || !tokenizers)
+      throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of hebb train, got one of a program`)
+    const files = filesOf(given, JSON.parse(notes.files))
+    const texts = await textsOf(files, tokenizers.source)
+    return {
+      ...{ settings: JSON.parse(notes.settings) as Settings, files, trainer, ...texts },
+      intervals: (options) => trainer.resume(texts.train, { ...options, validation: texts.validation }),
+    }
+  } catch (error) {
+    trainer.dispose()
+    throw error
+  }
+}
+
+/** Where the best state of a run goes. */
+export function bestOf(file: string): string {
+  return file.replace(/(\.safetensors)?$/, '.best.safetensors')
+}
+
+/** Refuses flags of other tasks. */
+function checkTaken(texts: Call['texts']): void {
+  const taken = new Set(takenBy('translation'))
+  for (const name of takenBy('train'))
+    expect(
+      texts[name] === undefined || taken.has(name),
+      () => `Expected no --${typed(name)} for the task 'translation', got ${show(texts[name])}`,
+    )
+}
+
+export async function trainTranslation({ texts, version }: Call): Promise<void> {
+  checkTaken(texts)
+  const { given } = read('translation', texts)
+  using device = deviceOf(withDefaults('translation', given))
+  const say = (line: string) => void (given.json || console.log(line))
+  const event = (fields: object) => void (given.json && console.log(JSON.stringify(fields)))
+  const run = given.resume === undefined ? await begin(given, device, say) : await goOn(given, device)
+  const { settings, train, validation, files } = run
+  using trainer = run.trainer
+  const { steps, interval, batchTokens } = settings
+  const file = given.checkpoint ?? given.resume
+  const notes = { task: 'translation', settings: JSON.stringify(settings), files: JSON.stringify(files) }
+  const every = given.every ?? trainer.notes.every ?? '1'
+  const { kind, name, simd, threads } = device.info
+  const tokens = (text: ParallelText) => count(text.target.tokens.length - text.pairs)
+  say(`${settings.method} on ${train.name}: ${count(train.pairs)} pairs, ${tokens(train)} target tokens`)
+  const parameters = trainer.model.parameters.reduce((sum, parameter) => sum + parameter.capacity, 0)
+  say(
+    `${settings.width} wide, ${settings.layers} + ${settings.layers} layers, density ${percent(settings.density)} of ` +
+      `the projections, ${count(parameters)} parameters with the embeddings, seed ${settings.seed}`,
+  )
+  say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${threads} threads` : ''} (${device.reason})`)
+  if (updatesEvery(steps) < UPDATES && !trainer.method.dense)
+    say(`topology updates every ${updatesEvery(steps)} steps: the run is short for ${UPDATES}`)
+
+  const stop = new AbortController()
+  const interrupt = () => stop.abort(new Error('interrupted'))
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
+  const line = new ProgressLine(process.stderr)
+  const unsaved = (error: Error) => {
+    line.clear()
+    console.error(`hebb: the checkpoint was not written, training goes on. ${error.message}`)
+    process.exitCode = 1
+  }
+  const began = performance.now()
+  let best = { accuracy: 0, step: 0 }
+  let last: Epoch | undefined
+  const perStep = train.target.tokens.length / train.pairs
+  try {
+    const reports = run.intervals({
+      signal: stop.signal,
+      onProgress: ({ epoch, step, stepsPerEpoch }) => {
+        const done = (epoch - 1) * interval + step
+        line.draw(`step ${done}/${steps}`, done / steps, `${step}/${stepsPerEpoch} to the next validation`)
+      },
+      ...(file !== undefined && {
+        checkpoint: {
+          ...{ file, best: bestOf(file), ...intervalOf(every, 'every'), notes: { ...notes, every }, onError: unsaved },
+        },
+      }),
+    })
+    for await (const report of reports) {
+      last = report
+      const step = trainer.step
+      const { trainLoss, trainAccuracy, validation: measured, seconds, updateSeconds, links, density } = report
+      if (measured && measured.accuracy > best.accuracy) best = { accuracy: measured.accuracy, step }
+      const took = Math.min(interval, step - (report.epoch - 1) * interval)
+      line.clear()
+      event({
+        ...{ event: 'interval', step, trainLoss, trainAccuracy },
+        ...{ validationLoss: measured?.loss, validationAccuracy: measured?.accuracy },
+        ...{ learningRate: report.learningRate, links, density, seconds, updateSeconds },
+        ...{ stepSeconds: seconds / took },
+      })
+      say(
+        `step ${String(step).padStart(String(steps).length)}  loss ${trainLoss.toFixed(4)}  token accuracy ` +
+          `${percent(measured?.accuracy ?? 0, 2)}  validation loss ${measured?.loss.toFixed(4)}  links ${count(links)} ` +
+          `(${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step`,
+      )
+    }
+  } catch (error) {
+    line.clear()
+    if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
+    if (file !== undefined) await trainer.save(file, { notes: { ...notes, every } })
+    say(`stopped after step ${trainer.step}${file === undefined ? '' : `; go on with: hebb train --resume ${file}`}`)
+    event({ event: 'aborted', step: trainer.step })
+    process.exitCode = 130
+    return
+  } finally {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+  if (!last) return
+  event({
+    ...{ event: 'done', steps: trainer.step, validationAccuracy: last.validation?.accuracy },
+    ...{ bestValidationAccuracy: best.accuracy, bestStep: best.step, density: last.density, links: last.links },
+    ...{
+      pairs: train.pairs,
+      batchTokens,
+      targetTokensPerPair: perStep,
+      wallSeconds: (performance.now() - began) / 1000,
+    },
+    ...{ settings, device: device.info, version, node: process.version },
+  })
+  say('')
+  say(`token accuracy ${percent(best.accuracy, 2)} on ${validation.name}, best after step ${best.step}`)
+  if (file !== undefined) say(`translate with: hebb translate ${bestOf(file)} < FILE`)
+}
