@@ -229,7 +229,6 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   const began = performance.now()
   let best = { accuracy: 0, step: 0 }
   let last: Epoch | undefined
-  const perStep = train.target.tokens.length / train.pairs
   try {
     const reports = run.intervals({
       signal: stop.signal,
@@ -244,6 +243,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
       }),
     })
     for await (const report of reports) {
+      if (!last && report.dropped)
+        say(`${count(report.dropped)} pairs are left out: they are longer than a batch of ${count(batchTokens)} tokens`)
       last = report
       const step = trainer.step
       const { trainLoss, trainAccuracy, validation: measured, seconds, updateSeconds, links, density } = report
@@ -258,8 +259,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
       })
       say(
         `step ${String(step).padStart(String(steps).length)}  loss ${trainLoss.toFixed(4)}  token accuracy ` +
-          `${percent(measured?.accuracy ?? 0, 2)}  validation loss ${measured?.loss.toFixed(4)}  links ${count(links)} ` +
-          `(${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step`,
+          `${percent(measured?.accuracy ?? 0, 2)}  validation loss ${measured?.loss.toFixed(4)}  ` +
+          `links ${count(links)} (${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step`,
       )
     }
   } catch (error) {
@@ -278,12 +279,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   event({
     ...{ event: 'done', steps: trainer.step, validationAccuracy: last.validation?.accuracy },
     ...{ bestValidationAccuracy: best.accuracy, bestStep: best.step, density: last.density, links: last.links },
-    ...{
-      pairs: train.pairs,
-      batchTokens,
-      targetTokensPerPair: perStep,
-      wallSeconds: (performance.now() - began) / 1000,
-    },
+    ...{ pairs: train.pairs, dropped: last.dropped, batchTokens },
+    wallSeconds: (performance.now() - began) / 1000,
     ...{ settings, device: device.info, version, node: process.version },
   })
   say('')

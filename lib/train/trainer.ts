@@ -36,6 +36,7 @@ import type {
 } from './options.js'
 import { expectPlace } from './safetensors.js'
 import { disposed, Stepper } from './stepper.js'
+import { TextOrder } from './text_feed.js'
 import { notedTokenizers, tokenizerNotes } from './tokenizer_notes.js'
 
 /** What a run trains on. */
@@ -634,6 +635,7 @@ export class Trainer {
       epoch,
       trainLoss: totals.loss,
       trainAccuracy: lossFunction(lossFor(train, this.#loss)).targets === 'labels' ? totals.accuracy : Number.NaN,
+      ...(order instanceof TextOrder && { dropped: order.batches.dropped.length }),
       ...(validation && { validation: await this.#inference.evaluate(validation, { signal }) }),
       seconds: run.seconds,
       updateSeconds: run.updateSeconds,
