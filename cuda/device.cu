@@ -88,6 +88,8 @@ Status statusOf(const Failure& failure) {
     case Problem::batchTokens: return sequences("at most " + limit + " tokens in a batch");
     case Problem::plannedSequence: return sequences("planned sequences in [0, " + limit + ")");
     case Problem::sequenceStart: return sequences("starts that ascend within [0, " + limit + "]");
+    case Problem::gatherColumnsIndex: return index("gatherColumns");
+    case Problem::scatterColumnsIndex: return index("scatterColumns");
     case Problem::embeddingToken: return token("embedding");
     case Problem::embeddingGradientToken: return token("embeddingGradient");
     case Problem::attentionQueries: return offsets("attention", "queryOffsets");

@@ -25,6 +25,8 @@ enum class Problem : int32_t {
   batchTokens,               // limit: tokens that fit
   plannedSequence,           // limit: sequences
   sequenceStart,             // limit: tokens
+  gatherColumnsIndex,        // place: column, limit: columns that fit
+  scatterColumnsIndex,       // place: column, limit: columns that fit
   embeddingToken,            // place: column, limit: words
   embeddingGradientToken,    // place: column, limit: words
   attentionQueries,          // place: sequence, limit: columns

@@ -465,6 +465,18 @@ export interface OperandsOf {
     /** written */
     offsets?: Tensor<'int32'> | undefined
   }
+  gatherColumns: {
+    /** written */
+    output: Activations
+    indices: Tensor<'int32'>
+    input: Activations
+  }
+  scatterColumns: {
+    input: Activations
+    indices: Tensor<'int32'>
+    /** updated */
+    output: Activations
+  }
   percolate: {
     layers: readonly {
       links: SparseMatrix

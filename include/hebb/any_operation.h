@@ -6,6 +6,7 @@
 #include "hebb/activation_functions.h"
 #include "hebb/add.h"
 #include "hebb/attention.h"
+#include "hebb/columns.h"
 #include "hebb/dropout.h"
 #include "hebb/embedding.h"
 #include "hebb/gather.h"

@@ -1,0 +1,41 @@
+// Columns that change their places: some of them are picked, or put somewhere. A cache of keys and values is memory
+// into which each step puts its columns, and of which attention is given those of each sequence.
+#pragma once
+
+#include <cstdint>
+
+#include "hebb/activations.h"
+#include "hebb/operands.h"
+
+namespace hebb {
+
+/// output[f][c] = input[f][indices[c]]. An index that is no column of input ends the step.
+struct GatherColumns {
+  Activations input;                 // [features][any capacity]
+  const int32_t* indices = nullptr;  // [columns of the whole batch] device, each in [0, capacity of input)
+  Activations output;                // [features][columns]
+
+  static constexpr auto operands() {
+    using namespace declare;
+    using Op = GatherColumns;
+    return std::tuple{writes("output", &Op::output, exactly<Op, 0>), reads("indices", &Op::indices, outside<Op>),
+                      reads("input", &Op::input, featuresOf<&Op::output>).alongOther()};
+  }
+};
+
+/// output[f][indices[c]] = input[f][c]; the other columns of output stay. An index that is no column of output ends the
+/// step, and nothing is written. Indices are distinct: of columns with the same one, any may be written.
+struct ScatterColumns {
+  Activations input;                 // [features][columns]
+  const int32_t* indices = nullptr;  // [columns of the whole batch] device, each in [0, capacity of output)
+  Activations output;                // [features][any capacity]
+
+  static constexpr auto operands() {
+    using namespace declare;
+    using Op = ScatterColumns;
+    return std::tuple{reads("input", &Op::input, exactly<Op, 0>), reads("indices", &Op::indices, outside<Op>),
+                      updates("output", &Op::output, featuresOf<&Op::input>).alongOther()};
+  }
+};
+
+}  // namespace hebb
