@@ -165,4 +165,12 @@ export {
   load,
   Predictor,
 } from './train/predictor.js'
+export {
+  type ForcedScore,
+  type ForcedScoreOptions,
+  type Hypothesis,
+  Search,
+  type SearchOptions,
+  type TranslateOptions,
+} from './train/search.js'
 export { Trainer } from './train/trainer.js'
