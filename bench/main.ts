@@ -30,6 +30,7 @@ import { operations } from './operations.js'
 import { peers } from './peers.js'
 import { predictors } from './predictors.js'
 import { responsiveness } from './responsiveness.js'
+import { search } from './search.js'
 import { step } from './step.js'
 import { update } from './update.js'
 
@@ -43,6 +44,7 @@ const benches: Record<string, Bench> = {
   predictors,
   growth,
   loop,
+  search,
   memory,
   huge,
   cpp,
