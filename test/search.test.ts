@@ -4,6 +4,8 @@
  */
 import { expect } from 'chai'
 import type { Device } from '../lib/device.js'
+import type { HebbError } from '../lib/error.js'
+import { addon } from '../lib/native.js'
 import { type DenseParameter, type Parameter, SparseParameter } from '../lib/nn/parameter.js'
 import { Transformer, type TransformerOptions, transformer } from '../lib/nn/transformer.js'
 import { sgd } from '../lib/optim/sgd.js'
@@ -11,7 +13,7 @@ import { cscSlots, inRowOrder } from '../lib/tensor.js'
 import { namedParameters } from '../lib/train/checkpoint.js'
 import { type Hypothesis, Search, type TranslateOptions } from '../lib/train/search.js'
 import { Trainer } from '../lib/train/trainer.js'
-import { at, cpu, expectRefusal, numbers, onAnyThreads, places, random } from './support.js'
+import { at, cpu, expectRefusal, gpu, numbers, onAnyThreads, places, random, withEnvironment } from './support.js'
 import { goldenOf, nameOf, tensorsOf } from './translation.js'
 
 const [BEGIN, END] = [1, 2]
@@ -493,6 +495,61 @@ describe('beam search', () => {
       another.dispose()
       await expectRefusal(() => another.translate(sources), 'DISPOSED', 'afterwards')
       await expectRefusal(() => another.score(one, one), 'DISPOSED', 'afterwards')
+    })
+  })
+
+  it('refuses a model that nobody uses any more, and keeps no memory for it', async () => {
+    const [made, device] = [transformer(tiny), cpu()]
+    const before = device.memory().bytes
+    const trainer = new Trainer(made, { optimizer: sgd({ learningRate: 0.1 }), device })
+    await trainer.measures()
+    const model = made.modules[0] as Transformer
+    const [used, fresh] = [0, 1].map(() => new Search(device, model, { begin: BEGIN, end: END }))
+    const one = [Int32Array.of(3)]
+    await used.translate(one)
+    await used.score(one, one)
+    trainer.dispose()
+    for (const search of [used, fresh]) {
+      await expectRefusal(() => search.translate(one), 'DISPOSED', 'translate()')
+      await expectRefusal(() => search.score(one, one), 'DISPOSED', 'score()')
+    }
+    // In the hands of another trainer it has other parameters.
+    const another = new Trainer(made, { optimizer: sgd({ learningRate: 0.1 }), device })
+    await another.measures()
+    const generator = namedParameters(made).find(([name]) => nameOf(name) === 'generator.bias')?.[1] as DenseParameter
+    await generator.values.write(new Float32Array(19).fill(-1e4).fill(0, 7, 8))
+    for (const search of [used, fresh]) {
+      const [[{ tokens }]] = await search.translate(one, { beam: 1, maxLength: 3 })
+      expect([...tokens]).to.deep.equal([7, 7, 7])
+      search.dispose()
+    }
+    another.dispose()
+    expect(device.memory().bytes).to.equal(before)
+  })
+
+  it('leaves nothing where memory runs out, and works afterwards', async function () {
+    if (!/Emulated GPU/.test(addon.cudaStatus().detail)) this.skip()
+    await using(gpu(), few, async ({ device, model, search }) => {
+      const one = [Int32Array.of(3, 1)]
+      const expected = await search.translate(one, { maxLength: 3 })
+      search.dispose()
+      const { buffers, bytes } = device.memory()
+      let failures = 0
+      for (let n = 1, successes = 0; successes < 6; n += 2) {
+        const another = new Search(device, model, { begin: BEGIN, end: END })
+        const outcome = await withEnvironment('HEBB_EMULATION_FAIL_ALLOCATION', `${n}:2`, () =>
+          another.translate(one, { maxLength: 3 }).catch((error: unknown) => error),
+        )
+        if (Array.isArray(outcome)) successes += 1
+        else {
+          expect((outcome as HebbError).code, `allocation ${n}: ${outcome}`).to.equal('OUT_OF_MEMORY')
+          failures += 1
+        }
+        expect(await another.translate(one, { maxLength: 3 }), `after allocation ${n}`).to.deep.equal(expected)
+        another.dispose()
+        expect(device.memory(), `after allocation ${n}`).to.include({ buffers, bytes })
+      }
+      expect(failures).to.be.above(15)
     })
   })
 

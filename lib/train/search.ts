@@ -11,6 +11,7 @@ import { expect, HebbError, integer, known, number, show } from '../error.js'
 import { add } from '../nn/add.js'
 import { attention, MultiHeadAttention } from '../nn/attention.js'
 import type { Module } from '../nn/module.js'
+import type { Parameter } from '../nn/parameter.js'
 import { Residual } from '../nn/residual.js'
 import { Sequential } from '../nn/sequential.js'
 import { Transformer } from '../nn/transformer.js'
@@ -89,6 +90,22 @@ interface Prefix {
   column: number
 }
 
+/** What `record` makes with a tape of its own. Where it throws, nothing is left. */
+function recorded<T>(device: Device, record: (tape: Tape) => T): T {
+  const tape = new Tape(new Program(device), { training: false })
+  try {
+    return record(tape)
+  } catch (error) {
+    forget(tape)
+    throw error
+  }
+}
+
+function forget(tape: Tape): void {
+  tape.dispose()
+  tape.program.dispose()
+}
+
 /** Sequences of integers that the host gives before each step, and the axis along which they lie. */
 class Given {
   readonly tokens: Tokens
@@ -155,33 +172,30 @@ class Encoder {
   readonly columns: number
   readonly sentences: number
   readonly memory = new Map<MultiHeadAttention, { readonly key: Value; readonly value: Value }>()
-  readonly #program: Program
   readonly #tape: Tape
   readonly #sources: Given
 
-  constructor(device: Device, model: Transformer, columns: number, sentences: number) {
+  constructor(tape: Tape, model: Transformer, columns: number, sentences: number) {
     this.columns = columns
     this.sentences = sentences
-    this.#program = new Program(device)
-    this.#tape = new Tape(this.#program, { training: false })
-    this.#sources = new Given(this.#tape, columns, sentences)
-    const encoded = model.encode(this.#tape, this.#sources.tokens)
+    this.#tape = tape
+    this.#sources = new Given(tape, columns, sentences)
+    const encoded = model.encode(tape, this.#sources.tokens)
     for (const one of attentionsIn(model.decoder)) {
       if (!one.cross) continue
-      const [key, value] = [one.key.forward(this.#tape, encoded), one.value.forward(this.#tape, encoded)]
-      for (const { activations } of [key, value]) this.#program.keep(activations)
+      const [key, value] = [one.key.forward(tape, encoded), one.value.forward(tape, encoded)]
+      for (const { activations } of [key, value]) tape.program.keep(activations)
       this.memory.set(one, { key, value })
     }
   }
 
   async run(sources: readonly Int32Array[], signal?: AbortSignal): Promise<void> {
     const starts = startsOf(sources.map(({ length }) => length))
-    await this.#program.replay(1, { signal, writes: this.#sources.writes(flat(sources, starts), starts) })
+    await this.#tape.program.replay(1, { signal, writes: this.#sources.writes(flat(sources, starts), starts) })
   }
 
   dispose(): void {
-    this.#tape.dispose()
-    this.#program.dispose()
+    forget(this.#tape)
   }
 }
 
@@ -190,7 +204,6 @@ class Decoder {
   readonly hypotheses: number
   /** Columns of the cache, and of what is gathered from it. */
   readonly columns: number
-  readonly #program: Program
   readonly #tape: Tape
   readonly #latest: Given
   readonly #prefixes: Given
@@ -201,13 +214,11 @@ class Decoder {
   readonly #logits: Activations
   readonly #scores: Float32Array
 
-  constructor(device: Device, model: Transformer, encoder: Encoder, hypotheses: number, columns: number) {
+  constructor(tape: Tape, model: Transformer, encoder: Encoder, hypotheses: number, columns: number) {
     this.hypotheses = hypotheses
     this.columns = columns
-    const program = new Program(device)
-    const tape = new Tape(program, { training: false })
+    const { device, program } = tape
     const int32 = (length: number) => tape.own(new Tensor(device, 'int32', length))
-    this.#program = program
     this.#tape = tape
     this.#latest = new Given(tape, hypotheses, hypotheses)
     this.#prefixes = new Given(tape, columns, hypotheses)
@@ -247,8 +258,9 @@ class Decoder {
   }
 
   /** Another one with a larger cache, which has what this one has in its first columns, and takes its place. */
-  async grown(device: Device, model: Transformer, encoder: Encoder, columns: number): Promise<Decoder> {
-    const larger = new Decoder(device, model, encoder, this.hypotheses, columns)
+  async grown(model: Transformer, encoder: Encoder, columns: number): Promise<Decoder> {
+    const make = (tape: Tape) => new Decoder(tape, model, encoder, this.hypotheses, columns)
+    const larger = recorded(this.#tape.device, make)
     try {
       for (const [i, cache] of this.#caches.entries())
         await (larger.#caches[i] as Activations).write(await cache.read(), this.columns)
@@ -276,7 +288,7 @@ class Decoder {
     const scores = this.#scores.subarray(0, live.length * this.#logits.features)
     const ofSentences = new Int32Array(this.#ofSentences.length).fill(live.length)
     ofSentences.set(startsOf(sentences.map((one) => one.length)))
-    await this.#program.replay(1, {
+    await this.#tape.program.replay(1, {
       signal,
       writes: [
         ...this.#latest.writes(
@@ -294,8 +306,7 @@ class Decoder {
   }
 
   dispose(): void {
-    this.#tape.dispose()
-    this.#program.dispose()
+    forget(this.#tape)
   }
 }
 
@@ -304,29 +315,27 @@ class Scorer {
   readonly sources: number
   readonly targets: number
   readonly sentences: number
-  readonly #program: Program
   readonly #tape: Tape
   readonly #source: Given
   readonly #target: Given
   readonly #logits: Activations
 
-  constructor(device: Device, model: Transformer, sources: number, targets: number, sentences: number) {
+  constructor(tape: Tape, model: Transformer, sources: number, targets: number, sentences: number) {
     this.sources = sources
     this.targets = targets
     this.sentences = sentences
-    this.#program = new Program(device)
-    this.#tape = new Tape(this.#program, { training: false })
-    this.#source = new Given(this.#tape, sources, sentences)
-    this.#target = new Given(this.#tape, targets, sentences)
-    this.#logits = model.forward(this.#tape, this.#source.tokens, this.#target.tokens).activations
-    this.#program.keep(this.#logits)
+    this.#tape = tape
+    this.#source = new Given(tape, sources, sentences)
+    this.#target = new Given(tape, targets, sentences)
+    this.#logits = model.forward(tape, this.#source.tokens, this.#target.tokens).activations
+    tape.program.keep(this.#logits)
   }
 
   async run(sources: readonly Int32Array[], targets: readonly Int32Array[], signal?: AbortSignal) {
     const [ofSources, ofTargets] = [sources, targets].map((all) => startsOf(all.map(({ length }) => length)))
     const tokens = flat(targets, ofTargets as Int32Array)
     const scores = new Float32Array(tokens.length * this.#logits.features)
-    await this.#program.replay(1, {
+    await this.#tape.program.replay(1, {
       signal,
       writes: [
         ...this.#source.writes(flat(sources, ofSources as Int32Array), ofSources as Int32Array),
@@ -338,8 +347,7 @@ class Scorer {
   }
 
   dispose(): void {
-    this.#tape.dispose()
-    this.#program.dispose()
+    forget(this.#tape)
   }
 }
 
@@ -491,6 +499,7 @@ export class Search {
   #decoder: Decoder | undefined
   #scorer: Scorer | undefined
   #queue: Promise<unknown> = Promise.resolve()
+  #parameter: Parameter | undefined
   #disposed = false
 
   /** Throws INVALID_ARGUMENT for a model that is none or on another device, DISPOSED for one that nobody uses. */
@@ -501,11 +510,9 @@ export class Search {
     this.#begin = integer(begin, 'begin', 0, targetWords - 1)
     this.#end = integer(end, 'end', 0, targetWords - 1)
     this.places = integer(places ?? longest, 'places', 1, longest)
-    const [first] = model.parameters
-    if (!first) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
-    expect(first.values.device === device, () => 'Expected the device of the model, got another one')
     this.device = device
     this.model = model
+    this.#refresh()
   }
 
   /**
@@ -605,8 +612,6 @@ export class Search {
   dispose(): void {
     this.#disposed = true
     this.#forget()
-    this.#scorer?.dispose()
-    this.#scorer = undefined
   }
 
   [Symbol.dispose](): void {
@@ -623,9 +628,9 @@ export class Search {
       let decoder = this.#decoder
       if (!decoder) throw disposed()
       if (needed > decoder.columns) {
-        decoder = await decoder.grown(this.device, this.model, encoder, 2 * needed)
+        decoder = await decoder.grown(this.model, encoder, 2 * needed)
         this.#decoder = decoder
-        if (this.#disposed) this.#forget()
+        if (this.#disposed) this.#forgetSteps()
       }
       const scores = await decoder.step(live, used, signal)
       used += count
@@ -658,10 +663,12 @@ export class Search {
     const [before, decoder] = [this.#encoder, this.#decoder]
     const fits = before && before.columns >= columns && before.sentences >= sentences
     if (fits && decoder && decoder.hypotheses >= hypotheses) return before
-    this.#forget()
-    const encoder = new Encoder(this.device, this.model, columns, sentences)
+    this.#forgetSteps()
+    const { device, model } = this
+    const encoder = recorded(device, (tape) => new Encoder(tape, model, columns, sentences))
     this.#encoder = encoder
-    this.#decoder = new Decoder(this.device, this.model, encoder, hypotheses, hypotheses * FIRST_ROOM)
+    const room = hypotheses * FIRST_ROOM
+    this.#decoder = recorded(device, (tape) => new Decoder(tape, model, encoder, hypotheses, room))
     return encoder
   }
 
@@ -669,11 +676,28 @@ export class Search {
     const before = this.#scorer
     if (before && before.sources >= sources && before.targets >= targets && before.sentences >= sentences) return before
     before?.dispose()
-    this.#scorer = new Scorer(this.device, this.model, sources, targets, sentences)
+    this.#scorer = undefined
+    const make = (tape: Tape) => new Scorer(tape, this.model, sources, targets, sentences)
+    this.#scorer = recorded(this.device, make)
     return this.#scorer
   }
 
+  /** Recordings keep parameters alive, but those of a model may be others by now. */
+  #refresh(): void {
+    const [first] = this.model.parameters
+    if (!first) throw new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
+    expect(first.values.device === this.device, () => 'Expected the device of the model, got another one')
+    if (first !== this.#parameter) this.#forget()
+    this.#parameter = first
+  }
+
   #forget(): void {
+    this.#forgetSteps()
+    this.#scorer?.dispose()
+    this.#scorer = undefined
+  }
+
+  #forgetSteps(): void {
     this.#decoder?.dispose()
     this.#encoder?.dispose()
     this.#decoder = this.#encoder = undefined
@@ -682,6 +706,7 @@ export class Search {
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
     const mine = this.#queue.then(() => {
       if (this.#disposed) throw disposed()
+      this.#refresh()
       return run()
     })
     this.#queue = mine.catch(() => {})
