@@ -13,6 +13,7 @@ try {
     { defineTrain },
     { defineCompare },
     { defineEvaluate },
+    { defineTranslate },
     { defineDescribe },
     { defineCompact },
     { defineDoctor },
@@ -20,6 +21,7 @@ try {
     import('./train.js'),
     import('./compare.js'),
     import('./evaluate.js'),
+    import('./translate.js'),
     import('./describe.js'),
     import('./compact.js'),
     import('./doctor.js'),
@@ -30,6 +32,7 @@ try {
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)
+  defineTranslate(program)
   defineDescribe(program)
   defineCompact(program)
   defineDoctor(program)

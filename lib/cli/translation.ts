@@ -2,12 +2,14 @@
  * hebb train --task translation: a Transformer on two files whose lines are each other's translations, reported every
  * interval of steps. The tokenizer is trained on both files where none is given, and kept in the checkpoint.
  */
+import { existsSync } from 'node:fs'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { expect, HebbError, show } from '../error.js'
 import { transformer } from '../nn/transformer.js'
 import { adam } from '../optim/adam.js'
 import { inoam, noam, type Rate } from '../optim/rates.js'
+import { type Interval, type LayerLinks, type TranslationReport, translationReport } from '../report/translation.js'
 import { methods, pick, topologies } from '../settings/choices.js'
 import { intervalOf } from '../settings/flag_types.js'
 import {
@@ -23,15 +25,20 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
+import { corpusBleu } from '../text/bleu.js'
 import { trainTokenizer } from '../text/byte_pair.js'
-import { readLines } from '../text/lines.js'
-import { type ParallelText, parallelText } from '../text/parallel.js'
+import { readLines, readParallel } from '../text/lines.js'
+import { type ParallelText, parallelLines, parallelText } from '../text/parallel.js'
 import { Tokenizer } from '../text/tokenizer.js'
+import { namedParameters } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
+import { load } from '../train/predictor.js'
+import { expectPlace } from '../train/safetensors.js'
 import { notedTokenizers } from '../train/tokenizer_notes.js'
 import { Trainer } from '../train/trainer.js'
 import type { Call } from './command.js'
+import { writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import { deviceOf, methodWith } from './run.js'
 
@@ -101,14 +108,25 @@ interface TranslationRun {
   readonly trainer: Trainer
   readonly train: ParallelText
   readonly validation: ParallelText
+  /** The validation set as it was read. */
+  readonly sources: readonly string[]
+  readonly references: readonly string[]
   intervals(options: ResumeOptions): AsyncGenerator<Epoch, void, undefined>
 }
 
-async function textsOf(files: Files, tokenizer: Tokenizer): Promise<Pick<TranslationRun, 'train' | 'validation'>> {
-  return {
-    train: await parallelText(files.source, files.target, { tokenizer }),
-    validation: await parallelText(files.validationSource, files.validationTarget, { tokenizer }),
+type Texts = Pick<TranslationRun, 'train' | 'validation' | 'sources' | 'references'>
+
+async function textsOf(files: Files, tokenizer: Tokenizer): Promise<Texts> {
+  const { validationSource, validationTarget } = files
+  const [sources, references]: [string[], string[]] = [[], []]
+  for await (const { source, target } of readParallel(validationSource, validationTarget)) {
+    sources.push(source)
+    references.push(target)
   }
+  const name = `${validationSource} and ${validationTarget}`
+  const validation = await parallelLines(sources, references, { tokenizer, name })
+  const train = await parallelText(files.source, files.target, { tokenizer })
+  return { train, validation, sources, references }
 }
 
 async function begin(given: Given, device: Device, say: (line: string) => void): Promise<TranslationRun> {
@@ -194,6 +212,7 @@ function checkTaken(texts: Call['texts']): void {
 export async function trainTranslation({ texts, version }: Call): Promise<void> {
   checkTaken(texts)
   const { given } = read('translation', texts)
+  if (given.report !== undefined) await expectPlace(given.report)
   using device = deviceOf(withDefaults('translation', given))
   const say = (line: string) => void (given.json || console.log(line))
   const event = (fields: object) => void (given.json && console.log(JSON.stringify(fields)))
@@ -229,6 +248,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   const began = performance.now()
   let best = { accuracy: 0, step: 0 }
   let last: Epoch | undefined
+  const intervals: Interval[] = []
   try {
     const reports = run.intervals({
       signal: stop.signal,
@@ -250,17 +270,20 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
       const { trainLoss, trainAccuracy, validation: measured, seconds, updateSeconds, links, density } = report
       if (measured && measured.accuracy > best.accuracy) best = { accuracy: measured.accuracy, step }
       const took = Math.min(interval, step - (report.epoch - 1) * interval)
+      const [loss, accuracy] = [measured?.loss ?? Number.NaN, measured?.accuracy ?? Number.NaN]
+      const { learningRate } = report
+      intervals.push({ step, trainLoss, validationLoss: loss, validationAccuracy: accuracy, learningRate, density })
       line.clear()
       event({
         ...{ event: 'interval', step, trainLoss, trainAccuracy },
-        ...{ validationLoss: measured?.loss, validationAccuracy: measured?.accuracy },
-        ...{ learningRate: report.learningRate, links, density, seconds, updateSeconds },
-        ...{ stepSeconds: seconds / took },
+        ...{ validationLoss: loss, validationAccuracy: accuracy, learningRate, links, density },
+        ...{ seconds, updateSeconds, stepSeconds: seconds / took, tokensPerSecond: report.counted / seconds },
       })
       say(
         `step ${String(step).padStart(String(steps).length)}  loss ${trainLoss.toFixed(4)}  token accuracy ` +
-          `${percent(measured?.accuracy ?? 0, 2)}  validation loss ${measured?.loss.toFixed(4)}  ` +
-          `links ${count(links)} (${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step`,
+          `${percent(accuracy, 2)}  validation loss ${loss.toFixed(4)}  rate ${learningRate.toPrecision(3)}  ` +
+          `links ${count(links)} (${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step, ` +
+          `${count(report.counted / seconds)} target tokens a second`,
       )
     }
   } catch (error) {
@@ -276,14 +299,69 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     process.off('SIGTERM', interrupt)
   }
   if (!last) return
+  line.draw('translating the validation set', 0, '')
+  const measured = await translated(run, file, device)
+  line.clear()
   event({
     ...{ event: 'done', steps: trainer.step, validationAccuracy: last.validation?.accuracy },
     ...{ bestValidationAccuracy: best.accuracy, bestStep: best.step, density: last.density, links: last.links },
+    ...{ validationBleu: measured.bleu.score, bleu: measured.bleu.signature },
     ...{ pairs: train.pairs, dropped: last.dropped, batchTokens },
     wallSeconds: (performance.now() - began) / 1000,
     ...{ settings, device: device.info, version, node: process.version },
   })
+  if (given.report !== undefined) {
+    const title = `${settings.method} on ${train.name}`
+    const layers = await layersOf(trainer, settings.heads)
+    await writeWhole(
+      given.report,
+      translationReport({ title, intervals, layers, ...measured, settings: { ...settings, ...files } }),
+    )
+  }
   say('')
-  say(`token accuracy ${percent(best.accuracy, 2)} on ${validation.name}, best after step ${best.step}`)
+  say(`token accuracy  ${percent(best.accuracy, 2)} on ${validation.name}, best after step ${best.step}`)
+  say(`BLEU            ${measured.bleu.score.toFixed(2)} there (${measured.bleu.signature})`)
+  const [sample] = measured.samples
+  if (sample) say(`for example     ${sample.source}\n             -> ${sample.translation}`)
   if (file !== undefined) say(`translate with: hebb translate ${bestOf(file)} < FILE`)
+}
+
+/** Validation sentences that are shown. */
+const SAMPLES = 10
+
+/** How the best state, or without files the last one, translates the validation set. */
+async function translated(
+  { sources, references, trainer }: TranslationRun,
+  file: string | undefined,
+  device: Device,
+): Promise<Pick<TranslationReport, 'samples'> & { bleu: { score: number; signature: string } }> {
+  let translations: string[]
+  if (file !== undefined && existsSync(bestOf(file))) {
+    using best = await load(bestOf(file), { device })
+    translations = await best.translate(sources)
+  } else translations = await trainer.translate(sources)
+  const { score, signature } = corpusBleu(translations, references)
+  const samples = sources.slice(0, SAMPLES).map((source, i) => ({
+    ...{ source, reference: references[i] as string, translation: translations[i] as string },
+  }))
+  return { bleu: { score, signature }, samples }
+}
+
+/** The sparse layers by name, those of attentions by head: rows of queries, keys and values, columns of outputs. */
+async function layersOf(trainer: Trainer, heads: number): Promise<LayerLinks[]> {
+  const names = new Map(namedParameters(trainer.model).map(([name, parameter]) => [parameter, name]))
+  const layers: LayerLinks[] = []
+  for (const [i, parameter] of trainer.model.sparse.entries()) {
+    const name = (names.get(parameter) as string).replace('modules.0.', '').replace(/\.weights$/, '')
+    const { rows, cols, rowOffsets, columnIndices } = await trainer.links(i)
+    const [, part] = /\.attention\.(query|key|value|output)$/.exec(name) ?? []
+    const ofHeads = part === undefined ? undefined : new Array<number>(heads).fill(0)
+    for (let row = 0; ofHeads && row < rows; ++row)
+      for (const col of columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])) {
+        const head = part === 'output' ? Math.floor((col * heads) / cols) : Math.floor((row * heads) / rows)
+        ofHeads[head] = (ofHeads[head] as number) + 1
+      }
+    layers.push({ name, rows, cols, links: columnIndices.length, ...(ofHeads && { heads: ofHeads }) })
+  }
+  return layers
 }

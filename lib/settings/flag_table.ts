@@ -514,6 +514,26 @@ export const table = {
     setting: 'given',
   }),
 
+  beam: flag(integer(1), {
+    help: 'hypotheses of a sentence that live side by side',
+    commands: { translate: {} },
+    default: 2,
+  }),
+  lengthPenalty: flag(number(0), {
+    help: 'what ((5 + length) / 6) is raised to, which divides the logarithm of a probability',
+    commands: { translate: {} },
+    default: 1,
+  }),
+  maxLength: flag(integer(1), {
+    help: 'most tokens of a translation, its end counted',
+    commands: { translate: {} },
+    default: 100,
+  }),
+  nBest: flag(integer(1), {
+    help: 'translations of each line, the best first',
+    commands: { translate: {} },
+    default: 1,
+  }),
   exactUpTo: flag(number(0, undefined, 'steps'), {
     help: 'work up to which measures are exact and not sampled',
     group: 'What is measured:',
@@ -566,7 +586,7 @@ export const table = {
   report: flag(path('file'), {
     help: 'at the end, write what the run was like to this HTML file',
     group: 'What is kept and said:',
-    commands: { train: {} },
+    commands: { train: {}, translation: {} },
   }),
   out: flag(path('path'), {
     help: 'where everything is kept, and gone on with',

@@ -49,8 +49,8 @@ function decoded(bytes: Buffer, file: string, first: number): string {
   }
 }
 
-/** The lines of a file, some at a time. */
-async function* blocksOf(file: string): AsyncGenerator<string[]> {
+/** The lines in some bytes, some at a time; `file` is their name in messages. */
+async function* blocksOf(all: AsyncIterable<Buffer>, file: string, mayBeEmpty = false): AsyncGenerator<string[]> {
   let [rest, lines]: [Buffer[], number] = [[], 0]
   const linesOf = (bytes: Buffer) => {
     const text = decoded(bytes, file, lines + 1)
@@ -59,7 +59,7 @@ async function* blocksOf(file: string): AsyncGenerator<string[]> {
     return found
   }
   try {
-    for await (const chunk of bytesOf(file)) {
+    for await (const chunk of all) {
       const end = chunk.lastIndexOf(NEWLINE)
       if (end >= 0) {
         const block = linesOf(Buffer.concat([...rest, chunk.subarray(0, end)]))
@@ -73,8 +73,10 @@ async function* blocksOf(file: string): AsyncGenerator<string[]> {
   }
   const last = Buffer.concat(rest)
   const block = last.length > 0 ? linesOf(last) : []
-  if (lines === 0 || (lines === 1 && block[0] === ''))
+  if (lines === 0 || (lines === 1 && block[0] === '')) {
+    if (mayBeEmpty) return
     throw new HebbError('BAD_FILE', `Expected ${file} to have lines, got an empty file`)
+  }
   yield block
 }
 
@@ -91,7 +93,12 @@ function named(file: unknown): asserts file is string {
 export async function* readLines(...files: string[]): AsyncGenerator<string> {
   expect(files.length > 0, () => 'Expected the names of text files, got none')
   for (const file of files) named(file)
-  for (const file of files) for await (const block of blocksOf(file)) yield* block
+  for (const file of files) for await (const block of blocksOf(bytesOf(file), file)) yield* block
+}
+
+/** The lines in bytes from elsewhere, such as process.stdin; `name` is theirs in messages. There may be none. */
+export async function* linesIn(bytes: AsyncIterable<Buffer>, name: string): AsyncGenerator<string> {
+  for await (const block of blocksOf(bytes, name, true)) yield* block
 }
 
 /** A line and its translation. */

@@ -16,12 +16,16 @@ export interface LossTotals {
   readonly loss: number
   /** Share of the samples whose class was right, counted in the same way. */
   readonly accuracy: number
+  /** How many were counted, in the same way. */
+  readonly counted: number
 }
 
 /** What sums, as Graph.totals has them, tell. */
 export function totalsOf(sums: Float64Array): LossTotals {
   const [loss, correct, weight] = sums as unknown as [number, number, number]
-  return weight > 0 ? { loss: loss / weight, accuracy: correct / weight } : { loss: 0, accuracy: Number.NaN }
+  return weight > 0
+    ? { loss: loss / weight, accuracy: correct / weight, counted: weight }
+    : { loss: 0, accuracy: Number.NaN, counted: 0 }
 }
 
 /** Sums before the first step. */

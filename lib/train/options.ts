@@ -130,6 +130,8 @@ export interface Epoch extends TopologyMeasures {
   /** Mean over the epoch's samples, as they were trained on. */
   readonly trainLoss: number
   readonly trainAccuracy: number
+  /** What these are means over: samples, by their weights; of text, target tokens. */
+  readonly counted: number
   /** Of text: pairs that are in no batch, as they are longer than one, or than what the model takes. */
   readonly dropped?: number
   /** On `validation`, with the weights and links at the end of the epoch. */

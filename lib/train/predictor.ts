@@ -6,6 +6,7 @@ import { type Device, type DeviceChoice, type Memory, openDevice } from '../devi
 import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
+import type { ParallelText } from '../text/parallel.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { checkCounts, checkData } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
@@ -13,6 +14,9 @@ import { DeviceDatasets } from './device_datasets.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
+import type { TranslateOptions } from './search.js'
+import { notedTokenizers } from './tokenizer_notes.js'
+import { type ScoredTranslation, type Translation, Translator } from './translator.js'
 
 export interface LoadOptions {
   /** Default 'auto'. */
@@ -37,6 +41,7 @@ export class Predictor {
   readonly #workspace: Tensor<'uint8'>
   readonly #inference: Inference
   readonly #loss: Loss | undefined
+  #translating: Translator | undefined
   #queue: Promise<unknown> = Promise.resolve()
   #disposed = false
 
@@ -63,11 +68,36 @@ export class Predictor {
   }
 
   /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset, options: RunOptions = {}): Promise<Evaluation> {
+  async evaluate(data: Dataset | ParallelText, options: RunOptions = {}): Promise<Evaluation> {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
+  }
+
+  /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
+  async translate(lines: readonly string[], options: Omit<TranslateOptions, 'nBest'> = {}): Promise<string[]> {
+    const all = await this.translations(lines, options)
+    return all.map(([best]) => (best as Translation).text)
+  }
+
+  /** The `nBest` translations of each line with their scores, the best first. */
+  async translations(lines: readonly string[], options: TranslateOptions = {}): Promise<Translation[][]> {
+    return this.#inTurn(() => this.#translator().translations(lines, options))
+  }
+
+  /** How probable the model finds these translations of these lines. */
+  async scoreTranslations(
+    sources: readonly string[],
+    targets: readonly string[],
+    options: RunOptions = {},
+  ): Promise<ScoredTranslation[]> {
+    return this.#inTurn(() => this.#translator().score(sources, targets, options))
+  }
+
+  #translator(): Translator {
+    this.#translating ??= new Translator(this.device, this.model, notedTokenizers(this.notes))
+    return this.#translating
   }
 
   /** Degrees, clustering, path lengths and percolation of the links. */
@@ -85,6 +115,7 @@ export class Predictor {
     if (this.#disposed) return
     this.#disposed = true
     this.#inference.dispose()
+    this.#translating?.dispose()
     this.#workspace.dispose()
     this.#datasets.dispose()
     this.model.dispose()

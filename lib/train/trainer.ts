@@ -35,9 +35,11 @@ import type {
   TrainOnOptions,
 } from './options.js'
 import { expectPlace } from './safetensors.js'
+import type { TranslateOptions } from './search.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
 import { notedTokenizers, tokenizerNotes } from './tokenizer_notes.js'
+import { type Translation, Translator } from './translator.js'
 
 /** What a run trains on. */
 interface Source {
@@ -114,6 +116,7 @@ export class Trainer {
   #notes: Readonly<Record<string, string>>
   /** Of the text that the model was trained on. */
   #tokenizers: Tokenizers | undefined
+  #translator: Translator | undefined
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
   readonly #lossScale: number
@@ -400,6 +403,15 @@ export class Trainer {
     return this.#alone(() => this.#inference.predict(x, samples, options), options.signal)
   }
 
+  /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
+  async translate(lines: readonly string[], options: Omit<TranslateOptions, 'nBest'> = {}): Promise<string[]> {
+    return this.#alone(async () => {
+      this.#translator ??= new Translator(this.device, this.model, this.#tokenizers)
+      const all = await this.#translator.translations(lines, options)
+      return all.map(([best]) => (best as Translation).text)
+    }, options.signal)
+  }
+
   /** Links, active neurons and ITOP rate as they are now. */
   async measures(): Promise<TopologyMeasures> {
     return this.#alone(() => this.#measures.read())
@@ -450,6 +462,7 @@ export class Trainer {
     this.#disposed = true
     this.#stepper.dispose()
     this.#inference.dispose()
+    this.#translator?.dispose()
     this.#workspace.dispose()
     this.#datasets.dispose()
     this.#scheduler.dispose()
@@ -635,6 +648,7 @@ export class Trainer {
       epoch,
       trainLoss: totals.loss,
       trainAccuracy: lossFunction(lossFor(train, this.#loss)).targets === 'labels' ? totals.accuracy : Number.NaN,
+      counted: totals.counted,
       ...(order instanceof TextOrder && { dropped: order.batches.dropped.length }),
       ...(validation && { validation: await this.#inference.evaluate(validation, { signal }) }),
       seconds: run.seconds,

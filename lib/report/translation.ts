@@ -1,0 +1,137 @@
+/** What a translator's run was like, as one HTML file that needs nothing else. */
+import { CHART_STYLE, type Curve, chart, escaped, type Point } from './svg.js'
+
+/** What was measured after an interval of steps. */
+export interface Interval {
+  readonly step: number
+  readonly trainLoss: number
+  readonly validationLoss: number
+  readonly validationAccuracy: number
+  readonly learningRate: number
+  readonly density: number
+}
+
+/** A sparse layer at the end. */
+export interface LayerLinks {
+  readonly name: string
+  readonly rows: number
+  readonly cols: number
+  readonly links: number
+  /** Links of each head, where the layer belongs to an attention. */
+  readonly heads?: readonly number[]
+}
+
+export interface Sample {
+  readonly source: string
+  readonly reference: string
+  readonly translation: string
+}
+
+export interface TranslationReport {
+  readonly title: string
+  readonly intervals: readonly Interval[]
+  readonly layers: readonly LayerLinks[]
+  readonly samples: readonly Sample[]
+  /** Of the best state on the validation set, with its signature. */
+  readonly bleu?: { readonly score: number; readonly signature: string }
+  readonly settings: Readonly<Record<string, unknown>>
+}
+
+const STYLE = `
+${CHART_STYLE}
+body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; font: 15px/1.45 system-ui, sans-serif; \
+color: var(--ink); background: var(--back) }
+h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } .soft { color: var(--soft) }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top }
+td { font-variant-numeric: tabular-nums } .row { display: flex; flex-wrap: wrap; gap: 1rem }
+svg { max-width: 100%; height: auto }
+`
+
+const percent = (value: number) => `${Number((100 * value).toPrecision(3))}%`
+
+function table(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const cells = (tag: string, texts: readonly string[]) =>
+    `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('')}</tr>`
+  const rows = body.map((texts) => cells('td', texts))
+  return `<div class="wide"><table>${cells('th', head)}${rows.join('')}</table></div>`
+}
+
+export function translationReport(report: TranslationReport): string {
+  const { title, intervals, layers, samples, bleu, settings } = report
+  const curve = (name: string, colour: number, read: (at: Interval) => number): Curve => ({
+    ...{ name, colour },
+    points: intervals.map((at): Point => [at.step, read(at)]),
+  })
+  const plain = { x: 'step', counts: true }
+  const charts = [
+    chart({
+      ...{ ...plain, title: 'Token accuracy, validation', y: 'token accuracy', yLabel: percent },
+      curves: [curve('validation', 0, (at) => at.validationAccuracy)],
+    }),
+    chart({
+      ...{ ...plain, title: 'Loss, training and validation', y: 'loss a token', yLabel: String },
+      curves: [curve('training', 1, (at) => at.trainLoss), curve('validation', 0, (at) => at.validationLoss)],
+    }),
+    chart({
+      ...{ ...plain, title: 'Links of the possible', y: 'density', yLabel: percent },
+      curves: [curve('density', 2, (at) => at.density)],
+    }),
+    chart({
+      ...{ ...plain, title: 'Learning rate', y: 'rate', yLabel: String },
+      curves: [curve('rate', 3, (at) => at.learningRate)],
+    }),
+  ]
+  const best = intervals.reduce((a, b) => (b.validationAccuracy > a.validationAccuracy ? b : a))
+  const ofHeads = ({ heads, links, rows, cols }: LayerLinks) =>
+    heads ? heads.map((of) => percent((of * heads.length) / (rows * cols))).join(' ') : percent(links / (rows * cols))
+  const parts = [
+    `<h1>${escaped(title)}</h1>`,
+    `<p>Token accuracy ${percent(best.validationAccuracy)} on the validation set, best after step ${best.step}.` +
+      (bleu ? ` BLEU ${bleu.score.toFixed(2)} there <span class="soft">(${escaped(bleu.signature)})</span>.` : '') +
+      '</p>',
+    `<h2>Over the steps</h2><div class="row">${charts.join('')}</div>`,
+    ...(layers.length > 0
+      ? [
+          '<h2>Links at the end</h2>',
+          table(
+            ['layer', 'inputs', 'outputs', 'links', 'density', 'density of each head'],
+            layers.map((one) => [
+              ...[one.name, String(one.cols), String(one.rows), String(one.links)],
+              ...[percent(one.links / (one.rows * one.cols)), one.heads ? ofHeads(one) : ''],
+            ]),
+          ),
+        ]
+      : []),
+    ...(samples.length > 0
+      ? [
+          '<h2>Samples of the validation set</h2>',
+          table(
+            ['source', 'reference', 'translation'],
+            samples.map(({ source, reference, translation }) => [source, reference, translation]),
+          ),
+        ]
+      : []),
+    '<h2>Settings</h2>',
+    table(
+      ['setting', 'value'],
+      Object.entries(settings).map(([name, value]) => [
+        name,
+        typeof value === 'string' ? value : JSON.stringify(value),
+      ]),
+    ),
+  ]
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>${escaped(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+${parts.join('\n')}
+</body>
+</html>
+`
+}

@@ -1,0 +1,148 @@
+/** hebb train --task translation and hebb translate, and what translators do with lines, on a language of numbers. */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { load, type Predictor } from '../lib/index.js'
+import { hebb, main } from './programs.js'
+import { cpu, expectRefusal, random } from './support.js'
+
+const ENGLISH = 'one two three four five six seven eight'.split(' ')
+const GERMAN = 'eins zwei drei vier acht elf zwoelf null'.split(' ')
+
+describe('hebb train --task translation, hebb translate', function () {
+  this.timeout(120_000)
+  let folder: string
+  let files: string[]
+  const at = (name: string) => join(folder, name)
+  const model = ['--width', '32', '--feed-forward', '64', '--layers', '1', '--heads', '4', '--vocabulary', '290']
+  const train = (...more: string[]) => hebb(...trained(...more))
+  const trained = (...more: string[]) => {
+    const run = ['--device', 'cpu', '--batch-tokens', '256', '--warmup', '60', '--dropout', '0', '--rate-factor', '1']
+    return ['train', '--task', 'translation', ...files, ...model, ...run, ...more]
+  }
+
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'hebb-translate-'))
+    const next = random(1)
+    const numbers = Array.from({ length: 40 }, () =>
+      Array.from({ length: 1 + Math.floor(4 * next()) }, () => Math.floor(8 * next())),
+    )
+    const spelt = (words: string[]) => numbers.map((all) => all.map((n) => words[n]).join(' '))
+    for (const [name, lines] of Object.entries({ en: spelt(ENGLISH), de: spelt(GERMAN) })) {
+      writeFileSync(at(name), `${lines.join('\n')}\n`)
+      writeFileSync(at(`val.${name}`), `${lines.slice(0, 20).join('\n')}\n`)
+    }
+    const flags = { source: 'en', target: 'de', 'validation-source': 'val.en', 'validation-target': 'val.de' }
+    files = Object.entries(flags).flatMap(([flag, name]) => [`--${flag}`, at(name)])
+  })
+  after(() => rmSync(folder, { recursive: true }))
+
+  it('trains, keeps the best state, translates line by line, and reports', async () => {
+    const steps = ['--steps', '400', '--interval', '100', '--density', '0.4']
+    const { code, stdout, stderr } = await train(
+      ...steps,
+      '--checkpoint',
+      at('m.safetensors'),
+      '--report',
+      at('r.html'),
+    )
+    expect([code, stderr]).to.deep.equal([0, ''])
+    expect(stdout).to.match(/topology updates every 8 steps: the run is short for 100/)
+    expect(stdout).to.match(/step 400 {2}loss [\d.]+ {2}token accuracy (9[5-9]|100)[\d.]*%/)
+    expect(stdout).to.match(/BLEU +\d+\.\d\d there \(nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:/)
+    expect(stdout).to.match(/for example +[a-z ]+\n +-> [a-z ]+/)
+    const html = readFileSync(at('r.html'), 'utf8')
+    for (const text of ['Token accuracy', 'encoder.0.attention.module.attention.query', 'density of each head', 'BLEU'])
+      expect(html).to.contain(text)
+
+    const best = at('m.best.safetensors')
+    const answer = await translated(['translate', best, '--device', 'cpu'], 'one two\n\nthree\n')
+    expect(answer.code).to.equal(0)
+    expect(answer.stdout.split('\n')).to.have.length(4)
+    expect(answer.stdout.split('\n')[1]).to.equal('')
+    const json = await translated(
+      ['translate', best, '--device', 'cpu', '--beam', '3', '--n-best', '3', '--json'],
+      'one\n',
+    )
+    const { source, translations } = JSON.parse(json.stdout)
+    expect(source).to.equal('one')
+    expect(translations).to.have.length(3)
+    const scores = translations.map(({ score }: { score: number }) => score)
+    expect(scores).to.deep.equal([...scores].sort((a: number, b: number) => b - a))
+
+    using translator = await load(best, { device: cpu() })
+    await checkTranslator(translator, answer.stdout.split('\n'))
+  })
+
+  async function checkTranslator(translator: Predictor, lines: string[]): Promise<void> {
+    expect(await translator.translate(['one two', '', 'three'])).to.deep.equal(lines.slice(0, 3))
+    expect(await translator.translate([])).to.deep.equal([])
+    const all = await translator.translations(['one two', '  '], { nBest: 2, beam: 4 })
+    expect(all.map((one) => one.length)).to.deep.equal([2, 1])
+    const [{ text, logProbability }] = all[0]
+    const [scored] = await translator.scoreTranslations(['one two'], [text])
+    expect(scored.logProbability).to.be.closeTo(logProbability, 1e-4)
+    for (const [what, bad, message] of [
+      ['a line break', ['one\ntwo'], 'lines without line breaks'],
+      ['no line', 'one', 'Expected lines to be lines of text'],
+    ] as const) {
+      const error = await expectRefusal(() => translator.translate(bad as never), 'INVALID_ARGUMENT', what)
+      expect(error.message).to.contain(message)
+    }
+    await expectRefusal(() => translator.translate(['one'], { beams: 2 } as never), 'INVALID_ARGUMENT', 'misspelt')
+  }
+
+  it('goes on after it was stopped, to the same end', async () => {
+    const steps = ['--steps', '120', '--interval', '40', '--density', '0.4', '--json']
+    const whole = await train(...steps, '--checkpoint', at('whole.safetensors'))
+    const child = spawn(process.execPath, [main, ...trained(...steps, '--checkpoint', at('part.safetensors'))])
+    child.stdout.once('data', () => child.kill('SIGTERM'))
+    const code = await new Promise((resolve) => child.on('exit', resolve))
+    const last = (text: string) => {
+      const { event, bestValidationAccuracy, validationBleu } = JSON.parse(text.trim().split('\n').at(-1) as string)
+      return { event, bestValidationAccuracy, validationBleu }
+    }
+    // A machine may be so slow that the run is over before the signal comes.
+    if (code === 130) {
+      const resumed = await hebb('train', '--resume', at('part.safetensors'), '--device', 'cpu', '--json')
+      expect([resumed.code, resumed.stderr]).to.deep.equal([0, ''])
+      expect(last(resumed.stdout)).to.include({ event: 'done', validationBleu: last(whole.stdout).validationBleu })
+    }
+    const weights = (file: string) => readFileSync(at(file)).length
+    expect(weights('part.safetensors')).to.be.closeTo(weights('whole.safetensors'), 400)
+  })
+
+  it('refuses flags of other tasks, missing files, and models that translate nothing', async () => {
+    for (const [call, message] of [
+      [trained('--epochs', '3'), /Expected no --epochs for the task 'translation'/],
+      [trained('--steps', '0'), /--steps/],
+      [['train', '--task', 'translation', '--source', at('en')], /Expected --target with a file of sentences/],
+      [['train', '--source', at('en')], /Expected --source beside --task translation/],
+      [trained('--topology', 'csti'), /got 'csti'/],
+      [trained('--source', at('none')), /Expected a text at .*none, got none/],
+      [['compare', '--task', 'translation', '--out', at('out')], /Train translators one by one/],
+    ] as const) {
+      const { code, stderr } = await hebb(...call)
+      expect(code, String(message)).to.equal(1)
+      expect(stderr).to.match(message)
+    }
+    const { code, stderr } = await translated(['translate', at('en')], 'one\n')
+    expect([code, stderr.split(':')[0]]).to.deep.equal([1, 'hebb'])
+  })
+
+  function translated(args: string[], input: string): Promise<{ code: unknown; stdout: string; stderr: string }> {
+    const child = spawn(process.execPath, [main, ...args])
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (data) => {
+      stdout += data
+    })
+    child.stderr.on('data', (data) => {
+      stderr += data
+    })
+    child.stdin.on('error', () => {}) // it may end before it reads
+    child.stdin.end(input)
+    return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })))
+  }
+})
