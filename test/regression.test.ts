@@ -195,7 +195,7 @@ describe('hebb --task regression', () => {
       [['--dataset', 'csv', '--data', file], /got 'csv'\. Give --task regression for that/],
       [['--targets', '2'], /no --targets for the dataset 'mnist', which has targets of its own, got 2/],
       [['--test-split', '0.1'], /no --test-split for the dataset 'mnist', which has a test set of its own/],
-      [['--task', 'regresion'], /--task to be 'classification' or 'regression', got 'regresion'/],
+      [['--task', 'regresion'], /--task to be 'classification', 'regression' or 'translation', got 'regresion'/],
       [flags('--test-split', '100%'), /--test-split to be in \(0, 1\), got 100%/],
       [flags('--targets', '8'), /targets to leave inputs among the 8 columns/],
     ]
