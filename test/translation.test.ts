@@ -198,6 +198,47 @@ describe('translation', function () {
     expect(error.message).to.match(/Expected sentences that fit in 64 tokens, got 1 longer ones/)
   })
 
+  it('moves embeddings of words that a batch does not have, too: Adam is not lazy', async () => {
+    const two = await parallelLines(['one one one', 'eight eight eight'], ['eins', 'null'], { tokenizer })
+    using trainer = trainerOf(dense())
+    const table = trainer.model.parameters[0].values
+    const rows = async () => {
+      const values = await table.read()
+      return Array.from({ length: tokenizer.size }, (_, word) => values.slice(32 * word, 32 * (word + 1)).join())
+    }
+    const states = [await rows()]
+    // A batch has room for one of the pairs.
+    const tokens = 3 * tokenizer.encode('one', { special: false }).length + 6
+    for await (const _ of trainer.fit(two, { steps: 2, interval: 1, batchSize: tokens })) states.push(await rows())
+    const moved = (step: number) =>
+      states[0].flatMap((_, word) => (states[step][word] === states[step + 1][word] ? [] : [word]))
+    expect(moved(0).length).to.be.within(1, 8)
+    expect(moved(1)).to.include.members(moved(0))
+    expect(moved(1).length).to.be.above(moved(0).length)
+  })
+
+  it('fills batches with true tokens where it is told to, and goes on with that', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'hebb-translation-'))
+    const file = join(folder, 'run.safetensors')
+    try {
+      const options = { steps: 20, interval: 10, batchSize: 60, packed: true }
+      using whole = trainerOf(chts({ updates }))
+      const reports = await all(whole.fit(text, options))
+      for (const { counted } of reports) expect(counted).to.be.within(10 * 30, 10 * 60)
+      const half = trainerOf(chts({ updates }))
+      const first = half.fit(text, options)
+      await first.next()
+      await first.return()
+      await half.save(file)
+      half.dispose()
+      using again = await Trainer.load(file, { device: cpu() })
+      await all(again.resume(text))
+      expectSameBits(await stateOf(again), await stateOf(whole), 'gone on with')
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   it('takes empty lines', async () => {
     const some = await parallelLines(['one', '', 'two one', ''], ['eins', 'null', '', ''], { tokenizer })
     using trainer = trainerOf(chts({ updates }), { dropout: 0.1 })

@@ -158,13 +158,14 @@ async function begin(given: Given, device: Device, say: (line: string) => void):
     loss: crossEntropy({ labelSmoothing: labelSmoothing ?? 0, paddingClass: tokenizer.idOf(PADDING) }),
     device,
   })
-  const { steps, interval, batchTokens } = settings
+  const { steps, interval, batchTokens, packed } = settings
   return {
     ...{ settings, files, trainer, ...texts },
     intervals: (options) =>
       trainer.fit(texts.train, {
         ...options,
-        ...{ validation: texts.validation, steps, interval: Math.min(interval, steps), batchSize: batchTokens },
+        ...{ validation: texts.validation, steps, interval: Math.min(interval, steps) },
+        ...{ batchSize: batchTokens, ...(packed && { packed }) },
       }),
   }
 }

@@ -483,6 +483,12 @@ export const table = {
     default: 1024,
     setting: 'given',
   }),
+  packed: flag(toggle(), {
+    help: 'fill batches with true tokens, in place of counting padding',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    setting: 'given',
+  }),
   schedule: flag(oneOf('noam', 'inoam'), {
     help: 'of the learning rate; inoam falls after each topology update',
     group: 'Translation:',

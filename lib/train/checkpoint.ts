@@ -37,6 +37,8 @@ export interface Run {
   /** Samples a step; of a text, tokens. */
   readonly batchSize: number
   readonly microBatchSize?: number
+  /** Of a text: batches of true tokens. */
+  readonly packed?: boolean
   /** Of the training set; of a text, pairs. */
   readonly samples: number
   /** Epochs done. */
@@ -364,6 +366,7 @@ export class Checkpoint {
         ...(run.microBatchSize !== undefined && {
           microBatchSize: count(run.microBatchSize, 'size of micro-batches', 16),
         }),
+        ...(run.packed === true && { packed: true }),
         samples: count(run.samples, 'number of samples', 1),
         epoch: count(run.epoch, 'epoch'),
         done: count(run.done, 'step in the epoch'),

@@ -102,6 +102,11 @@ export interface FitOptions extends ResumeOptions {
    */
   batchSize?: number
   /**
+   * Of text: fill batches with so many true tokens, in a random order of sentences, in place of counting padding that
+   * is not computed. Default false, as papers count.
+   */
+  packed?: boolean
+  /**
    * Samples computed at a time, a multiple of 16: the gradients of a batch's parts are added up before its step
    * (gradient accumulation), so that activations take the memory of a part. The step is that of the whole batch, but
    * for the order of summation. Methods that grow by gradients (rigl, granet, mest) compute the whole batch at once

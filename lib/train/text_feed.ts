@@ -48,6 +48,8 @@ export class DeviceText {
 export interface TextOrderOptions {
   /** Tokens of a batch, as tokenBatches() counts them. */
   tokens: number
+  /** Whether they are true ones, without padding. */
+  packed?: boolean | undefined
   /** Without one, all epochs have the batches of the first. */
   seed?: number | undefined
   /** Most tokens that the model takes. */
@@ -72,12 +74,12 @@ export class TextOrder implements Feed {
   #epoch = -1
   #order: BatchOrder | undefined
 
-  constructor(device: Device, data: DeviceText, { tokens, seed, places }: TextOrderOptions) {
+  constructor(device: Device, data: DeviceText, { tokens, seed, places, packed = false }: TextOrderOptions) {
     this.data = data
     this.tokens = tokens
     this.#isShuffled = seed !== undefined
     this.batches = tokenBatches({
-      ...{ ...data.text.lengths, tokens, seed: seed ?? 0 },
+      ...{ ...data.text.lengths, tokens, packed, seed: seed ?? 0 },
       ...(places !== undefined && { longest: Math.min(places, tokens) }),
     })
     const { sentences } = this.batches

@@ -49,7 +49,7 @@ interface Source {
   readonly samples: number
   /** Refuses a size of batches that would cut a stream's chunks. */
   check(batchSize: number): void
-  order(batchSize: number): Order
+  order(run: Pick<Run, 'batchSize' | 'packed'>): Order
 }
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
@@ -71,16 +71,19 @@ export type TrainingData = Dataset | SampleStream | ParallelText
 const INTERVAL = 500
 
 /** A run on samples, by epochs. */
-function dataPlan({ epochs, steps, interval }: FitOptions, samples: number, batchSize: number): Plan {
+function dataPlan({ epochs, steps, interval, packed }: FitOptions, samples: number, batchSize: number): Plan {
   expect(
-    steps === undefined && interval === undefined,
-    () => `Expected epochs for samples, got steps ${show(steps)} and interval ${show(interval)}. They are for text.`,
+    steps === undefined && interval === undefined && packed === undefined,
+    () =>
+      `Expected epochs for samples, got steps ${show(steps)}, interval ${show(interval)} and packed ${show(packed)}. ` +
+      'They are for text.',
   )
   return { epochs: integer(epochs, 'epochs', 1), stepsPerEpoch: Math.ceil(samples / batchSize) }
 }
 
 /** A run on text, by steps: what is an epoch elsewhere is an interval of steps between two reports. */
-function textPlan({ epochs, steps, interval }: FitOptions): Plan {
+function textPlan({ epochs, steps, interval, packed = false }: FitOptions): Plan {
+  expect(typeof packed === 'boolean', () => `Expected packed to be true or false, got ${show(packed)}`)
   expect(epochs === undefined, () => `Expected steps for text, got epochs ${show(epochs)}`)
   const all = integer(steps, 'steps', 1)
   const stepsPerEpoch = Math.min(all, integer(interval ?? INTERVAL, 'interval', 1))
@@ -97,6 +100,7 @@ function lossScaleOf(scale: number): number {
   return scale
 }
 
+const TEXT = { steps: true, interval: true, packed: true } as const
 const OPTIONS = {
   optimizer: true,
   dst: true,
@@ -275,7 +279,7 @@ export class Trainer {
    * within it, the trainer may be saved, evaluated and asked for predictions.
    */
   async *fit(data: TrainingData, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
-    const names = { ...RUN, epochs: true, batchSize: true, microBatchSize: true, steps: true, interval: true } as const
+    const names = { ...RUN, epochs: true, batchSize: true, microBatchSize: true, ...TEXT } as const
     known(options, 'fit()', names)
     const isText = data instanceof ParallelText
     const batchSize = integer(options.batchSize ?? (isText ? 1024 : 32), 'batchSize', 1)
@@ -295,6 +299,7 @@ export class Trainer {
       epochs: plan.epochs,
       batchSize,
       ...(microBatchSize !== undefined && { microBatchSize }),
+      ...(options.packed && { packed: true }),
       samples: train.samples,
       epoch: 0,
       done: 0,
@@ -528,7 +533,8 @@ export class Trainer {
     const check = () => {}
     if (data instanceof ParallelText) {
       const places = placesOf(this.model)
-      const order = (tokens: number) => this.#datasets.ofText(data, { tokens, seed, places })
+      const order: Source['order'] = ({ batchSize: tokens, packed }) =>
+        this.#datasets.ofText(data, { tokens, seed, places, packed })
       return { shown: data, samples: data.pairs, check, order }
     }
     if (!(data instanceof SampleStream))
@@ -602,7 +608,7 @@ export class Trainer {
     const { plan } = this.#stepper
     if (!plan) throw new TypeError('a run has a plan')
     const stepsPerEpoch = stepsOf(plan, run.epoch)
-    const order = orderOf(batchSize)
+    const order = orderOf(run)
     const features = train instanceof ParallelText ? 0 : train.features
     const graph = this.#stepper.graph(batchSize, features, order, lossFor(train, this.#loss), microBatchSize)
     const epoch = run.epoch + 1
