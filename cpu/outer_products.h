@@ -8,6 +8,12 @@
 
 namespace hebb::cpu::HEBB_LEVEL {
 
+/// Calls body(0), body(1) and so on, N times, without a loop: what it indexes may then stay in registers.
+template <int N, class Body>
+HEBB_INLINE void unrolled(const Body& body) {
+  [&]<int... I>(std::integer_sequence<int, I...>) { (body(I), ...); }(std::make_integer_sequence<int, N>{});
+}
+
 /// sum[r] += the sum over b < n of coefficients[r * rowStride + b * stride] * in[b]. The sums are in registers here,
 /// wherever the caller's are.
 template <int R, int NV>
