@@ -56,11 +56,11 @@ HEBB_INLINE void eachPiece(const Activations& a, int32_t first, int32_t begin, i
   }
 }
 
-/// The columns where they are, if whole vectors of them can be read there, else copied to `room`.
+/// The columns where they are, if whole vectors of live ones can be read there, else copied to `room`.
 HEBB_INLINE Tile tileOf(const Activations& a, int32_t first, int32_t features, int32_t begin, int32_t count,
                         float* room) {
   const int32_t wide = (count + W - 1) / W * W;
-  if (begin % a.panel + wide <= a.panel)
+  if (begin % a.panel + wide <= liveColumns(a, begin / a.panel))
     return {panelData(a, begin / a.panel) + int64_t{first} * a.panel + begin % a.panel, a.panel};
   eachPiece(a, first, begin, count, [&](int32_t at, int32_t length, const float* from) {
     for (int32_t f = 0; f < features; ++f) std::copy_n(from + int64_t{f} * a.panel, length, room + f * kTile + at);
@@ -216,7 +216,9 @@ Status attention(Backend& backend, const Attention& op) {
         product(value.data, value.stride, 1, rows, {weights, kTile}, n, wide, sums, true);
       }
       for (int32_t c = 0; c < wide; c += W) {
-        const Vec sum = load(total + c), share = sum == Vec{} ? Vec{} : splat(1.f) / sum;
+        // A query that sees keys, all of whose scores are -infinity, has no weights: NaN, as softmax has it.
+        const Vec sum = load(total + c),
+                  share = sum == Vec{} ? Vec{} : (load(largest + c) == splat(kLowest) ? splat(NAN) : splat(1.f) / sum);
         store(total + c, share);
         for (int32_t f = 0; f < n; ++f) store(sums + f * kTile + c, load(sums + f * kTile + c) * share);
       }
@@ -282,10 +284,14 @@ Status attentionGradient(Backend& backend, const AttentionGradient& op) {
       }
       place(products, op.products, head, 1, q, count, false);
     }
-    const Tile product0 = k == span.keys ? Tile{products, kTile} : tileOf(op.products, head, 1, q, count, products);
+    // Copied: beside these columns are those of other sequences, which others may be writing.
+    if (k > span.keys) {
+      eachPiece(op.products, head, q, count,
+                [&](int32_t at, int32_t length, const float* from) { std::copy_n(from, length, products + at); });
+    }
     for (int32_t c = 0; c < wide; c += W) {
       if (all.probability > 0) mask.draw(rows, c, factors);
-      const Vec most = load(of.data + c), share = load(of.data + of.stride + c), whole = load(product0.data + c);
+      const Vec most = load(of.data + c), share = load(of.data + of.stride + c), whole = load(products + c);
       for (int32_t r = 0; r < rows; ++r) {
         Vec p = expOf(load(weights + r * kTile + c) * scale - most) * share;
         if (span.causal) p = mask.seen(r, c) ? p : Vec{};

@@ -203,7 +203,8 @@ __global__ void __launch_bounds__(kThreads, F > 4 ? 1 : 2)
     __syncthreads();  // all have read before the next tile is fetched
   }
   if (query >= (queries + 15) / 16 * 16) return;
-  const float share = total == 0.f ? 0.f : 1.f / total;
+  // A query that sees keys, all of whose scores are -infinity, has no weights: NaN, as softmax has it.
+  const float share = total == 0.f ? 0.f : most == kLowest ? nanf("") : 1.f / total;
 #pragma unroll
   for (int i = 0; i < F; ++i) {
     const int32_t f = warp + kWarps * i;

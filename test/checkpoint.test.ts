@@ -185,7 +185,7 @@ describe('checkpoints', () => {
             if (epoch === 3) await first.save(file)
           expect(await state(first)).to.equal(end)
           using second = await Trainer.load(file, { device: 'cpu' })
-          expect(second.run).to.deep.equal({ epochs: 8, batchSize: 33, epoch: 3 })
+          expect(second.run).to.include({ epochs: 8, batchSize: 33, epoch: 3 })
           expect(second.method.name).to.equal(first.method.name)
           expect(reports(await all(second.resume(train, { validation: test })))).to.deep.equal(
             reports(expected.slice(3)),

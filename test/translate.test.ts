@@ -94,6 +94,47 @@ describe('hebb train --task translation, hebb translate', function () {
     await expectRefusal(() => translator.translate(['one'], { beams: 2 } as never), 'INVALID_ARGUMENT', 'misspelt')
   }
 
+  it('translates what a model has room for, names the line that is longer, and ends with its reader', async () => {
+    const best = at('m.best.safetensors')
+    const long = Array(2000).fill('one').join(' ')
+    const call = ['translate', best, '--device', 'cpu']
+    const { code, stdout, stderr } = await translated(call, `one\n\n${long}\ntwo\n`)
+    expect(code).to.equal(1)
+    expect(stdout.split('\n')).to.have.length(3)
+    expect(stderr).to.match(/at most 1024 tokens, as the model takes, got \d+ in line 3 of stdin/)
+    const groups = await translated([...call, '--beam', '3', '--n-best', '3'], 'one\n\ntwo\n')
+    expect(groups.stdout.split('\n')).to.have.length(10)
+    expect(groups.stdout.split('\n').slice(3, 6)).to.deep.equal(['', '', ''])
+    const refused = await translated([...call, '--n-best', '4'], 'one\n')
+    expect(refused.stderr).to.contain('Expected --n-best to be at most --beam, 2, got 4')
+    const piped = spawn('bash', ['-c', `yes one | head -5000 | "$0" "$@" | head -1`, process.execPath, main, ...call])
+    let said = ''
+    piped.stderr.on('data', (data) => {
+      said += data
+    })
+    await new Promise((resolve) => piped.on('close', resolve))
+    expect(said).to.equal('')
+  })
+
+  it('ends a run that is over once more, and takes no state of another run for its best', async () => {
+    const steps = ['--steps', '60', '--interval', '30', '--density', '0.4', '--json']
+    const first = await train(...steps, '--checkpoint', at('over.safetensors'))
+    const again = await hebb('train', '--resume', at('over.safetensors'), '--device', 'cpu', '--json')
+    const done = (text: string) => JSON.parse(text.trim().split('\n').at(-1) as string)
+    for (const name of ['bestValidationAccuracy', 'bestStep', 'validationBleu'])
+      expect(done(again.stdout)[name]).to.equal(done(first.stdout)[name])
+    const rates = first.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).learningRate)
+    expect(rates.slice(0, 2).every((rate) => rate > 0)).to.equal(true)
+    // Its links are never as few as they are to be: the best state in its place is that of the run before.
+    const short = ['--steps', '2', '--interval', '1', '--density', '0.4', '--method', 'gmp', '--seed', '1']
+    const other = await train(...short, '--checkpoint', at('over.safetensors'))
+    if (/over\.best/.test(other.stdout)) expect(other.stdout).to.match(/token accuracy {2}/)
+    else expect(other.stdout).to.contain(`translate with: hebb translate ${at('over.safetensors')} <`)
+  })
+
   it('goes on after it was stopped, to the same end', async () => {
     const steps = ['--steps', '120', '--interval', '40', '--density', '0.4', '--json']
     const whole = await train(...steps, '--checkpoint', at('whole.safetensors'))

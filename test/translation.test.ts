@@ -239,6 +239,33 @@ describe('translation', function () {
     }
   })
 
+  it('names the step where numbers end, in the middle of a segment', async () => {
+    using trainer = new Trainer(model(0.4), {
+      ...{ optimizer: sgd({ learningRate: ({ step }) => (step > 4 ? 1e38 : 0.001) }), device: cpu() },
+    })
+    const run = () => all(trainer.fit(text, { steps: 20, batchSize: 128 }))
+    const error = await expectRefusal(run, 'NON_FINITE', 'a rate that is far too large')
+    expect(error.message).to.match(/got NaN or infinity in step [67]/)
+    expect(trainer.step).to.be.within(6, 7)
+  })
+
+  it('refuses a text, and samples, before it has begun, and is free for others afterwards', async () => {
+    using trainer = trainerOf(dense())
+    const other = await trainTokenizer(['another vocabulary'], { vocabulary: 260 })
+    const stranger = await parallelLines(['one'], ['eins'], { tokenizer: other })
+    await expectRefusal(() => all(trainer.fit(stranger, { epochs: 1 })), 'INVALID_ARGUMENT', 'no steps')
+    expect(trainer.tokenizers).to.equal(undefined)
+    const long = await parallelLines([Array(3000).fill('one').join(' ')], ['eins'], { tokenizer })
+    const options = { steps: 2, batchSize: 128, validation: long }
+    const error = await expectRefusal(() => all(trainer.fit(text, options)), 'INVALID_ARGUMENT', 'nothing to measure')
+    expect(error.message).to.contain('Expected sentences that fit in')
+    expect(trainer.step).to.equal(0)
+    await all(trainer.fit(text, { steps: 2, batchSize: 128 }))
+    expect(trainer.tokenizers?.source).to.equal(tokenizer)
+    const samples = await expectRefusal(() => trainer.predict(new Float32Array(4)), 'INVALID_ARGUMENT', 'samples')
+    expect(samples.message).to.contain('Expected a model for samples, got one for text')
+  })
+
   it('takes empty lines', async () => {
     const some = await parallelLines(['one', '', 'two one', ''], ['eins', 'null', '', ''], { tokenizer })
     using trainer = trainerOf(chts({ updates }), { dropout: 0.1 })

@@ -11,7 +11,7 @@ namespace hebb {
 
 /// output[f][c] = input[f][indices[c]]. An index that is no column of input ends the step.
 struct GatherColumns {
-  Activations input;                 // [features][any capacity]
+  Activations input;                 // [features][columns of another axis, or memory with room for a batch]
   const int32_t* indices = nullptr;  // [columns of the whole batch] device, each in [0, capacity of input)
   Activations output;                // [features][columns]
 
@@ -28,7 +28,7 @@ struct GatherColumns {
 struct ScatterColumns {
   Activations input;                 // [features][columns]
   const int32_t* indices = nullptr;  // [columns of the whole batch] device, each in [0, capacity of output)
-  Activations output;                // [features][any capacity]
+  Activations output;                // [features][columns of another axis, or memory with room for a batch]
 
   static constexpr auto operands() {
     using namespace declare;

@@ -3,7 +3,7 @@
  * the run, where flags do not say otherwise.
  */
 import type { Command } from 'commander'
-import { HebbError } from '../error.js'
+import { expect, HebbError } from '../error.js'
 import { pick } from '../settings/choices.js'
 import { datasets } from '../settings/datasets.js'
 import { read, valuesOf, withDefaults } from '../settings/flags.js'
@@ -29,6 +29,10 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
   using device = deviceOf(withDefaults('evaluate', given))
   using predictor = await load(file, { device })
   const { notes } = predictor
+  expect(
+    notes.task !== 'translation',
+    () => `Expected a checkpoint of samples, got a translator in ${file}. hebb translate runs it.`,
+  )
   const dataset = given.dataset ?? notes.dataset
   if (dataset === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --dataset, as ${file} does not tell it`)
   const task = tasks[pick(datasets, dataset, 'dataset').task]

@@ -7,6 +7,15 @@ import { Command } from 'commander'
 import { HebbError } from '../error.js'
 import { version } from '../version.js'
 
+// A reader that has seen enough, as head has, ends what runs quietly: as SIGTERM does, or at once.
+let ending = false
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  if (ending) return
+  ending = true
+  if (!process.emit('SIGTERM', 'SIGTERM')) process.exit(0)
+})
+
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.
   const [

@@ -2,6 +2,7 @@
  * hebb train --task translation: a Transformer on two files whose lines are each other's translations, reported every
  * interval of steps. The tokenizer is trained on both files where none is given, and kept in the checkpoint.
  */
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
@@ -30,12 +31,11 @@ import { trainTokenizer } from '../text/byte_pair.js'
 import { readLines, readParallel } from '../text/lines.js'
 import { type ParallelText, parallelLines, parallelText } from '../text/parallel.js'
 import { Tokenizer } from '../text/tokenizer.js'
-import { namedParameters } from '../train/checkpoint.js'
+import { namedParameters, notesIn } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
-import { load } from '../train/predictor.js'
+import { load, type Predictor } from '../train/predictor.js'
 import { expectPlace } from '../train/safetensors.js'
-import { notedTokenizers } from '../train/tokenizer_notes.js'
 import { Trainer } from '../train/trainer.js'
 import type { Call } from './command.js'
 import { writeWhole } from './files.js'
@@ -82,8 +82,11 @@ function filesOf(given: Given, noted: Partial<Files> = {}): Files {
   return files as unknown as Files
 }
 
-function rateOf({ schedule, rateFactor: factor, warmup, width }: Settings): Rate {
-  return (schedule === 'noam' ? noam : inoam)({ width, warmup, factor })
+function rateOf({ schedule, rateFactor: factor, warmup, width, steps }: Settings): Rate {
+  const period = updatesEvery(steps)
+  // The paper's rise is a fifth of its period.
+  const dips = { period, rise: Math.max(1, Math.round(period / 5)) }
+  return schedule === 'noam' ? noam({ width, warmup, factor }) : inoam({ width, warmup, factor, ...dips })
 }
 
 /** The method, updated by steps and not by epochs, with the parts that were asked for. */
@@ -179,21 +182,25 @@ async function goOn(given: Given, device: Device): Promise<TranslationRun> {
   )
   const trainer = await Trainer.load(file, { device })
   try {
-    const { notes } = trainer
-    const tokenizers = notedTokenizers(notes)
+    const { notes, tokenizers } = trainer
     if (notes.settings === undefined || notes.files === undefined || !tokenizers)
       throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of hebb train, got one of a program`)
     const files = filesOf(given, JSON.parse(notes.files))
     const texts = await textsOf(files, tokenizers.source)
     return {
       ...{ settings: JSON.parse(notes.settings) as Settings, files, trainer, ...texts },
-      intervals: (options) => trainer.resume(texts.train, { ...options, validation: texts.validation }),
+      intervals: (options) =>
+        isOver(trainer) ? none() : trainer.resume(texts.train, { ...options, validation: texts.validation }),
     }
   } catch (error) {
     trainer.dispose()
     throw error
   }
 }
+
+/** A run that is over is measured once more. */
+const isOver = ({ run }: Trainer) => run !== undefined && run.epoch >= run.epochs
+async function* none(): AsyncGenerator<Epoch, void, undefined> {}
 
 /** Where the best state of a run goes. */
 export function bestOf(file: string): string {
@@ -222,7 +229,11 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   using trainer = run.trainer
   const { steps, interval, batchTokens } = settings
   const file = given.checkpoint ?? given.resume
-  const notes = { task: 'translation', settings: JSON.stringify(settings), files: JSON.stringify(files) }
+  const notes = {
+    ...{ task: 'translation', settings: JSON.stringify(settings), files: JSON.stringify(files) },
+    // Tells the best state of this run from one that lies in its place.
+    id: trainer.notes.id ?? randomUUID(),
+  }
   const every = given.every ?? trainer.notes.every ?? '1'
   const { kind, name, simd, threads } = device.info
   const tokens = (text: ParallelText) => count(text.target.tokens.length - text.pairs)
@@ -247,7 +258,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     process.exitCode = 1
   }
   const began = performance.now()
-  let best = { accuracy: 0, step: 0 }
+  // The rate without the falls that follow updates.
+  const rate = noam({ width: settings.width, warmup: settings.warmup, factor: settings.rateFactor })
   let last: Epoch | undefined
   const intervals: Interval[] = []
   try {
@@ -264,15 +276,15 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
       }),
     })
     for await (const report of reports) {
-      if (!last && report.dropped)
-        say(`${count(report.dropped)} pairs are left out: they are longer than a batch of ${count(batchTokens)} tokens`)
+      const out = [report.dropped ?? 0, report.validation?.dropped ?? 0]
+      if (!last && out.some((pairs) => pairs > 0))
+        say(`${count(out[0] as number)} pairs and ${count(out[1] as number)} of validation are too long, and left out`)
       last = report
       const step = trainer.step
       const { trainLoss, trainAccuracy, validation: measured, seconds, updateSeconds, links, density } = report
-      if (measured && measured.accuracy > best.accuracy) best = { accuracy: measured.accuracy, step }
       const took = Math.min(interval, step - (report.epoch - 1) * interval)
       const [loss, accuracy] = [measured?.loss ?? Number.NaN, measured?.accuracy ?? Number.NaN]
-      const { learningRate } = report
+      const learningRate = rate({ step: step - 1 } as Parameters<Rate>[0])
       intervals.push({ step, trainLoss, validationLoss: loss, validationAccuracy: accuracy, learningRate, density })
       line.clear()
       event({
@@ -295,19 +307,27 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     event({ event: 'aborted', step: trainer.step })
     process.exitCode = 130
     return
+  }
+  const { best } = trainer.run ?? {}
+  const isKept = file !== undefined && existsSync(bestOf(file)) && (await notesIn(bestOf(file))).id === notes.id
+  let measured: Awaited<ReturnType<typeof translated>>
+  try {
+    measured = await translated(run, isKept ? bestOf(file) : undefined, device, stop.signal)
+  } catch (error) {
+    if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
+    say(`stopped before the validation set was translated${file === undefined ? '' : `: hebb train --resume ${file}`}`)
+    event({ event: 'aborted', step: trainer.step })
+    process.exitCode = 130
+    return
   } finally {
     process.off('SIGINT', interrupt)
     process.off('SIGTERM', interrupt)
   }
-  if (!last) return
-  line.draw('translating the validation set', 0, '')
-  const measured = await translated(run, file, device)
-  line.clear()
   event({
-    ...{ event: 'done', steps: trainer.step, validationAccuracy: last.validation?.accuracy },
-    ...{ bestValidationAccuracy: best.accuracy, bestStep: best.step, density: last.density, links: last.links },
-    ...{ validationBleu: measured.bleu.score, bleu: measured.bleu.signature },
-    ...{ pairs: train.pairs, dropped: last.dropped, batchTokens },
+    ...{ event: 'done', steps: trainer.step, validationAccuracy: last?.validation?.accuracy },
+    ...{ bestValidationAccuracy: best?.figure, bestStep: best?.step, density: last?.density, links: last?.links },
+    ...{ validationBleu: measured.bleu.score, bleu: measured.bleu.signature, tooLong: measured.tooLong },
+    ...{ pairs: train.pairs, dropped: last?.dropped, batchTokens },
     wallSeconds: (performance.now() - began) / 1000,
     ...{ settings, device: device.info, version, node: process.version },
   })
@@ -320,32 +340,40 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     )
   }
   say('')
-  say(`token accuracy  ${percent(best.accuracy, 2)} on ${validation.name}, best after step ${best.step}`)
+  if (best) say(`token accuracy  ${percent(best.figure, 2)} on ${validation.name}, best after step ${best.step}`)
   say(`BLEU            ${measured.bleu.score.toFixed(2)} there (${measured.bleu.signature})`)
+  if (measured.tooLong > 0)
+    say(`                ${count(measured.tooLong)} sentences are longer than the model takes, and count as ''`)
   const [sample] = measured.samples
   if (sample) say(`for example     ${sample.source}\n             -> ${sample.translation}`)
-  if (file !== undefined) say(`translate with: hebb translate ${bestOf(file)} < FILE`)
+  if (file !== undefined) say(`translate with: hebb translate ${isKept ? bestOf(file) : file} < FILE`)
 }
 
 /** Validation sentences that are shown. */
 const SAMPLES = 10
 
-/** How the best state, or without files the last one, translates the validation set. */
+/** How the state in a file, or without one the last, translates the validation set. */
 async function translated(
   { sources, references, trainer }: TranslationRun,
   file: string | undefined,
   device: Device,
-): Promise<Pick<TranslationReport, 'samples'> & { bleu: { score: number; signature: string } }> {
-  let translations: string[]
-  if (file !== undefined && existsSync(bestOf(file))) {
-    using best = await load(bestOf(file), { device })
-    translations = await best.translate(sources)
-  } else translations = await trainer.translate(sources)
-  const { score, signature } = corpusBleu(translations, references)
+  signal: AbortSignal,
+): Promise<Pick<TranslationReport, 'samples'> & { bleu: { score: number; signature: string }; tooLong: number }> {
+  const by = async (translator: Pick<Predictor, 'tooLong' | 'translate'>) => {
+    const long = new Set(translator.tooLong(sources).map(({ line }) => line))
+    const lines = sources.map((line, i) => (long.has(i) ? '' : line))
+    return { translations: await translator.translate(lines, { signal }), tooLong: long.size }
+  }
+  let found: Awaited<ReturnType<typeof by>>
+  if (file !== undefined) {
+    using best = await load(file, { device })
+    found = await by(best)
+  } else found = await by(trainer)
+  const { score, signature } = corpusBleu(found.translations, references)
   const samples = sources.slice(0, SAMPLES).map((source, i) => ({
-    ...{ source, reference: references[i] as string, translation: translations[i] as string },
+    ...{ source, reference: references[i] as string, translation: found.translations[i] as string },
   }))
-  return { bleu: { score, signature }, samples }
+  return { bleu: { score, signature }, samples, tooLong: found.tooLong }
 }
 
 /** The sparse layers by name, those of attentions by head: rows of queries, keys and values, columns of outputs. */

@@ -23,7 +23,10 @@ export class Sequential implements Module {
   readonly seed: number
   readonly #names: readonly string[]
 
-  /** `modules`: in a row, as a list, or by names, which their parameters then have in a file. */
+  /**
+   * `modules`: in a row, as a list, or by names, which their parameters then have in a file; of an object, names that
+   * are integers come first, ascending.
+   */
   constructor(modules: readonly Module[] | Readonly<Record<string, Module>>, options: { seed?: number } = {}) {
     known(options, 'Sequential', { seed: true })
     const isList = Array.isArray(modules)

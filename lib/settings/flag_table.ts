@@ -533,7 +533,7 @@ export const table = {
   maxLength: flag(integer(1), {
     help: 'most tokens of a translation, its end counted',
     commands: { translate: {} },
-    default: 100,
+    otherwise: '100, or as many as the model has places',
   }),
   nBest: flag(integer(1), {
     help: 'translations of each line, the best first',

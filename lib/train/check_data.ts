@@ -5,12 +5,21 @@ import { Positions } from '../nn/embedding.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Transformer } from '../nn/transformer.js'
-import { ParallelText } from '../text/parallel.js'
+import { ParallelText, type Tokenizers } from '../text/parallel.js'
 import { type Loss, lossFunction } from './loss.js'
 
 /** The loss for a data set: what was asked for, or what its targets are. */
 export function lossFor(data: Dataset | ParallelText, loss?: Loss): Loss {
   return loss ?? (data instanceof ParallelText || data.labels ? 'crossEntropy' : 'meanSquaredError')
+}
+
+/** The features of a sample, for calls that take samples. */
+export function featuresOf(model: Module): number {
+  expect(
+    model.inFeatures !== undefined,
+    () => 'Expected a model for samples, got one for text. fit() trains it, and translate() runs it.',
+  )
+  return model.inFeatures as number
 }
 
 /** The modules of a model, however deep. */
@@ -23,6 +32,20 @@ function* modulesIn(module: Module): Generator<Module> {
 export function placesOf(model: Module): number | undefined {
   const places = [...modulesIn(model)].flatMap((module) => (module instanceof Positions ? [module.places] : []))
   return places.length > 0 ? Math.min(...places) : undefined
+}
+
+/** Refuses text in other tokens than those that the model was trained on, where it was. */
+export function checkTokenizers(data: Dataset | ParallelText, known: Tokenizers | undefined): void {
+  if (!(data instanceof ParallelText) || !known) return
+  for (const side of ['source', 'target'] as const) {
+    const [expected, given] = [known[side], data.tokenizers[side]]
+    expect(
+      given === expected || JSON.stringify(given) === JSON.stringify(expected),
+      () =>
+        `Expected ${data.name} in the tokens of the ${side} that the model was trained on, got those of another ` +
+        "tokenizer. Use the model's own: its `tokenizers`.",
+    )
+  }
 }
 
 /** Refuses text that the model cannot take. */

@@ -12,6 +12,8 @@ import { reservedNames, Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
 import { deserialise, type Serialised, serialiseOnce } from '../recipe.js'
 import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
+import type { Tokenizers } from '../text/parallel.js'
+import { Tokenizer, type TokenizerJson } from '../text/tokenizer.js'
 import { isLossName, type Loss } from './loss.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
 
@@ -48,8 +50,13 @@ export interface Run {
   seconds: number
   updateSeconds: number
   totals: Float64Array
-  /** The best validation so far, larger is better. */
-  best?: number
+  /** The best validation so far, larger is better, and its step. */
+  best?: { readonly figure: number; readonly step: number }
+}
+
+function bestOf(best: unknown): Pick<Run, 'best'> {
+  const { figure, step } = Object(best) as { figure?: unknown; step?: unknown }
+  return typeof figure === 'number' && typeof step === 'number' ? { best: { figure, step } } : {}
 }
 
 /** What a trainer knows beside its tensors. */
@@ -69,6 +76,8 @@ interface TrainingState {
   readonly loss: Loss | undefined
   readonly lossScale: number
   readonly progress: Progress
+  /** Of the text that it was trained on. */
+  readonly tokenizers: Tokenizers | undefined
   /** The links that were ever active, by layer, as row * cols + col. */
   history(parameter: SparseParameter): Promise<BigUint64Array | undefined>
 }
@@ -93,6 +102,12 @@ export function namedModules(module: Module, path = ''): Map<Module, string> {
   return names
 }
 
+/** One tokenizer for both languages is kept once. */
+function serialisedTokenizers({ source, target }: Tokenizers): { source: TokenizerJson; target?: TokenizerJson } {
+  const isOne = target === source || JSON.stringify(target) === JSON.stringify(source)
+  return { source: source.toJSON(), ...(!isOne && { target: target.toJSON() }) }
+}
+
 /** Whether a tensor's name is of the model, and not of what is kept beside it. */
 const isOfModel = (name: string): boolean => !reservedNames.includes(name.slice(0, name.indexOf('.')))
 
@@ -101,7 +116,7 @@ export async function writeCheckpoint(
   state: TrainingState,
   notes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { model, optimizer, method, loss, lossScale, progress } = state
+  const { model, optimizer, method, loss, lossScale, progress, tokenizers } = state
   const tensors: Outgoing[] = []
   const layers: Record<string, number> = {}
   const add = (
@@ -169,6 +184,7 @@ export async function writeCheckpoint(
     loss: text(serialiseOnce(loss, 'loss')),
     ...(lossScale !== 1 && { lossScale: text(lossScale) }),
     layers: text(layers),
+    ...(tokenizers && { tokenizers: text(serialisedTokenizers(tokenizers)) }),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
 }
@@ -220,6 +236,15 @@ export class Checkpoint {
   /** What gradients are multiplied by: older files have none. */
   get lossScale(): number {
     return this.#metadata.lossScale === undefined ? 1 : (this.#json('lossScale') as number)
+  }
+
+  /** The tokenizers of the text that the model was trained on, if it was. */
+  get tokenizers(): Tokenizers | undefined {
+    if (this.#metadata.tokenizers === undefined) return undefined
+    const { source, target = source } = this.#object('tokenizers') as { source?: TokenizerJson; target?: TokenizerJson }
+    if (!source || !target) throw this.#bad('it does not tell its tokenizers')
+    const made = Tokenizer.from(source)
+    return { source: made, target: target === source ? made : Tokenizer.from(target) }
   }
 
   /** The model, the optimizer or the method, made again. */
@@ -372,7 +397,7 @@ export class Checkpoint {
         done: count(run.done, 'step in the epoch'),
         seconds: seconds(run.seconds),
         updateSeconds: seconds(run.updateSeconds),
-        ...(typeof run.best === 'number' && { best: run.best }),
+        ...bestOf(run.best),
         totals: this.#tensor('run.totals', 'F64') as Float64Array,
       }
       if ((read.microBatchSize ?? 0) % 16 !== 0) throw this.#bad('its micro-batches are of no multiple of 16 samples')

@@ -59,7 +59,7 @@ export function placeOf({ samples, first, columns }: NextBatch): Segment {
 export function later(next: NextBatch, steps: number, batch: number): NextBatch {
   return {
     ...next,
-    ...{ first: next.first + steps * batch },
+    ...(next.samples > 0 && { first: next.first + steps * batch }),
     ...(next.row !== undefined && { row: next.row + steps }),
   }
 }

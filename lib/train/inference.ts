@@ -6,11 +6,12 @@ import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
 import { ParallelText } from '../text/parallel.js'
 import { isTyped } from '../typed_array.js'
-import { checkData, lossFor, placesOf } from './check_data.js'
+import { checkData, featuresOf, lossFor, placesOf } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
 import { type Order, placeOf } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import type { Loss } from './loss.js'
+import { TextOrder } from './text_feed.js'
 
 export interface Evaluation {
   readonly loss: number
@@ -18,6 +19,8 @@ export interface Evaluation {
   readonly accuracy: number
   /** Of a text, sentence pairs. */
   readonly samples: number
+  /** Of a text, pairs that were left out, as they are longer than the model takes, or than 2,048 tokens. */
+  readonly dropped?: number
 }
 
 export interface RunOptions {
@@ -77,7 +80,15 @@ export class Inference {
     const totals = totalsOf(sums)
     const isClassified = isText || set.labels !== undefined
     const { samples } = span
-    return { loss: totals.loss, accuracy: isClassified ? totals.accuracy : Number.NaN, samples }
+    return {
+      ...{ loss: totals.loss, accuracy: isClassified ? totals.accuracy : Number.NaN, samples },
+      ...(order instanceof TextOrder && { dropped: order.batches.dropped.length }),
+    }
+  }
+
+  /** Refuses a text of which no pair can be evaluated. */
+  expectText(text: ParallelText): void {
+    this.#datasets.ofText(text, { tokens: TEXT_BATCH, places: placesOf(this.#model) })
   }
 
   /** `samples`: what check() has counted in x, whose memory may be gone by now. */
@@ -113,7 +124,7 @@ export class Inference {
 
   /** Refuses what predict() cannot take; returns the number of samples. */
   check(x: Float32Array | Dataset): number {
-    const features = this.#model.inFeatures as number
+    const features = featuresOf(this.#model)
     const samples = isTyped(x, 'Float32Array') ? x.length / features : x?.samples
     expect(
       samples > 0 && Number.isInteger(samples),

@@ -6,16 +6,15 @@ import { type Device, type DeviceChoice, type Memory, openDevice } from '../devi
 import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
-import type { ParallelText } from '../text/parallel.js'
+import type { ParallelText, Tokenizers } from '../text/parallel.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
-import { checkCounts, checkData } from './check_data.js'
+import { checkCounts, checkData, checkTokenizers } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
 import type { TranslateOptions } from './search.js'
-import { notedTokenizers } from './tokenizer_notes.js'
 import { type ScoredTranslation, type Translation, Translator } from './translator.js'
 
 export interface LoadOptions {
@@ -36,6 +35,8 @@ export class Predictor {
   readonly model: Sequential
   /** What was noted with the checkpoint. */
   readonly notes: Readonly<Record<string, string>>
+  /** Of the text that the model was trained on, if it was. */
+  readonly tokenizers: Tokenizers | undefined
   readonly #ownsDevice: boolean
   readonly #datasets: DeviceDatasets
   readonly #workspace: Tensor<'uint8'>
@@ -52,6 +53,7 @@ export class Predictor {
     this.#ownsDevice = ownsDevice
     this.#datasets = new DeviceDatasets(device)
     this.notes = checkpoint.notes
+    this.tokenizers = checkpoint.tokenizers
     this.#loss = loss
     this.#workspace = new Tensor(device, 'uint8', 0)
     this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
@@ -72,18 +74,29 @@ export class Predictor {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
+    checkTokenizers(data, this.tokenizers)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
   }
 
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
   async translate(lines: readonly string[], options: Omit<TranslateOptions, 'nBest'> = {}): Promise<string[]> {
-    const all = await this.translations(lines, options)
+    const all = await this.translations(lines, { ...options, nBest: 1 })
     return all.map(([best]) => (best as Translation).text)
   }
 
   /** The `nBest` translations of each line with their scores, the best first. */
   async translations(lines: readonly string[], options: TranslateOptions = {}): Promise<Translation[][]> {
     return this.#inTurn(() => this.#translator().translations(lines, options))
+  }
+
+  /** Which of the lines are longer than the model takes, with their tokens: translations() refuses them. */
+  tooLong(lines: readonly string[]): { readonly line: number; readonly tokens: number }[] {
+    return this.#translator().tooLong(lines)
+  }
+
+  /** Tokens of the longest line that the model takes. */
+  get places(): number {
+    return this.#translator().places
   }
 
   /** How probable the model finds these translations of these lines. */
@@ -96,7 +109,7 @@ export class Predictor {
   }
 
   #translator(): Translator {
-    this.#translating ??= new Translator(this.device, this.model, notedTokenizers(this.notes))
+    this.#translating ??= new Translator(this.device, this.model, this.tokenizers)
     return this.#translating
   }
 

@@ -12,6 +12,7 @@ import { add } from '../nn/add.js'
 import { attention, MultiHeadAttention } from '../nn/attention.js'
 import type { Module } from '../nn/module.js'
 import type { Parameter } from '../nn/parameter.js'
+import { Recompute } from '../nn/recompute.js'
 import { Residual } from '../nn/residual.js'
 import { Sequential } from '../nn/sequential.js'
 import { Transformer } from '../nn/transformer.js'
@@ -157,8 +158,16 @@ function flat(sentences: readonly Int32Array[], starts: Int32Array): Int32Array 
 function forward(module: Module, tape: Tape, x: Value, attend: (of: MultiHeadAttention, x: Value) => Value): Value {
   if (module instanceof MultiHeadAttention) return attend(module, x)
   if (module instanceof Residual) return add(tape, x, forward(module.module, tape, x, attend))
+  if (module instanceof Recompute) return forward(module.module, tape, x, attend)
   if (module instanceof Sequential)
     return module.modules.reduce((value, inner) => forward(inner, tape, value, attend), x)
+  // An attention within would see the latest token alone.
+  if (!attentionsIn(module).next().done)
+    throw new HebbError(
+      'UNSUPPORTED',
+      'Expected attentions of a decoder within Sequential, Residual and Recompute, to translate, got one in a module ' +
+        'of another kind',
+    )
   return module.forward(tape, x)
 }
 

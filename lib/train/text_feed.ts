@@ -2,6 +2,7 @@
  * Batches of sentence pairs that lie on the device: which ones a step takes is a plan of the epoch, uploaded once, and
  * tokens are set one behind another by the step itself, so that no padding is computed.
  */
+import { setImmediate } from 'node:timers/promises'
 import { type Tape, Tokens, type Value } from '../autograd.js'
 import type { Device } from '../device.js'
 import { expect } from '../error.js'
@@ -71,7 +72,8 @@ export class TextOrder implements Feed {
   readonly #made = new WeakMap<Tape, readonly [source: Tokens, target: Tokens]>()
   /** Steps before each epoch, as far as they are known. */
   readonly #before = [0]
-  #epoch = -1
+  #latest: { readonly pass: number; readonly order: BatchOrder } | undefined
+  #pass = -1
   #order: BatchOrder | undefined
 
   constructor(device: Device, data: DeviceText, { tokens, seed, places, packed = false }: TextOrderOptions) {
@@ -91,33 +93,31 @@ export class TextOrder implements Feed {
     return other === this
   }
 
-  #orderOf(epoch: number): BatchOrder {
-    return this.batches.epoch(this.#isShuffled ? epoch : 0)
+  /** Kept until another pass is asked for: it takes a while to compute. */
+  #orderOf(pass: number): BatchOrder {
+    if (this.#latest?.pass !== pass) this.#latest = { pass, order: this.batches.epoch(this.#isShuffled ? pass : 0) }
+    return this.#latest.order
   }
 
-  /** Steps of the first pass over the text. */
-  get steps(): number {
-    this.#reach(0)
-    return this.#before[1] as number
-  }
-
-  /** Knows how many steps there are up to the end of an epoch. */
-  #reach(epoch: number): void {
-    for (let e = this.#before.length - 1; e <= epoch; ++e)
-      this.#before.push((this.#before[e] as number) + this.#orderOf(e).offsets.length - 1)
+  /** The steps before a pass over the text ends. */
+  #end(pass: number): number {
+    for (let p = this.#before.length - 1; p <= pass; ++p)
+      this.#before.push((this.#before[p] as number) + this.#orderOf(p).offsets.length - 1)
+    return this.#before[pass + 1] as number
   }
 
   async enter({ epoch, step, stepsPerEpoch }: Place): Promise<Span> {
     const at = epoch * stepsPerEpoch + step
     let pass = 0
-    for (this.#reach(0); (this.#before[pass + 1] as number) <= at; this.#reach(pass)) ++pass
-    if (pass !== this.#epoch) {
+    // A run that is gone on with computes all passes before it: the event loop turns in between.
+    for (; this.#end(pass) <= at; ++pass) await setImmediate()
+    if (pass !== this.#pass) {
       const order = this.#orderOf(pass)
       await this.#plan.write(order.sentences)
       this.#order = order
-      this.#epoch = pass
+      this.#pass = pass
     }
-    const [begin, end] = [this.#before[pass] as number, this.#before[pass + 1] as number]
+    const [begin, end] = [this.#before[pass] as number, this.#end(pass)]
     const run = epoch * stepsPerEpoch
     return { begin: begin - run, end: end - run, samples: this.batches.sentences }
   }

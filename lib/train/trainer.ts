@@ -15,7 +15,7 @@ import { type PlainCsr, Tensor } from '../tensor.js'
 import { ParallelText, type Tokenizers } from '../text/parallel.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
-import { checkCounts, checkData, lossFor, placesOf } from './check_data.js'
+import { checkCounts, checkData, checkTokenizers, featuresOf, lossFor, placesOf } from './check_data.js'
 import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf, type Order } from './feed.js'
@@ -38,7 +38,6 @@ import { expectPlace } from './safetensors.js'
 import type { TranslateOptions } from './search.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
-import { notedTokenizers, tokenizerNotes } from './tokenizer_notes.js'
 import { type Translation, Translator } from './translator.js'
 
 /** What a run trains on. */
@@ -176,7 +175,7 @@ export class Trainer {
     this.#ownsDevice = owned
     this.model = model
     this.#notes = checkpoint?.notes ?? {}
-    this.#tokenizers = notedTokenizers(this.#notes)
+    this.#tokenizers = checkpoint?.tokenizers
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
@@ -235,14 +234,24 @@ export class Trainer {
     return this.#notes
   }
 
+  /** Of the text that the model was trained on, if it was. */
+  get tokenizers(): Tokenizers | undefined {
+    return this.#tokenizers
+  }
+
   /** Steps trained so far. */
   get step(): number {
     return this.#stepper.step
   }
 
-  /** The run of fit() that was last begun: what it was asked for, and how many of its epochs are done. */
-  get run(): { readonly epochs: number; readonly batchSize: number; readonly epoch: number } | undefined {
-    return this.#run && { epochs: this.#run.epochs, batchSize: this.#run.batchSize, epoch: this.#run.epoch }
+  /**
+   * The run of fit() that was last begun: what it was asked for, how many of its epochs are done, and the best
+   * validation so far (accuracy where there are labels, else the loss below 0) with its step.
+   */
+  get run(): Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best'> | undefined {
+    if (!this.#run) return undefined
+    const { epochs, batchSize, epoch, best } = this.#run
+    return { epochs, batchSize, epoch, ...(best && { best }) }
   }
 
   /**
@@ -316,6 +325,7 @@ export class Trainer {
       this.#scheduler.begin()
       this.#stepper.step = 0
       this.#run = run
+      if (isText) this.#tokenizers = data.tokenizers
     } finally {
       this.#busy = false
     }
@@ -354,7 +364,7 @@ export class Trainer {
     known(options, 'trainOn()', { signal: true, microBatchSize: true })
     known(batch, 'a batch', { x: true, y: true, weights: true, ignore: true })
     const microBatchSize = microBatchOf(options.microBatchSize)
-    const features = this.model.inFeatures as number
+    const features = featuresOf(this.model)
     expect(
       isTyped(batch?.x, 'Float32Array') && batch.x.length > 0 && batch.x.length % features === 0,
       () => `Expected x to be a Float32Array of samples of ${features} features, got ${show(batch?.x)}`,
@@ -394,7 +404,7 @@ export class Trainer {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
-    this.#checkTokenizers(data)
+    checkTokenizers(data, this.#tokenizers)
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
   }
 
@@ -411,10 +421,20 @@ export class Trainer {
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
   async translate(lines: readonly string[], options: Omit<TranslateOptions, 'nBest'> = {}): Promise<string[]> {
     return this.#alone(async () => {
-      this.#translator ??= new Translator(this.device, this.model, this.#tokenizers)
-      const all = await this.#translator.translations(lines, options)
+      const all = await this.#translating.translations(lines, { ...options, nBest: 1 })
       return all.map(([best]) => (best as Translation).text)
     }, options.signal)
+  }
+
+  /** Which of the lines are longer than the model takes, with their tokens: translate() refuses them. */
+  tooLong(lines: readonly string[]): { readonly line: number; readonly tokens: number }[] {
+    if (this.#disposed) throw disposed()
+    return this.#translating.tooLong(lines)
+  }
+
+  get #translating(): Translator {
+    this.#translator ??= new Translator(this.device, this.model, this.#tokenizers)
+    return this.#translator
   }
 
   /** Links, active neurons and ITOP rate as they are now. */
@@ -521,7 +541,6 @@ export class Trainer {
       this.#checkRun(source.shown, options)
       if (options.checkpoint) await expectPlace(options.checkpoint.file)
       if (options.checkpoint?.best !== undefined) await expectPlace(options.checkpoint.best)
-      if (data instanceof ParallelText) this.#tokenizers = data.tokenizers
       return source
     } finally {
       this.#busy = false
@@ -553,8 +572,9 @@ export class Trainer {
   }
 
   #checkRun(train: Dataset | ParallelText, { validation, checkpoint }: ResumeOptions): void {
+    if (validation instanceof ParallelText) this.#inference.expectText(validation)
     for (const data of validation ? [train, validation] : [train]) {
-      this.#checkTokenizers(data, train)
+      checkTokenizers(data, this.#tokenizers ?? (train instanceof ParallelText ? train.tokenizers : undefined))
       checkData(this.model, data, this.#loss)
       checkCounts(data)
     }
@@ -572,22 +592,6 @@ export class Trainer {
     )
     if (checkpoint.everyEpochs !== undefined) integer(checkpoint.everyEpochs, 'checkpoint.everyEpochs', 1)
     if (checkpoint.everySteps !== undefined) integer(checkpoint.everySteps, 'checkpoint.everySteps', 1)
-  }
-
-  /** Refuses text in other tokens than those that the model knows. */
-  #checkTokenizers(data: Dataset | ParallelText, train?: Dataset | ParallelText): void {
-    if (!(data instanceof ParallelText)) return
-    const before = this.#tokenizers ?? (train instanceof ParallelText ? train.tokenizers : undefined)
-    if (!before) return
-    for (const side of ['source', 'target'] as const) {
-      const [expected, given] = [before[side], data.tokenizers[side]]
-      expect(
-        given === expected || JSON.stringify(given) === JSON.stringify(expected),
-        () =>
-          `Expected ${data.name} in the tokens of the ${side} that the model was trained on, got those of another ` +
-          'tokenizer. Use the one that the checkpoint notes.',
-      )
-    }
   }
 
   /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
@@ -663,14 +667,22 @@ export class Trainer {
       ...(gradientNorm !== undefined && { gradientNorm }),
       ...(await this.#measures.read()),
     }
-    const figure = report.validation && bestFigure(report.validation)
-    const isBest = figure !== undefined && this.#isAtTarget(report.links) && !(figure <= (run.best ?? -Infinity))
-    if (isBest) run.best = figure
+    const { best } = run
+    const figure = report.validation ? bestFigure(report.validation) : Number.NaN
+    const isBest = figure > (best?.figure ?? Number.NEGATIVE_INFINITY) && this.#isAtTarget(report.links)
+    if (isBest) run.best = { figure, step: this.#stepper.step }
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
+    // First the best: what the other file says of it must be there.
+    if (checkpoint?.best !== undefined && isBest) {
+      const isSaved = await this.#saveNow({ ...checkpoint, file: checkpoint.best })
+      if (!isSaved) {
+        delete run.best
+        if (best) run.best = best
+      }
+    }
     const everyEpochs = checkpoint?.everyEpochs ?? (checkpoint?.everySteps ? Number.POSITIVE_INFINITY : 1)
     if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#stepper.step % everySteps === 0))
       await this.#saveNow(checkpoint)
-    if (checkpoint?.best !== undefined && isBest) await this.#saveNow({ ...checkpoint, file: checkpoint.best })
     return report
   }
 
@@ -683,10 +695,11 @@ export class Trainer {
     return links <= final
   }
 
-  /** A checkpoint in the middle of a run: when it cannot be written, training goes on. */
-  async #saveNow({ file, notes, onError }: CheckpointOptions): Promise<void> {
+  /** A checkpoint in the middle of a run: when it cannot be written, training goes on. Whether it was written. */
+  async #saveNow({ file, notes, onError }: CheckpointOptions): Promise<boolean> {
     try {
       await this.#save(file, notes)
+      return true
     } catch (error) {
       if (onError) onError(error as Error)
       else
@@ -694,6 +707,7 @@ export class Trainer {
           `The checkpoint was not written, training goes on. ${(error as Error).message}`,
           'HebbWarning',
         )
+      return false
     }
   }
 
@@ -701,7 +715,7 @@ export class Trainer {
     expect(typeof file === 'string' && file !== '', () => `Expected file to be a path, got ${show(file)}`)
     for (const [name, note] of Object.entries(notes))
       expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
-    this.#notes = { ...notes, ...(this.#tokenizers && tokenizerNotes(this.#tokenizers)) }
+    this.#notes = { ...notes }
     return writeCheckpoint(
       file,
       {
@@ -709,6 +723,7 @@ export class Trainer {
         optimizer: this.#optimizer,
         method: this.method,
         loss: this.#loss,
+        tokenizers: this.#tokenizers,
         lossScale: this.#lossScale,
         progress: {
           step: this.#stepper.step,

@@ -63,16 +63,40 @@ export class Translator {
     this.#search = new Search(device, transformer, { begin: specialOf(target, BEGIN), end: specialOf(target, END) })
   }
 
+  /** Tokens of the longest line that the model takes. */
+  get places(): number {
+    return this.#search.places
+  }
+
+  /** Which of the lines are longer than that, by their places from 0. */
+  tooLong(lines: readonly string[]): { readonly line: number; readonly tokens: number }[] {
+    expectLines(lines, 'lines')
+    return lines.flatMap((text, line) => {
+      const tokens = sourceTokens(this.#tokenizers, text).length
+      return tokens > this.places ? [{ line, tokens }] : []
+    })
+  }
+
   /** The `nBest` translations of each line, the best first; of an empty line, an empty one. */
   async translations(lines: readonly string[], options: TranslateOptions = {}): Promise<Translation[][]> {
-    expectLines(lines, 'lines')
+    const [long] = this.tooLong(lines)
+    expect(
+      long === undefined,
+      () =>
+        `Expected lines of at most ${this.places} tokens, as the model takes, got ${long?.tokens} in line ` +
+        `${(long?.line ?? 0) + 1}. Nothing is cut: leave it out, or divide it.`,
+    )
     const asked = lines.flatMap((line, i) => (line.trim() === '' ? [] : [i]))
     const sources = asked.map((i) => sourceTokens(this.#tokenizers, lines[i] as string))
-    const found = sources.length > 0 ? await this.#search.translate(sources, options) : []
+    const found = await this.#search.translate(sources, options)
     const all: Translation[][] = lines.map(() => [{ text: '', score: 0, logProbability: 0, finished: true }])
     for (const [k, i] of asked.entries())
       all[i] = (found[k] as (typeof found)[number]).map(({ tokens, ...rest }) => ({
-        text: this.#tokenizers.target.decode(tokens, { skipSpecial: true }).trim(),
+        // Bytes may spell what would end the line.
+        text: this.#tokenizers.target
+          .decode(tokens, { skipSpecial: true })
+          .replaceAll(/[\r\n]+/g, ' ')
+          .trim(),
         ...rest,
       }))
     return all

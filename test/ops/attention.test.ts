@@ -268,6 +268,33 @@ describe('attention', () => {
   })
 
   for (const place of places) {
+    it(`hides no number that is none: ${place}`, async () => {
+      for (const [q, k] of [
+        [Number.POSITIVE_INFINITY, -1],
+        [Number.POSITIVE_INFINITY, 1],
+        [Number.NaN, 1],
+      ]) {
+        await on(at(place), async (w) => {
+          const offsets = w.tensor('int32', Int32Array.of(0, 4))
+          const all = (x: number) => w.batch(1, 4, [x, x, x, x])
+          const output = w.batch(1, 4)
+          await w.run(
+            [
+              [
+                'attention',
+                {
+                  ...{ query: all(q), key: all(k), value: all(1), output, statistics: w.batch(2, 4), heads: 1 },
+                  ...{ sequences: 1, queryOffsets: offsets, keyOffsets: offsets },
+                },
+              ],
+            ],
+            { batch: 4 },
+          )
+          expect([...(await output.read())].every(Number.isNaN), `${q} ${k}`).to.equal(true)
+        })
+      }
+    })
+
     it(`ends the step where offsets are wrong, and names the first: ${place}`, async () => {
       for (const [offsets, what] of [
         [[0, 9, 8, 20], 'got 8 at 2'],
