@@ -2,10 +2,10 @@
  * npm run bench -- [names...] [--rounds 5] [--threads 2] [--full] [--programs 'spmm|sddmm'] [--save] [--quick]
  *
  * Runs the benchmarks of the given names, one after the other, and prints one table: the median of the rounds, and
- * their least and largest. Without names: all but the C++ ones, which have to be built; about ten minutes. `all` runs
- * those, too, and every shape of all (--full). What is compared is measured in turns in one run. --save writes
- * bench/results/<date>-<processor>.json, rows of every shape included, and plots. --programs chooses among the C++
- * ones. --quick only shows that everything runs.
+ * their least and largest. Without names: all but the C++ ones, which have to be built, and huge; about a quarter of an
+ * hour. `all` runs those, too, and every shape of all (--full). What is compared is measured in turns in one run.
+ * --save writes bench/results/<date>-<processor>.json, rows of every shape included, and plots. --programs chooses
+ * among the C++ ones. --quick only shows that everything runs.
  */
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/index.js'
@@ -32,10 +32,12 @@ import { predictors } from './predictors.js'
 import { responsiveness } from './responsiveness.js'
 import { search } from './search.js'
 import { step } from './step.js'
+import { translation } from './translation.js'
 import { update } from './update.js'
 
 const benches: Record<string, Bench> = {
   step,
+  translation,
   update,
   contention,
   responsiveness,

@@ -111,6 +111,15 @@ export async function milliseconds(run: () => unknown): Promise<number> {
   return performance.now() - start
 }
 
+/** Numbers in [-1, 1) that look random and are the same in every run. */
+export function numbers(count: number): Float32Array {
+  let state = 1
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    return state / 2 ** 31
+  })
+}
+
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Milliseconds after which the threads of a matrix library have stopped to spin for more work. */

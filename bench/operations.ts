@@ -20,6 +20,7 @@ import type { OperationName } from '../lib/operands.js'
 import {
   type BenchOptions,
   milliseconds,
+  numbers,
   progress,
   Quiet,
   type Report,
@@ -55,15 +56,6 @@ interface Cost {
   readonly items: number
   readonly flop?: number
   readonly bytes?: number
-}
-
-/** Numbers that look random and are the same in every run. */
-function numbers(count: number): Float32Array {
-  let state = 1
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0
-    return state / 2 ** 31
-  })
 }
 
 /** Native memory that is given back together. */

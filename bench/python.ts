@@ -25,13 +25,13 @@ export interface About {
 
 /**
  * A script of peers/ in a process of its own, which sleeps between requests. Its own loops and its matrix library count
- * their threads apart.
+ * their threads apart. `more`: of its environment.
  */
 export class PythonProcess {
   readonly #process: ChildProcess
   readonly #lines: AsyncIterator<string>
 
-  constructor(python: string, script: string, blasThreads: number) {
+  constructor(python: string, script: string, blasThreads: number, more: NodeJS.ProcessEnv = {}) {
     const n = String(blasThreads)
     const env = {
       ...process.env,
@@ -40,6 +40,7 @@ export class PythonProcess {
       MKL_NUM_THREADS: n,
       BLIS_NUM_THREADS: n,
       PYTHONDONTWRITEBYTECODE: '1',
+      ...more,
     }
     const path = fileURLToPath(new URL(`peers/${script}`, import.meta.url))
     const child = spawn(python, [path], { stdio: ['pipe', 'pipe', 'inherit'], env })
