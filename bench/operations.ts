@@ -36,6 +36,10 @@ const SAMPLE = 15
 /** Multiply-adds of link prediction above which a shape is left out. */
 const MOST_PATHS = 1e9
 
+/** Sequences of a batch of text, tokens of each, and the network's width and heads. */
+const TEXT = { sequences: 64, length: 16, features: 512, heads: 8, words: 8000 }
+const TOKENS = TEXT.sequences * TEXT.length
+
 interface Shape {
   readonly rows: number
   readonly cols: number
@@ -268,6 +272,54 @@ async function dense(timing: Timing, w: Workspace, batch: number, quick: boolean
   })
 }
 
+/** Operations on the tokens of sequences. */
+async function sequences(timing: Timing, w: Workspace, quick: boolean): Promise<void> {
+  const { sequences, length, features, heads, words } = quick ? { ...TEXT, features: 64, words: 200 } : TEXT
+  const about = { rows: features, batch: TOKENS }
+  const values = features * TOKENS
+  const batch = () => w.batch(features, TOKENS)
+  const table = w.floats(words * features)
+  // Numbers of words, as if at random.
+  const numbered = Int32Array.from({ length: TOKENS }, (_, i) => (i * 7919) % words)
+  const tokens = w.keep(new Tensor(w.device, 'int32', numbered))
+  const embedding = { tokens, table, words, scale: Math.sqrt(features), output: await batch() }
+  const cost = { item: 'value', items: values, flop: values, bytes: 8 * values }
+  await timing.replay(w, [['embedding', embedding]], about, cost)
+  const gradient = w.zeros('float32', words * features)
+  const embeddingGradient = { tokens, words, scale: Math.sqrt(features), outputGradient: await batch(), gradient }
+  await timing.replay(w, [['embeddingGradient', embeddingGradient]], about, {
+    ...{ item: 'value', items: values, flop: 2 * values },
+    bytes: 4 * words * features + 12 * values, // all rows are set to 0 first
+  })
+
+  const offsets = w.keep(
+    new Tensor(
+      w.device,
+      'int32',
+      Int32Array.from({ length: sequences + 1 }, (_, s) => s * length),
+    ),
+  )
+  const [query, key, value, output, outputGradient] = [
+    await batch(),
+    await batch(),
+    await batch(),
+    await batch(),
+    await batch(),
+  ]
+  const attention = {
+    ...{ query, key, value, output, statistics: await w.batch(2 * heads, TOKENS) },
+    ...{ sequences, queryOffsets: offsets, keyOffsets: offsets, heads, probability: 0.1, seed: 1, layer: 0 },
+  }
+  // Of a query and a key, in all heads together: two products forward, five backward.
+  const pairs = { item: 'pair', items: TOKENS * length, flop: 4 * features * TOKENS * length }
+  await timing.replay(w, [['attention', attention]], about, pairs)
+  const attentionGradient = {
+    ...{ ...attention, outputGradient, products: await w.batch(heads, TOKENS) },
+    ...{ queryGradient: await batch(), keyGradient: await batch(), valueGradient: await batch() },
+  }
+  await timing.replay(w, [['attentionGradient', attentionGradient]], about, { ...pairs, flop: 2.5 * pairs.flop })
+}
+
 function linksOf({ rows, cols, density }: Shape): Links {
   return erdosRenyi().generate({ rows, cols, links: Math.round(density * rows * cols), seed: 1, layer: 0 })
 }
@@ -346,12 +398,9 @@ async function topology(timing: Timing, w: Workspace, shape: Shape): Promise<voi
     weightDecay: 5e-4,
   }
   await timing.replay(w, [['sgd', sgd]], shape, perLink(6, 20))
-  await timing.replay(
-    w,
-    [['initializeNormal', { pattern: matrix, values: w.zeros('float32', n), deviation: 1, seed: 1, layer: 0 }]],
-    shape,
-    perLink(0, 8),
-  )
+  const drawn = { pattern: matrix, values: w.zeros('float32', n), deviation: 1, seed: 1, layer: 0 }
+  for (const name of ['initializeNormal', 'initializeUniform'])
+    await timing.replay(w, [[name, drawn]], shape, perLink(0, 8))
 
   const changes = {
     keep: w.zeros('uint8', n),
@@ -470,6 +519,7 @@ export async function operations(options: BenchOptions): Promise<Report> {
   const batches = full ? [32, 128, 512] : [32]
   await within((w) => crossing(timing, w, quick))
   for (const batch of batches) await within((w) => dense(timing, w, batch, quick))
+  await within((w) => sequences(timing, w, quick))
   for (const shape of full ? FULL : SHORT) {
     for (const batch of batches) await within((w) => products(timing, w, shape, batch))
     await within((w) => topology(timing, w, shape))
@@ -477,7 +527,7 @@ export async function operations(options: BenchOptions): Promise<Report> {
   const short = timing.rows.filter(
     ({ cols, density, batch }) =>
       (density ?? 0.01) === 0.01 &&
-      (batch ?? 32) === 32 &&
+      [32, TOKENS].includes(batch ?? 32) &&
       (cols === undefined || density === undefined || cols === 1568),
   )
   const series = short.map(({ name, item, nsPerItem, gbps, minSeconds, medianSeconds, maxSeconds }): Series => {
