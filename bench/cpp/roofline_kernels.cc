@@ -106,9 +106,9 @@ int32_t draw(int64_t rounds) {
   UintVec places, sum{};
   for (int i = 0; i < W; ++i) places[i] = static_cast<uint32_t>(i);
   for (int64_t r = 0; r < rounds; ++r) {
-    UintVec first, second;
-    philoxLanes(1, static_cast<uint32_t>(r) - UintVec{}, places, 0, 0, first, second);
-    sum += first ^ second;
+    UintVec words[4];
+    philoxLanes(1, static_cast<uint32_t>(r) - UintVec{}, places, 0, 0, words);
+    sum += words[0] ^ words[1];
   }
   return static_cast<int32_t>(sum[0]);
 }
