@@ -1,8 +1,9 @@
 // Sparse times dense: every link fetches one row of X (its slice of the batch) and adds it, scaled, to accumulators in
 // registers. The batch is the vector axis. Two links are in flight at once, to cover the latency of the multiply-add.
 // Bound by the bandwidth of the cache that holds X. Forward fetches its values through cscSlots: where these are more
-// than the first cache holds, each costs a cache line of its own, half as much again as a row of X at batch 32. The
-// backward product is the same kernel over the CSC view, the values as they lie. A layer that holds so many of the
+// than the first cache holds, each costs a cache line of its own, half as much again as a row of X at batch 32. So the
+// links of a batch of several panels are put first, once, into the order in which every panel reads them. The backward
+// product is the same kernel over the CSC view, the values as they lie. A layer that holds so many of the
 // possible links that zeros cost less than indices (Backend::denseFrom) is multiplied in dense tiles instead. Where X
 // is larger than a core's own caches, rows are prefetched a few links ahead: their number in flight is then not bound
 // by how far the processor looks ahead by itself.
@@ -17,43 +18,76 @@
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
-/// The weights of the links in CSC order, as they lie, or in CSR order, through their slots.
+/// Where a link's row of X lies and its weight: links in CSC order, as they lie, ...
+template <bool Far>
 struct Direct {
+  const int32_t* indices;
   const float* values;
-  float operator[](int32_t k) const { return values[k]; }
-  void prefetch(int32_t) const {}
-};
-struct ThroughSlots {
-  const float* values;
-  const int32_t* slots;
-  float operator[](int32_t k) const { return values[slots[k]]; }
-  void prefetch(int32_t k) const { __builtin_prefetch(values + slots[k]); }
+  HEBB_INLINE const float* row(const float* x, int64_t stride, int32_t k) const { return x + indices[k] * stride; }
+  HEBB_INLINE float weight(int32_t k) const { return values[k]; }
+  template <int NV>
+  HEBB_INLINE void ahead(const float* x, int64_t stride, int32_t k) const {
+    if constexpr (Far) prefetchRow<NV>(row(x, stride, k + kAhead));
+  }
+  HEBB_INLINE void nextRow() const {}
 };
 
-/// sum = the rows of X at `indices` times their weights. `panel` is the width of a row of X, NV vectors if Whole.
-template <int NV, bool Whole, bool Far, class Values>
-HEBB_INLINE void accumulate(const float* x, int64_t panel, const int32_t* indices, const Values& values, int32_t begin,
-                            int32_t end, Vec (&sum)[NV]) {
+/// ... in CSR order, the weights through their slots, ...
+template <bool Far>
+struct ThroughSlots {
+  Direct<Far> links;
+  const int32_t* slots;
+  HEBB_INLINE const float* row(const float* x, int64_t stride, int32_t k) const { return links.row(x, stride, k); }
+  HEBB_INLINE float weight(int32_t k) const { return links.values[slots[k]]; }
+  template <int NV>
+  HEBB_INLINE void ahead(const float* x, int64_t stride, int32_t k) const {
+    links.template ahead<NV>(x, stride, k);
+    if constexpr (Far) __builtin_prefetch(links.values + slots[k + kAhead]);
+  }
+  HEBB_INLINE void nextRow() const {}
+};
+
+/// ... or in the order in which they are read, for all panels but the first. Beside each row a share of the next panel
+/// is prefetched: its rows would else come from far in no order.
+struct Packed {
+  struct Link {
+    int32_t offset;  // of its row of X, in bytes
+    float weight;
+  };
+  const Link* links;
+  const float* next;
+  int32_t lines;  // of `next`, a row
+  HEBB_INLINE const float* row(const float* x, int64_t, int32_t k) const {
+    return reinterpret_cast<const float*>(reinterpret_cast<const char*>(x) + links[k].offset);
+  }
+  HEBB_INLINE float weight(int32_t k) const { return links[k].weight; }
+  template <int NV>
+  HEBB_INLINE void ahead(const float*, int64_t, int32_t) const {}
+  HEBB_INLINE void nextRow() {
+    for (int32_t i = 0; i < lines; ++i, next += 16) __builtin_prefetch(next, 0, 2);
+  }
+};
+
+/// sum = the rows of X of the links [begin, end) times their weights. `panel` is the width of a row of X, NV vectors if
+/// Whole.
+template <int NV, bool Whole, class Links>
+HEBB_INLINE void accumulate(const float* x, int64_t panel, const Links& links, int32_t begin, int32_t end,
+                            Vec (&sum)[NV]) {
   const int64_t stride = Whole ? NV * W : panel;
   Vec even[NV], odd[NV];
   for (int i = 0; i < NV; ++i) even[i] = odd[i] = Vec{};
   int32_t k = begin;
   for (; k + 1 < end; k += 2) {
-    if constexpr (Far) {
-      for (int j = 0; j < 2; ++j) {
-        prefetchRow<NV>(x + indices[k + j + kAhead] * stride);
-        values.prefetch(k + j + kAhead);
-      }
-    }
-    const float* p = x + indices[k] * stride;
-    const float* q = x + indices[k + 1] * stride;
-    const Vec v = splat(values[k]), w = splat(values[k + 1]);
+    for (int j = 0; j < 2; ++j) links.template ahead<NV>(x, stride, k + j);
+    const float* p = links.row(x, stride, k);
+    const float* q = links.row(x, stride, k + 1);
+    const Vec v = splat(links.weight(k)), w = splat(links.weight(k + 1));
     for (int i = 0; i < NV; ++i) even[i] = mulAdd(v, load(p + i * W), even[i]);
     for (int i = 0; i < NV; ++i) odd[i] = mulAdd(w, load(q + i * W), odd[i]);
   }
   if (k < end) {
-    const float* p = x + indices[k] * stride;
-    const Vec v = splat(values[k]);
+    const float* p = links.row(x, stride, k);
+    const Vec v = splat(links.weight(k));
     for (int i = 0; i < NV; ++i) even[i] = mulAdd(v, load(p + i * W), even[i]);
   }
   for (int i = 0; i < NV; ++i) sum[i] = even[i] + odd[i];
@@ -61,35 +95,49 @@ HEBB_INLINE void accumulate(const float* x, int64_t panel, const int32_t* indice
 
 struct SparseForward {
   const Spmm& op;
-  template <int NV, bool Whole, bool Far>
-  void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
-    const float* x = panelData(op.input, p) + column;
-    float* y = panelData(op.output, p) + column;
-    const ThroughSlots values{op.values, op.weights.cscSlots};
+  const Activations &in = op.input, &out = op.output;
+  const int32_t *offsets = op.weights.rowOffsets, *indices = op.weights.columnIndices;
+  int32_t count = op.weights.rows;
+
+  template <bool Far>
+  auto links() const {
+    return ThroughSlots<Far>{{indices, op.values}, op.weights.cscSlots};
+  }
+  template <int NV, bool Whole, class Links>
+  void rows(Links links, int32_t p, int32_t first, int32_t last, int32_t column) const {
+    const float* x = panelData(in, p) + column;
+    float* y = panelData(out, p) + column;
     for (int32_t row = first; row < last; ++row) {
+      links.nextRow();
       Vec sum[NV];
-      accumulate<NV, Whole, Far>(x, op.input.panel, op.weights.columnIndices, values, op.weights.rowOffsets[row],
-                                 op.weights.rowOffsets[row + 1], sum);
+      accumulate<NV, Whole>(x, in.panel, links, offsets[row], offsets[row + 1], sum);
       const Vec bias = splat(op.bias ? op.bias[row] : 0.f);
-      float* out = y + static_cast<int64_t>(row) * op.output.panel;
-      for (int i = 0; i < NV; ++i) store(out + i * W, activate(sum[i] + bias, op.activation));
+      float* to = y + static_cast<int64_t>(row) * out.panel;
+      for (int i = 0; i < NV; ++i) store(to + i * W, activate(sum[i] + bias, op.activation));
     }
   }
 };
 
 struct SparseBackward {
   const SpmmTransposed& op;
-  template <int NV, bool Whole, bool Far>
-  void rows(int32_t p, int32_t first, int32_t last, int32_t column) const {
-    const float* dy = panelData(op.outputGradient, p) + column;
-    float* dx = panelData(op.inputGradient, p) + column;
+  const Activations &in = op.outputGradient, &out = op.inputGradient;
+  const int32_t *offsets = op.weights.columnOffsets, *indices = op.weights.rowIndices;
+  int32_t count = op.weights.cols;
+
+  template <bool Far>
+  auto links() const {
+    return Direct<Far>{indices, op.values};
+  }
+  template <int NV, bool Whole, class Links>
+  void rows(Links links, int32_t p, int32_t first, int32_t last, int32_t column) const {
+    const float* dy = panelData(in, p) + column;
+    float* dx = panelData(out, p) + column;
     const float* x = op.activation == Activation::none ? nullptr : panelData(op.input, p) + column;
-    const Direct values{op.values};
     for (int32_t row = first; row < last; ++row) {
+      links.nextRow();
       Vec sum[NV];
-      accumulate<NV, Whole, Far>(dy, op.outputGradient.panel, op.weights.rowIndices, values,
-                                 op.weights.columnOffsets[row], op.weights.columnOffsets[row + 1], sum);
-      storeGradient<NV>(dx, x, row, op.inputGradient.panel, sum, op.activation, op.accumulate);
+      accumulate<NV, Whole>(dy, in.panel, links, offsets[row], offsets[row + 1], sum);
+      storeGradient<NV>(dx, x, row, out.panel, sum, op.activation, op.accumulate);
     }
   }
 };
@@ -161,23 +209,51 @@ struct TiledForward {
   }
 };
 
+/// From so many panels on links are packed: each is then read that often, or twice as often.
+constexpr int32_t kManyPanels = 3;
+
 template <class Kernel>
-void sparseProduct(Cpu& cpu, const Kernel& kernel, const int32_t* offsets, int32_t rows, const Activations& in,
-                   const Activations& out) {
-  const bool far = isFar(in);
-  const int32_t panels = out.panels();
+Status sparseProduct(Cpu& cpu, const Kernel& kernel) {
+  const Activations &in = kernel.in, &out = kernel.out;
+  const int32_t* const offsets = kernel.offsets;
+  const int32_t panels = out.panels(), rows = kernel.count;
   const int64_t chunks = chunksFor(cpu, (offsets[rows] + 4 * int64_t{rows}) * (liveColumns(out, 0) / 16), 1500);
-  cpu.team.parallel(chunks * panels, [&](int64_t chunk, int) {
-    const int32_t p = static_cast<int32_t>(chunk / chunks);
-    const int32_t first = firstRow(offsets, rows, chunk % chunks, chunks),
-                  last = firstRow(offsets, rows, chunk % chunks + 1, chunks);
-    eachBlock(liveColumns(out, p), [&](auto width, int32_t column) {
-      constexpr int NV = decltype(width)::value;
-      if (far) kernel.template rows<NV, false, true>(p, first, last, column);
-      else if (in.panel == NV * W) kernel.template rows<NV, true, false>(p, first, last, column);
-      else kernel.template rows<NV, false, false>(p, first, last, column);
+  const auto each = [&](const auto& linksOf) {
+    cpu.team.parallel(chunks * panels, [&](int64_t chunk, int) {
+      const int32_t p = static_cast<int32_t>(chunk / chunks);
+      const int32_t first = firstRow(offsets, rows, chunk % chunks, chunks),
+                    last = firstRow(offsets, rows, chunk % chunks + 1, chunks);
+      eachBlock(liveColumns(out, p), [&](auto width, int32_t column) {
+        constexpr int NV = decltype(width)::value;
+        const auto links = linksOf(p, first, column);
+        if (in.panel == NV * W) kernel.template rows<NV, true>(links, p, first, last, column);
+        else kernel.template rows<NV, false>(links, p, first, last, column);
+      });
     });
+  };
+  if (isFar(in)) {
+    each([&](int32_t, int32_t, int32_t) { return kernel.template links<true>(); });
+    return {};
+  }
+  const auto asTheyLie = kernel.template links<false>();
+  if (panels < kManyPanels || liveColumns(out, kManyPanels - 1) == 0) {
+    each([&](int32_t, int32_t, int32_t) { return asTheyLie; });
+    return {};
+  }
+  Scratch<Packed::Link> packed(cpu);
+  HEBB_RETURN_IF_ERROR(packed.allocate(offsets[rows]));
+  const int32_t bytes = 4 * in.panel, lines = (in.features * (in.panel / 16) + rows - 1) / rows;
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    const int32_t first = firstRow(offsets, rows, chunk, chunks), last = firstRow(offsets, rows, chunk + 1, chunks);
+    for (int32_t k = offsets[first]; k < offsets[last]; ++k)
+      packed[k] = {kernel.indices[k] * bytes, asTheyLie.weight(k)};
   });
+  each([&](int32_t p, int32_t first, int32_t column) {
+    const bool ahead = column == 0 && p + 1 < panels;
+    const float* const next = panelData(in, ahead ? p + 1 : p);
+    return Packed{packed.data(), next + int64_t{first} * lines * 16, ahead ? lines : 0};
+  });
+  return {};
 }
 
 }  // namespace
@@ -190,14 +266,11 @@ Status spmm(Backend& backend, const Spmm& op) {
     });
     return {};
   }
-  sparseProduct(cpuOf(backend), SparseForward{op}, w.rowOffsets, w.rows, op.input, op.output);
-  return {};
+  return sparseProduct(cpuOf(backend), SparseForward{op});
 }
 
 Status spmmTransposed(Backend& backend, const SpmmTransposed& op) {
-  const Csr& w = op.weights;
-  sparseProduct(cpuOf(backend), SparseBackward{op}, w.columnOffsets, w.cols, op.outputGradient, op.inputGradient);
-  return {};
+  return sparseProduct(cpuOf(backend), SparseBackward{op});
 }
 
 }  // namespace hebb::cpu::HEBB_LEVEL

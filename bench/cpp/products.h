@@ -18,11 +18,12 @@ inline Traffic trafficOf(const Spmm& op) {
   Traffic traffic{.read = 12 * links + 8. * op.weights.rows + bytesOf(op.input),
                   .write = bytesOf(op.output),
                   .fetch = rowsOf(op.input, links, links / op.weights.rows)};
-  // A link's weight lies in CSC order, far from that of the row's next link.
+  // A link's weight lies in CSC order, far from that of the row's next link. From three panels on links are packed
+  // once, and read so by every panel.
   constexpr int32_t kLine = 64;
-  traffic.lines = {kLine * links * op.input.panels(), static_cast<int32_t>(4 * links / kLine) + 1, kLine,
-                   links / op.weights.rows};
-  traffic.loads = traffic.fetch.bytes + 12 * links * op.input.panels();
+  const int32_t panels = op.input.panels(), passes = panels < 3 ? panels : 1;
+  traffic.lines = {kLine * links * passes, static_cast<int32_t>(4 * links / kLine) + 1, kLine, links / op.weights.rows};
+  traffic.loads = traffic.fetch.bytes + 12 * links * passes + (panels < 3 ? 0 : 8 * links * panels);
   return traffic;
 }
 inline Traffic trafficOf(const SpmmTransposed& op) {
