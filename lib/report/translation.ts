@@ -1,5 +1,6 @@
 /** What a translator's run was like, as one HTML file that needs nothing else. */
-import { CHART_STYLE, type Curve, chart, escaped, type Point } from './svg.js'
+import { page } from './page.js'
+import { type Curve, chart, escaped, type Point } from './svg.js'
 
 /** What was measured after an interval of steps. */
 export interface Interval {
@@ -37,24 +38,13 @@ export interface TranslationReport {
   readonly settings: Readonly<Record<string, unknown>>
 }
 
-const STYLE = `
-${CHART_STYLE}
-body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; font: 15px/1.45 system-ui, sans-serif; \
-color: var(--ink); background: var(--back) }
-h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.2rem } .soft { color: var(--soft) }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top }
-td { font-variant-numeric: tabular-nums } .row { display: flex; flex-wrap: wrap; gap: 1rem }
-svg { max-width: 100%; height: auto }
-`
-
 const percent = (value: number) => `${Number((100 * value).toPrecision(3))}%`
 
 function table(head: readonly string[], body: readonly (readonly string[])[]): string {
   const cells = (tag: string, texts: readonly string[]) =>
     `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('')}</tr>`
   const rows = body.map((texts) => cells('td', texts))
-  return `<div class="wide"><table>${cells('th', head)}${rows.join('')}</table></div>`
+  return `<div class="wide"><table class="settings">${cells('th', head)}${rows.join('')}</table></div>`
 }
 
 export function translationReport(report: TranslationReport): string {
@@ -121,17 +111,5 @@ export function translationReport(report: TranslationReport): string {
       ]),
     ),
   ]
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
-<title>${escaped(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-${parts.join('\n')}
-</body>
-</html>
-`
+  return page(title, parts)
 }
