@@ -13,7 +13,7 @@ import { cscSlots, inRowOrder } from '../lib/tensor.js'
 import { namedParameters } from '../lib/train/checkpoint.js'
 import { type Hypothesis, Search, type TranslateOptions } from '../lib/train/search.js'
 import { Trainer } from '../lib/train/trainer.js'
-import { at, cpu, expectRefusal, gpu, numbers, onAnyThreads, places, random, withEnvironment } from './support.js'
+import { at, cpu, expectRefusal, gpu, modelPlaces, numbers, onAnyThreads, random, withEnvironment } from './support.js'
 import { goldenOf, nameOf, tensorsOf } from './translation.js'
 
 const [BEGIN, END] = [1, 2]
@@ -250,7 +250,7 @@ function sentencesOf(lengths: readonly number[], words: number, seed = 1): Int32
 /** Lengths as sentences have them, some empty, one with more than a tile of keys. */
 const lengths = Array.from({ length: 40 }, (_, i) => (i % 13 === 5 ? 0 : 1 + ((i * 7) % 19))).concat(70)
 
-for (const place of places) {
+for (const place of modelPlaces) {
   describe(`beam search at ${place}`, () => {
     it('finds what one without a cache finds, a sentence at a time', async () => {
       await golden(at(place), async (ready) => {

@@ -227,6 +227,9 @@ export const levels: readonly string[] = cpu().info.detail.split(', ')
 /** Where every operation is tested: at each SIMD level, and on the GPU where the addon finds one. */
 export const places: readonly string[] = addon.cudaStatus().devices > 0 ? [...levels, 'cuda'] : levels
 
+/** Where whole models are tested: a sanitizer sees at two levels what it sees at one. */
+export const modelPlaces: readonly string[] = sanitized ? [...new Set([places[0], places.at(-1) as string])] : places
+
 const TILES = ' in dense tiles'
 
 /** The same, and each SIMD level with all layers in dense tiles. */

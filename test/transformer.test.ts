@@ -15,7 +15,7 @@ import { Program } from '../lib/program.js'
 import { cscSlots, inRowOrder, Tensor } from '../lib/tensor.js'
 import { namedModules, namedParameters } from '../lib/train/checkpoint.js'
 import { Trainer } from '../lib/train/trainer.js'
-import { at, expectNear, expectRefusal, on, places } from './support.js'
+import { at, expectNear, expectRefusal, modelPlaces, on, places } from './support.js'
 import { type Golden, goldenOf, nameOf, tensorsOf } from './translation.js'
 
 /** The links of a matrix that are not 0, and their values by row. */
@@ -105,7 +105,7 @@ function tokensOf(tape: Tape, sentences: number[][], lengths: number[]): Tokens 
 }
 
 describe('a transformer', () => {
-  for (const place of places) {
+  for (const place of modelPlaces) {
     for (const folder of ['translation-tiny', sparse]) {
       it(`has the logits and gradients of another program's: ${folder}, ${place}`, async () => {
         const golden = goldenOf(folder)
