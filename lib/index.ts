@@ -173,4 +173,6 @@ export {
   type SearchOptions,
   type TranslateOptions,
 } from './train/search.js'
+export type { TrainingData } from './train/source.js'
 export { Trainer } from './train/trainer.js'
+export type { ScoredTranslation, Translation } from './train/translator.js'

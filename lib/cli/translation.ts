@@ -2,7 +2,6 @@
  * hebb train --task translation: a Transformer on two files whose lines are each other's translations, reported every
  * interval of steps. The tokenizer is trained on both files where none is given, and kept in the checkpoint.
  */
-import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
@@ -231,8 +230,6 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   const file = given.checkpoint ?? given.resume
   const notes = {
     ...{ task: 'translation', settings: JSON.stringify(settings), files: JSON.stringify(files) },
-    // Tells the best state of this run from one that lies in its place.
-    id: trainer.notes.id ?? randomUUID(),
   }
   const every = given.every ?? trainer.notes.every ?? '1'
   const { kind, name, simd, threads } = device.info
@@ -309,10 +306,12 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     return
   }
   const { best } = trainer.run ?? {}
-  const isKept = file !== undefined && existsSync(bestOf(file)) && (await notesIn(bestOf(file))).id === notes.id
+  // What lies there may be of another run: where it could not be written, or was not yet.
+  const kept = best && file !== undefined && existsSync(bestOf(file)) ? await notesIn(bestOf(file)) : undefined
+  const isKept = kept?.settings === notes.settings && kept.files === notes.files
   let measured: Awaited<ReturnType<typeof translated>>
   try {
-    measured = await translated(run, isKept ? bestOf(file) : undefined, device, stop.signal)
+    measured = await translated(run, isKept ? bestOf(file as string) : undefined, device, stop.signal)
   } catch (error) {
     if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
     say(`stopped before the validation set was translated${file === undefined ? '' : `: hebb train --resume ${file}`}`)

@@ -1,5 +1,4 @@
 import { type Dataset, dataset } from '../data/dataset.js'
-import { SampleStream } from '../data/stream.js'
 import { type Device, type Memory, openDevice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
@@ -15,10 +14,10 @@ import { type PlainCsr, Tensor } from '../tensor.js'
 import { ParallelText, type Tokenizers } from '../text/parallel.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
-import { checkCounts, checkData, checkTokenizers, featuresOf, lossFor, placesOf } from './check_data.js'
+import { checkCounts, checkData, checkTokenizers, featuresOf, lossFor } from './check_data.js'
 import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeCheckpoint } from './checkpoint.js'
 import { DeviceDatasets } from './device_datasets.js'
-import { HostFeed, hostBatchOf, type Order } from './feed.js'
+import { HostFeed, hostBatchOf } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
@@ -36,20 +35,10 @@ import type {
 } from './options.js'
 import { expectPlace } from './safetensors.js'
 import type { TranslateOptions } from './search.js'
+import { planOf, type Source, sourceOf, type TrainingData } from './source.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
 import { type Translation, Translator } from './translator.js'
-
-/** What a run trains on. */
-interface Source {
-  /** Of a stream, its first chunk. */
-  readonly shown: Dataset | ParallelText
-  /** Of a text, pairs. */
-  readonly samples: number
-  /** Refuses a size of batches that would cut a stream's chunks. */
-  check(batchSize: number): void
-  order(run: Pick<Run, 'batchSize' | 'packed'>): Order
-}
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
 function microBatchOf(size: unknown): number | undefined {
@@ -62,31 +51,6 @@ function microBatchOf(size: unknown): number | undefined {
 /** What says which of a run's states is the best: larger is better. */
 function bestFigure({ accuracy, loss }: Evaluation): number {
   return Number.isNaN(accuracy) ? -loss : accuracy
-}
-
-export type TrainingData = Dataset | SampleStream | ParallelText
-
-/** Steps between two reports on a text. */
-const INTERVAL = 500
-
-/** A run on samples, by epochs. */
-function dataPlan({ epochs, steps, interval, packed }: FitOptions, samples: number, batchSize: number): Plan {
-  expect(
-    steps === undefined && interval === undefined && packed === undefined,
-    () =>
-      `Expected epochs for samples, got steps ${show(steps)}, interval ${show(interval)} and packed ${show(packed)}. ` +
-      'They are for text.',
-  )
-  return { epochs: integer(epochs, 'epochs', 1), stepsPerEpoch: Math.ceil(samples / batchSize) }
-}
-
-/** A run on text, by steps: what is an epoch elsewhere is an interval of steps between two reports. */
-function textPlan({ epochs, steps, interval, packed = false }: FitOptions): Plan {
-  expect(typeof packed === 'boolean', () => `Expected packed to be true or false, got ${show(packed)}`)
-  expect(epochs === undefined, () => `Expected steps for text, got epochs ${show(epochs)}`)
-  const all = integer(steps, 'steps', 1)
-  const stepsPerEpoch = Math.min(all, integer(interval ?? INTERVAL, 'interval', 1))
-  return { epochs: Math.ceil(all / stepsPerEpoch), stepsPerEpoch, steps: all }
 }
 
 /** What gradients are multiplied by, checked. */
@@ -303,7 +267,7 @@ export class Trainer {
       () => `Expected batchSize to be at most the ${train.samples} samples of ${data.name}, got ${batchSize}`,
     )
     train.check(batchSize)
-    const plan = isText ? textPlan(options) : dataPlan(options, train.samples, batchSize)
+    const plan = planOf(data, options, train.samples, batchSize)
     const run: Run = {
       epochs: plan.epochs,
       batchSize,
@@ -537,37 +501,13 @@ export class Trainer {
   async #sourceOf(data: TrainingData, options: ResumeOptions): Promise<Source> {
     this.#begin()
     try {
-      const source = await this.#source(data)
+      const source = await sourceOf(data, this.model, this.#datasets)
       this.#checkRun(source.shown, options)
       if (options.checkpoint) await expectPlace(options.checkpoint.file)
       if (options.checkpoint?.best !== undefined) await expectPlace(options.checkpoint.best)
       return source
     } finally {
       this.#busy = false
-    }
-  }
-
-  async #source(data: TrainingData): Promise<Source> {
-    const { seed } = this.model
-    const check = () => {}
-    if (data instanceof ParallelText) {
-      const places = placesOf(this.model)
-      const order: Source['order'] = ({ batchSize: tokens, packed }) =>
-        this.#datasets.ofText(data, { tokens, seed, places, packed })
-      return { shown: data, samples: data.pairs, check, order }
-    }
-    if (!(data instanceof SampleStream))
-      return { shown: data, samples: data?.samples, check, order: () => this.#datasets.of(data, seed) }
-    const { samples, chunk, chunks, name } = data
-    const shown = await data.dataset(0)
-    return {
-      ...{ shown, samples },
-      check: (batchSize) =>
-        expect(
-          chunks === 1 || chunk % batchSize === 0,
-          () => `Expected the chunks of ${name} to be a multiple of the ${batchSize} samples of a batch, got ${chunk}`,
-        ),
-      order: () => this.#datasets.ofStream(data, shown, seed),
     }
   }
 
