@@ -76,6 +76,22 @@ describe('hebb train --task translation, hebb translate', function () {
     await checkTranslator(translator, answer.stdout.split('\n'))
   })
 
+  it('divides the links among heads where it is told to, and reports them as one layer', async () => {
+    const { code, stderr } = await train(
+      '--per-head',
+      '--steps',
+      '20',
+      '--interval',
+      '20',
+      '--report',
+      at('heads.html'),
+    )
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const html = readFileSync(at('heads.html'), 'utf8')
+    expect(html).to.contain('encoder.0.attention.module.attention.query').and.contain('density of each head')
+    expect(html).not.to.contain('attention.query.0')
+  })
+
   async function checkTranslator(translator: Predictor, lines: string[]): Promise<void> {
     expect(await translator.translate(['one two', '', 'three'])).to.deep.equal(lines.slice(0, 3))
     expect(await translator.translate([])).to.deep.equal([])

@@ -146,10 +146,10 @@ async function begin(given: Given, device: Device, say: (line: string) => void):
     say(`tokenizer of ${count(tokenizer.size)} tokens trained in ${((performance.now() - start) / 1000).toFixed(1)} s`)
   } else tokenizer = Tokenizer.from(given.tokenizer)
   const texts = await textsOf(files, tokenizer)
-  const { width, feedForward, layers, heads, dropout, density, seed, labelSmoothing, linkWarmup } = settings
+  const { width, feedForward, layers, heads, perHead, dropout, density, seed, labelSmoothing, linkWarmup } = settings
   const model = transformer({
     ...{ sourceWords: tokenizer.size, targetWords: tokenizer.size, features: width, hidden: feedForward, heads },
-    ...{ encoderLayers: layers, decoderLayers: layers, dropout, density, seed },
+    ...{ encoderLayers: layers, decoderLayers: layers, dropout, density, seed, ...(perHead && { perHead }) },
   })
   const trainer = new Trainer(model, {
     optimizer: adam({
@@ -382,6 +382,20 @@ async function layersOf(trainer: Trainer, heads: number): Promise<LayerLinks[]> 
   for (const [i, parameter] of trainer.model.sparse.entries()) {
     const name = (names.get(parameter) as string).replace('modules.0.', '').replace(/\.weights$/, '')
     const { rows, cols, rowOffsets, columnIndices } = await trainer.links(i)
+    const [, whole, head] = /^(.*\.attention\.(?:query|key|value|output))\.(\d+)$/.exec(name) ?? []
+    if (whole !== undefined) {
+      // A head's own layer: the heads follow one another.
+      const before = head === '0' ? undefined : layers.pop()
+      const ofOutputs = !whole.endsWith('.output')
+      layers.push({
+        name: whole,
+        rows: ofOutputs ? rows + (before?.rows ?? 0) : rows,
+        cols: ofOutputs ? cols : cols + (before?.cols ?? 0),
+        links: columnIndices.length + (before?.links ?? 0),
+        heads: [...(before?.heads ?? []), columnIndices.length],
+      })
+      continue
+    }
     const [, part] = /\.attention\.(query|key|value|output)$/.exec(name) ?? []
     const ofHeads = part === undefined ? undefined : new Array<number>(heads).fill(0)
     for (let row = 0; ofHeads && row < rows; ++row)

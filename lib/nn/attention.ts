@@ -4,6 +4,7 @@ import { expect, HebbError, integer, known, number, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Topology } from '../topology/topology.js'
 import { sequencesOf } from './embedding.js'
+import { Heads } from './heads.js'
 import type { WeightInit } from './init.js'
 import { Linear } from './linear.js'
 import type { Materials, Module, Relation } from './module.js'
@@ -99,9 +100,16 @@ export interface MultiHeadAttentionOptions extends ProjectionOptions {
   memoryFeatures?: number
   /** Of losing a weight in training. Default 0. */
   dropout?: number
+  /**
+   * Sparse projections are divided among the heads: each has its share of the links and keeps it. Default false: a
+   * method may move links from one head to another.
+   */
+  perHead?: boolean | undefined
   /** Densities of single projections. */
   densities?: Readonly<Partial<Record<'query' | 'key' | 'value' | 'output', number>>>
 }
+
+type Projection = Linear | SparseLinear | Heads
 
 /** Attention of several heads (Vaswani et al., 2017), with projections before and after it. */
 export class MultiHeadAttention implements Module {
@@ -111,18 +119,19 @@ export class MultiHeadAttention implements Module {
   readonly causal: boolean
   readonly cross: boolean
   readonly dropout: number
-  readonly query: Linear | SparseLinear
-  readonly key: Linear | SparseLinear
-  readonly value: Linear | SparseLinear
-  readonly output: Linear | SparseLinear
+  readonly query: Projection
+  readonly key: Projection
+  readonly value: Projection
+  readonly output: Projection
   #draws: { readonly seed: number; readonly layer: number } | undefined
 
   constructor(options: MultiHeadAttentionOptions) {
     known(options, 'MultiHeadAttention', {
       ...({ features: true, heads: true, keyHeads: true, causal: true, cross: true, memoryFeatures: true } as const),
       ...({ dropout: true, density: true, densities: true, bias: true, topology: true, weights: true } as const),
+      ...({ perHead: true } as const),
     })
-    const { causal = false, cross = false, dropout = 0, densities = {}, density } = options
+    const { causal = false, cross = false, perHead = false, dropout = 0, densities = {}, density } = options
     const features = integer(options.features, 'features', 1)
     this.inFeatures = this.outFeatures = features
     this.heads = integer(options.heads, 'heads', 1, 4095)
@@ -135,7 +144,7 @@ export class MultiHeadAttention implements Module {
       this.heads % keyHeads === 0,
       () => `Expected keyHeads to be a divisor of the ${this.heads} heads, got ${keyHeads}`,
     )
-    for (const [name, flag] of Object.entries({ causal, cross }))
+    for (const [name, flag] of Object.entries({ causal, cross, perHead }))
       expect(typeof flag === 'boolean', () => `Expected ${name} to be true or false, got ${show(flag)}`)
     this.causal = causal
     this.cross = cross
@@ -145,12 +154,20 @@ export class MultiHeadAttention implements Module {
     const memory = integer(options.memoryFeatures ?? features, 'memoryFeatures', 1)
     const keys = (features / this.heads) * keyHeads
     const { bias, topology, weights } = options
-    const of = (name: keyof typeof densities, from: number, to: number) =>
-      projection(from, to, { density: densities[name] ?? density, bias, topology, weights })
-    this.query = of('query', features, features)
-    this.key = of('key', memory, keys)
-    this.value = of('value', memory, keys)
-    this.output = of('output', features, features)
+    const of = (name: keyof typeof densities, from: number, to: number, heads: number) => {
+      const share = densities[name] ?? density
+      if (!perHead || share === undefined) return projection(from, to, { density: share, bias, topology, weights })
+      return new Heads({
+        ...{ inFeatures: from, outFeatures: to, density: share, heads, of: name === 'output' ? 'inputs' : 'outputs' },
+        ...(bias !== undefined && { bias }),
+        ...(topology && { topology }),
+        ...(weights && { weights }),
+      })
+    }
+    this.query = of('query', features, features, this.heads)
+    this.key = of('key', memory, keys, keyHeads)
+    this.value = of('value', memory, keys, keyHeads)
+    this.output = of('output', features, features, this.heads)
     if (new.target === MultiHeadAttention) remember('MultiHeadAttention', [options], this)
   }
 
@@ -169,11 +186,13 @@ export class MultiHeadAttention implements Module {
 
   /**
    * A neuron of the queries lives by the one of the keys that it is multiplied with, and one of the values by what the
-   * output makes of it, where they are as many.
+   * output makes of it, where they are as many: within heads, where these have links of their own.
    */
   get relations(): Relation[] {
     const pairs = (a: Module, b: Module, kind: Relation['kind']) =>
-      a.sparse.flatMap((first) => b.sparse.map((second) => ({ first, second, kind })))
+      a.sparse.length === b.sparse.length
+        ? a.sparse.map((first, i) => ({ first, second: b.sparse[i] as SparseParameter, kind }))
+        : []
     if (this.key.outFeatures !== this.query.outFeatures) return []
     return [...pairs(this.key, this.query, 'joint'), ...pairs(this.value, this.output, 'consecutive')]
   }

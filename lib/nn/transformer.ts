@@ -23,6 +23,11 @@ export interface TransformerLayerOptions {
   heads: number
   /** Neurons between the two layers of the feed-forward part. */
   hidden: number
+  /**
+   * Whether projections are divided among the heads, each of which keeps its share of the links. Default false: a
+   * method may move links from one head to another.
+   */
+  perHead?: boolean | undefined
   /** Share of the links of all projections and feed-forward layers, in (0, 1]. Default: they are fully connected. */
   density?: number | undefined
   /** Densities of their own, by 'attention.query', 'crossAttention.key', 'feedForward.in' or patterns of such names. */
@@ -44,6 +49,7 @@ export interface TransformerLayerOptions {
 const LAYER = {
   ...({ features: true, heads: true, hidden: true, density: true, densities: true, dropout: true } as const),
   ...({ attentionDropout: true, activation: true, epsilon: true, topology: true, weights: true } as const),
+  ...({ perHead: true } as const),
 }
 
 const ATTENTION = ['query', 'key', 'value', 'output'] as const
@@ -66,7 +72,7 @@ function lost(probability: number, name = 'lost'): Record<string, Module> {
 
 function layer(kinds: readonly ('attention' | 'crossAttention')[], causal: boolean, options: TransformerLayerOptions) {
   const { features, heads, hidden, dropout = 0, epsilon = 1e-6, topology, weights = xavier() } = options
-  const { attentionDropout = dropout, activation = 'relu' } = options
+  const { attentionDropout = dropout, activation = 'relu', perHead } = options
   integer(hidden, 'hidden', 1)
   expect(
     Object.hasOwn(activations, activation),
@@ -77,7 +83,7 @@ function layer(kinds: readonly ('attention' | 'crossAttention')[], causal: boole
   const attention = (kind: (typeof kinds)[number]) =>
     new MultiHeadAttention({
       ...{ features, heads, causal: kind === 'attention' && causal, cross: kind === 'crossAttention' },
-      ...{ dropout: attentionDropout, weights, ...(topology && { topology }) },
+      ...{ dropout: attentionDropout, weights, perHead, ...(topology && { topology }) },
       densities: Object.fromEntries(
         ATTENTION.map((name) => [name, densityOf(`${kind}.${name}`)] as const).filter(([, d]) => d !== undefined),
       ),

@@ -455,6 +455,12 @@ export const table = {
     default: 8,
     setting: 'given',
   }),
+  perHead: flag(toggle(), {
+    help: 'each head keeps its share of the links, in place of an attention all of its heads together',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    setting: 'given',
+  }),
   dropout: flag(share({ none: true, whole: false }), {
     help: 'share of elements that training loses',
     group: 'Translation:',
