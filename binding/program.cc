@@ -25,11 +25,12 @@ Napi::Object ProgramHandle::wrap(Napi::Env env, std::shared_ptr<Program> program
   return object;
 }
 
-// part(first, columns): the axis of a micro-batch.
+// part(first, columns, of?): the axis of a micro-batch, or of a part of another axis.
 Napi::Value ProgramHandle::part(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  std::shared_ptr<Buffer> axis;
-  check(env, get(env, "program")->makePart(int32Of(info[0], "first", 0), int32Of(info[1], "columns", 1), &axis));
+  std::shared_ptr<Buffer> axis, of;
+  if (!info[2].IsUndefined()) of = unwrap<BufferHandle>(info[2], Addon::of(env).bufferClass, "axis")->get(env, "axis");
+  check(env, get(env, "program")->makePart(int32Of(info[0], "first", 0), int32Of(info[1], "columns", 1), &axis, of));
   return BufferHandle::wrap(env, std::move(axis), ElementType::int32);
 }
 

@@ -1,5 +1,6 @@
 // Columns are copied a number at a time: where they come from, or go to, they lie apart. kStrip features of all columns
-// are done before the next ones, so that the lines that neighbours share are still near. Bound by those lines.
+// are done before the next ones, so that the lines that neighbours share are still near. Bound by those lines. What is
+// taken out and put back is neighbours, in sixteens, as panels are.
 #include "hebb/columns.h"
 
 #include <algorithm>
@@ -64,6 +65,53 @@ Status scatterColumns(Backend& backend, const ScatterColumns& op) {
     const float* const from = columnOf(in, c, feature);
     float* const to = columnOf(out, indices[c], feature);
     for (int32_t f = 0; f < features; ++f) to[int64_t{f} * out.panel] = from[int64_t{f} * in.panel];
+  });
+  return {};
+}
+
+namespace {
+
+/// Calls body(number at a feature of the first of 16 columns of `along`, column, feature) for all that are live.
+template <class Body>
+void eachSixteen(Cpu& cpu, const Activations& along, const Body& body) {
+  const int64_t chunks = chunksFor(cpu, int64_t{along.features} * along.columns(), 4096);
+  cpu.team.parallel(std::min<int64_t>(along.features, chunks), [&](int64_t chunk, int) {
+    const int64_t parts = std::min<int64_t>(along.features, chunks);
+    const auto begin = static_cast<int32_t>(along.features * chunk / parts),
+               end = static_cast<int32_t>(along.features * (chunk + 1) / parts);
+    for (int32_t p = 0; p < along.panels(); ++p) {
+      const int32_t live = liveColumns(along, p);
+      for (int32_t f = begin; f < end; ++f) {
+        for (int32_t c = 0; c < live; c += 16) body(columnOf(along, p * along.panel + c, f), p * along.panel + c, f);
+      }
+    }
+  });
+}
+
+/// Which column of `whole` is the first of its part.
+int32_t firstOf(const Activations& part, const Activations& whole) { return part.firstColumn() - whole.firstColumn(); }
+
+}  // namespace
+
+Status takeColumns(Backend& backend, const TakeColumns& op) {
+  const int32_t first = firstOf(op.output, op.input);
+  eachSixteen(cpuOf(backend), op.output,
+              [&](float* to, int32_t c, int32_t f) { std::copy_n(columnOf(op.input, first + c, f), 16, to); });
+  return {};
+}
+
+Status putColumns(Backend& backend, const PutColumns& op) {
+  const int32_t first = firstOf(op.input, op.output), columns = op.input.columns();
+  if (op.keep) {
+    eachSixteen(cpuOf(backend), op.input, [&](const float* from, int32_t c, int32_t f) {
+      std::copy_n(from, std::min(16, columns - c), columnOf(op.output, first + c, f));
+    });
+    return {};
+  }
+  eachSixteen(cpuOf(backend), op.output, [&](float* to, int32_t c, int32_t f) {
+    const int32_t count = c < first ? 0 : std::clamp(first + columns - c, 0, 16);
+    if (count > 0) std::copy_n(columnOf(op.input, c - first, f), count, to);
+    std::fill_n(to + count, 16 - count, 0.f);
   });
   return {};
 }

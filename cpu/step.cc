@@ -22,7 +22,7 @@ Status advance(Backend&, const Advance& op) {
 }
 
 Status takePart(Backend&, const TakePart& op) {
-  *op.axis = partOf(op.state->axis, op.first, op.capacity);
+  *op.axis = partOf(*op.whole, op.first, op.capacity);
   return {};
 }
 

@@ -3,7 +3,7 @@
 // by memory: 4 bytes a number on the side of the step, and a sector of 32 on the other, where columns lie apart.
 #include "hebb/columns.h"
 
-#include "launch.cuh"
+#include "pointwise.cuh"
 
 namespace hebb::cuda {
 namespace {
@@ -80,6 +80,60 @@ Status gatherColumns(Backend& backend, const GatherColumns& op) {
 
 Status scatterColumns(Backend& backend, const ScatterColumns& op) {
   return move<false>(cudaOf(backend), "scatterColumns", op.indices, op.input, op.output);
+}
+
+namespace {
+
+/// Four columns of one side at their places in the other.
+struct Take {
+  Activations input, output;
+  __device__ __forceinline__ void at(int32_t p, int64_t i) const {
+    const auto feature = static_cast<int32_t>(i / output.panel), c = static_cast<int32_t>(i % output.panel);
+    const int32_t column = p * output.panel + c, from = output.firstColumn() - input.firstColumn() + column;
+    store4(columnOf(output, column, feature), load4(columnOf(input, from, feature)));
+  }
+};
+
+/// Walks through the part.
+struct Put {
+  Activations input, output;
+  __device__ __forceinline__ void at(int32_t p, int64_t i) const {
+    const auto feature = static_cast<int32_t>(i / input.panel), c = static_cast<int32_t>(i % input.panel);
+    const int32_t column = p * input.panel + c, columns = input.columns() - column;
+    const float4 from = load4(columnOf(input, column, feature));
+    float* const to = columnOf(output, input.firstColumn() - output.firstColumn() + column, feature);
+    if (columns >= 4) return store4(to, from);
+    if (columns > 0) to[0] = from.x;
+    if (columns > 1) to[1] = from.y;
+    if (columns > 2) to[2] = from.z;
+  }
+};
+
+/// Walks through the whole.
+struct PutAlone {
+  Activations input, output;
+  __device__ __forceinline__ void at(int32_t p, int64_t i) const {
+    const auto feature = static_cast<int32_t>(i / output.panel), c = static_cast<int32_t>(i % output.panel);
+    const int32_t whole = p * output.panel + c, column = whole - (input.firstColumn() - output.firstColumn());
+    const int32_t columns = column < 0 ? 0 : input.columns() - column;
+    float4 to{};
+    if (columns > 0) to = load4(columnOf(input, column, feature));
+    if (columns < 2) to.y = 0.f;
+    if (columns < 3) to.z = 0.f;
+    if (columns < 4) to.w = 0.f;
+    store4(columnOf(output, whole, feature), to);
+  }
+};
+
+}  // namespace
+
+Status takeColumns(Backend& backend, const TakeColumns& op) {
+  return each(cudaOf(backend), "takeColumns", op.output, Take{op.input, op.output});
+}
+
+Status putColumns(Backend& backend, const PutColumns& op) {
+  if (op.keep) return each(cudaOf(backend), "putColumns", op.input, Put{op.input, op.output});
+  return each(cudaOf(backend), "putColumns", op.output, PutAlone{op.input, op.output});
 }
 
 }  // namespace hebb::cuda

@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(kWarp) advanceStep(Advance op, const Failure* 
   *op.state = s;
 }
 
-__global__ void __launch_bounds__(kWarp) takePartOfStep(TakePart op, const Failure* failure) {
-  if (threadIdx.x == 0 && !failed(failure)) *op.axis = partOf(op.state->axis, op.first, op.capacity);
+__global__ void __launch_bounds__(kWarp) takePartOfAxis(TakePart op, const Failure* failure) {
+  if (threadIdx.x == 0 && !failed(failure)) *op.axis = partOf(*op.whole, op.first, op.capacity);
 }
 
 __global__ void __launch_bounds__(kThreads) permuteStream(Permute op, int half, const Failure* failure) {
@@ -58,7 +58,7 @@ Status advance(Backend& backend, const Advance& op) {
 
 Status takePart(Backend& backend, const TakePart& op) {
   Cuda& cuda = cudaOf(backend);
-  return launch(cuda, "takePart", takePartOfStep, 1, dim3(kWarp), 0, op, cuda.failure());
+  return launch(cuda, "takePart", takePartOfAxis, 1, dim3(kWarp), 0, op, cuda.failure());
 }
 
 Status permute(Backend& backend, const Permute& op) {

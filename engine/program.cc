@@ -51,14 +51,19 @@ Status Program::record(const std::string& operation, const Operands& operands) {
   return {};
 }
 
-Status Program::makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out) {
-  if (first < 0 || first % 16 != 0 || columns < 1 || columns > batch_ - first) {
-    return {Code::invalidArgument, "Expected a part of a batch of " + std::to_string(batch_) +
-                                       " columns that begins at a multiple of 16, got " + std::to_string(columns) +
-                                       " columns from " + std::to_string(first) + " on"};
+Status Program::makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out,
+                         const std::shared_ptr<Buffer>& of) {
+  const auto whole = std::find_if(axes_.begin(), axes_.end(), [&](const ColumnAxis& one) { return one.memory == of; });
+  if (of && whole == axes_.end())
+    return {Code::invalidArgument, "Expected a part of an axis of this program, got one of another program's"};
+  const int32_t fit = of ? whole->columns : batch_;
+  if (first < 0 || first % 16 != 0 || columns < 1 || columns > fit - first) {
+    return {Code::invalidArgument, "Expected a part of " + std::string(of ? "an axis" : "a batch") + " of " +
+                                       std::to_string(fit) + " columns that begins at a multiple of 16, got " +
+                                       std::to_string(columns) + " columns from " + std::to_string(first) + " on"};
   }
   HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(Axis), out));
-  axes_.push_back({*out, first, columns});
+  axes_.push_back({*out, first, columns, true, of});
   isFresh_ = false;
   return {};
 }
@@ -67,7 +72,7 @@ Status Program::makeAxis(int32_t columns, std::shared_ptr<Buffer>* out) {
   if (columns < 1)
     return {Code::invalidArgument, "Expected an axis of at least 1 column, got " + std::to_string(columns)};
   HEBB_RETURN_IF_ERROR(device_->allocate(sizeof(Axis), out));
-  axes_.push_back({*out, -1, columns});
+  axes_.push_back({*out, 0, columns});
   return {};
 }
 
@@ -197,6 +202,16 @@ Status Program::planValues() {
 }
 
 /// Plans what was recorded since, and binds all of it where a resource has moved or changed its capacity.
+/// Adds what says which columns the parts of an axis have, or of the batch, and the parts of these.
+void Program::takeParts(const std::shared_ptr<Buffer>& of, std::vector<Operation>* bound) const {
+  const Axis* whole = of ? of->data<Axis>() : axis();
+  for (const ColumnAxis& one : axes_) {
+    if (!one.isPart || one.whole != of) continue;
+    bound->push_back(TakePart{whole, one.memory->data<Axis>(), one.first, one.columns});
+    takeParts(one.memory, bound);
+  }
+}
+
 Status Program::instantiate() {
   HEBB_RETURN_IF_ERROR(planValues());
   // Where another Program could not have what it needs of a workspace, there is none.
@@ -210,9 +225,7 @@ Status Program::instantiate() {
   isFresh_ = false;
   std::vector<Operation> bound;
   bound.push_back(Advance{state(), table_->data<double>(), scalars_->data<double>(), width_});
-  for (const ColumnAxis& axis : axes_) {
-    if (axis.first >= 0) bound.push_back(TakePart{state(), axis.memory->data<Axis>(), axis.first, axis.columns});
-  }
+  takeParts(nullptr, &bound);
   lasting_ = planned_.size() + bound.size();
   std::vector<Section> sections;
   sections.push_back({0, 0, nullptr});
@@ -225,6 +238,10 @@ Status Program::instantiate() {
     Operation operation;
     HEBB_RETURN_IF_ERROR(resolve(recorded, surroundings(), &operation));
     bound.push_back(std::move(operation));
+    // An axis that it says the columns of has parts.
+    for (const Slot& slot : recorded.slots) {
+      if (slot && slot.writes() && slot.buffer) takeParts(slot.buffer, &bound);
+    }
   }
   sections.back().end = bound.size();
   while (static_cast<int32_t>(sections.size()) <= section_) sections.push_back({bound.size(), bound.size(), nullptr});

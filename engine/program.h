@@ -45,9 +45,10 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
   /// that they name alive. Where one of them moves, or a layer's capacity changes, the next replay binds again.
   Status record(const std::string& operation, const Operands& operands);
 
-  /// The columns [first, first + columns) of each batch, as far as it has them: a micro-batch. `first` is a multiple of
-  /// 16. What it gives is the axis of values.
-  Status makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out);
+  /// The columns [first, first + columns) of each batch, a micro-batch, or of an axis that was made before, as far as
+  /// it has them. `first` is a multiple of 16. What it gives is the axis of values.
+  Status makePart(int32_t first, int32_t columns, std::shared_ptr<Buffer>* out,
+                  const std::shared_ptr<Buffer>& of = nullptr);
   /// An axis of its own, such as one of tokens, with room for so many columns: an operation of the step says how many
   /// there are.
   Status makeAxis(int32_t columns, std::shared_ptr<Buffer>* out);
@@ -107,6 +108,7 @@ class Program : public Placer, public std::enable_shared_from_this<Program> {
       : device_(std::move(device)), width_(scalars), batch_(batch) {}
   Status instantiate();
   Status planValues();
+  void takeParts(const std::shared_ptr<Buffer>& of, std::vector<Operation>* bound) const;
   Status writeScalars(const std::vector<double>& table);
   /// Changes with every move of a resource that the recording names.
   int64_t generations() const;

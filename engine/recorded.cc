@@ -340,7 +340,7 @@ class Reader {
   Status axis(const Operand* operand, Slot* slot, int32_t* columns) const {
     const auto* view = operand ? std::get_if<TensorView>(&operand->value) : nullptr;
     const auto found = std::find_if(around_.axes->begin(), around_.axes->end(), [&](const ColumnAxis& one) {
-      return view && one.memory == view->buffer && one.first < 0;
+      return view && one.memory == view->buffer && !one.isPart;
     });
     if (found == around_.axes->end()) {
       return refuse("Expected " + slot->name + " to be an axis of the program's own, made by axis(), got " +

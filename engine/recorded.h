@@ -58,10 +58,12 @@ struct Recorded {
   bool lasts() const;
 };
 
-/// What columns may be, beside those of the batch: from `first` on a part of it, or, where that is negative, others.
+/// What columns may be, beside those of the batch: a part of it, or of another axis, or others.
 struct ColumnAxis {
   std::shared_ptr<Buffer> memory;
-  int32_t first = 0, columns = 0;  // that fit
+  int32_t first = 0, columns = 0;  // of a part its first column; columns that fit
+  bool isPart = false;
+  std::shared_ptr<Buffer> whole = {};  // that it is a part of; null: the batch
 };
 
 /// What a Program has for its operations.
@@ -71,10 +73,10 @@ struct Surroundings {
   int32_t scalarCount = 0, batch = 0;
   const std::vector<ColumnAxis>* axes = nullptr;
 
-  /// Elements of an array with one for each column of the axis; of a part, for each column of the batch.
+  /// Elements of an array with one for each column of the axis; of a part, for each column of the whole.
   int64_t columnsOf(const std::shared_ptr<Buffer>& axis) const {
     for (const ColumnAxis& one : *axes) {
-      if (one.memory == axis && one.first < 0) return one.columns;
+      if (one.memory == axis) return one.isPart ? columnsOf(one.whole) : one.columns;
     }
     return batch;
   }

@@ -205,6 +205,31 @@ export class Tape {
   }
 
   /**
+   * Adds what `compute` makes of a value, so many of its columns at a time, with the backward pass of what it adds: of
+   * what lies between, such as scores of many words, no more is ever there than for these columns. To be called before
+   * backward(), with `compute` to write the first gradient, as a loss does.
+   */
+  byColumns(x: Value, columns: number, compute: (part: Value) => void): void {
+    const { activations, sequences } = x
+    const [whole, backward] = [this.#axis, this.#backward]
+    const of = sequences?.axis ?? whole
+    for (let first = 0; first < activations.capacity; first += columns) {
+      this.#axis = this.own(this.program.part(first, Math.min(columns, activations.capacity - first), of))
+      this.#backward = []
+      const part: Value = { activations: this.activations(activations.features), needsGradient: x.needsGradient }
+      this.record('takeColumns', { input: activations, output: part.activations })
+      compute(part)
+      if (this.training) this.#recordBackward()
+      this.#axis = whole
+      const gradient = this.#gradients.get(part)
+      const into = gradient && this.gradient(x)
+      // Whatever adds to it besides does so later.
+      if (into) this.record('putColumns', { input: gradient, output: into.gradient, keep: first > 0 })
+    }
+    this.#backward = backward
+  }
+
+  /**
    * Where the next contribution to the gradient of a value, or of a parameter, goes; undefined where nobody needs it,
    * as in evaluation, or that of a frozen parameter. Whoever asks must write there, in the order of the questions.
    */

@@ -68,7 +68,7 @@ export type NativeTransfer = readonly [memory: NativeBuffer | NativeActivations,
 
 export interface NativeProgram {
   cut(): void
-  part(first: number, columns: number): NativeBuffer
+  part(first: number, columns: number, of?: NativeBuffer): NativeBuffer
   axis(columns: number): NativeBuffer
   value(features: number, lifetime: string, axis?: NativeBuffer): NativeBuffer
   setLifetime(value: NativeActivations, lifetime: string): void

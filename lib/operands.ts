@@ -477,6 +477,17 @@ export interface OperandsOf {
     /** updated */
     output: Activations
   }
+  takeColumns: {
+    /** written */
+    output: Activations
+    input: Activations
+  }
+  putColumns: {
+    input: Activations
+    keep?: boolean | undefined
+    /** updated */
+    output: Activations
+  }
   percolate: {
     layers: readonly {
       links: SparseMatrix

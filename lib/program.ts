@@ -135,11 +135,12 @@ export class Program {
   }
 
   /**
-   * Columns [first, first + columns) of each batch, as far as it has them: a micro-batch, for values to have. `first`
-   * is a multiple of 16.
+   * Columns [first, first + columns) of each batch, a micro-batch, or of an axis that has values, as far as it has
+   * them, for values to have. `first` is a multiple of 16.
    */
-  part(first: number, columns: number): Axis {
-    return new Axis(this.device, first, columns, this.#native.part(first, columns))
+  part(first: number, columns: number, of?: Axis): Axis {
+    const native = this.#native.part(first, columns, of?.native)
+    return new Axis(this.device, (of?.first ?? 0) + first, columns, native)
   }
 
   /**

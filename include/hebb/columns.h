@@ -1,5 +1,6 @@
 // Columns that change their places: some of them are picked, or put somewhere. A cache of keys and values is memory
-// into which each step puts its columns, and of which attention is given those of each sequence.
+// into which each step puts its columns, and of which attention is given those of each sequence. Or
+// neighbours are taken out and put back: what is large is computed for some columns at a time.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +36,34 @@ struct ScatterColumns {
     using Op = ScatterColumns;
     return std::tuple{reads("input", &Op::input, exactly<Op, 0>), reads("indices", &Op::indices, outside<Op>),
                       updates("output", &Op::output, featuresOf<&Op::input>).alongOther()};
+  }
+};
+
+/// output = the columns of input that output's axis, a part of input's, has.
+struct TakeColumns {
+  Activations input;   // [features][columns of the whole]
+  Activations output;  // [features][columns of the part]
+
+  static constexpr auto operands() {
+    using namespace declare;
+    using Op = TakeColumns;
+    return std::tuple{writes("output", &Op::output, exactly<Op, 0>),
+                      reads("input", &Op::input, featuresOf<&Op::output>).alongOther()};
+  }
+};
+
+/// output = input in those of its columns that input's axis, a part of output's, has, and 0 in the others; or, with
+/// `keep`, what they were.
+struct PutColumns {
+  Activations input;   // [features][columns of the part]
+  Activations output;  // [features][columns of the whole]
+  bool keep = false;
+
+  static constexpr auto operands() {
+    using namespace declare;
+    using Op = PutColumns;
+    return std::tuple{reads("input", &Op::input, exactly<Op, 0>), flag("keep", &Op::keep),
+                      updates("output", &Op::output, featuresOf<&Op::input>).addsIf(&Op::keep).alongOther()};
   }
 };
 

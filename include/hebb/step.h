@@ -21,16 +21,16 @@ struct StepState {
   Axis axis;              // the columns of this batch
 };
 
-/// axis = columns [first, first + capacity) of the step's batch, as far as there are any: a micro-batch.
+/// axis = columns [first, first + capacity) of those of `whole`, as far as there are any: of a batch, a micro-batch.
 struct TakePart {
-  const StepState* state = nullptr;  // device
-  Axis* axis = nullptr;              // device
+  const Axis* whole = nullptr;  // device
+  Axis* axis = nullptr;         // device
   int32_t first = 0, capacity = 0;
 };
 
-HEBB_INLINE Axis partOf(const Axis& batch, int32_t first, int32_t capacity) {
-  const int32_t left = batch.columns - first;
-  return {left < 0 ? 0 : left < capacity ? left : capacity, batch.first + first, batch.whole};
+HEBB_INLINE Axis partOf(const Axis& whole, int32_t first, int32_t capacity) {
+  const int32_t left = whole.columns - first;
+  return {left < 0 ? 0 : left < capacity ? left : capacity, whole.first + first, whole.whole};
 }
 
 /// Moves to the next step: counts it, copies its row of scalars to `scalars`, sets the batch's offset and columns. A

@@ -70,6 +70,10 @@ export class Linear implements Module {
     this.#start = start
   }
 
+  get head(): Module {
+    return this
+  }
+
   get parameters(): Parameter[] {
     return [this.#weights, this.#bias].filter((p) => p !== undefined)
   }

@@ -70,7 +70,14 @@ export interface Module {
   readonly exits?: readonly SparseParameter[]
   /** Whether its outputs are the neurons of its input, each by itself: an activation function. */
   readonly pointwise?: boolean
+  /**
+   * The layer that gives the result, each column from the same column of what body() gives: a loss may have it
+   * computed for some columns at a time, where it has many outputs.
+   */
+  readonly head?: Module | undefined
   materialise(materials: Materials): void
+  /** Records what `head` is given. Without it, that is the module's input. */
+  body?(tape: Tape, x: Value, ...inputs: Value[]): Value
   /**
    * Records the forward pass, by Tape.apply() or by the forward passes of others. Those of several inputs, such as an
    * attention to another sequence, have the others after the first.

@@ -112,6 +112,10 @@ export class Sequential implements Module {
     return this.modules.every((m) => m.pointwise)
   }
 
+  get head(): Module | undefined {
+    return this.modules.at(-1)?.head
+  }
+
   materialise(materials: Materials): void {
     for (const module of this.modules) {
       if (materials.made.has(module)) continue
@@ -120,9 +124,18 @@ export class Sequential implements Module {
     }
   }
 
+  body(tape: Tape, x: Value, ...inputs: Value[]): Value {
+    const value = this.#through(this.modules.slice(0, -1), tape, x, inputs)
+    return this.modules.at(-1)?.body?.(tape, value, ...inputs) ?? value
+  }
+
   forward(tape: Tape, x: Value, ...inputs: Value[]): Value {
+    return this.#through(this.modules, tape, x, inputs)
+  }
+
+  #through(modules: readonly Module[], tape: Tape, x: Value, inputs: readonly Value[]): Value {
     let value = x
-    for (const module of this.modules) {
+    for (const module of modules) {
       value = module.forward(tape, value, ...inputs)
       tape.note(module, value)
     }

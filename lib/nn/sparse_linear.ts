@@ -92,6 +92,10 @@ export class SparseLinear implements Module {
     this.#start = start
   }
 
+  get head(): Module {
+    return this
+  }
+
   get parameters(): Parameter[] {
     return [this.#weights, this.#bias].filter((p) => p !== undefined)
   }

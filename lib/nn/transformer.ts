@@ -252,6 +252,10 @@ export class Transformer implements Module {
     return this.options.targetWords
   }
 
+  get head(): Module {
+    return this.generator
+  }
+
   get children(): ReadonlyMap<string, Module> {
     const { source, encoder, target, decoder, generator } = this
     return new Map(Object.entries({ source, encoder, target, decoder, generator }))
@@ -286,10 +290,14 @@ export class Transformer implements Module {
     return this.decoder.forward(tape, this.target.forward(tape, target), memory)
   }
 
-  /** Scores (logits) of the word that follows each target token: [targetWords][tokens]. */
-  forward(tape: Tape, source: Value, ...[target]: Value[]): Value {
+  body(tape: Tape, source: Value, ...[target]: Value[]): Value {
     if (!target) throw new HebbError('INVALID_ARGUMENT', 'Expected source and target for a Transformer, got one input')
-    return this.generator.forward(tape, this.decode(tape, target, this.encode(tape, source)))
+    return this.decode(tape, target, this.encode(tape, source))
+  }
+
+  /** Scores (logits) of the word that follows each target token: [targetWords][tokens]. */
+  forward(tape: Tape, source: Value, ...targets: Value[]): Value {
+    return this.generator.forward(tape, this.body(tape, source, ...targets))
   }
 
   dispose(): void {

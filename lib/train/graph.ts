@@ -89,16 +89,27 @@ class Clipping {
   }
 }
 
-/** What was recorded for some columns. */
+/** What was recorded for some columns: `output` where it is there as a whole. */
 interface Recorded {
   readonly inputs: readonly Value[]
-  readonly output: Activations
+  readonly output: Activations | undefined
+}
+
+/** Scores that are computed at a time: 16 MB. Their gradient takes their place. */
+const SCORES = 2 ** 22
+
+/**
+ * Columns of the network's result that a loss has computed at a time: all, or where these were more numbers than
+ * SCORES, as many as are not.
+ */
+function columnsAtATime(outputs: number, columns: number): number {
+  return outputs * columns <= SCORES ? columns : Math.max(1, Math.floor(SCORES / outputs / 64)) * 64
 }
 
 export class Graph {
   readonly program: Program
   readonly batch: number
-  readonly output: Activations
+  readonly #output: Activations | undefined
   /** Sums over the batches since it was last written. */
   readonly totals: Tensor<'float64'>
   /** The sums before the step, for one that is not taken. */
@@ -141,8 +152,9 @@ export class Graph {
       else if (training && this.#lossScale !== 1)
         this.#unscale = new Tensor(device, 'float64', Float64Array.of(1 / this.#lossScale))
       const isSplit = training !== undefined && microBatch < batch
-      if (isSplit || this.#clipping || showsGradients) this.#previous = new Tensor(device, 'float64', 4)
-      this.output = this.#record(this.#tape, this.totals, isSplit ? microBatch : undefined).output
+      const isByColumns = this.#columnsOfHead(this.#tape, batch) < batch
+      if (isSplit || isByColumns || this.#clipping || showsGradients) this.#previous = new Tensor(device, 'float64', 4)
+      this.#output = this.#record(this.#tape, this.totals, isSplit ? microBatch : undefined).output
       if (!loss) this.program.keep(this.output)
       if (training) this.#recordStep(training, frozen, showsGradients)
     } catch (error) {
@@ -168,6 +180,12 @@ export class Graph {
       })
     }
     optimizer.record(this.program, groups, this.#clipping?.scale ?? this.#unscale)
+  }
+
+  /** Of a graph that only predicts. */
+  get output(): Activations {
+    if (!this.#output) throw new TypeError('a loss is computed of parts of the output')
+    return this.#output
   }
 
   get #lossScale(): number {
@@ -253,10 +271,26 @@ export class Graph {
     }
   }
 
+  /** Columns that the head computes at a time, of so many. What its links grow by is wanted of all together. */
+  #columnsOfHead(tape: Tape, columns: number): number {
+    const { head } = this.#options.model
+    const isWhole = this.#loss?.targets !== 'labels' || (tape !== this.#tape && head?.sparse.length)
+    return isWhole || head?.outFeatures === undefined ? columns : columnsAtATime(head.outFeatures, columns)
+  }
+
   #recordColumns(tape: Tape, sums: LossSums): Recorded {
     const { model, features } = this.#options
     const loss = this.#loss
     const inputs = this.#feed.inputs(tape, features, tape.training ? model.seed : undefined)
+    const { head } = model
+    const columns = this.#columnsOfHead(tape, tape.batch)
+    if (loss?.targets === 'labels' && head && columns < tape.batch) {
+      const body = model.body(tape, ...(inputs as [Value, ...Value[]]))
+      const labels = this.#labels as Tensor<'int32'>
+      tape.byColumns(body, columns, (part) => loss.record(tape, head.forward(tape, part), labels, sums))
+      if (tape.training) tape.backward()
+      return { inputs, output: undefined }
+    }
     const output = model.forward(tape, ...(inputs as [Value, ...Value[]]))
     if (loss?.targets === 'labels') loss.record(tape, output, this.#labels as Tensor<'int32'>, sums)
     if (loss?.targets === 'values')

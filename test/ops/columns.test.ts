@@ -130,3 +130,82 @@ describe('columns', () => {
     })
   })
 })
+
+/** Columns of wholes, and of parts: where they begin and how many fit. */
+const parts = [
+  { whole: 300, first: 0, columns: 64 },
+  { whole: 300, first: 256, columns: 44 },
+  { whole: 300, first: 16, columns: 130 },
+  { whole: 5, first: 0, columns: 5 },
+] as const
+
+describe('columns of a part', () => {
+  for (const { whole, first, columns } of parts) {
+    it(`are taken out and put back: ${columns} of ${whole} from ${first} on`, async () => {
+      const features = 3
+      for (const live of columnsOf(whole)) {
+        const [given, before] = [numbers(features * live, 1), numbers(features * whole, 2)]
+        const got = await everywhere((device) =>
+          on(device, async (w) => {
+            const program = w.program({ batch: whole })
+            const axis = w.own(program.part(first, columns))
+            const input = w.batch(features, whole, given, 7)
+            const [alone, kept] = [w.batch(features, whole, before), w.batch(features, whole, before)]
+            const part = w.own(program.activations(features, 'kept', axis))
+            program.record('takeColumns', { input, output: part })
+            program.record('putColumns', { input: part, output: alone })
+            program.record('putColumns', { input: part, output: kept, keep: true })
+            await program.replay(1, { begin: { step: 0, columns: live } })
+            const there = Math.max(0, Math.min(columns, live - first))
+            return {
+              alone: await alone.read(live),
+              kept: await kept.read(live),
+              part: await part.read(there || 1),
+              there,
+            }
+          }),
+        )
+        const { there } = got
+        const [alone, kept] = [new Float32Array(features * live), before.slice(0, features * live)]
+        const taken = given.subarray(features * first, features * (first + there))
+        for (const all of [alone, kept]) all.set(taken, there > 0 ? features * first : 0)
+        expect([...got.alone], `${live} columns, alone`).to.deep.equal([...alone])
+        expect([...got.kept], `${live} columns, others kept`).to.deep.equal([...kept])
+        if (there > 0) expect([...got.part], `${live} columns, taken`).to.deep.equal([...taken])
+      }
+    })
+  }
+
+  it('have the same bits on any number of threads', async () => {
+    await onAnyThreads((device) =>
+      on(device, async (w) => {
+        const program = w.program({ batch: 300 })
+        const axis = w.own(program.part(64, 200))
+        const input = w.batch(130, 300, numbers(130 * 300, 1))
+        const output = w.batch(130, 300)
+        const part = program.activations(130, 'step', axis)
+        program.record('takeColumns', { input, output: part })
+        program.record('putColumns', { input: part, output })
+        await program.replay(1, { begin: { step: 0, columns: 290 } })
+        return { output: await output.read() }
+      }),
+    )
+  })
+
+  it('refuse operands that do not fit', async () => {
+    await on(cpu(), async (w) => {
+      const program = w.program({ batch: 32 })
+      const part = program.activations(6, 'step', w.own(program.part(16, 16)))
+      const bad = { 'features of another number': [{ input: w.batch(5, 32) }, 'INVALID_ARGUMENT'] } as const
+      await expectOnlyGoodOperands(program, 'takeColumns', { input: w.batch(6, 32), output: part }, bad)
+      await expectOnlyGoodOperands(
+        program,
+        'putColumns',
+        { input: part, output: w.batch(6, 32), keep: true },
+        {
+          'features of another number': [{ output: w.batch(5, 32) }, 'INVALID_ARGUMENT'],
+        },
+      )
+    })
+  })
+})
