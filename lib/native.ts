@@ -1,8 +1,7 @@
 /** The only door to the addon: its types, and how it is found. */
 import { createRequire } from 'node:module'
-import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { HebbError } from './error.js'
+import { packageRoot } from './package.js'
 import type { LayerStart } from './topology/topology.js'
 
 export interface NativeBuffer {
@@ -191,9 +190,6 @@ interface Addon {
   cublasStatus(): { found: boolean; detail: string }
   setErrorClass(errorClass: typeof HebbError): void
 }
-
-/** The package's root folder: lib/ and dist/ lie directly in it. */
-export const packageRoot: string = dirname(dirname(fileURLToPath(import.meta.url)))
 
 function loadAddon(): { addon: Addon; path: string } {
   const require = createRequire(import.meta.url)

@@ -3,7 +3,6 @@
  * loses nothing.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +11,7 @@ import { Command } from 'commander'
 import { defineCompare } from '../lib/cli/compare.js'
 import { defineTrain } from '../lib/cli/train.js'
 import { HebbError } from '../lib/index.js'
-import { packageRoot } from '../lib/native.js'
+import { version } from '../lib/package.js'
 import { parseEvents, runOf } from '../lib/report/log.js'
 import { main } from './programs.js'
 import { random } from './support.js'
@@ -31,8 +30,6 @@ const TIMES = [
 /** What was measured, without what differs from run to run. */
 const timeless = (value: unknown) =>
   JSON.parse(JSON.stringify(value, (key, inner) => (TIMES.includes(key) ? undefined : inner)))
-
-const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
 
 /**
  * What the command line does with these arguments, in this process: starting one takes longer than most of these runs.

@@ -3,27 +3,16 @@
  * the better part of a second, and several under a sanitizer. The command line is what `npm run build` has made.
  */
 import { execFile } from 'node:child_process'
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { transformSync } from 'esbuild'
 
 const root = resolve(import.meta.dirname, '..')
 
+const made = statSync(join(root, 'dist/cli/main.js'), { throwIfNoEntry: false })
 for (const file of readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })) {
-  if (!file.endsWith('.ts')) continue
-  const made = statSync(join(root, 'dist', file.replace(/ts$/, 'js')), { throwIfNoEntry: false })
-  if (!made || made.mtimeMs < statSync(join(root, 'lib', file)).mtimeMs)
-    throw new Error(`Expected dist/ to be made from lib/ as it is, got an older ${file}. Run 'npm run build:lib'.`)
+  if (file.endsWith('.ts') && !(made && made.mtimeMs >= statSync(join(root, 'lib', file)).mtimeMs))
+    throw new Error(`Expected dist/ to be made from lib/ as it is, got one without ${file}. Run 'npm run build:lib'.`)
 }
 
 /** hebb's command line. */
@@ -40,22 +29,19 @@ export function hebb(...args: string[]): Promise<{ code: number; stdout: string;
 
 let folder: string | undefined
 
-/** A copy of test/ as JavaScript, beside a lib/ that is dist/. */
+/** A copy of lib/ and test/ as JavaScript, file by file, where the package's own files are above. */
 function compiled(): string {
   if (folder) return folder
-  folder = mkdtempSync(join(tmpdir(), 'hebb-programs-'))
+  folder = mkdtempSync(join(root, 'build-programs-'))
   process.on('exit', () => rmSync(folder as string, { recursive: true, force: true }))
-  for (const [name, target] of Object.entries({ lib: 'dist', node_modules: 'node_modules' }))
-    symlinkSync(join(root, target), join(folder, name))
-  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
-  for (const file of readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })) {
-    if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue
-    const to = join(folder, 'test', file.replace(/ts$/, 'js'))
-    mkdirSync(dirname(to), { recursive: true })
-    writeFileSync(
-      to,
-      transformSync(readFileSync(join(import.meta.dirname, file), 'utf8'), { loader: 'ts', target: 'node20' }).code,
-    )
+  for (const part of ['lib', 'test']) {
+    for (const file of readdirSync(join(root, part), { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue
+      const to = join(folder, part, file.replace(/ts$/, 'js'))
+      mkdirSync(dirname(to), { recursive: true })
+      const options = { loader: 'ts', target: 'node20' } as const
+      writeFileSync(to, transformSync(readFileSync(join(root, part, file), 'utf8'), options).code)
+    }
   }
   return folder
 }

@@ -5,7 +5,7 @@
  */
 import { Command } from 'commander'
 import { HebbError } from '../error.js'
-import { version } from '../version.js'
+import { version } from '../package.js'
 
 // A reader that has seen enough, as head has, ends what runs quietly: as SIGTERM does, or at once.
 let ending = false
@@ -37,7 +37,7 @@ try {
   ])
   const program = new Command('hebb')
     .description('Neural networks that are sparse from the first step to the last')
-    .version(version())
+    .version(version)
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)

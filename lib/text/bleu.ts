@@ -1,6 +1,6 @@
 /** BLEU of a corpus, with the numbers of sacreBLEU. */
 import { expect, known, number, show } from '../error.js'
-import { version } from '../version.js'
+import { version } from '../package.js'
 import { common, countNgrams, flag, oneOf, type References, referenceSets, trimEnd, words } from './metric.js'
 
 /** What makes words of a line. */
@@ -181,6 +181,6 @@ export function corpusBleu(hypotheses: readonly string[], references: References
     referenceLength,
     signature:
       `nrefs:${sets.length}|case:${lowercase ? 'lc' : 'mixed'}|eff:no|tok:${tokenize}|smooth:${smooth}|` +
-      `version:hebb-${version()}`,
+      `version:hebb-${version}`,
   }
 }

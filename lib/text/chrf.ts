@@ -1,6 +1,6 @@
 /** chrF of a corpus, with the numbers of sacreBLEU. */
 import { integer, known, number } from '../error.js'
-import { version } from '../version.js'
+import { version } from '../package.js'
 import { common, countNgrams, flag, type References, referenceSets, words } from './metric.js'
 
 export interface ChrfOptions {
@@ -103,6 +103,6 @@ export function corpusChrf(hypotheses: readonly string[], references: References
     name: `chrF${beta}${'+'.repeat(wordOrder)}`,
     signature:
       `nrefs:${sets.length}|case:${lowercase ? 'lc' : 'mixed'}|eff:yes|nc:${charOrder}|nw:${wordOrder}|space:no|` +
-      `version:hebb-${version()}`,
+      `version:hebb-${version}`,
   }
 }

@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { peersOf, testsOf } from '../../bench/gpu/report.js'
-import { addon, packageRoot } from '../../lib/native.js'
+import { addon } from '../../lib/native.js'
+import { packageRoot } from '../../lib/package.js'
 
 const emulated = /^driver.*Emulated GPU/.test(addon.cudaStatus().detail)
 const programs = ['hebb_agreement', 'bench/gpu/hebb_gpu_kernels'].map((name) => join(packageRoot, 'build', name))
