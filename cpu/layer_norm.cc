@@ -47,7 +47,7 @@ Status layerNorm(Backend& backend, const LayerNorm& op) {
     const float* const x = panelData(op.input, p) + column;
     float* const y = panelData(op.output, p) + column;
     float* const statistics = panelData(op.statistics, p) + column;
-    const Vec mean = sumOver(features, [&](int32_t f) { return load(x + f * panel); }) / n;
+    const Vec mean = op.rms ? Vec{} : sumOver(features, [&](int32_t f) { return load(x + f * panel); }) / n;
     const Vec squares = sumOver(features, [&](int32_t f) {
       const Vec d = load(x + f * panel) - mean;
       return d * d;
@@ -55,8 +55,10 @@ Status layerNorm(Backend& backend, const LayerNorm& op) {
     const Vec scale = splat(1.f) / squareRoot(squares / n + epsilon);
     store(statistics, mean);
     store(statistics + panel, scale);
-    for (int32_t f = 0; f < features; ++f)
-      store(y + f * panel, (load(x + f * panel) - mean) * scale * splat(op.gain[f]) + splat(op.bias[f]));
+    for (int32_t f = 0; f < features; ++f) {
+      const Vec normal = (load(x + f * panel) - mean) * scale * splat(op.gain[f]);
+      store(y + f * panel, op.bias ? normal + splat(op.bias[f]) : normal);
+    }
   });
   return {};
 }
@@ -95,7 +97,7 @@ Status layerNormGradient(Backend& backend, const LayerNormGradient& op) {
     const Vec mean = load(statistics), scale = load(statistics + panel);
     const auto gradient = [&](int32_t f) { return load(dy + f * panel) * splat(op.gain[f]); };
     const auto normal = [&](int32_t f) { return (load(x + f * panel) - mean) * scale; };
-    const Vec ofGradient = sumOver(features, gradient) / n,
+    const Vec ofGradient = op.rms ? Vec{} : sumOver(features, gradient) / n,
               ofProduct = sumOver(features, [&](int32_t f) { return gradient(f) * normal(f); }) / n;
     for (int32_t f = 0; f < features; ++f) {
       Vec g = scale * (gradient(f) - ofGradient - normal(f) * ofProduct);

@@ -45,9 +45,12 @@ __global__ void __launch_bounds__(kThreads) normalise(LayerNorm op, float epsilo
   const int32_t row = static_cast<int>(threadIdx.x) / kColumns, features = op.input.features, panel = op.input.panel;
   const float* const x = op.input.data + at.panel * op.input.panelStride() + at.column;
   const float n = static_cast<float>(features);
-  float sum = 0.f;
-  for (int32_t f = row; at.isLive && f < features; f += kRows) sum += x[int64_t{f} * panel];
-  const float mean = sumOfColumn(sum) / n;
+  float mean = 0.f;
+  if (!op.rms) {
+    float sum = 0.f;
+    for (int32_t f = row; at.isLive && f < features; f += kRows) sum += x[int64_t{f} * panel];
+    mean = sumOfColumn(sum) / n;
+  }
   float squares = 0.f;
   for (int32_t f = row; at.isLive && f < features; f += kRows) {
     const float d = x[int64_t{f} * panel] - mean;
@@ -56,8 +59,10 @@ __global__ void __launch_bounds__(kThreads) normalise(LayerNorm op, float epsilo
   const float scale = 1.f / sqrtf(sumOfColumn(squares) / n + epsilon);
   if (!at.isLive) return;
   float* const y = op.output.data + at.panel * op.output.panelStride() + at.column;
-  for (int32_t f = row; f < features; f += kRows)
-    y[int64_t{f} * panel] = (x[int64_t{f} * panel] - mean) * scale * loadReused(op.gain + f) + loadReused(op.bias + f);
+  for (int32_t f = row; f < features; f += kRows) {
+    const float normal = (x[int64_t{f} * panel] - mean) * scale * loadReused(op.gain + f);
+    y[int64_t{f} * panel] = op.bias ? normal + loadReused(op.bias + f) : normal;
+  }
   if (row != 0) return;
   float* const statistics = op.statistics.data + at.panel * op.statistics.panelStride() + at.column;
   statistics[0] = mean;
@@ -79,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) inputGradients(LayerNormGradient op,
     ofProduct += g * ((x[int64_t{f} * panel] - mean) * scale);
   }
   const float n = static_cast<float>(features);
-  const float meanGradient = sumOfColumn(ofGradient) / n, meanProduct = sumOfColumn(ofProduct) / n;
+  const float meanGradient = op.rms ? 0.f : sumOfColumn(ofGradient) / n, meanProduct = sumOfColumn(ofProduct) / n;
   if (!at.isLive) return;
   float* const dx = op.inputGradient.data + at.panel * op.inputGradient.panelStride() + at.column;
   for (int32_t f = row; f < features; f += kRows) {

@@ -190,10 +190,11 @@ export interface OperandsOf {
     /** written */
     output: Activations
     gain: Tensor
-    bias: Tensor
+    bias?: Tensor | undefined
     /** written */
     statistics: Activations
     epsilon?: number | undefined
+    rms?: boolean | undefined
   }
   layerNormGradient: {
     input: Activations
@@ -209,6 +210,7 @@ export interface OperandsOf {
     biasGradient?: Tensor | undefined
     accumulateGain?: boolean | undefined
     accumulateBias?: boolean | undefined
+    rms?: boolean | undefined
   }
   embedding: {
     accumulate?: boolean | undefined
@@ -227,6 +229,15 @@ export interface OperandsOf {
     /** updated */
     gradient: Tensor
     scale?: number | undefined
+  }
+  rotate: {
+    input: Activations
+    accumulate?: boolean | undefined
+    /** updated */
+    output: Activations
+    heads: number
+    angles: Activations
+    back?: boolean | undefined
   }
   attention: {
     query: Activations

@@ -25,6 +25,7 @@
 #include "hebb/pool.h"
 #include "hebb/rebuild.h"
 #include "hebb/regrow.h"
+#include "hebb/rotate.h"
 #include "hebb/sample.h"
 #include "hebb/sddmm.h"
 #include "hebb/sequences.h"

@@ -15,7 +15,7 @@
   X(Sigmoid, sigmoid) X(SigmoidGradient, sigmoidGradient) X(Silu, silu) X(SiluGradient, siluGradient)         \
   X(Gelu, gelu) X(GeluGradient, geluGradient) X(Add, add) X(Multiply, multiply) X(Dropout, dropout)           \
   X(LayerNorm, layerNorm) X(LayerNormGradient, layerNormGradient)                                             \
-  X(Embedding, embedding) X(EmbeddingGradient, embeddingGradient)                                             \
+  X(Embedding, embedding) X(EmbeddingGradient, embeddingGradient) X(Rotate, rotate)                           \
   X(Attention, attention) X(AttentionGradient, attentionGradient)                                             \
   X(SoftmaxCrossEntropy, softmaxCrossEntropy) X(MeanSquaredError, meanSquaredError)                           \
   X(NoteTotals, noteTotals) X(SumWeights, sumWeights)                                                         \

@@ -40,6 +40,7 @@ const chosen: Record<string, Operands> = {
   layerNorm: { epsilon: 1e-5 },
   embedding: { words: 10, scale: 1 },
   embeddingGradient: { words: 10, scale: 1 },
+  rotate: { heads: 1 },
   attention: { sequences: 2, heads: 1 },
   attentionGradient: { sequences: 2, heads: 1 },
   adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },

@@ -15,23 +15,34 @@ import {
 
 const EPSILON = 1e-3
 
-/** In double precision, [columns][features]. */
-function reference(x: ArrayLike<number>, gain: ArrayLike<number>, bias: ArrayLike<number>, features: number) {
+/** In double precision, [columns][features]; without a bias, by the root mean square. */
+function reference(
+  x: ArrayLike<number>,
+  gain: ArrayLike<number>,
+  bias: ArrayLike<number> | undefined,
+  features: number,
+) {
   const columns = x.length / features
   const y = new Float64Array(x.length)
   for (let c = 0; c < columns; ++c) {
     const column = Array.from({ length: features }, (_, f) => x[c * features + f])
-    const mean = column.reduce((sum, v) => sum + v, 0) / features
+    const mean = bias ? column.reduce((sum, v) => sum + v, 0) / features : 0
     const variance = column.reduce((sum, v) => sum + (v - mean) ** 2, 0) / features
     column.forEach((v, f) => {
-      y[c * features + f] = ((v - mean) / Math.sqrt(variance + EPSILON)) * gain[f] + bias[f]
+      y[c * features + f] = ((v - mean) / Math.sqrt(variance + EPSILON)) * gain[f] + (bias?.[f] ?? 0)
     })
   }
   return y
 }
 
 /** The gradients of sum(y dy), in double precision. */
-function gradientsOf(x: ArrayLike<number>, dy: ArrayLike<number>, gain: ArrayLike<number>, features: number) {
+function gradientsOf(
+  x: ArrayLike<number>,
+  dy: ArrayLike<number>,
+  gain: ArrayLike<number>,
+  features: number,
+  rms = false,
+) {
   const columns = x.length / features
   const [dx, ofGain, ofBias] = [x.length, features, features].map((n) => new Float64Array(n))
   for (let c = 0; c < columns; ++c) {
@@ -40,10 +51,10 @@ function gradientsOf(x: ArrayLike<number>, dy: ArrayLike<number>, gain: ArrayLik
       for (let f = 0; f < features; ++f) sum += of(c * features + f, f)
       return sum / features
     }
-    const mean = over((i) => x[i])
+    const mean = rms ? 0 : over((i) => x[i])
     const scale = 1 / Math.sqrt(over((i) => (x[i] - mean) ** 2) + EPSILON)
     const normal = (i: number) => (x[i] - mean) * scale
-    const ofGradient = over((i, f) => dy[i] * gain[f])
+    const ofGradient = rms ? 0 : over((i, f) => dy[i] * gain[f])
     const ofProduct = over((i, f) => dy[i] * gain[f] * normal(i))
     for (let f = 0; f < features; ++f) {
       const i = c * features + f
@@ -62,7 +73,7 @@ interface Result {
   bias: Float32Array
 }
 
-/** Forward and backward; with `initial`, gradients are added to it. */
+/** Forward and backward; with `initial`, gradients are added to it. With `rms`, there is no bias. */
 function layerNorm(
   device: Device,
   features: number,
@@ -70,6 +81,7 @@ function layerNorm(
   x: Float32Array,
   dy: Float32Array,
   initial?: number,
+  rms = false,
 ): Promise<Result> {
   return on(device, async (w) => {
     const columns = x.length / features
@@ -81,12 +93,12 @@ function layerNorm(
     const inputGradient = w.batch(features, batch, accumulate ? all(columns * features) : [])
     await w.run(
       [
-        ['layerNorm', { input, output, gain, bias, statistics, epsilon: EPSILON }],
+        ['layerNorm', { input, output, gain, bias: rms ? undefined : bias, statistics, epsilon: EPSILON, rms }],
         [
           'layerNormGradient',
           {
             ...{ input, statistics, gain, outputGradient: w.batch(features, batch, dy), inputGradient },
-            ...{ gainGradient, biasGradient, accumulate, accumulateGain: accumulate, accumulateBias: accumulate },
+            ...{ gainGradient, biasGradient, rms, accumulate, accumulateGain: accumulate, accumulateBias: accumulate },
           },
         ],
       ],
@@ -134,15 +146,36 @@ describe('layerNorm', () => {
     }
   }
 
-  it('has the gradients that differences have', () => {
-    const [x, dy] = [Float64Array.from(numbers(7 * 9, 1)), numbers(7 * 9, 2)]
-    const [gain, bias] = [numbers(9, 3), numbers(9, 4)].map((v) => Float64Array.from(v))
-    const loss = () => reference(x, gain, bias, 9).reduce((sum, v, i) => sum + v * dy[i], 0)
-    const gradients = gradientsOf(x, dy, gain, 9)
-    expectNear(gradients.dx, numericalGradient(loss, x), 'input', 1e-7)
-    expectNear(gradients.gain, numericalGradient(loss, gain), 'gain', 1e-7)
-    expectNear(gradients.bias, numericalGradient(loss, bias), 'bias', 1e-7)
-  })
+  for (const rms of [false, true]) {
+    it(`has the gradients that differences have${rms ? ', by the root mean square' : ''}`, () => {
+      const [x, dy] = [Float64Array.from(numbers(7 * 9, 1)), numbers(7 * 9, 2)]
+      const [gain, bias] = [numbers(9, 3), numbers(9, 4)].map((v) => Float64Array.from(v))
+      const loss = () => reference(x, gain, rms ? undefined : bias, 9).reduce((sum, v, i) => sum + v * dy[i], 0)
+      const gradients = gradientsOf(x, dy, gain, 9, rms)
+      expectNear(gradients.dx, numericalGradient(loss, x), 'input', 1e-7)
+      expectNear(gradients.gain, numericalGradient(loss, gain), 'gain', 1e-7)
+      if (!rms) expectNear(gradients.bias, numericalGradient(loss, bias), 'bias', 1e-7)
+    })
+  }
+
+  for (const place of places) {
+    it(`is, by the root mean square, that of double precision: ${place}`, async () => {
+      for (const [features, batch] of [
+        [1, 1],
+        [61, 17],
+        [300, 33],
+      ] as const) {
+        const [x, dy] = [numbers(batch * features, 1, -2, 3), numbers(batch * features, 2)]
+        const gain = Float64Array.from(numbers(features, 3))
+        const gradients = gradientsOf(x, dy, gain, features, true)
+        const result = await layerNorm(at(place), features, batch, x, dy, undefined, true)
+        expectNear(result.y, reference(x, gain, undefined, features), 'output', 3e-6)
+        // Of one feature only epsilon is left.
+        if (features > 1) expectNear(result.dx, gradients.dx, 'input', 5e-6)
+        expectNear(result.gain, gradients.gain, 'gain', 5e-6)
+      }
+    })
+  }
 
   it('gives the same bits on any number of threads', async () => {
     const [x, dy] = [numbers(300 * 70, 1), numbers(300 * 70, 2)]
