@@ -64,10 +64,17 @@ export { MultiHeadAttention, type MultiHeadAttentionOptions } from './nn/attenti
 export type { Distribution } from './nn/distribution.js'
 export { Dropout, type DropoutOptions } from './nn/dropout.js'
 export { Embedding, type EmbeddingOptions, Positions, type PositionsOptions } from './nn/embedding.js'
-export { kaiming, swi, type WeightInit, xavier } from './nn/init.js'
-export { LayerNorm, type LayerNormOptions } from './nn/layer_norm.js'
+export { kaiming, normal, swi, type WeightInit, xavier } from './nn/init.js'
+export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from './nn/layer_norm.js'
 export * as layers from './nn/layers.js'
 export { Linear, type LinearOptions } from './nn/linear.js'
+export {
+  GatedFeedForward,
+  type GatedFeedForwardOptions,
+  Llama,
+  type LlamaOptions,
+  llama,
+} from './nn/llama.js'
 export { type MlpOptions, mlp } from './nn/mlp.js'
 export type { Materials, Module, Relation } from './nn/module.js'
 export {

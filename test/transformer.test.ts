@@ -3,7 +3,7 @@
  * (test/vectors/translation-tiny, and with 30% of the links in translation-tiny-sparse).
  */
 import { expect } from 'chai'
-import { type Sequences, Tape, Tokens } from '../lib/autograd.js'
+import { Tape } from '../lib/autograd.js'
 import type { Device } from '../lib/device.js'
 import type { Links } from '../lib/native.js'
 import { type Parameter, SparseParameter } from '../lib/nn/parameter.js'
@@ -12,11 +12,11 @@ import { SparseLinear } from '../lib/nn/sparse_linear.js'
 import { transformer } from '../lib/nn/transformer.js'
 import { sgd } from '../lib/optim/sgd.js'
 import { Program } from '../lib/program.js'
-import { cscSlots, inRowOrder, Tensor } from '../lib/tensor.js'
+import { cscSlots, inRowOrder } from '../lib/tensor.js'
 import { namedModules, namedParameters } from '../lib/train/checkpoint.js'
 import { Trainer } from '../lib/train/trainer.js'
 import { at, expectNear, expectRefusal, modelPlaces, on, places } from './support.js'
-import { type Golden, goldenOf, nameOf, tensorsOf } from './translation.js'
+import { type Golden, goldenOf, nameOf, tensorsOf, tokensOf } from './translation.js'
 
 /** The links of a matrix that are not 0, and their values by row. */
 function linksOf({
@@ -82,26 +82,6 @@ async function trainerOf(device: Device, folder: string): Promise<{ trainer: Tra
     await parameter.values.write(Float32Array.from(tensorOf(name).data))
   }
   return { trainer, named }
-}
-
-/** Sentences without padding, as a step has them, and an axis that a recorded operation gives its columns. */
-function tokensOf(tape: Tape, sentences: number[][], lengths: number[]): Tokens {
-  const { device, program } = tape
-  const own = <T extends { dispose(): void }>(memory: T) => tape.own(memory)
-  const flat = sentences.flatMap((sentence, i) => sentence.slice(0, lengths[i]))
-  const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0))
-  const [columns, count] = [flat.length + 3, lengths.length + 2]
-  const axis = own(program.axis(columns))
-  const int32 = (data: number | number[]) =>
-    own(new Tensor(device, 'int32', typeof data === 'number' ? data : Int32Array.from(data)))
-  const [output, offsets, positions] = [int32(columns), int32(count + 1), int32(columns)]
-  tape.record('gatherSequences', {
-    ...{ total: flat.length, tokens: int32(flat), sequences: lengths.length, starts: int32([...starts, flat.length]) },
-    ...{ planned: lengths.length, plan: int32(lengths.map((_, i) => i)) },
-    ...{ steps: 1, batches: int32([0, lengths.length]), most: count, axis, output, positions, offsets },
-  })
-  const sequences: Sequences = { axis, count, offsets, positions }
-  return new Tokens(output, sequences)
 }
 
 describe('a transformer', () => {

@@ -9,6 +9,7 @@ import type { WeightInit } from './init.js'
 import { Linear } from './linear.js'
 import type { Materials, Module, Relation } from './module.js'
 import type { Parameter, SparseParameter } from './parameter.js'
+import { Rotary, type RotaryOptions, rotaryOptions, rotate } from './rotary.js'
 import { SparseLinear } from './sparse_linear.js'
 
 /** How attention is computed. */
@@ -101,6 +102,11 @@ export interface MultiHeadAttentionOptions extends ProjectionOptions {
   /** Of losing a weight in training. Default 0. */
   dropout?: number
   /**
+   * Queries and keys are turned by the places of their tokens, in pairs of the features i and i + half of a head, as
+   * Llama has them. Default: they are not.
+   */
+  rotary?: RotaryOptions | undefined
+  /**
    * Sparse projections are divided among the heads: each has its share of the links and keeps it. Default false: a
    * method may move links from one head to another.
    */
@@ -116,6 +122,8 @@ export class MultiHeadAttention implements Module {
   readonly inFeatures: number
   readonly outFeatures: number
   readonly heads: number
+  /** Heads of keys and values. */
+  readonly keyHeads: number
   readonly causal: boolean
   readonly cross: boolean
   readonly dropout: number
@@ -123,19 +131,22 @@ export class MultiHeadAttention implements Module {
   readonly key: Projection
   readonly value: Projection
   readonly output: Projection
+  readonly #rotary: Required<RotaryOptions> | undefined
+  #angles: Rotary | undefined
   #draws: { readonly seed: number; readonly layer: number } | undefined
 
   constructor(options: MultiHeadAttentionOptions) {
     known(options, 'MultiHeadAttention', {
       ...({ features: true, heads: true, keyHeads: true, causal: true, cross: true, memoryFeatures: true } as const),
       ...({ dropout: true, density: true, densities: true, bias: true, topology: true, weights: true } as const),
-      ...({ perHead: true } as const),
+      ...({ perHead: true, rotary: true } as const),
     })
     const { causal = false, cross = false, perHead = false, dropout = 0, densities = {}, density } = options
     const features = integer(options.features, 'features', 1)
     this.inFeatures = this.outFeatures = features
     this.heads = integer(options.heads, 'heads', 1, 4095)
     const keyHeads = integer(options.keyHeads ?? this.heads, 'keyHeads', 1, this.heads)
+    this.keyHeads = keyHeads
     expect(
       features % this.heads === 0,
       () => `Expected heads that share out the ${features} features evenly, got ${this.heads}`,
@@ -150,6 +161,14 @@ export class MultiHeadAttention implements Module {
     this.cross = cross
     this.dropout = number(dropout, 'dropout', 0, 1)
     expect(dropout < 1, () => `Expected dropout to be at least 0 and below 1, got ${dropout}`)
+    if (options.rotary !== undefined) {
+      this.#rotary = rotaryOptions(options.rotary)
+      expect(
+        (features / this.heads) % 2 === 0,
+        () => `Expected heads of an even number of features to rotate, got ${features / this.heads}`,
+      )
+      expect(!cross, () => 'Expected rotary positions within one sequence, got them across two')
+    }
     known(densities, 'densities', { query: true, key: true, value: true, output: true })
     const memory = integer(options.memoryFeatures ?? features, 'memoryFeatures', 1)
     const keys = (features / this.heads) * keyHeads
@@ -199,6 +218,7 @@ export class MultiHeadAttention implements Module {
 
   materialise(materials: Materials): void {
     for (const module of this.children.values()) module.materialise(materials)
+    if (this.#rotary) this.#angles = new Rotary(materials.device, this.inFeatures / this.heads, this.#rotary)
     if (this.dropout > 0) this.#draws = { seed: materials.seed, layer: materials.nextLayer() }
   }
 
@@ -206,12 +226,12 @@ export class MultiHeadAttention implements Module {
     const memory = this.cross ? inputs[0] : x
     if (!memory)
       throw new HebbError('INVALID_ARGUMENT', 'Expected a second input for attention across sequences, got none')
-    const [query, key, value] = [
-      this.query.forward(tape, x),
-      this.key.forward(tape, memory),
-      this.value.forward(tape, memory),
-    ]
     const { heads, causal } = this
+    const angles = this.#angles?.angles(tape, sequencesOf(x, 'rotary positions'))
+    const turned = (of: Value, by: number) => (angles ? rotate(tape, of, angles, by) : of)
+    const query = turned(this.query.forward(tape, x), heads)
+    const key = turned(this.key.forward(tape, memory), this.keyHeads)
+    const value = this.value.forward(tape, memory)
     const dropout = tape.training && this.#draws ? { probability: this.dropout, ...this.#draws } : undefined
     const attended = attention(tape, query, key, value, { heads, causal, dropout })
     return this.output.forward(tape, attended)
@@ -219,6 +239,8 @@ export class MultiHeadAttention implements Module {
 
   dispose(): void {
     for (const module of this.children.values()) module.dispose()
+    this.#angles?.dispose()
+    this.#angles = undefined
   }
 }
 makerOf('MultiHeadAttention', MultiHeadAttention)

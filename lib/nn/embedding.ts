@@ -114,6 +114,48 @@ export class Embedding implements Module {
 }
 makerOf('Embedding', Embedding)
 
+/** Scores of all words, by the matrix of an embedding. */
+export class Scores implements Module {
+  readonly sparse = []
+  readonly #embedding: Embedding
+  readonly #hasBias: boolean
+  #bias?: DenseParameter
+
+  constructor(embedding: Embedding, { bias = true }: { bias?: boolean } = {}) {
+    this.#embedding = embedding
+    this.#hasBias = bias
+  }
+
+  get inFeatures(): number {
+    return this.#embedding.outFeatures
+  }
+
+  get outFeatures(): number {
+    return this.#embedding.words
+  }
+
+  get parameters(): Parameter[] {
+    return [...this.#embedding.parameters, ...(this.#bias ? [this.#bias] : [])]
+  }
+
+  get children(): ReadonlyMap<string, Module> {
+    return new Map([['embedding', this.#embedding]])
+  }
+
+  materialise({ device }: Materials): void {
+    if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
+  }
+
+  forward(tape: Tape, x: Value): Value {
+    return this.#embedding.score(tape, x, this.#bias)
+  }
+
+  dispose(): void {
+    this.#bias?.dispose()
+    this.#bias = undefined
+  }
+}
+
 export interface PositionsOptions {
   features: number
   /** Tokens of the longest sequence. Default 1024. */

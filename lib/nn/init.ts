@@ -1,5 +1,5 @@
 /** Initial weights: a distribution around 0 and its standard deviation, by layer. */
-import { expect, show } from '../error.js'
+import { expect, number, show } from '../error.js'
 import type { Program } from '../program.js'
 import { maker } from '../recipe.js'
 import { type DenseParameter, SparseParameter } from './parameter.js'
@@ -39,6 +39,12 @@ export const xavier = maker(
     deviation: ({ fanIn, fanOut }) => Math.sqrt(2 / (fanIn + fanOut)),
   }),
 )
+
+/** The same normal distribution for all layers: what language models begin with, at 0.02. */
+export const normal = maker('normal', (deviation: number): WeightInit => {
+  number(deviation, 'deviation', 0)
+  return { name: 'normal', deviation: () => deviation }
+})
 
 /** Records what draws a parameter's weights, each at its row and column. */
 export function drawWeights(

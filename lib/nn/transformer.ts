@@ -7,12 +7,12 @@ import type { Topology } from '../topology/topology.js'
 import { Gelu, Relu, Silu } from './activations.js'
 import { MultiHeadAttention, projection } from './attention.js'
 import { Dropout } from './dropout.js'
-import { Embedding, Positions } from './embedding.js'
+import { Embedding, Positions, Scores } from './embedding.js'
 import { type WeightInit, xavier } from './init.js'
 import { LayerNorm } from './layer_norm.js'
 import { Linear } from './linear.js'
 import type { Materials, Module, Relation } from './module.js'
-import { DenseParameter, type Parameter, type SparseParameter } from './parameter.js'
+import type { Parameter, SparseParameter } from './parameter.js'
 import { Residual } from './residual.js'
 import { Sequential } from './sequential.js'
 
@@ -143,46 +143,6 @@ const TRANSFORMER = {
   ...({ places: true, shared: true } as const),
 }
 
-/** Scores of all words, by the matrix of an embedding. */
-class TiedGenerator implements Module {
-  readonly sparse = []
-  readonly #embedding: Embedding
-  #bias?: DenseParameter
-
-  constructor(embedding: Embedding) {
-    this.#embedding = embedding
-  }
-
-  get inFeatures(): number {
-    return this.#embedding.outFeatures
-  }
-
-  get outFeatures(): number {
-    return this.#embedding.words
-  }
-
-  get parameters(): Parameter[] {
-    return [...this.#embedding.parameters, ...(this.#bias ? [this.#bias] : [])]
-  }
-
-  get children(): ReadonlyMap<string, Module> {
-    return new Map([['embedding', this.#embedding]])
-  }
-
-  materialise({ device }: Materials): void {
-    this.#bias = new DenseParameter(device, 'bias', this.outFeatures, 1)
-  }
-
-  forward(tape: Tape, x: Value): Value {
-    return this.#embedding.score(tape, x, this.#bias)
-  }
-
-  dispose(): void {
-    this.#bias?.dispose()
-    this.#bias = undefined
-  }
-}
-
 /** An encoder and a decoder (Vaswani et al., 2017), pre-LN, with a LayerNorm behind each. Inputs: source and target. */
 export class Transformer implements Module {
   readonly options: TransformerOptions
@@ -242,9 +202,7 @@ export class Transformer implements Module {
     this.target = input(ofTarget)
     this.decoder = stack('decoder', decoderLayer)
     this.generator =
-      shared === 'none'
-        ? new Linear({ inFeatures: features, outFeatures: targetWords, weights })
-        : new TiedGenerator(ofTarget)
+      shared === 'none' ? new Linear({ inFeatures: features, outFeatures: targetWords, weights }) : new Scores(ofTarget)
     if (new.target === Transformer) remember('Transformer', [options], this)
   }
 
