@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { load, type Predictor } from '../lib/index.js'
+import { trainTokenizer } from '../lib/text/index.js'
 import { hebb, main } from './programs.js'
 import { cpu, expectRefusal, random } from './support.js'
 
@@ -109,6 +110,60 @@ describe('hebb train --task translation, hebb translate', function () {
     }
     await expectRefusal(() => translator.translate(['one'], { beams: 2 } as never), 'INVALID_ARGUMENT', 'misspelt')
   }
+
+  it('begins a new run from a checkpoint, with its shapes, links and tokenizer', async () => {
+    const from = at('m.best.safetensors')
+    const run = ['--device', 'cpu', '--batch-tokens', '256', '--warmup', '20', '--json']
+    const tune = (...more: string[]) => hebb('train', '--from', from, ...files, ...run, ...more)
+    const { code, stdout, stderr } = await tune('--steps', '20', '--seed', '3', '--checkpoint', at('tuned.safetensors'))
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const done = JSON.parse(stdout.trim().split('\n').at(-1) as string)
+    expect(done.settings).to.include({ method: 'chts', density: 0.4, width: 32, layers: 1, seed: 3, steps: 20, from })
+    expect(done.validationAccuracy).to.be.above(0.9)
+    // It falls to a lower density where it is asked to, and goes on as any run.
+    const pruned = await tune('--steps', '50', '--method', 'chtss', '--density', '20%', '--dropout', '0.1')
+    const last = JSON.parse(pruned.stdout.trim().split('\n').at(-1) as string)
+    expect(last.settings).to.include({ method: 'chtss', density: 0.2, initialDensity: 0.4 })
+    expect(last.density).to.be.closeTo(0.2, 0.001)
+    const again = await hebb('train', '--resume', at('tuned.safetensors'), '--device', 'cpu', '--json')
+    expect(JSON.parse(again.stdout).validationBleu).to.equal(done.validationBleu)
+    writeFileSync(at('other.json'), JSON.stringify(await trainTokenizer(['another'], { vocabulary: 260 })))
+    for (const [flags, message] of [
+      [['--width', '64'], /Expected --width to be 32, as in .*m\.best\.safetensors, got 64/],
+      [['--feed-forward', '32'], /Expected --feed-forward to be 64/],
+      [['--layers', '2'], /Expected --layers to be 1 and 1/],
+      [['--heads', '8'], /Expected --heads to be 4/],
+      [['--vocabulary', '400'], /Expected --vocabulary to be 290/],
+      [['--tokenizer', at('other.json')], /Expected --tokenizer to be that of .*got another one in .*other\.json/],
+      [['--density', '5%'], /Expected --density to be the 40% of .* for the method 'chts', which keeps it, got 5%/],
+      [['--method', 'chtss', '--density', '50%'], /Expected --density to be at most the 40% of/],
+      [['--method', 'gmp', '--initial-density', '50%'], /Expected --initial-density to be the 40% of/],
+      [['--method', 'mest'], /got --method mest, which begins with more\. Take chts/],
+      [['--method', 'dense', '--density', '5%'], /Expected --density to be 1 for the method 'dense'/],
+      [['--resume', at('tuned.safetensors')], /Expected --from for a new run or --resume to go on with one, got both/],
+    ] as const) {
+      const refused = await tune('--steps', '2', ...flags)
+      expect(refused.code, flags.join(' ')).to.equal(1)
+      expect(refused.stderr).to.match(message)
+    }
+  })
+
+  it('prunes a dense model, and fills a sparse one', async () => {
+    const dense = await train('--steps', '30', '--method', 'dense', '--checkpoint', at('dense.safetensors'), '--json')
+    expect([dense.code, dense.stderr]).to.deep.equal([0, ''])
+    const run = ['--device', 'cpu', '--batch-tokens', '256', '--warmup', '20', '--steps', '50', '--json']
+    for (const [name, flags, method, density] of [
+      ['dense', [], 'dense', 1],
+      ['dense', ['--method', 'gmp', '--density', '10%'], 'gmp', 0.1],
+      ['m.best', ['--method', 'dense'], 'dense', 1],
+    ] as const) {
+      const tuned = await hebb('train', '--from', at(`${name}.safetensors`), ...files, ...run, ...flags)
+      expect([tuned.code, tuned.stderr], method).to.deep.equal([0, ''])
+      const done = JSON.parse(tuned.stdout.trim().split('\n').at(-1) as string)
+      expect(done.settings.method).to.equal(method)
+      expect(done.density).to.be.closeTo(density, 0.001)
+    }
+  })
 
   it('translates what a model has room for, names the line that is longer, and ends with its reader', async () => {
     const best = at('m.best.safetensors')

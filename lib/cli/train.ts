@@ -48,6 +48,7 @@ export function defineTrain(program: Command): void {
       'hebb train --dataset fashion-mnist --data DIR --optimizer adam --report run.html',
       'hebb train --task regression --data FILE.csv --targets 2 --epochs 20',
       'hebb train --task translation --source F --target F --validation-source F --validation-target F --checkpoint F',
+      'hebb train --task translation --from F --source F --target F --validation-source F --validation-target F',
       'hebb train --checkpoint run.safetensors --every 5',
       'hebb train --resume run.safetensors',
     ],
@@ -56,11 +57,11 @@ export function defineTrain(program: Command): void {
   })
 }
 
-/** By the task, or by that of the run that is gone on with. */
+/** By the task, or by that of the run that is gone on with or begun from. */
 async function trainAny(call: Call): Promise<void> {
-  const { task, resume } = call.texts
+  const { task, resume, from = resume } = call.texts
   if (task === 'translation') return trainTranslation(call)
-  if (task === undefined && typeof resume === 'string' && (await notesIn(resume)).task === 'translation')
+  if (task === undefined && typeof from === 'string' && (await notesIn(from)).task === 'translation')
     return trainTranslation(call)
   return train(call)
 }

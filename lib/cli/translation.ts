@@ -28,7 +28,7 @@ import { count, percent } from '../settings/format.js'
 import { corpusBleu } from '../text/bleu.js'
 import { trainTokenizer } from '../text/byte_pair.js'
 import { readLines, readParallel } from '../text/lines.js'
-import { type ParallelText, parallelLines, parallelText } from '../text/parallel.js'
+import { type ParallelText, parallelLines, parallelText, type Tokenizers, tokenizersOf } from '../text/parallel.js'
 import { Tokenizer } from '../text/tokenizer.js'
 import { namedParameters, notesIn } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
@@ -38,6 +38,7 @@ import { expectPlace } from '../train/safetensors.js'
 import { Trainer } from '../train/trainer.js'
 import type { Call } from './command.js'
 import { writeWhole } from './files.js'
+import { pretrained } from './pretrained.js'
 import { ProgressLine } from './progress.js'
 import { deviceOf, methodWith } from './run.js'
 
@@ -118,7 +119,7 @@ interface TranslationRun {
 
 type Texts = Pick<TranslationRun, 'train' | 'validation' | 'sources' | 'references'>
 
-async function textsOf(files: Files, tokenizer: Tokenizer): Promise<Texts> {
+async function textsOf(files: Files, tokenizer: Tokenizers): Promise<Texts> {
   const { validationSource, validationTarget } = files
   const [sources, references]: [string[], string[]] = [[], []]
   for await (const { source, target } of readParallel(validationSource, validationTarget)) {
@@ -131,35 +132,44 @@ async function textsOf(files: Files, tokenizer: Tokenizer): Promise<Texts> {
   return { train, validation, sources, references }
 }
 
-async function begin(given: Given, device: Device, say: (line: string) => void): Promise<TranslationRun> {
-  const files = filesOf(given)
-  const values = valuesOf('translation', given)
-  const settings = settingsOf(values) as unknown as Settings
+async function tokenizerOf(given: Given, files: Files, { vocabulary }: Settings, say: (line: string) => void) {
   expect(
     given.tokenizer === undefined || given.vocabulary === undefined,
     () => `Expected --tokenizer or --vocabulary, got both`,
   )
-  let tokenizer: Tokenizer
-  if (given.tokenizer === undefined) {
-    const start = performance.now()
-    tokenizer = await trainTokenizer(readLines(files.source, files.target), { vocabulary: settings.vocabulary })
-    say(`tokenizer of ${count(tokenizer.size)} tokens trained in ${((performance.now() - start) / 1000).toFixed(1)} s`)
-  } else tokenizer = Tokenizer.from(given.tokenizer)
-  const texts = await textsOf(files, tokenizer)
+  if (given.tokenizer !== undefined) return Tokenizer.from(given.tokenizer)
+  const start = performance.now()
+  const tokenizer = await trainTokenizer(readLines(files.source, files.target), { vocabulary })
+  say(`tokenizer of ${count(tokenizer.size)} tokens trained in ${((performance.now() - start) / 1000).toFixed(1)} s`)
+  return tokenizer
+}
+
+async function begin(asked: Given, device: Device, say: (line: string) => void): Promise<TranslationRun> {
+  const files = filesOf(asked)
+  const before = asked.from === undefined ? undefined : await pretrained(asked.from, asked)
+  const given = before?.given ?? asked
+  const settings = settingsOf(valuesOf('translation', given)) as unknown as Settings
+  const tokenizers = before?.tokenizers ?? tokenizersOf(await tokenizerOf(given, files, settings, say))
+  const texts = await textsOf(files, tokenizers)
   const { width, feedForward, layers, heads, perHead, dropout, density, seed, labelSmoothing, linkWarmup } = settings
-  const model = transformer({
-    ...{ sourceWords: tokenizer.size, targetWords: tokenizer.size, features: width, hidden: feedForward, heads },
-    ...{ encoderLayers: layers, decoderLayers: layers, dropout, density, seed, ...(perHead && { perHead }) },
-  })
-  const trainer = new Trainer(model, {
+  const { source, target } = tokenizers
+  const model =
+    before?.model({ dropout, seed }) ??
+    transformer({
+      ...{ sourceWords: source.size, targetWords: target.size, features: width, hidden: feedForward, heads },
+      ...{ encoderLayers: layers, decoderLayers: layers, dropout, density, seed, ...(perHead && { perHead }) },
+    })
+  const parts = {
     optimizer: adam({
       ...{ learningRate: rateOf(settings), beta1: 0.9, beta2: 0.998, epsilon: 1e-9 },
       ...(linkWarmup !== undefined && { warmup: linkWarmup }),
     }),
     dst: methodOf(settings),
-    loss: crossEntropy({ labelSmoothing: labelSmoothing ?? 0, paddingClass: tokenizer.idOf(PADDING) }),
+    loss: crossEntropy({ labelSmoothing: labelSmoothing ?? 0, paddingClass: target.idOf(PADDING) }),
     device,
-  })
+  }
+  const trainer =
+    asked.from === undefined ? new Trainer(model, parts) : await Trainer.from(asked.from, { ...parts, model })
   const { steps, interval, batchTokens, packed } = settings
   return {
     ...{ settings, files, trainer, ...texts },
@@ -185,7 +195,7 @@ async function goOn(given: Given, device: Device): Promise<TranslationRun> {
     if (notes.settings === undefined || notes.files === undefined || !tokenizers)
       throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of hebb train, got one of a program`)
     const files = filesOf(given, JSON.parse(notes.files))
-    const texts = await textsOf(files, tokenizers.source)
+    const texts = await textsOf(files, tokenizers)
     return {
       ...{ settings: JSON.parse(notes.settings) as Settings, files, trainer, ...texts },
       intervals: (options) =>
@@ -219,6 +229,10 @@ function checkTaken(texts: Call['texts']): void {
 export async function trainTranslation({ texts, version }: Call): Promise<void> {
   checkTaken(texts)
   const { given } = read('translation', texts)
+  expect(
+    given.from === undefined || given.resume === undefined,
+    () => 'Expected --from for a new run or --resume to go on with one, got both',
+  )
   if (given.report !== undefined) await expectPlace(given.report)
   using device = deviceOf(withDefaults('translation', given))
   const say = (line: string) => void (given.json || console.log(line))
@@ -236,6 +250,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   const tokens = (text: ParallelText) => count(text.target.tokens.length - text.pairs)
   say(`${settings.method} on ${train.name}: ${count(train.pairs)} pairs, ${tokens(train)} target tokens`)
   const parameters = trainer.model.parameters.reduce((sum, parameter) => sum + parameter.capacity, 0)
+  if (settings.from !== undefined) say(`from ${settings.from}, whose weights, links and tokenizer it begins with`)
   say(
     `${settings.width} wide, ${settings.layers} + ${settings.layers} layers, density ${percent(settings.density)} of ` +
       `the projections, ${count(parameters)} parameters with the embeddings, seed ${settings.seed}`,

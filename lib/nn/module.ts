@@ -23,6 +23,8 @@ export interface Materials {
   links(possible: number, density: number, name: string): { initial: number; capacity: number }
   /** The links that the layer of this number had when it was saved; undefined: it begins anew, by the topology. */
   restored?(layer: number): Links
+  /** The links that a module's sparse layer begins with, of a run from a checkpoint; undefined: the method's. */
+  begun?(module: Module): Links | undefined
   /** Numbers the layers in the order of the network: the number is part of every random counter. */
   nextLayer(): number
   /** Modules that have their parameters: one that stands in several places has them once (tied weights). */

@@ -135,7 +135,16 @@ export class SparseLinear implements Module {
         `-> ${rows}, got one that begins with ${initial}. A compact network is trained on by staticSparse(), ` +
         'set(), chts() or the like.',
     )
-    const restored = materials.restored?.(layer) ?? given?.links
+    const begun = materials.begun?.(this)
+    // A density gives back the links that it was made of, but for rounding.
+    expect(
+      begun === undefined || Math.abs(begun.columnIndices.length - initial) <= 1,
+      () =>
+        `Expected a method that begins with the ${begun?.columnIndices.length} links that the layer ${cols} -> ` +
+        `${rows} has in the file, got one that begins with ${initial}. Give the density of the file to a method that ` +
+        'keeps it, such as chts() or staticSparse(), or as initialDensity to one whose density falls.',
+    )
+    const restored = materials.restored?.(layer) ?? begun ?? given?.links
     const topology = this.#topology ?? materials.topology
     const start = { rows, cols, links: initial, seed, layer }
     const later = restored ? undefined : topology.fill

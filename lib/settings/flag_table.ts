@@ -403,6 +403,14 @@ export const table = {
     group: 'Translation:',
     commands: TRANSLATION,
   }),
+  from: flag(path('file'), {
+    help:
+      "begin a new run with this checkpoint's weights, links and tokenizer (fine-tuning); shapes and density are " +
+      "the file's, the method chts or dense",
+    group: 'Translation:',
+    commands: TRANSLATION,
+    setting: 'given',
+  }),
   preset: flag(choice(presets), {
     help: 'what holds where nothing else is given',
     group: 'Translation:',

@@ -189,6 +189,27 @@ export async function writeCheckpoint(
   })
 }
 
+/** Refuses a layer that did not begin with the links of a file. */
+function expectSame(name: string, links: Links, made: Links): void {
+  const isSame = (a: Int32Array, b: Int32Array) => a.length === b.length && a.every((one, i) => one === b[i])
+  if (isSame(links.rowOffsets, made.rowOffsets) && isSame(links.columnIndices, made.columnIndices)) return
+  throw new HebbError(
+    'UNSUPPORTED',
+    `Expected the layer ${name} to begin with the links of the file, got others. A module of your own must list its ` +
+      'layers among its children, or ask for materials.begun().',
+  )
+}
+
+/** A matrix of so many cells, by row, which is 0 where there is no link. */
+function scattered({ rowOffsets, columnIndices }: Links, values: Float32Array, cells: number): Float32Array {
+  const matrix = new Float32Array(cells)
+  const rows = rowOffsets.length - 1
+  for (let row = 0; row < rows; ++row)
+    for (let k = rowOffsets[row] as number; k < (rowOffsets[row + 1] as number); ++k)
+      matrix[row * (cells / rows) + (columnIndices[k] as number)] = values[k] as number
+  return matrix
+}
+
 /** A file that was read, checked as far as it can be without a model. */
 export class Checkpoint {
   readonly file: string
@@ -260,13 +281,18 @@ export class Checkpoint {
     return made
   }
 
-  /** Refuses a model whose layers are not those of the file, before any memory is taken for them. */
-  check(model: Sequential): void {
+  /**
+   * Refuses a model whose layers are not those of the file, before any memory is taken for them. `anew`: what has links
+   * in the file may be a matrix of the model, and the other way round.
+   */
+  check(model: Sequential, { anew = false } = {}): void {
     const shapeOf = (name: string) => this.#tensors.get(name)?.shape.join(' x ') ?? 'none'
+    const hasLinks = (module: Module, path: string) =>
+      anew ? this.#tensors.has(`${path}.weights.rowOffsets`) : module instanceof SparseLinear && !this.dense
     for (const [module, path] of namedModules(model)) {
       const { inFeatures, outFeatures } = module
       const [name, expected] =
-        module instanceof SparseLinear && !this.dense
+        (module instanceof Linear || module instanceof SparseLinear) && hasLinks(module, path)
           ? [`${path}.weights.rowOffsets`, `${module.outFeatures + 1}`]
           : module instanceof Linear || module instanceof SparseLinear
             ? [`${path}.weights`, `${outFeatures} x ${inFeatures}`]
@@ -288,6 +314,17 @@ export class Checkpoint {
     const name = this.#layers.get(layer)
     if (name === undefined) throw this.#bad(`it has no sparse layer ${layer}. Give the model that it was saved from`)
     return this.#links(name)
+  }
+
+  /** The links of a layer by its name, all that are possible of a matrix; undefined: it has no such layer. */
+  linksOf(name: string): Links | undefined {
+    if (this.#tensors.has(`${name}.rowOffsets`)) return this.#links(name)
+    const [rows, cols = 1] = this.#tensors.get(name)?.shape ?? []
+    if (rows === undefined) return undefined
+    return {
+      rowOffsets: Int32Array.from({ length: rows + 1 }, (_, row) => row * cols),
+      columnIndices: Int32Array.from({ length: rows * cols }, (_, i) => i % cols),
+    }
   }
 
   /** The links that a sparse layer may have, where its method keeps a pool of them. */
@@ -328,6 +365,26 @@ export class Checkpoint {
     return new BigUint64Array(data.buffer, data.byteOffset, data.length)
   }
 
+  /** Writes values to the parameters of the same names, sparse ones or matrices, as a run that begins has them. */
+  async begin(model: Sequential): Promise<void> {
+    for (const [name, parameter] of namedParameters(model)) {
+      const saved = this.#tensors.has(`${name}.values`) ? this.#links(name) : undefined
+      const data = this.#tensor(saved ? `${name}.values` : name, 'F32') as Float32Array
+      const links = parameter instanceof SparseParameter ? this.linksOf(name) : undefined
+      const { length } = links?.columnIndices ?? parameter.values
+      const values = saved && !links ? scattered(saved, data, length) : data
+      if (values.length !== length)
+        throw this.#bad(
+          `its tensor '${name}' has ${values.length} elements, but ${length} are needed. Give the model that it was ` +
+            'saved with',
+        )
+      if (links && parameter instanceof SparseParameter) expectSame(name, links, await parameter.matrix.read())
+      const slots = links && parameter instanceof SparseParameter && cscSlots(links, parameter.matrix.cols)
+      await parameter.values.write(slots ? inColumnOrder(values, slots) : values, length)
+    }
+    this.#expectPlaces(new Set(namedParameters(model).flatMap(([name]) => [name, `${name}.values`])))
+  }
+
   /** Writes values and optimizer state to the model's parameters. What the file has no state for starts at 0. */
   async fill(model: Sequential): Promise<void> {
     const known = new Set<string>()
@@ -362,6 +419,11 @@ export class Checkpoint {
       for (const [scalar, tensor] of parameter.scalars)
         if (this.#tensors.has(`optimizer.${scalar}.${name}`)) await put(`optimizer.${scalar}.${name}`, tensor, 1)
     }
+    this.#expectPlaces(known)
+  }
+
+  /** Refuses a file with parameters that none of these names is of. */
+  #expectPlaces(known: ReadonlySet<string>): void {
     for (const name of this.#tensors.keys()) {
       const isParameter = isOfModel(name) && !/\.(rowOffsets|columnIndices)$/.test(name)
       if (isParameter && !known.has(name)) throw this.#bad(`its tensor '${name}' has no place in the model`)

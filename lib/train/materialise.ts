@@ -4,16 +4,23 @@ import type { Method } from '../dst/method.js'
 import { linksAt, Room } from '../dst/room.js'
 import { updatesOf } from '../dst/scheduler.js'
 import { expect } from '../error.js'
+import type { Links } from '../native.js'
 import { swi } from '../nn/init.js'
-import type { Materials } from '../nn/module.js'
+import type { Materials, Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { frozenOf, type Optimizer, type ParameterGroup } from '../optim/optimizer.js'
 import { Program } from '../program.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
-import { type Checkpoint, namedParameters, type Progress, stepsOf } from './checkpoint.js'
+import { type Checkpoint, namedModules, namedParameters, type Progress, stepsOf } from './checkpoint.js'
 
 /** How the parameters begin. */
-type Beginning = Pick<Materials, 'topology' | 'weights' | 'dense' | 'restored' | 'links'>
+type Beginning = Pick<Materials, 'topology' | 'weights' | 'dense' | 'restored' | 'begun' | 'links'>
+
+/** A file that a training has its parameters from: to go on with its run or, `anew`, to begin one. */
+export interface Origin {
+  readonly checkpoint: Checkpoint
+  readonly anew: boolean
+}
 
 /** Makes a model's parameters, and records in `initialise` what fills them; gives what else is under way. */
 function make(device: Device, model: Sequential, initialise: Program, beginning: Beginning): Promise<void>[] {
@@ -43,8 +50,9 @@ export function materialise(
   model: Sequential,
   method: Method,
   optimizer: Optimizer,
-  checkpoint?: Checkpoint,
+  origin?: Origin,
 ): { groups: readonly ParameterGroup[]; ready: Promise<void> } {
+  const checkpoint = origin?.anew ? undefined : origin?.checkpoint
   const initialise = new Program(device)
   let pending: Promise<void>[]
   let groups: readonly ParameterGroup[]
@@ -54,6 +62,7 @@ export function materialise(
       weights: method.weights,
       dense: method.dense ?? false,
       ...(checkpoint && { restored: (at: number) => checkpoint.links(at) }),
+      ...(origin?.anew && { begun: begunBy(model, origin.checkpoint) }),
       links: (possible, density, name) => {
         const initial = linksAt(method.density.initial(density), possible)
         const most = linksAt(method.density.most(density), possible)
@@ -92,6 +101,12 @@ export function materialise(
       parameter.setPool(checkpoint?.pool(parameter.layer) ?? (await parameter.matrix.read()))
   })
   return { groups, ready }
+}
+
+/** The links of a file, for the modules that have its layers' names. */
+function begunBy(model: Sequential, checkpoint: Checkpoint): (module: Module) => Links | undefined {
+  const names = namedModules(model)
+  return (module) => checkpoint.linksOf(`${names.get(module)}.weights`)
 }
 
 /** Makes a model's parameters as the file has them, for predictions: without gradients and optimizer state. */

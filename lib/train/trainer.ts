@@ -21,7 +21,7 @@ import { HostFeed, hostBatchOf } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
-import { materialise } from './materialise.js'
+import { materialise, type Origin } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
 import type {
   Batch,
@@ -99,8 +99,9 @@ export class Trainer {
   #disposed = false
   #busy = false
 
-  /** `checkpoint` is internal: see Trainer.load(). */
-  constructor(model: Sequential, options: TrainerOptions, checkpoint?: Checkpoint) {
+  /** `origin` is internal: see Trainer.load() and Trainer.from(). */
+  constructor(model: Sequential, options: TrainerOptions, origin?: Origin) {
+    const checkpoint = origin?.anew ? undefined : origin?.checkpoint
     const {
       optimizer,
       dst = staticSparse(),
@@ -139,14 +140,14 @@ export class Trainer {
     this.#ownsDevice = owned
     this.model = model
     this.#notes = checkpoint?.notes ?? {}
-    this.#tokenizers = checkpoint?.tokenizers
+    this.#tokenizers = origin?.checkpoint.tokenizers
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
     this.#workspace = new Tensor(device, 'uint8', 0)
     this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
     try {
-      const { groups, ready } = materialise(device, model, this.method, optimizer, checkpoint)
+      const { groups, ready } = materialise(device, model, this.method, optimizer, origin)
       const frozen = frozenOf(groups)
       const moving = model.sparse.filter((parameter) => !frozen.has(parameter))
       this.#scheduler = new Scheduler(device, this.method, model.seed, moving, model.relations)
@@ -154,7 +155,7 @@ export class Trainer {
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
       const training = { optimizer, groups, onGradients, lossScale }
       this.#stepper = new Stepper(device, model, training, this.#scheduler, this.#measures, this.#workspace)
-      this.#ready = checkpoint ? ready.then(() => this.#restore(checkpoint)) : ready
+      this.#ready = ready.then(() => (checkpoint ? this.#restore(checkpoint) : origin?.checkpoint.begin(model)))
     } catch (error) {
       model.dispose()
       this.#workspace.dispose()
@@ -167,7 +168,8 @@ export class Trainer {
   /**
    * A trainer as it was when save() wrote the file. The model, the optimizer and the method are made again as they
    * were; parts that were functions of your own must be given, others may be replaced. resume() goes on with a run of
-   * fit() that was not finished.
+   * fit() that was not finished; fit() begins one, with its steps and rates counted from 0 and with the optimizer's
+   * state as it is. from() begins that anew, too.
    */
   static async load(file: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
     known(options, 'Trainer.load()', { ...OPTIONS, model: true })
@@ -179,18 +181,41 @@ export class Trainer {
     const loss = options.loss ?? checkpoint.loss
     const { device = 'auto', trackHistory = checkpoint.hasHistory, onGradients } = options
     const { lossScale = checkpoint.lossScale } = options
-    const trainer = new Trainer(
-      model,
-      { optimizer, dst, ...(loss && { loss }), lossScale, device, trackHistory, onGradients },
-      checkpoint,
-    )
+    const all = { optimizer, dst, ...(loss && { loss }), lossScale, device, trackHistory, onGradients }
+    return new Trainer(model, all, { checkpoint, anew: false }).#whenReady()
+  }
+
+  /**
+   * A trainer for a new run that begins with the weights, the links and the tokenizers of a checkpoint (fine-tuning).
+   * Steps, updates, the optimizer's state, the history of links and notes begin anew. The model, its seed included,
+   * the method, the optimizer and the loss are the file's where none is given; a model that is given has the file's
+   * layers by name, with densities, dropout and a seed of its own. The method must begin with the links that there
+   * are: one that keeps their density, such as chts() or staticSparse(), or one whose density falls from there, such
+   * as chtss({ density: sigmoidDensity({ initialDensity: 0.05 }) }). Fully connected layers become sparse ones by a
+   * method that begins with all links, and sparse ones fully connected by dense(), 0 where there was no link. Throws
+   * INVALID_ARGUMENT or BAD_FILE for what does not fit.
+   */
+  static async from(file: string, options: TrainerLoadOptions = {}): Promise<Trainer> {
+    known(options, 'Trainer.from()', { ...OPTIONS, model: true })
+    const checkpoint = await readCheckpoint(file, { training: false })
+    const { model = checkpoint.model(), loss = checkpoint.loss, ...given } = options
+    checkpoint.check(model, { anew: true })
+    const optimizer = given.optimizer ?? (checkpoint.deserialise('optimizer') as Optimizer)
+    const dst = given.dst ?? (checkpoint.deserialise('dst') as Method)
+    const { lossScale = checkpoint.lossScale } = given
+    const all = { ...given, optimizer, dst, ...(loss && { loss }), lossScale }
+    return new Trainer(model, all, { checkpoint, anew: true }).#whenReady()
+  }
+
+  /** Gives its memory back where what it waits for fails. */
+  async #whenReady(): Promise<Trainer> {
     try {
-      await trainer.#ready
+      await this.#ready
     } catch (error) {
-      trainer.dispose()
+      this.dispose()
       throw error
     }
-    return trainer
+    return this
   }
 
   /** What was last noted with a checkpoint of the training. */
