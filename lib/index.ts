@@ -143,6 +143,7 @@ export {
 } from './topology/describe.js'
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
+export { type Averaged, type AverageOptions, averageCheckpoints } from './train/average.js'
 export type { Evaluation, RunOptions } from './train/inference.js'
 export {
   type CrossEntropyOptions,

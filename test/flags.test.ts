@@ -1,20 +1,22 @@
 /** The table of flags: what each command takes, how values are read, and what follows from it. */
 import { expect } from 'chai'
 import { Command } from 'commander'
+import { defineAverage } from '../lib/cli/average.js'
 import { defineCompact } from '../lib/cli/compact.js'
 import { defineCompare } from '../lib/cli/compare.js'
 import { defineDescribe } from '../lib/cli/describe.js'
 import { defineDoctor } from '../lib/cli/doctor.js'
 import { defineEvaluate } from '../lib/cli/evaluate.js'
 import { defineTrain } from '../lib/cli/train.js'
+import { defineTranslate } from '../lib/cli/translate.js'
 import { HebbError } from '../lib/index.js'
 import type { CommandName } from '../lib/settings/flag_table.js'
 import { isSetting, lists, planKeys, read, settingsOf, takenBy, typed, valuesOf } from '../lib/settings/flags.js'
 import { suggestion } from '../lib/suggestion.js'
 
 const program = new Command('hebb').version('1.2.3')
-for (const define of [defineTrain, defineCompare, defineEvaluate, defineDescribe, defineCompact, defineDoctor])
-  define(program)
+const defined = [defineTrain, defineCompare, defineEvaluate, defineTranslate, defineDescribe, defineCompact]
+for (const define of [...defined, defineAverage, defineDoctor]) define(program)
 const commands = Object.fromEntries(program.commands.map((command) => [command.name(), command]))
 const flagsOf = (name: string) => commands[name].options.map((option) => option.long?.slice(2) as string)
 const refusal = (act: () => unknown): string => {
@@ -52,11 +54,11 @@ describe('flags', () => {
       for (const flag of flagsOf(name)) expect(help, name).to.include(`--${flag}`)
       const examples = help.split('Examples:\n')[1].trim().split('\n')
       for (const example of examples) {
-        const [hebb, called, ...words] = example.trim().split(' ')
+        const [hebb, called, ...words] = example.replace(/ < .*/, '').trim().split(' ')
         expect([hebb, called]).to.deep.equal(['hebb', name])
         const { operands, unknown } = command.parseOptions(words)
         expect(unknown, example).to.deep.equal([])
-        expect(operands.length, example).to.be.at.most(1)
+        expect(operands.length, example).to.be.at.most(name === 'average' ? 9 : 1)
         const mode = (command.opts().task === 'translation' ? 'translation' : name) as CommandName
         const { given } = read(mode, { out: 'x', ...command.opts() })
         if (!('resume' in given)) valuesOf(mode, given)

@@ -1,6 +1,6 @@
 /** hebb train --task translation and hebb translate, and what translators do with lines, on a language of numbers. */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -110,6 +110,29 @@ describe('hebb train --task translation, hebb translate', function () {
     }
     await expectRefusal(() => translator.translate(['one'], { beams: 2 } as never), 'INVALID_ARGUMENT', 'misspelt')
   }
+
+  it('keeps the last states, and averages them', async () => {
+    // The last update is after three quarters of the steps.
+    const steps = ['--steps', '100', '--interval', '10', '--density', '0.4', '--keep', '2']
+    const { code, stderr } = await train(...steps, '--checkpoint', at('k.safetensors'))
+    expect([code, stderr]).to.deep.equal([0, ''])
+    const kept = readdirSync(folder).filter((name) => /^k\.step/.test(name))
+    expect(kept.sort()).to.deep.equal(['k.step100.safetensors', 'k.step90.safetensors'])
+    const states = kept.map(at)
+    const averaged = await hebb('average', ...states, '--out', at('mean.safetensors'), '--json')
+    expect(JSON.parse(averaged.stdout)).to.include({ files: 2, out: at('mean.safetensors') })
+    const said = await hebb('average', ...states, states[0], '--out', at('mean.safetensors'))
+    expect(said.stdout).to.equal(`${at('mean.safetensors')}: the mean of 3 checkpoints\n`)
+    const { stdout } = await translated(['translate', at('mean.safetensors'), '--device', 'cpu'], 'one\n\n')
+    expect(stdout.split('\n')).to.have.length(3)
+    const one = await hebb('average', states[0], '--out', at('mean.safetensors'))
+    expect([one.code, one.stderr]).to.deep.equal([
+      1,
+      `hebb: Expected the paths of at least two checkpoints, got ["${states[0]}"]\n`,
+    ])
+    const alone = await train('--keep', '2')
+    expect(alone.stderr).to.contain('Expected --keep beside --checkpoint or --resume, got it alone')
+  })
 
   it('begins a new run from a checkpoint, with its shapes, links and tokenizer', async () => {
     const from = at('m.best.safetensors')

@@ -31,6 +31,8 @@ function helpOf(name: FlagName, command: CommandName): string {
 /** What a command was called with. */
 export interface Call {
   readonly argument: string | undefined
+  /** All of them. */
+  readonly args: readonly string[]
   /** Flags as texts, by their names in the command. */
   readonly texts: Texts
   readonly version: string
@@ -64,6 +66,6 @@ export function define(
   command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
   command.action((...args: unknown[]) => {
     const [texts, called] = args.slice(-2) as [Texts, Command]
-    return run({ argument: called.args[0], texts, version: program.version() as string })
+    return run({ argument: called.args[0], args: called.args, texts, version: program.version() as string })
   })
 }

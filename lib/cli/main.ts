@@ -25,6 +25,7 @@ try {
     { defineTranslate },
     { defineDescribe },
     { defineCompact },
+    { defineAverage },
     { defineDoctor },
   ] = await Promise.all([
     import('./train.js'),
@@ -33,6 +34,7 @@ try {
     import('./translate.js'),
     import('./describe.js'),
     import('./compact.js'),
+    import('./average.js'),
     import('./doctor.js'),
   ])
   const program = new Command('hebb')
@@ -44,6 +46,7 @@ try {
   defineTranslate(program)
   defineDescribe(program)
   defineCompact(program)
+  defineAverage(program)
   defineDoctor(program)
   await program.parseAsync()
 } catch (error) {

@@ -3,6 +3,7 @@
  * interval of steps. The tokenizer is trained on both files where none is given, and kept in the checkpoint.
  */
 import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { expect, HebbError, show } from '../error.js'
@@ -216,6 +217,9 @@ export function bestOf(file: string): string {
   return file.replace(/(\.safetensors)?$/, '.best.safetensors')
 }
 
+/** Where the state after a step goes that is kept beside it. */
+const keptOf = (file: string, step: number): string => file.replace(/(\.safetensors)?$/, `.step${step}.safetensors`)
+
 /** Refuses flags of other tasks. */
 function checkTaken(texts: Call['texts']): void {
   const taken = new Set(takenBy('translation'))
@@ -310,6 +314,13 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
           `links ${count(links)} (${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step, ` +
           `${count(report.counted / seconds)} target tokens a second`,
       )
+      if (file === undefined || given.keep === undefined) continue
+      try {
+        await trainer.save(keptOf(file, step), { notes: { ...notes, every } })
+        await rm(keptOf(file, (report.epoch - given.keep) * interval), { force: true })
+      } catch (error) {
+        unsaved(error as Error)
+      }
     }
   } catch (error) {
     line.clear()

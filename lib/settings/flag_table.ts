@@ -32,6 +32,7 @@ export type CommandName =
   | 'translate'
   | 'describe'
   | 'compact'
+  | 'average'
   | 'doctor'
 
 /** What of a run decides what others are by default, or whether they are taken. */
@@ -554,6 +555,10 @@ export const table = {
     commands: { translate: {} },
     default: 1,
   }),
+  union: flag(toggle(), {
+    help: 'where links differ, take all that any of the files has, 0 where one lacks them',
+    commands: { average: {} },
+  }),
   exactUpTo: flag(number(0, undefined, 'steps'), {
     help: 'work up to which measures are exact and not sampled',
     group: 'What is measured:',
@@ -598,6 +603,12 @@ export const table = {
     otherwise: '1; with --resume, as before',
     beside: ['checkpoint', 'resume'],
   }),
+  keep: flag(integer(1), {
+    help: 'keep the states of the last n validations, too: FILE.step500.safetensors and so on, to average them',
+    group: 'What is kept and said:',
+    commands: TRANSLATION,
+    beside: ['checkpoint', 'resume'],
+  }),
   resume: flag(path('file'), {
     help: 'go on with the run that this checkpoint was saved in, and save to it again',
     group: 'What is kept and said:',
@@ -614,6 +625,7 @@ export const table = {
     commands: {
       compare: { required: 'the folder where the runs are kept' },
       compact: { help: 'where the compact network goes', required: 'the file where the compact network goes' },
+      average: { help: 'where the mean goes', required: 'the file where the mean goes' },
     },
   }),
   json: flag(toggle(), {
@@ -627,6 +639,7 @@ export const table = {
       evaluate: {},
       describe: {},
       compact: {},
+      average: {},
       doctor: {},
     },
   }),

@@ -109,7 +109,7 @@ function serialisedTokenizers({ source, target }: Tokenizers): { source: Tokeniz
 }
 
 /** Whether a tensor's name is of the model, and not of what is kept beside it. */
-const isOfModel = (name: string): boolean => !reservedNames.includes(name.slice(0, name.indexOf('.')))
+export const isOfModel = (name: string): boolean => !reservedNames.includes(name.slice(0, name.indexOf('.')))
 
 export async function writeCheckpoint(
   file: string,
