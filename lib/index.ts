@@ -183,4 +183,4 @@ export {
 } from './train/search.js'
 export type { TrainingData } from './train/source.js'
 export { Trainer } from './train/trainer.js'
-export type { ScoredTranslation, Translation } from './train/translator.js'
+export type { CrossAttention, ScoredTranslation, Translation, TranslationOptions } from './train/translator.js'

@@ -11,6 +11,7 @@ import { Transformer, type TransformerOptions, transformer } from '../lib/nn/tra
 import { sgd } from '../lib/optim/sgd.js'
 import { cscSlots, inRowOrder } from '../lib/tensor.js'
 import { namedParameters } from '../lib/train/checkpoint.js'
+import { crossAttention, meanOfHeads } from '../lib/train/cross_attention.js'
 import { type Hypothesis, Search, type TranslateOptions } from '../lib/train/search.js'
 import { Trainer } from '../lib/train/trainer.js'
 import { at, cpu, expectRefusal, gpu, modelPlaces, numbers, onAnyThreads, random, withEnvironment } from './support.js'
@@ -73,6 +74,8 @@ const logSoftmax = (z: Vector): Vector => {
 class Plain {
   readonly #matrices = new Map<string, Vector[]>()
   readonly #heads: number
+  /** [heads][tokens] of the cross-attention that was computed last, for each head of each token. */
+  attended: number[][][] = []
 
   static async of({ named, model }: Ready): Promise<Plain> {
     const plain = new Plain(model.options.heads)
@@ -132,6 +135,7 @@ class Plain {
     const [queries, keys, values] = [x, memory, memory].map((from, i) =>
       from.map((v) => this.#linear(v, `${name}.${'qkv'[i]}`)),
     )
+    if (name.endsWith('.cross')) this.attended = Array.from({ length: this.#heads }, () => [])
     return queries.map((query, q) => {
       const own = query.length / this.#heads
       const seen = causal ? q + 1 : keys.length
@@ -139,6 +143,7 @@ class Plain {
       for (let first = 0; first < query.length; first += own) {
         const head = (v: Vector) => v.slice(first, first + own)
         const scores = keys.slice(0, seen).map((key) => dot(head(query), head(key)) / Math.sqrt(own))
+        if (name.endsWith('.cross')) this.attended[first / own].push(logSoftmax(scores).map(Math.exp))
         for (const [k, score] of logSoftmax(scores).entries())
           for (let i = first; i < first + own; ++i) attended[i] += Math.exp(score) * values[k][i]
       }
@@ -302,6 +307,32 @@ for (const place of modelPlaces) {
             expectSame(all[i], expected, `${minLength} to ${maxLength}, sentence ${i}`)
           }
         }
+      })
+    })
+
+    it('tells what the last layer attends to, of each head', async () => {
+      const options = { ...tiny, density: 0.5, dropout: 0.3, heads: 4 }
+      await using(at(place), options, async (ready) => {
+        const { device, model } = ready
+        const plain = await Plain.of(ready)
+        const [sources, targets] = [sentencesOf([4, 0, 12, 1, 6], 23), sentencesOf([3, 5, 0, 17, 1], 19, 2)]
+        const { buffers } = device.memory()
+        const found = await crossAttention(
+          ...([device, model, BEGIN] as const),
+          sources.map((source, i) => [source, targets[i]]),
+        )
+        expect(device.memory().buffers).to.equal(buffers)
+        for (const [i, { heads, rows, cols, weights }] of found.entries()) {
+          expect([heads, rows, cols]).to.deep.equal([4, targets[i].length + 1, sources[i].length])
+          plain.decode(plain.encode(sources[i]), [BEGIN, ...targets[i]])
+          const expected = plain.attended.flat(2)
+          expect(weights.length).to.equal(expected.length)
+          for (const [k, weight] of weights.entries()) expect(weight, `${i} at ${k}`).to.be.closeTo(expected[k], 1e-5)
+          const mean = meanOfHeads(found[i])
+          for (const [k, weight] of mean.entries())
+            expect(weight).to.be.closeTo(plain.attended.reduce((sum, head) => sum + head.flat()[k], 0) / 4, 1e-5)
+        }
+        expect(await crossAttention(device, model, BEGIN, [])).to.deep.equal([])
       })
     })
 

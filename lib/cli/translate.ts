@@ -24,11 +24,11 @@ export function defineTranslate(program: Command): void {
 
 async function translate({ argument, texts }: Call): Promise<void> {
   const { given } = read('translate', texts)
-  const { beam, lengthPenalty, maxLength, nBest, ...values } = withDefaults('translate', given)
+  const { beam, lengthPenalty, maxLength, nBest, replaceUnk = false, ...values } = withDefaults('translate', given)
   expect(nBest <= beam, () => `Expected --n-best to be at most --beam, ${beam}, got ${nBest}`)
   using device = deviceOf(values)
   using model = await load(argument as string, { device })
-  const options = { beam, lengthPenalty, nBest, ...(maxLength !== undefined && { maxLength }) }
+  const options = { beam, lengthPenalty, nBest, replaceUnk, ...(maxLength !== undefined && { maxLength }) }
   let done = 0
   const flush = async (lines: string[]) => {
     for (const [i, translations] of (await model.translations(lines, options)).entries()) {

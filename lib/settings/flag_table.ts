@@ -559,6 +559,10 @@ export const table = {
     help: 'where links differ, take all that any of the files has, 0 where one lacks them',
     commands: { average: {} },
   }),
+  replaceUnk: flag(toggle(), {
+    help: "put the source's most attended word in place of each unknown token, where the tokenizer has one",
+    commands: { translate: {} },
+  }),
   exactUpTo: flag(number(0, undefined, 'steps'), {
     help: 'work up to which measures are exact and not sampled',
     group: 'What is measured:',

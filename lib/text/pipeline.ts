@@ -350,6 +350,8 @@ function metaspace(part: Part): Splitter {
 
 export interface Model {
   readonly idOf: ReadonlyMap<string, number>
+  /** What stands for text that the vocabulary cannot spell, if anything does. */
+  readonly unknown?: number | undefined
   /** The tokens of a piece. */
   encode(piece: string): number[]
 }
@@ -414,12 +416,12 @@ export function modelOf(part: Part, isInBytes: boolean): Model {
           continuing_subword_prefix: part.text('continuing_subword_prefix'),
           max_input_chars_per_word: part.count('max_input_chars_per_word', 100),
         })
-        return { idOf, encode: (piece) => numbers(model.encode([piece]), idOf, unknown, false) }
+        return { idOf, unknown, encode: (piece) => numbers(model.encode([piece]), idOf, unknown, false) }
       }
       case 'WordLevel': {
         const idOf = vocabularyOf(part)
         const unknown = unknownOf(part, idOf)
-        return { idOf, encode: (piece) => [idOf.get(piece) ?? unknown] }
+        return { idOf, unknown, encode: (piece) => [idOf.get(piece) ?? unknown] }
       }
       default:
         throw part.refused()
@@ -465,7 +467,11 @@ function bytePair(part: Part, isInBytes: boolean): Model {
     byte_fallback: fallback,
     ignore_merges: part.flag('ignore_merges', false),
   })
-  return { idOf, encode: (piece) => numbers(model.encode([piece]), idOf, unknown, fuse) }
+  return {
+    idOf,
+    ...(unknown >= 0 && { unknown }),
+    encode: (piece) => numbers(model.encode([piece]), idOf, unknown, fuse),
+  }
 }
 
 function unigram(part: Part): Model {
@@ -482,6 +488,7 @@ function unigram(part: Part): Model {
   const model = new Unigram({ type: 'Unigram', vocab, unk_id: unknown }, '')
   return {
     idOf,
+    unknown,
     encode(piece) {
       // A run of unknown characters is one unknown token, whose bytes stand for it if all of them have a token.
       const tokens: string[] = []

@@ -8,6 +8,7 @@ import {
   type Decoder,
   decoderOf,
   finderOf,
+  inBytes,
   type Model,
   modelOf,
   normalizerOf,
@@ -35,6 +36,11 @@ export interface EncodeOptions {
 export interface DecodeOptions {
   /** Whether special tokens are left out. Default false. */
   skipSpecial?: boolean
+  /**
+   * What stands in place of the unknown tokens, one word for each in their order. Default: the token, as the vocabulary
+   * spells it, or nothing where it is a special one and these are left out.
+   */
+  unknown?: readonly string[] | undefined
 }
 
 /**
@@ -169,13 +175,63 @@ export class Tokenizer {
 
   /** The text of some tokens; spaces before punctuation stay. */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
-    const { skipSpecial = false } = known(options, 'decode()', { skipSpecial: true })
-    const tokens = Array.from(ids, (id) => this.tokenOf(id))
-    return this.#decoder(skipSpecial ? tokens.filter((token) => !this.#special.has(token)) : tokens).join('')
+    const { skipSpecial = false, unknown } = known(options, 'decode()', { skipSpecial: true, unknown: true })
+    let at = 0
+    const tokens: string[] = []
+    for (const id of Array.from(ids)) {
+      const token = this.tokenOf(id)
+      if (unknown && id === this.unknown) {
+        expect(at < unknown.length, () => `Expected a word for each unknown token, got ${unknown.length}`)
+        tokens.push(this.#spelt(unknown[at++] as string, tokens.at(-1)))
+      } else if (!skipSpecial || !this.#special.has(token)) tokens.push(token)
+    }
+    return this.#decoder(tokens).join('')
+  }
+
+  /** A word as a token behind another one, with a space before it where tokens spell them. */
+  #spelt(word: string, before: string | undefined): string {
+    if (this.#decoder(['a', 'Ġa']).join('') === 'a a') return (before === undefined ? '' : 'Ġ') + inBytes(word)
+    const isMarked = this.#decoder(['a', '▁a']).join('') === 'a a'
+    return isMarked && before !== '▁' ? `▁${word}` : word
+  }
+
+  /** The number of the token for text that the vocabulary cannot spell; undefined: it spells everything. */
+  get unknown(): number | undefined {
+    return this.#model.unknown
+  }
+
+  /** [tokens] the word that each token of a text is part of, without special tokens, as the normalizer has left it. */
+  words(text: string): string[] {
+    expect(typeof text === 'string', () => `Expected a text, got ${show(text)}`)
+    return this.#pieces(text.replace(/\p{Surrogate}/gu, '\ufffd')).flatMap((part) =>
+      'id' in part ? [part.content] : this.#wordsOf(part.text),
+    )
+  }
+
+  /** A piece may have several words: then their tokens are found in it. */
+  #wordsOf(piece: string): string[] {
+    const shown = (word: string) => this.#decoder([word]).join('').trim()
+    const ids = this.#encoded(piece)
+    const inner = /(?<=[^\s▁])(?=[\s▁])/
+    if (!inner.test(piece)) return ids.map(() => shown(piece))
+    const ends: number[] = []
+    const words = piece.split(inner)
+    for (const word of words) ends.push((ends.at(-1) ?? 0) + word.length)
+    const wordAt = (place: number) => shown(words[ends.findIndex((end) => place < end)] ?? (words.at(-1) as string))
+    let place = 0
+    return ids.map((id) => {
+      const token = this.tokenOf(id)
+      const found = id === this.unknown ? -1 : piece.indexOf(token, place)
+      // An unknown token, or a byte: it begins where the one before has ended.
+      const begin = found < 0 ? place : found
+      place = found < 0 ? place : found + token.length
+      // A token that is a space alone is of the word behind it.
+      return wordAt(begin + (/^[\s▁]/.test(piece.slice(begin)) ? 1 : 0))
+    })
   }
 
   /** Gives the text of tokens that come one by one, each character once all its tokens are there. */
-  decodeStream(options: DecodeOptions = {}): DecodeStream {
+  decodeStream(options: Pick<DecodeOptions, 'skipSpecial'> = {}): DecodeStream {
     return new DecodeStream(this, known(options, 'decodeStream()', { skipSpecial: true }))
   }
 

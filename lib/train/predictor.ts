@@ -14,8 +14,13 @@ import { DeviceDatasets } from './device_datasets.js'
 import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
-import type { TranslateOptions } from './search.js'
-import { type ScoredTranslation, type Translation, Translator } from './translator.js'
+import {
+  type CrossAttention,
+  type ScoredTranslation,
+  type Translation,
+  type TranslationOptions,
+  Translator,
+} from './translator.js'
 
 export interface LoadOptions {
   /** Default 'auto'. */
@@ -79,13 +84,13 @@ export class Predictor {
   }
 
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
-  async translate(lines: readonly string[], options: Omit<TranslateOptions, 'nBest'> = {}): Promise<string[]> {
+  async translate(lines: readonly string[], options: Omit<TranslationOptions, 'nBest'> = {}): Promise<string[]> {
     const all = await this.translations(lines, { ...options, nBest: 1 })
     return all.map(([best]) => (best as Translation).text)
   }
 
   /** The `nBest` translations of each line with their scores, the best first. */
-  async translations(lines: readonly string[], options: TranslateOptions = {}): Promise<Translation[][]> {
+  async translations(lines: readonly string[], options: TranslationOptions = {}): Promise<Translation[][]> {
     return this.#inTurn(() => this.#translator().translations(lines, options))
   }
 
@@ -106,6 +111,15 @@ export class Predictor {
     options: RunOptions = {},
   ): Promise<ScoredTranslation[]> {
     return this.#inTurn(() => this.#translator().score(sources, targets, options))
+  }
+
+  /** What the model attends to in these lines while it writes these translations, which are there. */
+  async crossAttention(
+    sources: readonly string[],
+    targets: readonly string[],
+    options: RunOptions = {},
+  ): Promise<CrossAttention[]> {
+    return this.#inTurn(() => this.#translator().crossAttention(sources, targets, options))
   }
 
   #translator(): Translator {

@@ -92,7 +92,7 @@ interface Prefix {
 }
 
 /** What `record` makes with a tape of its own. Where it throws, nothing is left. */
-function recorded<T>(device: Device, record: (tape: Tape) => T): T {
+export function recorded<T>(device: Device, record: (tape: Tape) => T): T {
   const tape = new Tape(new Program(device), { training: false })
   try {
     return record(tape)
@@ -102,13 +102,13 @@ function recorded<T>(device: Device, record: (tape: Tape) => T): T {
   }
 }
 
-function forget(tape: Tape): void {
+export function forget(tape: Tape): void {
   tape.dispose()
   tape.program.dispose()
 }
 
 /** Sequences of integers that the host gives before each step, and the axis along which they lie. */
-class Given {
+export class Given {
   readonly tokens: Tokens
   readonly #given: Tensor<'int32'>
   readonly #starts: Tensor<'int32'>
@@ -142,20 +142,25 @@ class Given {
 }
 
 /** Where sequences of these lengths begin, one behind another, and where the last one ends. */
-function startsOf(lengths: readonly number[]): Int32Array {
+export function startsOf(lengths: readonly number[]): Int32Array {
   const starts = new Int32Array(lengths.length + 1)
   for (const [i, length] of lengths.entries()) starts[i + 1] = (starts[i] as number) + length
   return starts
 }
 
-function flat(sentences: readonly Int32Array[], starts: Int32Array): Int32Array {
+export function flat(sentences: readonly Int32Array[], starts: Int32Array): Int32Array {
   const all = new Int32Array(starts.at(-1) as number)
   for (const [i, sentence] of sentences.entries()) all.set(sentence, starts[i])
   return all
 }
 
 /** A module's forward pass, with `attend` in place of its attentions' own. */
-function forward(module: Module, tape: Tape, x: Value, attend: (of: MultiHeadAttention, x: Value) => Value): Value {
+export function forward(
+  module: Module,
+  tape: Tape,
+  x: Value,
+  attend: (of: MultiHeadAttention, x: Value) => Value,
+): Value {
   if (module instanceof MultiHeadAttention) return attend(module, x)
   if (module instanceof Residual) return add(tape, x, forward(module.module, tape, x, attend))
   if (module instanceof Recompute) return forward(module.module, tape, x, attend)
@@ -171,7 +176,7 @@ function forward(module: Module, tape: Tape, x: Value, attend: (of: MultiHeadAtt
   return module.forward(tape, x)
 }
 
-function* attentionsIn(module: Module): Generator<MultiHeadAttention> {
+export function* attentionsIn(module: Module): Generator<MultiHeadAttention> {
   if (module instanceof MultiHeadAttention) yield module
   else for (const child of module.children?.values() ?? []) yield* attentionsIn(child)
 }
@@ -476,7 +481,7 @@ class Sentence {
 }
 
 /** Numbers of sentences in batches, those of like `size` together, by what each costs and what a batch may. */
-function batchesOf(size: readonly number[], cost: (i: number) => number, most: number): number[][] {
+export function batchesOf(size: readonly number[], cost: (i: number) => number, most: number): number[][] {
   const batches: number[][] = []
   let sum = Number.POSITIVE_INFINITY
   for (const i of [...size.keys()].sort((a, b) => (size[a] as number) - (size[b] as number) || a - b)) {
@@ -490,8 +495,8 @@ function batchesOf(size: readonly number[], cost: (i: number) => number, most: n
   return batches
 }
 
-const most = <T>(all: readonly T[], of: (one: T) => number) => all.reduce((so, one) => Math.max(so, of(one)), 1)
-const total = (sentences: readonly Int32Array[]) => sentences.reduce((sum, { length }) => sum + length, 0)
+export const most = <T>(all: readonly T[], of: (one: T) => number) => all.reduce((so, one) => Math.max(so, of(one)), 1)
+export const total = (sentences: readonly Int32Array[]) => sentences.reduce((sum, { length }) => sum + length, 0)
 
 /**
  * Translates by a model in the hands of a Trainer or of load(), in token numbers; calls wait for each other, and see

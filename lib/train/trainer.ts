@@ -34,11 +34,10 @@ import type {
   TrainOnOptions,
 } from './options.js'
 import { expectPlace } from './safetensors.js'
-import type { TranslateOptions } from './search.js'
 import { planOf, type Source, sourceOf, type TrainingData } from './source.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
-import { type Translation, Translator } from './translator.js'
+import { type CrossAttention, type Translation, type TranslationOptions, Translator } from './translator.js'
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
 function microBatchOf(size: unknown): number | undefined {
@@ -408,7 +407,7 @@ export class Trainer {
   }
 
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
-  async translate(lines: readonly string[], options: Omit<TranslateOptions, 'nBest'> = {}): Promise<string[]> {
+  async translate(lines: readonly string[], options: Omit<TranslationOptions, 'nBest'> = {}): Promise<string[]> {
     return this.#alone(async () => {
       const all = await this.#translating.translations(lines, { ...options, nBest: 1 })
       return all.map(([best]) => (best as Translation).text)
@@ -419,6 +418,15 @@ export class Trainer {
   tooLong(lines: readonly string[]): { readonly line: number; readonly tokens: number }[] {
     if (this.#disposed) throw disposed()
     return this.#translating.tooLong(lines)
+  }
+
+  /** What the model attends to in these lines while it writes these translations, which are there. */
+  async crossAttention(
+    sources: readonly string[],
+    targets: readonly string[],
+    options: RunOptions = {},
+  ): Promise<CrossAttention[]> {
+    return this.#alone(() => this.#translating.crossAttention(sources, targets, options), options.signal)
   }
 
   get #translating(): Translator {

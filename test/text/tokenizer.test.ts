@@ -514,7 +514,7 @@ describe('tokenizers', () => {
     expect([tokenizer.encode('').length, tokenizer.decode([])]).to.deep.equal([0, ''])
     await refuses(() => tokenizer.encode(5 as never), /a text to encode, got 5/)
     await refuses(() => tokenizer.encode('', { specials: true } as never), /'specials'. Did you mean 'special'/)
-    await refuses(() => tokenizer.decode([], { special: true } as never), /named skipSpecial, got 'special'/)
+    await refuses(() => tokenizer.decode([], { special: true } as never), /named skipSpecial, unknown, got 'special'/)
   })
 
   it('take whitespace for what Rust takes it for', () => {
@@ -615,5 +615,26 @@ describe('tokenizers', () => {
       expect([stream.push(ids[0]), stream.end(), stream.end()]).to.deep.equal(['', '\ufffd', ''])
       expect([...ids].map((id) => stream.push(id)).join('')).to.equal('🚀')
     })
+  })
+
+  it('tells the word of each token, and decodes with words in place of unknown tokens', () => {
+    const deduped = (words: string[]) => words.filter((word, i) => word !== words[i - 1])
+    const line = 'The quick brown fox jumps over zebras'
+    for (const json of [bytes, llama, unigram]) {
+      const tokenizer = Tokenizer.from(json)
+      expect(deduped(tokenizer.words(line))).to.deep.equal(line.split(' '))
+      for (const text of golden.probes)
+        expect(tokenizer.words(text).length).to.equal(tokenizer.encode(text, { special: false }).length)
+    }
+    const one = Tokenizer.from(unigram)
+    const unknown = one.unknown as number
+    expect(one.tokenOf(unknown)).to.equal('<unk>')
+    const strange = 'the \u{10ffff}\u{10ffff} fox'
+    const ids = one.encode(strange, { special: false })
+    expect([...ids]).to.include(unknown)
+    expect(one.words(strange)[ids.indexOf(unknown)]).to.equal('\u{10ffff}\u{10ffff}')
+    expect(one.decode(ids, { unknown: ['Zoë'] })).to.equal('the Zoë fox')
+    expect(() => one.decode(ids, { unknown: [] })).to.throw('Expected a word for each unknown token, got 0')
+    expect(Tokenizer.from(bytes).unknown).to.equal(undefined)
   })
 })
