@@ -55,6 +55,19 @@ describe('hebb train --task translation, hebb translate', function () {
     expect(stdout).to.match(/BLEU +\d+\.\d\d there \(nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:/)
     expect(stdout).to.match(/for example +[a-z ]+\n +-> [a-z ]+/)
     const html = readFileSync(at('r.html'), 'utf8')
+    const maps = html.match(/<table class="heat c0">.*?<\/table>/g) ?? []
+    expect(maps).to.have.length(3)
+    for (const map of maps) {
+      const columns = map.match(/<th scope="col">/g)?.length as number
+      const rows = map.match(/<tr><th scope="row">.*?<\/tr>/g) as string[]
+      expect(rows.at(-1)).to.contain('<th scope="row">&lt;/s&gt;</th>')
+      for (const row of rows) {
+        const weights = [...row.matchAll(/<td style="--w:[\d.]+">(\d+)<\/td>/g)].map(([, weight]) => Number(weight))
+        expect(weights).to.have.length(columns)
+        expect(weights.reduce((a, b) => a + b)).to.be.closeTo(100, columns / 2)
+      }
+    }
+    expect(html.match(/<figcaption>head \d<\/figcaption>/g)).to.have.length(12)
     for (const text of ['Token accuracy', 'encoder.0.attention.module.attention.query', 'density of each head', 'BLEU'])
       expect(html).to.contain(text)
 

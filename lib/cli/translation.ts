@@ -31,6 +31,7 @@ import { trainTokenizer } from '../text/byte_pair.js'
 import { readLines, readParallel } from '../text/lines.js'
 import { type ParallelText, parallelLines, parallelText, type Tokenizers, tokenizersOf } from '../text/parallel.js'
 import { Tokenizer } from '../text/tokenizer.js'
+import { placesOf } from '../train/check_data.js'
 import { namedParameters, notesIn } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
@@ -374,20 +375,37 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   if (file !== undefined) say(`translate with: hebb translate ${isKept ? bestOf(file) : file} < FILE`)
 }
 
-/** Validation sentences that are shown. */
+/** Validation sentences that are shown, and of how many with so many words at most, what is attended to. */
 const SAMPLES = 10
+const [MAPS, LONGEST] = [3, 30]
 
 /** How the state in a file, or without one the last, translates the validation set. */
 async function translated(
-  { sources, references, trainer }: TranslationRun,
+  { sources, references, trainer, validation }: TranslationRun,
   file: string | undefined,
   device: Device,
   signal: AbortSignal,
-): Promise<Pick<TranslationReport, 'samples'> & { bleu: { score: number; signature: string }; tooLong: number }> {
-  const by = async (translator: Pick<Predictor, 'tooLong' | 'translate'>) => {
+): Promise<
+  Pick<TranslationReport, 'samples' | 'attention'> & { bleu: { score: number; signature: string }; tooLong: number }
+> {
+  const by = async (translator: Pick<Predictor, 'tooLong' | 'translate' | 'crossAttention'>) => {
     const long = new Set(translator.tooLong(sources).map(({ line }) => line))
     const lines = sources.map((line, i) => (long.has(i) ? '' : line))
-    return { translations: await translator.translate(lines, { signal }), tooLong: long.size }
+    const translations = await translator.translate(lines, { signal })
+    const places = placesOf(trainer.model) ?? Number.POSITIVE_INFINITY
+    const isShort = (line: string) => line.trim() !== '' && line.split(' ').length <= LONGEST
+    // A translation may take more tokens when it is read again.
+    const fits = (line: string) => validation.tokenizers.target.encode(line, { special: false }).length < places
+    const pairs = lines
+      .map((line, i) => [line, translations[i] as string] as const)
+      .filter(([line, translation]) => isShort(line) && fits(translation))
+      .slice(0, MAPS)
+    const attention = await translator.crossAttention(
+      pairs.map(([line]) => line),
+      pairs.map(([, translation]) => translation),
+      { signal },
+    )
+    return { translations, attention, tooLong: long.size }
   }
   let found: Awaited<ReturnType<typeof by>>
   if (file !== undefined) {
@@ -398,7 +416,7 @@ async function translated(
   const samples = sources.slice(0, SAMPLES).map((source, i) => ({
     ...{ source, reference: references[i] as string, translation: found.translations[i] as string },
   }))
-  return { bleu: { score, signature }, samples, tooLong: found.tooLong }
+  return { bleu: { score, signature }, samples, attention: found.attention, tooLong: found.tooLong }
 }
 
 /** The sparse layers by name, those of attentions by head: rows of queries, keys and values, columns of outputs. */

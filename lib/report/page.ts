@@ -1,4 +1,5 @@
 /** A page that needs nothing else: its style is in it, and its charts are SVG. */
+import { HEAT_STYLE } from './heat_map.js'
 import { CHART_STYLE, escaped } from './svg.js'
 
 const STYLE = `
@@ -15,7 +16,7 @@ td { font-variant-numeric: tabular-nums } .settings td { white-space: normal; ov
 .legend span { margin-right: 1.2rem; white-space: nowrap }
 .legend i { display: inline-block; width: 1.4em; height: .25em; margin-right: .4em; \
 vertical-align: middle; background: var(--c) }
-svg { max-width: 100%; height: auto }
+svg { max-width: 100%; height: auto }${HEAT_STYLE}
 `
 
 export function page(title: string, parts: readonly string[]): string {

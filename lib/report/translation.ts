@@ -1,4 +1,5 @@
 /** What a translator's run was like, as one HTML file that needs nothing else. */
+import { type HeatMap, heatMap } from './heat_map.js'
 import { page } from './page.js'
 import { type Curve, chart, escaped, type Point } from './svg.js'
 
@@ -33,6 +34,8 @@ export interface TranslationReport {
   readonly intervals: readonly Interval[]
   readonly layers: readonly LayerLinks[]
   readonly samples: readonly Sample[]
+  /** What the decoder's last layer attends to while it writes translations of some samples. */
+  readonly attention: readonly HeatMap[]
   /** Of the best state on the validation set, with its signature. */
   readonly bleu?: { readonly score: number; readonly signature: string }
   readonly settings: Readonly<Record<string, unknown>>
@@ -48,7 +51,7 @@ function table(head: readonly string[], body: readonly (readonly string[])[]): s
 }
 
 export function translationReport(report: TranslationReport): string {
-  const { title, intervals, layers, samples, bleu, settings } = report
+  const { title, intervals, layers, samples, attention, bleu, settings } = report
   const curve = (name: string, colour: number, read: (at: Interval) => number): Curve => ({
     ...{ name, colour },
     points: intervals.map((at): Point => [at.step, read(at)]),
@@ -101,6 +104,9 @@ export function translationReport(report: TranslationReport): string {
             samples.map(({ source, reference, translation }) => [source, reference, translation]),
           ),
         ]
+      : []),
+    ...(attention.length > 0
+      ? ['<h2>What the decoder attends to in its last layer</h2>', ...attention.map(heatMap)]
       : []),
     '<h2>Settings</h2>',
     table(
