@@ -122,6 +122,8 @@ describe('hebb --task regression', () => {
     ])
     const classes = await hebb('evaluate', whole, '--dataset', 'mnist', '--targets', '2')
     expect(classes.stderr).to.match(/no --targets for the dataset 'mnist', which has targets of its own/)
+    const sentences = await hebb('evaluate', whole, '--source', 'F')
+    expect(sentences.stderr).to.match(/Expected no --source for .*, which is no translator, got F/)
     const compact = await hebb('compact', whole, '--out', join(folder, 'small.safetensors'))
     expect([compact.code, compact.stderr]).to.deep.equal([0, ''])
     const small = JSON.parse((await hebb('evaluate', join(folder, 'small.safetensors'), '--json')).stdout)

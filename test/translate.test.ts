@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { load, type Predictor } from '../lib/index.js'
-import { trainTokenizer } from '../lib/text/index.js'
+import { corpusBleu, corpusChrf, parallelLines, type Tokenizers, trainTokenizer } from '../lib/text/index.js'
 import { hebb, main } from './programs.js'
 import { cpu, expectRefusal, random } from './support.js'
 
@@ -123,6 +123,56 @@ describe('hebb train --task translation, hebb translate', function () {
     }
     await expectRefusal(() => translator.translate(['one'], { beams: 2 } as never), 'INVALID_ARGUMENT', 'misspelt')
   }
+
+  it('is evaluated: token accuracy, loss, BLEU and chrF with their signatures', async () => {
+    const best = at('m.best.safetensors')
+    const evaluate = (...more: string[]) => hebb('evaluate', best, '--device', 'cpu', ...more)
+    const [noted, other, said] = [
+      await evaluate('--json'),
+      await evaluate('--source', at('en'), '--target', at('de'), '--beam', '4', '--json'),
+      await evaluate(),
+    ]
+    expect([noted.stderr, other.stderr, said.stderr]).to.deep.equal(['', '', ''])
+    using translator = await load(best, { device: cpu() })
+    for (const [text, prefix, pairs, beam] of [
+      [noted.stdout, 'val.', 20, 2],
+      [other.stdout, '', 40, 4],
+    ] as const) {
+      const found = JSON.parse(text)
+      const [sources, references] = ['en', 'de'].map((name) =>
+        readFileSync(at(prefix + name), 'utf8')
+          .trimEnd()
+          .split('\n'),
+      )
+      const tokenizer = translator.tokenizers as Tokenizers
+      const { accuracy, loss } = await translator.evaluate(await parallelLines(sources, references, { tokenizer }))
+      const translations = await translator.translate(sources, { beam })
+      const [bleu, chrf] = [corpusBleu(translations, references), corpusChrf(translations, references)]
+      const { seconds, ...rest } = found
+      expect(seconds).to.be.above(0)
+      expect(rest).to.deep.equal({
+        ...{ file: best, source: at(`${prefix}en`), target: at(`${prefix}de`), accuracy, loss, pairs },
+        ...{ bleu: bleu.score, bleuSignature: bleu.signature, chrf: chrf.score, chrfSignature: chrf.signature },
+        ...{ dropped: 0, tooLong: 0 },
+      })
+    }
+    for (const line of [
+      /: 20 pairs in [\d.]+ s\n/,
+      /\ntoken accuracy {2}[\d.]+%, loss [\d.]+ a token/,
+      /\nBLEU {12}[\d.]+ \(nrefs:1/,
+      /\nchrF2 {11}[\d.]+ \(nrefs:1/,
+    ])
+      expect(said.stdout).to.match(line)
+    for (const [flags, message] of [
+      [['--dataset', 'mnist'], /Expected no --dataset for .* which is a translator, got mnist/],
+      [['--source', at('none')], /Expected a text at .*none, got none/],
+      [['--beam', '0'], /--beam to be/],
+    ] as const) {
+      const refused = await evaluate(...flags)
+      expect(refused.code).to.equal(1)
+      expect(refused.stderr).to.match(message)
+    }
+  })
 
   it('keeps the last states, and averages them', async () => {
     // The last update is after three quarters of the steps.
@@ -265,7 +315,10 @@ describe('hebb train --task translation, hebb translate', function () {
       [['train', '--source', at('en')], /Expected --source beside --task translation/],
       [trained('--topology', 'csti'), /got 'csti'/],
       [trained('--source', at('none')), /Expected a text at .*none, got none/],
-      [['compare', '--task', 'translation', '--out', at('out')], /Train translators one by one/],
+      [
+        ['compare', '--task', 'translation', '--out', at('out')],
+        /got 'translation', which is not compared yet\. Run hebb train --task translation/,
+      ],
     ] as const) {
       const { code, stderr } = await hebb(...call)
       expect(code, String(message)).to.equal(1)

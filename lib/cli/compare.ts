@@ -191,7 +191,10 @@ interface Cell {
 function cellsOf(given: Given, lists: Lists, out: string): Cell[] {
   expect(
     given.task !== 'translation',
-    () => "Expected --task to be 'classification' or 'regression', got 'translation'. Train translators one by one.",
+    () =>
+      "Expected --task to be 'classification' or 'regression', got 'translation', which is not compared yet. Run " +
+      'hebb train --task translation with a --checkpoint for each method, density and seed, then hebb evaluate FILE ' +
+      '--source F --target F --json on each.',
   )
   // Without a list, what holds by default: of the density, by the method.
   const none = withDefaults('compare', given)

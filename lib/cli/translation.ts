@@ -38,6 +38,7 @@ import type { Epoch, ResumeOptions } from '../train/options.js'
 import { load, type Predictor } from '../train/predictor.js'
 import { expectPlace } from '../train/safetensors.js'
 import { Trainer } from '../train/trainer.js'
+import type { TranslationOptions } from '../train/translator.js'
 import type { Call } from './command.js'
 import { writeWhole } from './files.js'
 import { pretrained } from './pretrained.js'
@@ -121,13 +122,30 @@ interface TranslationRun {
 
 type Texts = Pick<TranslationRun, 'train' | 'validation' | 'sources' | 'references'>
 
-async function textsOf(files: Files, tokenizer: Tokenizers): Promise<Texts> {
-  const { validationSource, validationTarget } = files
+/** The lines of two files, which belong together. */
+export async function linesOf(sourceFile: string, targetFile: string) {
   const [sources, references]: [string[], string[]] = [[], []]
-  for await (const { source, target } of readParallel(validationSource, validationTarget)) {
+  for await (const { source, target } of readParallel(sourceFile, targetFile)) {
     sources.push(source)
     references.push(target)
   }
+  return { sources, references }
+}
+
+/** Lines in translation, '' for those that are longer than the model takes; and how many these are. */
+export async function translationsOf(
+  translator: Pick<Predictor, 'tooLong' | 'translate'>,
+  lines: readonly string[],
+  options: Omit<TranslationOptions, 'nBest'>,
+): Promise<{ translations: string[]; tooLong: number }> {
+  const long = new Set(translator.tooLong(lines).map(({ line }) => line))
+  const fitting = lines.map((line, i) => (long.has(i) ? '' : line))
+  return { translations: await translator.translate(fitting, options), tooLong: long.size }
+}
+
+async function textsOf(files: Files, tokenizer: Tokenizers): Promise<Texts> {
+  const { validationSource, validationTarget } = files
+  const { sources, references } = await linesOf(validationSource, validationTarget)
   const name = `${validationSource} and ${validationTarget}`
   const validation = await parallelLines(sources, references, { tokenizer, name })
   const train = await parallelText(files.source, files.target, { tokenizer })
@@ -389,14 +407,12 @@ async function translated(
   Pick<TranslationReport, 'samples' | 'attention'> & { bleu: { score: number; signature: string }; tooLong: number }
 > {
   const by = async (translator: Pick<Predictor, 'tooLong' | 'translate' | 'crossAttention'>) => {
-    const long = new Set(translator.tooLong(sources).map(({ line }) => line))
-    const lines = sources.map((line, i) => (long.has(i) ? '' : line))
-    const translations = await translator.translate(lines, { signal })
+    const { translations, tooLong } = await translationsOf(translator, sources, { signal })
     const places = placesOf(trainer.model) ?? Number.POSITIVE_INFINITY
     const isShort = (line: string) => line.trim() !== '' && line.split(' ').length <= LONGEST
     // A translation may take more tokens when it is read again.
     const fits = (line: string) => validation.tokenizers.target.encode(line, { special: false }).length < places
-    const pairs = lines
+    const pairs = sources
       .map((line, i) => [line, translations[i] as string] as const)
       .filter(([line, translation]) => isShort(line) && fits(translation))
       .slice(0, MAPS)
@@ -405,7 +421,7 @@ async function translated(
       pairs.map(([, translation]) => translation),
       { signal },
     )
-    return { translations, attention, tooLong: long.size }
+    return { translations, attention, tooLong }
   }
   let found: Awaited<ReturnType<typeof by>>
   if (file !== undefined) {

@@ -23,12 +23,13 @@ import { datasets, usual } from './datasets.js'
 import { choice, type FlagType, integer, interval, number, oneOf, path, share, toggle, widths } from './flag_types.js'
 import { densityText } from './format.js'
 
-/** 'translation': `hebb train` for that task. */
+/** 'translation' and 'evaluateTranslation': `hebb train` and `hebb evaluate` for that task. */
 export type CommandName =
   | 'train'
   | 'translation'
   | 'compare'
   | 'evaluate'
+  | 'evaluateTranslation'
   | 'translate'
   | 'describe'
   | 'compact'
@@ -387,12 +388,12 @@ export const table = {
   source: flag(path('file'), {
     help: 'sentences, a line each',
     group: 'Translation:',
-    commands: TRANSLATION,
+    commands: { ...TRANSLATION, evaluateTranslation: { optional: 'the validation files of its training' } },
   }),
   target: flag(path('file'), {
     help: 'their translations, line by line',
     group: 'Translation:',
-    commands: TRANSLATION,
+    commands: { ...TRANSLATION, evaluateTranslation: { optional: 'the validation files of its training' } },
   }),
   validationSource: flag(path('file'), {
     help: 'sentences that are measured on, a line each',
@@ -537,17 +538,17 @@ export const table = {
 
   beam: flag(integer(1), {
     help: 'hypotheses of a sentence that live side by side',
-    commands: { translate: {} },
+    commands: { translate: {}, evaluateTranslation: {} },
     default: 2,
   }),
   lengthPenalty: flag(number(0), {
     help: 'what ((5 + length) / 6) is raised to, which divides the logarithm of a probability',
-    commands: { translate: {} },
+    commands: { translate: {}, evaluateTranslation: {} },
     default: 1,
   }),
   maxLength: flag(integer(1), {
     help: 'most tokens of a translation, its end counted',
-    commands: { translate: {} },
+    commands: { translate: {}, evaluateTranslation: {} },
     otherwise: '100, or as many as the model has places',
   }),
   nBest: flag(integer(1), {
@@ -561,7 +562,7 @@ export const table = {
   }),
   replaceUnk: flag(toggle(), {
     help: "put the source's most attended word in place of each unknown token, where the tokenizer has one",
-    commands: { translate: {} },
+    commands: { translate: {}, evaluateTranslation: {} },
   }),
   exactUpTo: flag(number(0, undefined, 'steps'), {
     help: 'work up to which measures are exact and not sampled',
@@ -572,26 +573,26 @@ export const table = {
   device: flag(oneOf('auto', 'cpu', 'cuda'), {
     help: 'what computes',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {} },
     default: 'auto',
   }),
   threads: flag(integer(0, 1024), {
     help: 'CPU threads; results do not depend on them',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, describe: {}, compact: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, describe: {}, compact: {} },
     default: 0,
     otherwise: 'all the process may use',
   }),
   blas: flag(oneOf('own', 'cublas'), {
     help: 'dense products on a GPU',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {} },
     default: 'own',
   }),
   deterministic: flag(oneOf('device', 'everywhere'), {
     help: "a GPU's routes, the fastest or those with the CPU's bits",
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {} },
     default: 'device',
   }),
 
@@ -641,6 +642,7 @@ export const table = {
       translate: { help: 'JSON lines on stdout, one a sentence' },
       compare: {},
       evaluate: {},
+      evaluateTranslation: {},
       describe: {},
       compact: {},
       average: {},
