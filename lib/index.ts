@@ -156,6 +156,7 @@ export {
   type ValueLoss,
 } from './train/loss.js'
 export type { TopologyMeasures } from './train/measures.js'
+export type { MemoryParts, TrainerMemory } from './train/memory.js'
 export type {
   Batch,
   CheckpointOptions,

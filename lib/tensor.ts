@@ -65,6 +65,11 @@ export class Tensor<T extends TensorType = 'float32'> {
     return this.#length
   }
 
+  /** What it takes on the device. */
+  get bytes(): number {
+    return this.#length * typedArrays[this.type].BYTES_PER_ELEMENT
+  }
+
   /** A copy of the first `length` elements, after all calls made before. */
   async read(length: number = this.length): Promise<TypedArrayOf<T>> {
     return this.native.read(new typedArrays[this.type](integer(length, 'length', 0, this.length)) as TypedArrayOf<T>)
@@ -211,6 +216,8 @@ export class SparseMatrix {
   readonly rows: number
   readonly cols: number
   #capacity: number
+  /** Links from which on it has dense tiles, too. */
+  readonly #tilesFrom: number
   /** @internal */
   readonly native: NativeMatrix
 
@@ -218,12 +225,20 @@ export class SparseMatrix {
     this.rows = integer(rows, 'rows', 1)
     this.cols = integer(cols, 'cols', 1)
     this.#capacity = Math.max(1, integer(capacity, 'capacity', 0))
+    this.#tilesFrom = device.info.denseFrom * rows * cols
     this.native = device.native.sparse(rows, cols, this.#capacity, links.rowOffsets, links.columnIndices)
   }
 
   /** Links that fit. */
   get capacity(): number {
     return this.#capacity
+  }
+
+  /** What its indices take on the device: rows and columns in both orders, and in tiles a bit for each cell. */
+  get bytes(): number {
+    const { rows, cols, capacity } = this
+    const tiles = capacity < this.#tilesFrom ? 0 : Math.floor((Math.ceil(rows / 16) * cols + 1) / 2) + 16 * cols
+    return 4 * (rows + 1 + cols + 1 + 3 * capacity + tiles)
   }
 
   /**

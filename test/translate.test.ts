@@ -55,6 +55,8 @@ describe('hebb train --task translation, hebb translate', function () {
     expect(stdout).to.match(/BLEU +\d+\.\d\d there \(nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:/)
     expect(stdout).to.match(/for example +[a-z ]+\n +-> [a-z ]+/)
     const html = readFileSync(at('r.html'), 'utf8')
+    expect(html).to.match(/<td>activations<\/td><td>[\d.]+ MB<\/td><td>[\d.]+ MB<\/td>/)
+    expect(stdout).to.match(/memory {10}[\d.]+ MB of the device at the most: \w+ \d+%, /)
     const maps = html.match(/<table class="heat c0">.*?<\/table>/g) ?? []
     expect(maps).to.have.length(3)
     for (const map of maps) {
@@ -278,6 +280,13 @@ describe('hebb train --task translation, hebb translate', function () {
     const first = await train(...steps, '--checkpoint', at('over.safetensors'))
     const again = await hebb('train', '--resume', at('over.safetensors'), '--device', 'cpu', '--json')
     const done = (text: string) => JSON.parse(text.trim().split('\n').at(-1) as string)
+    const { peak, parts, peakBytes, bytes } = done(first.stdout).memory
+    for (const [all, of] of [
+      [peakBytes, peak],
+      [bytes, parts],
+    ])
+      expect(Object.values<number>(of).reduce((a, b) => a + b)).to.equal(all)
+    expect(peak.weights).to.be.above(4 * 32 * 290 * 3)
     for (const name of ['bestValidationAccuracy', 'bestStep', 'validationBleu'])
       expect(done(again.stdout)[name]).to.equal(done(first.stdout)[name])
     const rates = first.stdout

@@ -350,6 +350,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     process.exitCode = 130
     return
   }
+  // Before the best state is loaded beside it.
+  const memory = trainer.memory()
   const { best } = trainer.run ?? {}
   // What lies there may be of another run: where it could not be written, or was not yet.
   const kept = best && file !== undefined && existsSync(bestOf(file)) ? await notesIn(bestOf(file)) : undefined
@@ -373,6 +375,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     ...{ validationBleu: measured.bleu.score, bleu: measured.bleu.signature, tooLong: measured.tooLong },
     ...{ pairs: train.pairs, dropped: last?.dropped, batchTokens },
     wallSeconds: (performance.now() - began) / 1000,
+    memory,
     ...{ settings, device: device.info, version, node: process.version },
   })
   if (given.report !== undefined) {
@@ -380,7 +383,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     const layers = await layersOf(trainer, settings.heads)
     await writeWhole(
       given.report,
-      translationReport({ title, intervals, layers, ...measured, settings: { ...settings, ...files } }),
+      translationReport({ title, intervals, layers, ...measured, memory, settings: { ...settings, ...files } }),
     )
   }
   say('')
@@ -388,6 +391,10 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   say(`BLEU            ${measured.bleu.score.toFixed(2)} there (${measured.bleu.signature})`)
   if (measured.tooLong > 0)
     say(`                ${count(measured.tooLong)} sentences are longer than the model takes, and count as ''`)
+  const { peak, peakBytes } = memory
+  const parts = Object.entries(peak).sort(([, a], [, b]) => b - a)
+  const largest = parts.slice(0, 3).map(([name, bytes]) => `${name} ${percent(bytes / peakBytes, 0)}`)
+  say(`memory          ${(peakBytes / 1e6).toFixed(1)} MB of the device at the most: ${largest.join(', ')}`)
   const [sample] = measured.samples
   if (sample) say(`for example     ${sample.source}\n             -> ${sample.translation}`)
   if (file !== undefined) say(`translate with: hebb translate ${isKept ? bestOf(file) : file} < FILE`)

@@ -264,6 +264,12 @@ export class Scheduler {
     }
   }
 
+  /** What updates choose in, on the device. */
+  get bytes(): number {
+    const tensors = this.#layers.flatMap(({ changes, returned }) => [...Object.values(changes), returned])
+    return [...tensors, this.#scores].reduce((sum, tensor) => sum + (tensor?.bytes ?? 0), 0)
+  }
+
   dispose(): void {
     this.#forget()
     for (const { changes, returned } of this.#layers)

@@ -64,6 +64,13 @@ abstract class ParameterArrays {
     return this.#scalars
   }
 
+  /** Bytes on the device. */
+  get memory(): { readonly weights: number; readonly gradients: number; readonly optimizer: number } {
+    const state = [...this.#slots.values(), ...this.#scalars.values()]
+    const optimizer = state.reduce((sum, { bytes }) => sum + bytes, 0)
+    return { weights: this.values.bytes, gradients: this.#gradient?.bytes ?? 0, optimizer }
+  }
+
   /** Everything that belongs to a parameter's place: values and optimizer state. */
   get arrays(): Tensor[] {
     return [this.values, ...this.#slots.values()]
@@ -103,6 +110,10 @@ export class Pool {
       this.links.dispose() // nobody else knows it yet
       throw error
     }
+  }
+
+  get bytes(): number {
+    return this.links.bytes + this.values.bytes + this.keep.bytes
   }
 
   dispose(): void {

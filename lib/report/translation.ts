@@ -1,4 +1,5 @@
 /** What a translator's run was like, as one HTML file that needs nothing else. */
+import type { TrainerMemory } from '../train/memory.js'
 import { type HeatMap, heatMap } from './heat_map.js'
 import { page } from './page.js'
 import { type Curve, chart, escaped, type Point } from './svg.js'
@@ -38,9 +39,12 @@ export interface TranslationReport {
   readonly attention: readonly HeatMap[]
   /** Of the best state on the validation set, with its signature. */
   readonly bleu?: { readonly score: number; readonly signature: string }
+  /** On the device, of this process. */
+  readonly memory: TrainerMemory
   readonly settings: Readonly<Record<string, unknown>>
 }
 
+const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`
 const percent = (value: number) => `${Number((100 * value).toPrecision(3))}%`
 
 function table(head: readonly string[], body: readonly (readonly string[])[]): string {
@@ -51,7 +55,7 @@ function table(head: readonly string[], body: readonly (readonly string[])[]): s
 }
 
 export function translationReport(report: TranslationReport): string {
-  const { title, intervals, layers, samples, attention, bleu, settings } = report
+  const { title, intervals, layers, samples, attention, bleu, memory, settings } = report
   const curve = (name: string, colour: number, read: (at: Interval) => number): Curve => ({
     ...{ name, colour },
     points: intervals.map((at): Point => [at.step, read(at)]),
@@ -108,6 +112,18 @@ export function translationReport(report: TranslationReport): string {
     ...(attention.length > 0
       ? ['<h2>What the decoder attends to in its last layer</h2>', ...attention.map(heatMap)]
       : []),
+    '<h2>Memory of the device</h2>',
+    table(
+      ['part', 'at the end', 'at the peak'],
+      [
+        ...Object.entries(memory.parts).map(([name, bytes]) => [
+          name,
+          megabytes(bytes),
+          megabytes(memory.peak[name as keyof typeof memory.peak]),
+        ]),
+        ['all', megabytes(memory.bytes), megabytes(memory.peakBytes)],
+      ],
+    ),
     '<h2>Settings</h2>',
     table(
       ['setting', 'value'],

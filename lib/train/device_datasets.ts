@@ -66,6 +66,16 @@ export class DeviceDatasets {
     return order
   }
 
+  /** What all of them take on the device. */
+  get bytes(): number {
+    const parts: ({ readonly bytes: number } | undefined)[] = [
+      ...[...this.#streams.values()].flatMap((order) => [order.data, order]),
+      ...[...this.#found.values()].flatMap(({ data, shuffled, asTheyLie }) => [data, shuffled, asTheyLie]),
+      ...[...this.#texts.values()].flatMap(({ data, orders }) => [data, ...orders.values()]),
+    ]
+    return parts.reduce((sum, part) => sum + (part?.bytes ?? 0), 0)
+  }
+
   dispose(): void {
     this.#disposed = true
     for (const order of this.#streams.values()) order.dispose()

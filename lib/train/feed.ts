@@ -133,8 +133,16 @@ export class DeviceDataset {
     if (data.weights) await weights?.write(data.weights, data.weights.length)
   }
 
+  get bytes(): number {
+    return this.#tensors.reduce((sum, tensor) => sum + (tensor?.bytes ?? 0), 0)
+  }
+
+  get #tensors() {
+    return [this.x, this.labels, this.targets, this.weights, this.scales, this.shifts]
+  }
+
   dispose(): void {
-    for (const tensor of [this.x, this.labels, this.targets, this.weights, this.scales, this.shifts]) tensor?.dispose()
+    for (const tensor of this.#tensors) tensor?.dispose()
   }
 }
 
@@ -184,6 +192,11 @@ export class SampleOrder implements Order {
 
   get indices(): Tensor<'int32'> {
     return this.order.indices
+  }
+
+  /** Of the order alone. */
+  get bytes(): number {
+    return this.indices.bytes
   }
 
   get isWeighted(): boolean {

@@ -72,6 +72,10 @@ export class History {
     this.count = new Tensor(device, 'uint64', 1)
   }
 
+  get bytes(): number {
+    return this.#members.bytes + this.count.bytes
+  }
+
   /** Of uniteLinks. */
   get operands(): OperandsOf['uniteLinks'] {
     const [links, members, count] = [this.parameter.matrix, this.#members, this.count]

@@ -127,6 +127,12 @@ export class Measures {
     return this.#layers.map(({ parameter }) => taken(parameter.matrix))
   }
 
+  /** What the links that were ever active take on the device, and counts. */
+  get bytes(): number {
+    const parts = [...this.#layers.map(({ counts }) => counts), ...(this.#histories ?? [])]
+    return parts.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
   dispose(): void {
     for (const { counts } of this.#layers) counts.dispose()
     for (const history of this.#histories ?? []) history.dispose()

@@ -22,6 +22,10 @@ class DeviceTokens {
     this.starts = new Tensor(device, 'int32', starts)
   }
 
+  get bytes(): number {
+    return this.tokens.bytes + this.starts.bytes
+  }
+
   dispose(): void {
     this.tokens.dispose()
     this.starts.dispose()
@@ -38,6 +42,10 @@ export class DeviceText {
     this.text = text
     this.source = new DeviceTokens(device, text.source)
     this.target = new DeviceTokens(device, text.target)
+  }
+
+  get bytes(): number {
+    return this.source.bytes + this.target.bytes
   }
 
   dispose(): void {
@@ -165,6 +173,11 @@ export class TextOrder implements Feed {
 
   targets(): never {
     throw new TypeError('text has labels')
+  }
+
+  /** Of the order alone. */
+  get bytes(): number {
+    return this.#plan.bytes + this.#offsets.bytes
   }
 
   dispose(): void {

@@ -1,5 +1,5 @@
 import { type Dataset, dataset } from '../data/dataset.js'
-import { type Device, type Memory, openDevice } from '../device.js'
+import { type Device, openDevice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
@@ -23,6 +23,7 @@ import { type Evaluation, Inference, type RunOptions } from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise, type Origin } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
+import { Ledger, parametersOf, type TrainerMemory } from './memory.js'
 import type {
   Batch,
   CheckpointOptions,
@@ -94,6 +95,7 @@ export class Trainer {
   readonly #datasets: DeviceDatasets
   readonly #inference: Inference
   readonly #workspace: Tensor<'uint8'>
+  readonly #ledger: Ledger
   #run: Run | undefined
   #disposed = false
   #busy = false
@@ -145,6 +147,13 @@ export class Trainer {
     this.#datasets = new DeviceDatasets(device)
     this.#workspace = new Tensor(device, 'uint8', 0)
     this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
+    this.#ledger = new Ledger(device, () => {
+      const { links, ...of } = parametersOf(model)
+      return {
+        ...{ ...of, links: links + this.#measures.bytes, activations: this.#workspace.native.bytes },
+        ...{ workspace: this.#scheduler.bytes, data: this.#datasets.bytes },
+      }
+    })
     try {
       const { groups, ready } = materialise(device, model, this.method, optimizer, origin)
       const frozen = frozenOf(groups)
@@ -379,10 +388,15 @@ export class Trainer {
         microBatchSize,
       )
       const next = { samples: 0, first: 0, columns: samples, host: hostBatchOf(data, batch.x) }
-      if (this.#scheduler.due(this.#stepper.step)) await this.#stepper.update(graph, next, options.signal)
+      if (this.#scheduler.due(this.#stepper.step)) {
+        const before = this.#ledger.now
+        await this.#stepper.update(graph, next, options.signal)
+        this.#ledger.look(before)
+      }
       const totals: Transfer = [graph.totals, noTotals()]
       const sums = totals[1] as Float64Array
       await this.#stepper.run(graph, 1, next, { signal: options.signal, writes: [totals], reads: [totals] })
+      this.#ledger.look()
       return totalsOf(sums).loss
     }, options.signal)
   }
@@ -473,9 +487,10 @@ export class Trainer {
     return this.#alone(() => this.#save(file, known(options, 'save()', { notes: true }).notes))
   }
 
-  /** Live native memory on the trainer's device. */
-  memory(): Memory {
-    return this.device.memory()
+  /** Native memory on the trainer's device, by what it is for: now, and when it was most. */
+  memory(): TrainerMemory {
+    if (this.#disposed) throw disposed()
+    return this.#ledger.memory
   }
 
   /** Stops what runs, gives back the model's memory, and the device's if the trainer opened it. Safe to call twice. */
@@ -599,8 +614,11 @@ export class Trainer {
       while (run.done < stepsPerEpoch) {
         if (run.done >= span.end) span = await enter()
         const next = order.next(span, run.done, batchSize)
-        if (this.#scheduler.due(this.#stepper.step))
+        if (this.#scheduler.due(this.#stepper.step)) {
+          const before = this.#ledger.now
           run.updateSeconds += await this.#stepper.update(graph, next, signal)
+          this.#ledger.look(before)
+        }
         const steps = Math.min(
           Math.min(span.end, stepsPerEpoch) - run.done,
           this.#scheduler.until(this.#stepper.step),
@@ -614,6 +632,7 @@ export class Trainer {
         } finally {
           run.seconds += (performance.now() - start) / 1000
         }
+        this.#ledger.look()
         if (checkpoint && this.#stepper.step % everySteps === 0 && run.done < stepsPerEpoch) {
           run.totals = await graph.totals.read()
           await this.#saveNow(checkpoint)
