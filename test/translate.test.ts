@@ -296,6 +296,14 @@ describe('hebb train --task translation, hebb translate', function () {
     expect(rates.slice(0, 2).every((rate) => rate > 0)).to.equal(true)
   })
 
+  it('trains in runs so short that updates come step after step', async () => {
+    const { stdout } = await train('--steps', '40', '--interval', '20', '--density', '0.4', '--json')
+    const [first, second] = stdout.split('\n').map((line) => line && JSON.parse(line))
+    expect(second.validationLoss).to.be.below(first.validationLoss - 0.05)
+    const said = await train('--steps', '40', '--density', '0.4', '--warmup', '9')
+    expect(said.stdout).to.contain('every 1 steps: the run is short for 100, and the rate does not fall after them')
+  })
+
   it('goes on after it was stopped, to the same end', async () => {
     const steps = ['--steps', '120', '--interval', '40', '--density', '0.4', '--json']
     const whole = await train(...steps, '--checkpoint', at('whole.safetensors'))

@@ -62,6 +62,8 @@ type Settings = { readonly [name in FlagName]?: Values[name] } & {
 
 /** Steps between topology updates (paper, section 4.2), or of a run that is short for them, a fiftieth of it. */
 const UPDATES = 100
+/** Steps between updates from which on the rate falls after them. */
+const LEAST_PERIOD = 5
 const updatesEvery = (steps: number) => Math.min(UPDATES, Math.max(1, Math.floor(steps / 50)))
 
 /** Labels are not smoothed over the word that others fill sentences up with; we have it and never do. */
@@ -87,9 +89,10 @@ function filesOf(given: Given, noted: Partial<Files> = {}): Files {
 
 function rateOf({ schedule, rateFactor: factor, warmup, width, steps }: Settings): Rate {
   const period = updatesEvery(steps)
-  // The paper's rise is a fifth of its period.
-  const dips = { period, rise: Math.max(1, Math.round(period / 5)) }
-  return schedule === 'noam' ? noam({ width, warmup, factor }) : inoam({ width, warmup, factor, ...dips })
+  // The paper's rise is a fifth of its period. A fall takes a step, of which a shorter period has none to spare.
+  const dips = { period, rise: Math.round(period / 5) }
+  const isPlain = schedule === 'noam' || period < LEAST_PERIOD
+  return isPlain ? noam({ width, warmup, factor }) : inoam({ width, warmup, factor, ...dips })
 }
 
 /** The method, updated by steps and not by epochs, with the parts that were asked for. */
@@ -279,8 +282,11 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
       `the projections, ${count(parameters)} parameters with the embeddings, seed ${settings.seed}`,
   )
   say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${threads} threads` : ''} (${device.reason})`)
-  if (updatesEvery(steps) < UPDATES && !trainer.method.dense)
-    say(`topology updates every ${updatesEvery(steps)} steps: the run is short for ${UPDATES}`)
+  if (updatesEvery(steps) < UPDATES && trainer.method.updates)
+    say(
+      `topology updates every ${updatesEvery(steps)} steps: the run is short for ${UPDATES}` +
+        (updatesEvery(steps) < LEAST_PERIOD ? ', and the rate does not fall after them' : ''),
+    )
 
   const stop = new AbortController()
   const interrupt = () => stop.abort(new Error('interrupted'))
