@@ -131,6 +131,7 @@ export async function pretrained(file: string, given: Given): Promise<Pretrained
     ['feedForward', options.hidden],
     ['layers', options.encoderLayers, options.decoderLayers],
     ['heads', options.heads],
+    ['perHead', options.perHead ?? false],
     ['vocabulary', source.size, target.size],
   ] as const)
     expectSame(file, name, given[name], values)
@@ -149,7 +150,15 @@ export async function pretrained(file: string, given: Given): Promise<Pretrained
   const dense = densityOf(file, given, layers, options)
   const { features: width, hidden: feedForward, encoderLayers, heads } = options
   return {
-    given: { ...dense.given, width, feedForward, layers: encoderLayers, heads, vocabulary: source.size },
+    given: {
+      ...dense.given,
+      width,
+      feedForward,
+      layers: encoderLayers,
+      heads,
+      vocabulary: source.size,
+      ...(options.perHead && { perHead: true }),
+    },
     tokenizers,
     model: (own) => transformer({ ...options, ...dense.densities, ...own }),
   }
