@@ -128,19 +128,20 @@ class Timing {
     this.rows.push(rowOf({ ...about, name: full, operation: name, threads, item, items }, seconds, moved))
   }
 
-  /** Records an operation, or a few, and times the replay. */
+  /** Records an operation, or a few, and times the replay. Those with values of the program are made for it. */
   async replay(
     w: Workspace,
-    operations: readonly [string, object][],
+    operations: readonly [string, object][] | ((program: Program) => readonly [string, object][]),
     about: Partial<Row>,
     cost: Cost,
     options: { name?: string; scalars?: number[]; samples?: number } = {},
   ): Promise<void> {
-    const { name = operations[0]?.[0] as string, scalars = [0], samples = 0 } = options
+    const { name = (operations as [string, object][])[0]?.[0] as string, scalars = [0], samples = 0 } = options
     const batch = about.batch ?? 1
     const program = new Program(w.device, { scalars: scalars.length, batch })
     try {
-      for (const [operation, operands] of operations) program.record(operation as OperationName, operands as never)
+      const all = typeof operations === 'function' ? operations(program) : operations
+      for (const [operation, operands] of all) program.record(operation as OperationName, operands as never)
       // Batch after batch of a stream, or always the same columns.
       await program.replay(0, { begin: { scalars, samples } })
       await this.time(name, about, cost, (count) => program.replay(count))
@@ -318,6 +319,35 @@ async function sequences(timing: Timing, w: Workspace, quick: boolean): Promise<
     ...{ queryGradient: await batch(), keyGradient: await batch(), valueGradient: await batch() },
   }
   await timing.replay(w, [['attentionGradient', attentionGradient]], about, { ...pairs, flop: 2.5 * pairs.flop })
+
+  // The operation before says how many sequences there are.
+  const pooled = (operation: 'pooling' | 'poolingGradient') => (program: Program) => {
+    const int32 = (data: Int32Array) => w.keep(new Tensor(w.device, 'int32', data))
+    const numbered = Int32Array.from({ length: sequences + 1 }, (_, s) => s)
+    const axis = w.keep(program.axis(sequences))
+    const ofSequences = w.keep(program.activations(features, operation === 'pooling' ? 'kept' : 'given', axis))
+    const gather = {
+      ...{ total: sequences, tokens: int32(numbered), sequences, starts: int32(numbered) },
+      ...{ planned: sequences, plan: int32(numbered), steps: 1, batches: int32(Int32Array.of(0, sequences)) },
+      ...{ most: sequences, axis, output: w.zeros('int32', sequences) },
+    }
+    const operands =
+      operation === 'pooling'
+        ? { input: query, output: ofSequences }
+        : { outputGradient: ofSequences, inputGradient: output }
+    return [
+      ['gatherSequences', gather],
+      [operation, { ...operands, offsets, kind: 'mean' }],
+    ] as [string, object][]
+  }
+  for (const operation of ['pooling', 'poolingGradient'] as const)
+    await timing.replay(
+      w,
+      pooled(operation),
+      about,
+      { item: 'value', items: values, flop: values, bytes: 4 * values },
+      { name: `gatherSequences and ${operation}` },
+    )
 }
 
 function linksOf({ rows, cols, density }: Shape): Links {

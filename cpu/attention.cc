@@ -7,11 +7,11 @@
 #include "hebb/attention.h"
 
 #include <algorithm>
-#include <string>
 
 #include "cpu.h"
 #include "hebb/exponential.h"
 #include "level.h"
+#include "offsets.h"
 #include "outer_products.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
@@ -20,17 +20,6 @@ namespace {
 constexpr int32_t kTile = 64;        // keys, and queries, of a tile
 constexpr int kOuterRows = 5;        // rows of a product held in registers
 constexpr float kLowest = -3.0e38f;  // below all scores
-
-Status checkOffsets(const char* name, const int32_t* offsets, int32_t count, int32_t columns) {
-  for (int32_t s = 0; s <= count; ++s) {
-    const int32_t least = s == 0 ? 0 : offsets[s - 1], most = s == 0 ? 0 : columns;
-    if (offsets[s] >= least && offsets[s] <= most && (s < count || offsets[s] == columns)) continue;
-    return {Code::invalidArgument, std::string("Expected ") + name + " that ascend from 0 to the " +
-                                       std::to_string(columns) + " columns, got " + std::to_string(offsets[s]) +
-                                       " at " + std::to_string(s)};
-  }
-  return {};
-}
 
 template <class Op>
 Status checkSequences(const Op& op) {

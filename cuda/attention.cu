@@ -10,7 +10,7 @@
 #include "hebb/attention.h"
 
 #include "hebb/exponential.h"
-#include "launch.cuh"
+#include "offsets.cuh"
 
 namespace hebb::cuda {
 namespace {
@@ -21,45 +21,12 @@ constexpr int kThreads = kWarps * kWarp;
 constexpr int kMine = kTile / kWarps;  // keys, or queries, whose scores a warp computes
 constexpr float kLowest = -3.0e38f;    // below all scores
 
-/// Reports the first offset that does not ascend from 0 to the columns. Called by a whole block.
-__device__ __forceinline__ void reportOffsets(const int32_t* offsets, int32_t count, int32_t columns, Problem problem,
-                                              Failure* failure) {
-  HEBB_SHARED(int32_t, least, [1]);
-  const int thread = static_cast<int>(threadIdx.x);
-  __syncthreads();
-  if (thread == 0) least[0] = count + 1;
-  __syncthreads();
-  int32_t bad = count + 1;
-  for (int32_t s = thread; s <= count && bad > count; s += kThreads) {
-    const int32_t low = s == 0 ? 0 : offsets[s - 1], high = s == 0 ? 0 : columns;
-    if (offsets[s] < low || offsets[s] > high || (s == count && offsets[s] != columns)) bad = s;
-  }
-  if (bad <= count) atomicMin(&least[0], bad);
-  __syncthreads();
-  if (least[0] > count || thread != 0) return;
-  failure->limit = columns;
-  failure->place = least[0];
-  failure->got = offsets[least[0]];
-  storeRacing(&failure->problem, problem);
-}
-
 /// In all threads of a block, whether an earlier operation failed.
 __device__ __forceinline__ bool hasFailed(const Failure* failure) {
   HEBB_SHARED(int32_t, earlier, [1]);
   if (threadIdx.x == 0) earlier[0] = loadRacing(&failure->problem) != Problem::none;
   __syncthreads();
   return earlier[0] != 0;
-}
-
-/// The first sequence that ends behind the column.
-__device__ __forceinline__ int32_t sequenceOf(const int32_t* offsets, int32_t count, int32_t column) {
-  int32_t low = 0, high = count - 1;
-  while (low < high) {
-    const int32_t middle = low + (high - low) / 2;
-    if (loadReused(offsets + middle + 1) > column) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /// Columns [begin, end) of the other axis: those that a lane's column sees, or is seen by. None where it is not valid.
@@ -159,8 +126,8 @@ __global__ void __launch_bounds__(kThreads, F > 4 ? 1 : 2)
   const Sequences& all = op.sequences;
   const int32_t queries = op.query.columns(), keys = op.key.columns();
   if (blockIdx.x == 0) {
-    reportOffsets(all.queryOffsets, all.count, queries, Problem::attentionQueries, failure);
-    reportOffsets(all.keyOffsets, all.count, keys, Problem::attentionKeys, failure);
+    reportOffsets<kThreads>(all.queryOffsets, all.count, queries, Problem::attentionQueries, failure);
+    reportOffsets<kThreads>(all.keyOffsets, all.count, keys, Problem::attentionKeys, failure);
   }
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int32_t head = static_cast<int32_t>(blockIdx.x) / tiles,
@@ -240,8 +207,8 @@ __global__ void __launch_bounds__(kThreads, F > 4 ? 1 : 2)
   const Sequences& all = op.sequences;
   const int32_t queries = op.query.columns(), keys = op.key.columns();
   if (blockIdx.x == 0) {
-    reportOffsets(all.queryOffsets, all.count, queries, Problem::attentionGradientQueries, failure);
-    reportOffsets(all.keyOffsets, all.count, keys, Problem::attentionGradientKeys, failure);
+    reportOffsets<kThreads>(all.queryOffsets, all.count, queries, Problem::attentionGradientQueries, failure);
+    reportOffsets<kThreads>(all.keyOffsets, all.count, keys, Problem::attentionGradientKeys, failure);
   }
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int32_t head = static_cast<int32_t>(blockIdx.x) / tiles,

@@ -96,6 +96,8 @@ Status statusOf(const Failure& failure) {
     case Problem::attentionKeys: return offsets("attention", "keyOffsets");
     case Problem::attentionGradientQueries: return offsets("attentionGradient", "queryOffsets");
     case Problem::attentionGradientKeys: return offsets("attentionGradient", "keyOffsets");
+    case Problem::poolingOffsets: return offsets("pooling", "offsets");
+    case Problem::poolingGradientOffsets: return offsets("poolingGradient", "offsets");
     case Problem::target:
       return {Code::invalidArgument,
               "softmaxCrossEntropy: Expected targets in [0, " + limit + "), got " + integer + " in column " + place};

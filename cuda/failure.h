@@ -33,6 +33,8 @@ enum class Problem : int32_t {
   attentionKeys,             // place: sequence, limit: columns
   attentionGradientQueries,  // place: sequence, limit: columns
   attentionGradientKeys,     // place: sequence, limit: columns
+  poolingOffsets,            // place: sequence, limit: columns
+  poolingGradientOffsets,    // place: sequence, limit: columns
   target,                    // place: column, limit: classes
   crossEntropyLoss,          // place: step
   squaredErrorLoss,          // place: step

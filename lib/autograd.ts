@@ -28,6 +28,8 @@ export interface Sequences {
   readonly offsets: Tensor<'int32'>
   /** [columns of the axis] the place of each token in its sequence, from 0. */
   readonly positions: Tensor<'int32'>
+  /** Whose columns are the sequences themselves, one each, where a task is about them as a whole. */
+  readonly whole?: Axis | undefined
 }
 
 /** A batch of activations on the tape. */
@@ -37,7 +39,12 @@ export interface Value {
   readonly needsGradient: boolean
   /** Of values whose columns are tokens. */
   readonly sequences?: Sequences | undefined
+  /** What the columns lie along, where they are neither the batch's nor tokens. */
+  readonly axis?: Axis | undefined
 }
+
+/** What columns lie along, where they are not the batch's. */
+const axisOf = ({ axis, sequences }: Pick<Value, 'axis' | 'sequences'>): Axis | undefined => axis ?? sequences?.axis
 
 /** Tokens, which a model takes by an Embedding. */
 export class Tokens implements Value {
@@ -71,8 +78,10 @@ export interface Application {
   features: number
   /** What the result is computed from: it has the columns of the first one. */
   inputs: readonly Value[]
-  /** Of the result's columns, where they are others than the first input's. */
+  /** Of the result's columns, where they are others than the first input's: tokens of these sequences, */
   sequences?: Sequences
+  /** or no tokens, along this axis. */
+  axis?: Axis
   /** Parameters whose gradients the backward pass writes. */
   parameters?: readonly Parameter[]
   /** Records what computes the result, by Tape.record(). */
@@ -146,9 +155,9 @@ export class Tape {
     return memory
   }
 
-  /** Activations [features][batch, or the tokens of sequences], for what an operation has beside its result. */
-  activations(features: number, sequences?: Sequences): Activations {
-    return this.own(this.program.activations(features, 'step', sequences?.axis ?? this.#axis))
+  /** Activations [features][batch, or the columns of a value], for what an operation has beside its result. */
+  activations(features: number, along: Pick<Value, 'axis' | 'sequences'> = {}): Activations {
+    return this.own(this.program.activations(features, 'step', axisOf(along) ?? this.#axis))
   }
 
   /** Activations that the host writes before each step. */
@@ -168,11 +177,11 @@ export class Tape {
 
   /** Adds a result that is computed from others, with what its gradient gives them. */
   apply({ features, inputs, parameters = [], forward, backward, ...along }: Application): Value {
-    const sequences = along.sequences ?? inputs[0]?.sequences
-    const activations = this.activations(features, sequences)
+    const { sequences, axis } = along.sequences || along.axis ? along : (inputs[0] ?? {})
+    const activations = this.activations(features, { sequences, axis })
     const isTrained = parameters.some((parameter) => !this.#frozen.has(parameter))
     const needsGradient = isTrained || inputs.some((input) => input.needsGradient)
-    const value: Value = { activations, needsGradient, sequences }
+    const value: Value = { activations, needsGradient, sequences, axis }
     forward(activations)
     if (this.training && needsGradient) {
       this.#backward.push(() => {
@@ -210,9 +219,9 @@ export class Tape {
    * backward(), with `compute` to write the first gradient, as a loss does.
    */
   byColumns(x: Value, columns: number, compute: (part: Value) => void): void {
-    const { activations, sequences } = x
+    const { activations } = x
     const [whole, backward] = [this.#axis, this.#backward]
-    const of = sequences?.axis ?? whole
+    const of = axisOf(x) ?? whole
     for (let first = 0; first < activations.capacity; first += columns) {
       this.#axis = this.own(this.program.part(first, Math.min(columns, activations.capacity - first), of))
       this.#backward = []
@@ -276,7 +285,7 @@ export class Tape {
   #gradientOf(value: Value): Activations {
     let gradient = this.#gradients.get(value)
     if (!gradient) {
-      gradient = this.activations(value.activations.features, value.sequences)
+      gradient = this.activations(value.activations.features, value)
       this.#gradients.set(value, gradient)
     }
     return gradient

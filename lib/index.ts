@@ -84,6 +84,7 @@ export {
   SparseParameter,
   type SparseParameterOptions,
 } from './nn/parameter.js'
+export { Pooling, type PoolingOptions } from './nn/pooling.js'
 export { Recompute } from './nn/recompute.js'
 export { Residual } from './nn/residual.js'
 export { Sequential } from './nn/sequential.js'

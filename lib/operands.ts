@@ -499,6 +499,23 @@ export interface OperandsOf {
     /** updated */
     output: Activations
   }
+  pooling: {
+    /** written */
+    output: Activations
+    offsets: Tensor<'int32'>
+    kind: 'mean' | 'max' | 'first'
+    input: Activations
+  }
+  poolingGradient: {
+    outputGradient: Activations
+    offsets: Tensor<'int32'>
+    kind: 'mean' | 'max' | 'first'
+    input?: Activations | undefined
+    output?: Activations | undefined
+    accumulate?: boolean | undefined
+    /** updated */
+    inputGradient: Activations
+  }
   percolate: {
     layers: readonly {
       links: SparseMatrix

@@ -23,6 +23,7 @@
 #include "hebb/optimizer.h"
 #include "hebb/percolate.h"
 #include "hebb/pool.h"
+#include "hebb/pooling.h"
 #include "hebb/rebuild.h"
 #include "hebb/regrow.h"
 #include "hebb/rotate.h"

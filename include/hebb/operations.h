@@ -26,7 +26,7 @@
 #define HEBB_PLAIN_OPERATIONS(X)                                                                              \
   X(Advance, advance) X(TakePart, takePart) X(Permute, permute) X(GatherSequences, gatherSequences)           \
   X(GatherColumns, gatherColumns) X(ScatterColumns, scatterColumns) X(TakeColumns, takeColumns)               \
-  X(PutColumns, putColumns) X(Percolate, percolate)                                                           \
+  X(PutColumns, putColumns) X(Pooling, pooling) X(PoolingGradient, poolingGradient) X(Percolate, percolate)   \
   X(OpenPool, openPool) X(ChooseFromPool, chooseFromPool) X(RestoreWeights, restoreWeights)                   \
   X(BeginUpdate, beginUpdate) X(Rebuild, rebuild) X(Transpose, transpose)                                     \
   X(UniteLinks, uniteLinks) X(ReturnedLinks, returnedLinks) X(ActiveNeurons, activeNeurons)                   \

@@ -39,7 +39,7 @@ export function attention(tape: Tape, query: Value, key: Value, value: Value, op
     ...{ sequences: ofQueries.count, queryOffsets: ofQueries.offsets, keyOffsets: ofKeys.offsets },
     ...{ heads, causal, scale, ...dropout },
   }
-  const statistics = tape.activations(2 * heads, ofQueries)
+  const statistics = tape.activations(2 * heads, query)
   return tape.apply({
     features: query.activations.features,
     inputs: [query, key, value],
@@ -47,12 +47,12 @@ export function attention(tape: Tape, query: Value, key: Value, value: Value, op
     backward(outputGradient, output) {
       const into = (of: Value) =>
         tape.gradient(of) ?? {
-          gradient: tape.activations(of.activations.features, of.sequences),
+          gradient: tape.activations(of.activations.features, of),
           accumulate: false,
         }
       const [ofQuery, ofKey, ofValue] = [into(query), into(key), into(value)]
       tape.record('attentionGradient', {
-        ...{ ...operands, output, statistics, outputGradient, products: tape.activations(heads, ofQueries) },
+        ...{ ...operands, output, statistics, outputGradient, products: tape.activations(heads, query) },
         ...{ queryGradient: ofQuery.gradient, accumulateQuery: ofQuery.accumulate },
         ...{ keyGradient: ofKey.gradient, accumulateKey: ofKey.accumulate },
         ...{ valueGradient: ofValue.gradient, accumulateValue: ofValue.accumulate },

@@ -27,7 +27,7 @@ function layerNorm(
 ): Value {
   const input = x.activations
   const rms = bias === undefined
-  const statistics = tape.activations(2, x.sequences)
+  const statistics = tape.activations(2, x)
   return tape.apply({
     features: input.features,
     inputs: [x],

@@ -43,6 +43,7 @@ const chosen: Record<string, Operands> = {
   rotate: { heads: 1 },
   attention: { sequences: 2, heads: 1 },
   attentionGradient: { sequences: 2, heads: 1 },
+  poolingGradient: { kind: 'max' },
   adam: { pattern: undefined, count: 90, beta1: 0.9, beta2: 0.9, epsilon: 1e-8 },
   softmaxCrossEntropy: { lossScale: 1 },
   meanSquaredError: { lossScale: 1 },
