@@ -145,7 +145,8 @@ export {
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export { type Averaged, type AverageOptions, averageCheckpoints } from './train/average.js'
-export type { Evaluation, RunOptions } from './train/inference.js'
+export type { Classification } from './train/classifier.js'
+export type { Evaluation, Predictable, RunOptions } from './train/inference.js'
 export {
   type CrossEntropyOptions,
   crossEntropy,

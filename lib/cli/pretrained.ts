@@ -119,7 +119,7 @@ function expectSame(file: string, name: FlagName, given: unknown, values: readon
 /** What a new run from a checkpoint has, and the flags that were given beside it. */
 export async function pretrained(file: string, given: Given): Promise<Pretrained> {
   const checkpoint = await readCheckpoint(file, { training: false })
-  const { tokenizers } = checkpoint
+  const tokenizers = checkpoint.vocabularies?.tokenizers
   const made = checkpoint.model()
   const [only] = made.modules
   if (!tokenizers || made.modules.length !== 1 || !(only instanceof Transformer))

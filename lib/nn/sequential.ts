@@ -64,8 +64,9 @@ export class Sequential implements Module {
     if (new.target === Sequential) remember('Sequential', [modules, options], this)
   }
 
+  /** Undefined where the first that knows its features, such as an Embedding, takes something else. */
   get inFeatures(): number | undefined {
-    return this.modules.find((m) => m.inFeatures !== undefined)?.inFeatures
+    return this.modules.find((m) => m.inFeatures !== undefined || m.outFeatures !== undefined)?.inFeatures
   }
 
   get outFeatures(): number | undefined {

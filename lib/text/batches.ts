@@ -1,4 +1,4 @@
-/** Batches of sentence pairs by their tokens, as the papers of translation count them. */
+/** Batches of sentences, or of pairs of them, by their tokens, as the papers of translation count them. */
 import { expect, integer, known, show } from '../error.js'
 import { permutation } from '../philox.js'
 
@@ -8,9 +8,11 @@ const PURPOSE = 18
 const [SOURCE_ENDS, TARGET_ENDS] = [2, 1]
 
 export interface TokenBatchesOptions {
-  /** [sentences] tokens of each source and each target, special tokens not counted. */
-  sourceLengths: ArrayLike<number>
-  targetLengths: ArrayLike<number>
+  /** [sentences] of pairs, tokens of each source and each target, special tokens not counted. */
+  sourceLengths?: ArrayLike<number>
+  targetLengths?: ArrayLike<number>
+  /** [sentences] of a text by itself, all tokens of each. */
+  lengths?: ArrayLike<number>
   /** Most tokens of a batch. */
   tokens: number
   /**
@@ -47,9 +49,16 @@ export class TokenBatches {
 
   /** @internal */
   constructor(options: TokenBatchesOptions) {
-    const { sourceLengths, targetLengths, tokens, packed = false, pool, longest = tokens, seed = 0 } = options
-    this.#sources = withEnds(sourceLengths, 'sourceLengths', SOURCE_ENDS)
-    this.#targets = withEnds(targetLengths, 'targetLengths', TARGET_ENDS)
+    const { lengths, sourceLengths, targetLengths, tokens, packed = false } = options
+    const { pool, longest = tokens, seed = 0 } = options
+    expect(
+      lengths === undefined || (sourceLengths === undefined && targetLengths === undefined),
+      () => 'Expected lengths, or sourceLengths and targetLengths of pairs, got both',
+    )
+    this.#sources = lengths
+      ? withEnds(lengths, 'lengths', 0)
+      : withEnds(sourceLengths as ArrayLike<number>, 'sourceLengths', SOURCE_ENDS)
+    this.#targets = lengths ? this.#sources : withEnds(targetLengths as ArrayLike<number>, 'targetLengths', TARGET_ENDS)
     expect(
       this.#sources.length === this.#targets.length,
       () =>
@@ -143,16 +152,17 @@ function withEnds(lengths: ArrayLike<number>, what: string, ends: number): Int32
 }
 
 /**
- * Orders of batches of sentence pairs. A batch has so many sentences that sentences x the longest of (source + 2,
- * target + 1) is at most `tokens`: begin and end of a source and the one or the other of a target are counted, and
- * so is padding, though it is never computed. Each epoch shuffles the sentences, sorts pools of them by the source's
- * length and then the target's, cuts the pools into batches and shuffles the batches. Sentences that are longer than
- * a batch, or than `longest`, are `dropped`, whole; INVALID_ARGUMENT if all of them are.
+ * Orders of batches of sentence pairs, or of the sentences of a text by itself. A batch has so many sentences that
+ * sentences x the longest of (source + 2, target + 1), or of `lengths`, is at most `tokens`: begin and end of a source
+ * and the one or the other of a target are counted, and so is padding, though it is never computed. Each epoch shuffles
+ * the sentences, sorts pools of them by the source's length and then the target's, cuts the pools into batches and
+ * shuffles the batches. Sentences that are longer than a batch, or than `longest`, are `dropped`, whole;
+ * INVALID_ARGUMENT if all of them are.
  */
 export function tokenBatches(options: TokenBatchesOptions): TokenBatches {
   return new TokenBatches(
     known(options, 'tokenBatches()', {
-      ...{ sourceLengths: true, targetLengths: true, tokens: true },
+      ...{ lengths: true, sourceLengths: true, targetLengths: true, tokens: true },
       ...{ packed: true, pool: true, longest: true, seed: true },
     }),
   )

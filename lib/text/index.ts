@@ -5,6 +5,13 @@ export { type Bleu, type BleuOptions, type BleuSmoothing, type BleuTokenization,
 export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
 export { type Chrf, type ChrfOptions, corpusChrf } from './chrf.js'
 export { Corpus, type CorpusOptions, type CorpusState, corpus } from './corpus.js'
+export type { TextDataset, TextPart, TokenizedText, Tokenizers } from './dataset.js'
+export {
+  LabelledText,
+  type LabelledTextOptions,
+  labelledLines,
+  labelledText,
+} from './labelled.js'
 export { type ParallelLine, readLines, readParallel } from './lines.js'
 export type { References } from './metric.js'
 export {
@@ -12,6 +19,5 @@ export {
   type ParallelTextOptions,
   parallelLines,
   parallelText,
-  type Tokenizers,
 } from './parallel.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'

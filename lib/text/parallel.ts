@@ -1,21 +1,18 @@
 /** Sentence pairs in the numbers of their tokens: what a translator is trained and evaluated on. */
 import { expect, known, show } from '../error.js'
+import {
+  checkTokenizer,
+  GrowingText,
+  lengthsOf,
+  TextDataset,
+  type TextPart,
+  type TokenizedText,
+  type Tokenizers,
+} from './dataset.js'
 import { readParallel } from './lines.js'
 import { Tokenizer } from './tokenizer.js'
 
-/** Texts as tokens, one behind another. */
-export interface TokenizedText {
-  /** [tokens] */
-  readonly tokens: Int32Array
-  /** [texts + 1] where each begins; behind the last, where it ends. */
-  readonly starts: Int32Array
-}
-
-/** The tokenizers of a translator, often one for both languages. */
-export interface Tokenizers {
-  readonly source: Tokenizer
-  readonly target: Tokenizer
-}
+export type { TokenizedText, Tokenizers }
 
 export interface ParallelTextOptions {
   /** For both languages, or one for each. */
@@ -29,11 +26,7 @@ export const [BEGIN, END] = ['<s>', '</s>'] as const
 
 export function tokenizersOf(tokenizer: Tokenizer | Tokenizers): Tokenizers {
   const { source, target } = tokenizer instanceof Tokenizer ? { source: tokenizer, target: tokenizer } : tokenizer
-  for (const one of [source, target])
-    expect(
-      one instanceof Tokenizer,
-      () => `Expected tokenizer to be made by Tokenizer.from() or trainTokenizer(), got ${show(one)}`,
-    )
+  for (const one of [source, target]) checkTokenizer(one)
   return { source, target }
 }
 
@@ -52,74 +45,40 @@ export function sourceTokens({ source }: Tokenizers, line: string): Int32Array {
   return source.encode(line, { special: false })
 }
 
-/** Numbers one after another, without knowing how many they will be. */
-class Growing {
-  #numbers = new Int32Array(1024)
-  #length = 0
-
-  push(more: ArrayLike<number>): void {
-    const length = this.#length + more.length
-    if (length > this.#numbers.length) {
-      const grown = new Int32Array(Math.max(length, 2 * this.#numbers.length))
-      grown.set(this.#numbers)
-      this.#numbers = grown
-    }
-    this.#numbers.set(more, this.#length)
-    this.#length = length
-  }
-
-  get length(): number {
-    return this.#length
-  }
-
-  get numbers(): Int32Array {
-    return this.#numbers.slice(0, this.#length)
-  }
-}
-
-class Growth {
-  readonly #tokens = new Growing()
-  readonly #starts = new Growing()
-
-  constructor() {
-    this.#starts.push([0])
-  }
-
-  push(tokens: ArrayLike<number>): void {
-    this.#tokens.push(tokens)
-    this.#starts.push([this.#tokens.length])
-  }
-
-  get text(): TokenizedText {
-    return { tokens: this.#tokens.numbers, starts: this.#starts.numbers }
-  }
-}
-
 /** Made by parallelText() and parallelLines(). */
-export class ParallelText {
-  readonly name: string
+export class ParallelText extends TextDataset {
+  readonly task = 'translation'
   /** Sentences with their translations. */
   readonly pairs: number
   /** Sources, without special tokens. */
   readonly source: TokenizedText
   /** Targets, each from <s> to </s>. */
   readonly target: TokenizedText
-  readonly tokenizers: Tokenizers
 
   /** @internal */
   constructor(name: string, source: TokenizedText, target: TokenizedText, tokenizers: Tokenizers) {
-    this.name = name
+    super(name, tokenizers)
     this.pairs = source.starts.length - 1
     this.source = source
     this.target = target
-    this.tokenizers = tokenizers
+  }
+
+  get samples(): number {
+    return this.pairs
+  }
+
+  get inputs(): readonly TextPart[] {
+    return [{ text: this.source }, { text: this.target, drop: 1 }]
+  }
+
+  /** A target's word is told by those before it. */
+  get labels(): TextPart {
+    return { text: this.target, skip: 1 }
   }
 
   /** [pairs] tokens of each source, and of each target without its begin and end. */
   get lengths(): { readonly sourceLengths: Int32Array; readonly targetLengths: Int32Array } {
-    const lengths = ({ starts }: TokenizedText, ends: number) =>
-      starts.subarray(1).map((end, i) => end - (starts[i] as number) - ends)
-    return { sourceLengths: lengths(this.source, 0), targetLengths: lengths(this.target, 2) }
+    return { sourceLengths: lengthsOf(this.source), targetLengths: lengthsOf(this.target, 2) }
   }
 }
 
@@ -130,7 +89,7 @@ async function textOf(
 ): Promise<ParallelText> {
   const tokenizers = tokenizersOf(tokenizer)
   const ends = [specialOf(tokenizers.target, BEGIN), specialOf(tokenizers.target, END)] as const
-  const [sources, targets] = [new Growth(), new Growth()]
+  const [sources, targets] = [new GrowingText(), new GrowingText()]
   for await (const [source, target] of pairs) {
     sources.push(sourceTokens(tokenizers, source))
     targets.push([ends[0], ...tokenizers.target.encode(target, { special: false }), ends[1]])

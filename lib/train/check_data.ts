@@ -1,23 +1,23 @@
 /** Whether a network, a data set and a loss fit together. */
 import type { Dataset } from '../data/dataset.js'
 import { expect, show } from '../error.js'
-import { Positions } from '../nn/embedding.js'
+import { Embedding, Positions } from '../nn/embedding.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Transformer } from '../nn/transformer.js'
-import { ParallelText, type Tokenizers } from '../text/parallel.js'
+import { TextDataset, type Vocabularies } from '../text/dataset.js'
 import { type Loss, lossFunction } from './loss.js'
 
 /** The loss for a data set: what was asked for, or what its targets are. */
-export function lossFor(data: Dataset | ParallelText, loss?: Loss): Loss {
-  return loss ?? (data instanceof ParallelText || data.labels ? 'crossEntropy' : 'meanSquaredError')
+export function lossFor(data: Dataset | TextDataset, loss?: Loss): Loss {
+  return loss ?? (data instanceof TextDataset || data.labels ? 'crossEntropy' : 'meanSquaredError')
 }
 
 /** The features of a sample, for calls that take samples. */
 export function featuresOf(model: Module): number {
   expect(
     model.inFeatures !== undefined,
-    () => 'Expected a model for samples, got one for text. fit() trains it, and translate() runs it.',
+    () => 'Expected a model for samples, got one for text. fit() trains it, and translate() or classify() runs it.',
   )
   return model.inFeatures as number
 }
@@ -28,17 +28,17 @@ function* modulesIn(module: Module): Generator<Module> {
   for (const child of module.children?.values() ?? []) yield* modulesIn(child)
 }
 
-/** Tokens of the longest sentence that a model takes, if it tells. */
+/** Tokens of the longest sequence that a model takes, if it tells. */
 export function placesOf(model: Module): number | undefined {
   const places = [...modulesIn(model)].flatMap((module) => (module instanceof Positions ? [module.places] : []))
   return places.length > 0 ? Math.min(...places) : undefined
 }
 
-/** Refuses text in other tokens than those that the model was trained on, where it was. */
-export function checkTokenizers(data: Dataset | ParallelText, known: Tokenizers | undefined): void {
-  if (!(data instanceof ParallelText) || !known) return
+/** Refuses text in other tokens, or of other classes, than those that the model was trained on, where it was. */
+export function checkVocabularies(data: Dataset | TextDataset, known: Vocabularies | undefined): void {
+  if (!(data instanceof TextDataset) || !known) return
   for (const side of ['source', 'target'] as const) {
-    const [expected, given] = [known[side], data.tokenizers[side]]
+    const [expected, given] = [known.tokenizers[side], data.tokenizers[side]]
     expect(
       given === expected || JSON.stringify(given) === JSON.stringify(expected),
       () =>
@@ -46,23 +46,52 @@ export function checkTokenizers(data: Dataset | ParallelText, known: Tokenizers 
         "tokenizer. Use the model's own: its `tokenizers`.",
     )
   }
+  const [expected, given] = [JSON.stringify(known.classes), JSON.stringify(data.classes)]
+  expect(
+    given === expected,
+    () =>
+      `Expected ${data.name} to have the classes that the model was trained on, ${expected}, got ${given}. Say ` +
+      'them when you make it: `classes`.',
+  )
 }
 
 /** Refuses text that the model cannot take. */
-export function checkText(model: Module, text: ParallelText, loss?: Loss): void {
-  const translator = [...modulesIn(model)].find((module) => module instanceof Transformer)
-  expect(
-    translator !== undefined,
-    () =>
-      `Expected a model made by transformer() for ${text.name}, got one for samples of ${model.inFeatures} features`,
-  )
-  const { sourceWords, targetWords } = (translator as Transformer).options
+export function checkText(model: Module, text: TextDataset, loss?: Loss): void {
+  const modules = [...modulesIn(model)]
+  const translator = modules.find((module) => module instanceof Transformer)
+  const embedding = modules.find((module) => module instanceof Embedding)
   const { source, target } = text.tokenizers
+  const { classes } = text
+  const got =
+    model.inFeatures === undefined
+      ? `one ${translator ? 'that translates' : 'from parts'}`
+      : `one for samples of ${model.inFeatures} features`
+  if (text.task === 'translation') {
+    expect(translator !== undefined, () => `Expected a model made by transformer() for ${text.name}, got ${got}`)
+    const { sourceWords, targetWords } = translator.options
+    expect(
+      source.size <= sourceWords && target.size <= targetWords,
+      () =>
+        `Expected tokenizers of at most ${sourceWords} and ${targetWords} tokens, the words of the model, got ` +
+        `${source.size} and ${target.size} for ${text.name}`,
+    )
+  } else {
+    expect(
+      embedding !== undefined && translator === undefined,
+      () => `Expected a model that begins with an Embedding for ${text.name}, got ${got}`,
+    )
+    expect(
+      source.size <= embedding.words,
+      () =>
+        `Expected a tokenizer of at most ${embedding.words} tokens, the words of the model, got ${source.size} for ` +
+        text.name,
+    )
+  }
   expect(
-    source.size <= sourceWords && target.size <= targetWords,
+    classes === undefined || (model.outFeatures as number) >= classes.length,
     () =>
-      `Expected tokenizers of at most ${sourceWords} and ${targetWords} tokens, the words of the model, got ` +
-      `${source.size} and ${target.size} for ${text.name}`,
+      `Expected ${text.name} to have ${model.outFeatures} classes, the width of the model's output, got ` +
+      `${classes?.length}`,
   )
   expect(
     lossFunction(lossFor(text, loss)).targets === 'labels',
@@ -78,14 +107,14 @@ function counts({ labels, weights, ignore }: Dataset): boolean {
 }
 
 /** Refuses data of which no sample counts. A batch may have none. */
-export function checkCounts(data: Dataset | ParallelText): void {
-  if (data instanceof ParallelText) return
+export function checkCounts(data: Dataset | TextDataset): void {
+  if (data instanceof TextDataset) return
   expect(counts(data), () => `Expected ${data.name} to have a sample that counts, got weights or labels without any`)
 }
 
 /** Refuses data that the model cannot take. */
-export function checkData(model: Sequential, data: Dataset | ParallelText, loss?: Loss): void {
-  if (data instanceof ParallelText) {
+export function checkData(model: Sequential, data: Dataset | TextDataset, loss?: Loss): void {
+  if (data instanceof TextDataset) {
     checkText(model, data, loss)
     return
   }

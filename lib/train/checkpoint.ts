@@ -12,7 +12,7 @@ import { reservedNames, Sequential } from '../nn/sequential.js'
 import { SparseLinear } from '../nn/sparse_linear.js'
 import { deserialise, type Serialised, serialiseOnce } from '../recipe.js'
 import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
-import type { Tokenizers } from '../text/parallel.js'
+import type { Tokenizers, Vocabularies } from '../text/dataset.js'
 import { Tokenizer, type TokenizerJson } from '../text/tokenizer.js'
 import { isLossName, type Loss } from './loss.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
@@ -41,7 +41,7 @@ export interface Run {
   readonly microBatchSize?: number
   /** Of a text: batches of true tokens. */
   readonly packed?: boolean
-  /** Of the training set; of a text, pairs. */
+  /** Of the training set; of a text, sequences, or pairs of them. */
   readonly samples: number
   /** Epochs done. */
   epoch: number
@@ -77,7 +77,7 @@ interface TrainingState {
   readonly lossScale: number
   readonly progress: Progress
   /** Of the text that it was trained on. */
-  readonly tokenizers: Tokenizers | undefined
+  readonly vocabularies: Vocabularies | undefined
   /** The links that were ever active, by layer, as row * cols + col. */
   history(parameter: SparseParameter): Promise<BigUint64Array | undefined>
 }
@@ -102,7 +102,7 @@ export function namedModules(module: Module, path = ''): Map<Module, string> {
   return names
 }
 
-/** One tokenizer for both languages is kept once. */
+/** One tokenizer for both sides is kept once. */
 function serialisedTokenizers({ source, target }: Tokenizers): { source: TokenizerJson; target?: TokenizerJson } {
   const isOne = target === source || JSON.stringify(target) === JSON.stringify(source)
   return { source: source.toJSON(), ...(!isOne && { target: target.toJSON() }) }
@@ -116,7 +116,7 @@ export async function writeCheckpoint(
   state: TrainingState,
   notes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { model, optimizer, method, loss, lossScale, progress, tokenizers } = state
+  const { model, optimizer, method, loss, lossScale, progress, vocabularies } = state
   const tensors: Outgoing[] = []
   const layers: Record<string, number> = {}
   const add = (
@@ -184,7 +184,8 @@ export async function writeCheckpoint(
     loss: text(serialiseOnce(loss, 'loss')),
     ...(lossScale !== 1 && { lossScale: text(lossScale) }),
     layers: text(layers),
-    ...(tokenizers && { tokenizers: text(serialisedTokenizers(tokenizers)) }),
+    ...(vocabularies && { tokenizers: text(serialisedTokenizers(vocabularies.tokenizers)) }),
+    ...(vocabularies?.classes && { classes: text(vocabularies.classes) }),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
 }
@@ -259,13 +260,19 @@ export class Checkpoint {
     return this.#metadata.lossScale === undefined ? 1 : (this.#json('lossScale') as number)
   }
 
-  /** The tokenizers of the text that the model was trained on, if it was. */
-  get tokenizers(): Tokenizers | undefined {
+  /** Those of the text that the model was trained on, if it was. */
+  get vocabularies(): Vocabularies | undefined {
     if (this.#metadata.tokenizers === undefined) return undefined
     const { source, target = source } = this.#object('tokenizers') as { source?: TokenizerJson; target?: TokenizerJson }
     if (!source || !target) throw this.#bad('it does not tell its tokenizers')
     const made = Tokenizer.from(source)
-    return { source: made, target: target === source ? made : Tokenizer.from(target) }
+    const classes = this.#metadata.classes === undefined ? undefined : this.#json('classes')
+    if (classes !== undefined && !(Array.isArray(classes) && classes.every((name) => typeof name === 'string')))
+      throw this.#bad("its 'classes' are not names")
+    return {
+      tokenizers: { source: made, target: target === source ? made : Tokenizer.from(target) },
+      ...(classes && { classes: classes as string[] }),
+    }
   }
 
   /** The model, the optimizer or the method, made again. */

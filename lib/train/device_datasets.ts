@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.js'
 import type { SampleStream } from '../data/stream.js'
 import type { Device } from '../device.js'
 import { HebbError } from '../error.js'
-import type { ParallelText } from '../text/parallel.js'
+import type { TextDataset } from '../text/dataset.js'
 import { DeviceDataset, SampleOrder, StreamOrder } from './feed.js'
 import { DeviceText, TextOrder, type TextOrderOptions } from './text_feed.js'
 
@@ -12,7 +12,7 @@ export class DeviceDatasets {
   readonly #device: Device
   readonly #found = new Map<Dataset, { data: DeviceDataset; shuffled?: SampleOrder; asTheyLie?: SampleOrder }>()
   readonly #streams = new Map<SampleStream, StreamOrder>()
-  readonly #texts = new Map<ParallelText, { data: DeviceText; orders: Map<string, TextOrder> }>()
+  readonly #texts = new Map<TextDataset, { data: DeviceText; orders: Map<string, TextOrder> }>()
   #disposed = false
 
   constructor(device: Device) {
@@ -37,7 +37,7 @@ export class DeviceDatasets {
   }
 
   /** A text in batches of so many tokens: with a seed for training, in random orders. */
-  ofText(text: ParallelText, options: TextOrderOptions): TextOrder {
+  ofText(text: TextDataset, options: TextOrderOptions): TextOrder {
     if (this.#disposed)
       throw new HebbError('DISPOSED', 'Expected a trainer or predictor that is in use, got one that was disposed')
     let found = this.#texts.get(text)

@@ -71,12 +71,14 @@ export interface Feed {
   readonly ignore: number | undefined
   /** Whether a graph that reads from the other can read from this. */
   isLike(other: Feed): boolean
-  /** Records what fills the tensors of the whole batch. */
+  /** Records what fills the tensors of the whole batch, those that it is given. */
   fill(tape: Tape, batch: BatchTensors): void
   /** The inputs of the model: [features][columns] of the columns that the tape is at, or tokens. */
   inputs(tape: Tape, features: number, augmentationSeed?: number): Value[]
   /** Their targets [outputs][columns]. */
   targets(tape: Tape, outputs: number): Activations
+  /** Refuses what the model gives, where its columns are others than the labels'. */
+  checkOutput?(tape: Tape, output: Value): void
   /** What the steps of a replay from this batch on need to be written. */
   writes(tape: Tape, next: NextBatch, batch: BatchTensors): Transfer[]
 }

@@ -250,7 +250,7 @@ export class Graph {
   #record(tape: Tape, totals: Tensor<'float64'>, microBatch?: number): Recorded {
     const { ignore } = this.#feed
     if (totals === this.totals && this.#previous) tape.record('noteTotals', { totals, previous: this.#previous })
-    if (this.#loss) this.#feed.fill(tape, { labels: this.#labels, weights: this.#weights })
+    this.#feed.fill(tape, { labels: this.#labels, weights: this.#weights })
     if (this.#count) {
       tape.record('sumWeights', {
         ...(this.#labels && ignore !== undefined && { targets: this.#labels, ignore }),
@@ -286,12 +286,14 @@ export class Graph {
     const columns = this.#columnsOfHead(tape, tape.batch)
     if (loss?.targets === 'labels' && head && columns < tape.batch) {
       const body = model.body(tape, ...(inputs as [Value, ...Value[]]))
+      this.#feed.checkOutput?.(tape, body)
       const labels = this.#labels as Tensor<'int32'>
       tape.byColumns(body, columns, (part) => loss.record(tape, head.forward(tape, part), labels, sums))
       if (tape.training) tape.backward()
       return { inputs, output: undefined }
     }
     const output = model.forward(tape, ...(inputs as [Value, ...Value[]]))
+    this.#feed.checkOutput?.(tape, output)
     if (loss?.targets === 'labels') loss.record(tape, output, this.#labels as Tensor<'int32'>, sums)
     if (loss?.targets === 'values')
       loss.record(tape, output, this.#feed.targets(tape, output.activations.features), sums)

@@ -4,22 +4,24 @@ import type { Device } from '../device.js'
 import { expect, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
-import { ParallelText } from '../text/parallel.js'
+import type { BatchOrder } from '../text/batches.js'
+import { lengthsOf, TextDataset, type TextPart, type Vocabularies } from '../text/dataset.js'
 import { isTyped } from '../typed_array.js'
-import { checkData, featuresOf, lossFor, placesOf } from './check_data.js'
+import { checkData, checkVocabularies, featuresOf, lossFor, placesOf } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
 import { type Order, placeOf } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import type { Loss } from './loss.js'
-import { TextOrder } from './text_feed.js'
+import { tasks } from './task.js'
+import { DeviceText, TextOrder } from './text_feed.js'
 
 export interface Evaluation {
   readonly loss: number
-  /** Share of samples whose class is right, or of a text's target tokens; NaN for a regression. */
+  /** Share of what the task counts that is right: samples, or the tokens of translations; NaN for a regression. */
   readonly accuracy: number
-  /** Of a text, sentence pairs. */
+  /** Of a text, lines, or sentence pairs. */
   readonly samples: number
-  /** Of a text, pairs that were left out, as they are longer than the model takes, or than 2,048 tokens. */
+  /** Of a text, those that were left out, as they are longer than the model takes, or than 2,048 tokens. */
   readonly dropped?: number
 }
 
@@ -27,6 +29,9 @@ export interface RunOptions {
   /** Stops after the batch that runs; the promise then rejects with code ABORTED. */
   signal?: AbortSignal | undefined
 }
+
+/** What outputs are asked for of: samples as the network sees them, or data that it could be trained on. */
+export type Predictable = Float32Array | Dataset | TextDataset
 
 const BATCH = 256
 const TEXT_BATCH = 2048 // tokens
@@ -50,8 +55,8 @@ export class Inference {
     this.#loss = loss
   }
 
-  async evaluate(set: Dataset | ParallelText, { signal }: RunOptions): Promise<Evaluation> {
-    const isText = set instanceof ParallelText
+  async evaluate(set: Dataset | TextDataset, { signal }: RunOptions): Promise<Evaluation> {
+    const isText = set instanceof TextDataset
     const batch = isText ? TEXT_BATCH : Math.min(BATCH, set.samples)
     const order = isText
       ? this.#datasets.ofText(set, { tokens: batch, places: placesOf(this.#model) })
@@ -86,13 +91,14 @@ export class Inference {
     }
   }
 
-  /** Refuses a text of which no pair can be evaluated. */
-  expectText(text: ParallelText): void {
+  /** Refuses a text of which nothing can be evaluated. */
+  expectText(text: TextDataset): void {
     this.#datasets.ofText(text, { tokens: TEXT_BATCH, places: placesOf(this.#model) })
   }
 
   /** `samples`: what check() has counted in x, whose memory may be gone by now. */
-  async predict(x: Float32Array | Dataset, samples: number, { signal }: RunOptions): Promise<Float32Array> {
+  async predict(x: Predictable, samples: number, { signal }: RunOptions): Promise<Float32Array> {
+    if (x instanceof TextDataset) return this.#predictText(x, signal)
     const features = this.#model.inFeatures as number
     const classes = this.#model.outFeatures as number
     const batch = Math.min(samples, BATCH)
@@ -122,8 +128,46 @@ export class Inference {
     return out
   }
 
+  /** What the model gives each sequence, in their order. */
+  async #predictText(text: TextDataset, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const [device, model, workspace] = [this.#device, this.#model, this.#workspace]
+    const classes = model.outFeatures as number
+    if (text.samples === 0) return new Float32Array(0)
+    const lengths = lengthsOf((text.inputs[0] as TextPart).text)
+    const [all, longest] = lengths.reduce(([sum, most], length) => [sum + length, Math.max(most, length)], [0, 0])
+    const tokens = Math.max(longest, Math.min(all, TEXT_BATCH))
+    const out = new Float32Array(text.samples * classes)
+    const owned: { dispose(): void }[] = []
+    const own = <T extends { dispose(): void }>(one: T): T => {
+      owned.unshift(one)
+      return one
+    }
+    try {
+      const data = own(new DeviceText(device, text))
+      const order = own(new TextOrder(device, data, { tokens, packed: true }))
+      const graph = own(new Graph({ device, model, batch: tokens, features: 0, feed: order, workspace }))
+      const span = await order.enter({ epoch: 0, step: 0, stepsPerEpoch: 1 })
+      const { sentences, offsets } = order.order as BatchOrder
+      for (let step = 0; step < span.end; ++step) {
+        const [first, end] = [offsets[step] as number, offsets[step + 1] as number]
+        const logits = new Float32Array((end - first) * classes)
+        const next = order.next(span, step)
+        await graph.program.replay(1, {
+          ...{ signal, begin: { step: 0, ...placeOf(next) } },
+          ...{ writes: graph.writes(next), reads: [[graph.output, logits, end - first]] },
+        })
+        for (let i = first; i < end; ++i)
+          out.set(logits.subarray((i - first) * classes, (i - first + 1) * classes), (sentences[i] as number) * classes)
+      }
+    } finally {
+      for (const one of owned) one.dispose()
+    }
+    return out
+  }
+
   /** Refuses what predict() cannot take; returns the number of samples. */
-  check(x: Float32Array | Dataset): number {
+  check(x: Predictable, known?: Vocabularies): number {
+    if (x instanceof TextDataset) return this.#checkText(x, known)
     const features = featuresOf(this.#model)
     const samples = isTyped(x, 'Float32Array') ? x.length / features : x?.samples
     expect(
@@ -132,6 +176,25 @@ export class Inference {
     )
     if (!isTyped(x, 'Float32Array')) checkData(this.#model, x, this.#loss)
     return samples
+  }
+
+  #checkText(text: TextDataset, known: Vocabularies | undefined): number {
+    checkData(this.#model, text, this.#loss)
+    checkVocabularies(text, known)
+    expect(
+      tasks[text.task].counts === 'samples',
+      () => `Expected samples, or a text made by labelledText(), got ${text.name}. translate() translates.`,
+    )
+    const places = placesOf(this.#model) ?? Number.POSITIVE_INFINITY
+    const lengths = lengthsOf((text.inputs[0] as TextPart).text)
+    const long = lengths.findIndex((length) => length > places)
+    expect(
+      long < 0,
+      () =>
+        `Expected lines of at most ${places} tokens, as the model takes, got ${lengths[long]} in line ${long + 1}. ` +
+        'Nothing is cut: leave it out, or divide it.',
+    )
+    return text.samples
   }
 
   dispose(): void {

@@ -5,7 +5,7 @@ import type { Method } from '../dst/method.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/optimizer.js'
 import type { Tensor } from '../tensor.js'
-import type { ParallelText } from '../text/parallel.js'
+import type { TextDataset } from '../text/dataset.js'
 import type { Evaluation, RunOptions } from './inference.js'
 import type { Loss } from './loss.js'
 import type { TopologyMeasures } from './measures.js'
@@ -78,7 +78,7 @@ export interface CheckpointOptions {
 
 export interface ResumeOptions {
   /** Evaluated after every epoch, or interval. */
-  validation?: Dataset | ParallelText
+  validation?: Dataset | TextDataset
   /**
    * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then
    * throws ABORTED. What was trained stays, and resume() goes on from there.
@@ -135,9 +135,9 @@ export interface Epoch extends TopologyMeasures {
   /** Mean over the epoch's samples, as they were trained on. */
   readonly trainLoss: number
   readonly trainAccuracy: number
-  /** What these are means over: samples, by their weights; of text, target tokens. */
+  /** What these are means over: samples, by their weights; of text, lines, or the target's tokens. */
   readonly counted: number
-  /** Of text: pairs that are in no batch, as they are longer than one, or than what the model takes. */
+  /** Of text: lines, or pairs, that are in no batch, as they are longer than one, or than what the model takes. */
   readonly dropped?: number
   /** On `validation`, with the weights and links at the end of the epoch. */
   readonly validation?: Evaluation

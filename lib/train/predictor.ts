@@ -6,12 +6,13 @@ import { type Device, type DeviceChoice, type Memory, openDevice } from '../devi
 import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
-import type { ParallelText, Tokenizers } from '../text/parallel.js'
+import type { TextDataset, Tokenizers, Vocabularies } from '../text/dataset.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
-import { checkCounts, checkData, checkTokenizers } from './check_data.js'
+import { checkCounts, checkData, checkVocabularies } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
+import { type Classification, classified, linesFor } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
-import { type Evaluation, Inference, type RunOptions } from './inference.js'
+import { type Evaluation, Inference, type Predictable, type RunOptions } from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
 import {
@@ -31,6 +32,9 @@ export interface LoadOptions {
   loss?: Loss
 }
 
+/** What a predictor takes of a checkpoint beside the network. */
+type Kept = Pick<Checkpoint, 'notes' | 'vocabularies'>
+
 /**
  * A trained network from a file, for use without training: it has weights and links, and no gradients or optimizer
  * state.
@@ -40,8 +44,7 @@ export class Predictor {
   readonly model: Sequential
   /** What was noted with the checkpoint. */
   readonly notes: Readonly<Record<string, string>>
-  /** Of the text that the model was trained on, if it was. */
-  readonly tokenizers: Tokenizers | undefined
+  readonly #vocabularies: Vocabularies | undefined
   readonly #ownsDevice: boolean
   readonly #datasets: DeviceDatasets
   readonly #workspace: Tensor<'uint8'>
@@ -52,34 +55,50 @@ export class Predictor {
   #disposed = false
 
   /** @internal Use load(). */
-  constructor(device: Device, ownsDevice: boolean, model: Sequential, checkpoint: Checkpoint, loss?: Loss) {
+  constructor(device: Device, ownsDevice: boolean, model: Sequential, kept: Kept, loss?: Loss) {
     this.device = device
     this.model = model
     this.#ownsDevice = ownsDevice
     this.#datasets = new DeviceDatasets(device)
-    this.notes = checkpoint.notes
-    this.tokenizers = checkpoint.tokenizers
+    this.notes = kept.notes
+    this.#vocabularies = kept.vocabularies
     this.#loss = loss
     this.#workspace = new Tensor(device, 'uint8', 0)
     this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
   }
 
+  /** Of the text that the model was trained on, if it was. */
+  get tokenizers(): Tokenizers | undefined {
+    return this.#vocabularies?.tokenizers
+  }
+
+  /** The names of the classes, by number, of the text that the model was trained on, if it was. */
+  get classes(): readonly string[] | undefined {
+    return this.#vocabularies?.classes
+  }
+
   /**
-   * The network's outputs (logits) for [samples][features] as the network sees them, or for a data set:
-   * [samples][classes]. Calls may overlap; they wait for each other.
+   * The network's outputs (logits) for [samples][features] as the network sees them, for a data set, or for a text made
+   * by labelledText(): [samples][classes]. Calls may overlap; they wait for each other.
    */
-  async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
+  async predict(x: Predictable, options: RunOptions = {}): Promise<Float32Array> {
     known(options, 'predict()', { signal: true })
-    const samples = this.#inference.check(x)
+    const samples = this.#inference.check(x, this.#vocabularies)
     return this.#inTurn(() => this.#inference.predict(x, samples, options))
   }
 
+  /** The most probable class of each line. For models trained on text made by labelledText(). */
+  async classify(lines: readonly string[], options: RunOptions = {}): Promise<Classification[]> {
+    const text = linesFor(this.#vocabularies, lines)
+    return classified(await this.predict(text, options), this.model.outFeatures as number, text.classes)
+  }
+
   /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset | ParallelText, options: RunOptions = {}): Promise<Evaluation> {
+  async evaluate(data: Dataset | TextDataset, options: RunOptions = {}): Promise<Evaluation> {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
-    checkTokenizers(data, this.tokenizers)
+    checkVocabularies(data, this.#vocabularies)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
   }
 
@@ -178,8 +197,9 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Pre
   )
   checkpoint.check(model)
   const loss = options.loss ? checkLoss(options.loss) : checkpoint.loss
+  const { notes, vocabularies } = checkpoint // before a device is opened: they may be bad
   const { device, owned } = openDevice(options.device ?? 'auto')
-  const predictor = new Predictor(device, owned, model, checkpoint, loss)
+  const predictor = new Predictor(device, owned, model, { notes, vocabularies }, loss)
   try {
     await materialiseSaved(device, model, checkpoint)
   } catch (error) {

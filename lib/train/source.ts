@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.js'
 import { SampleStream } from '../data/stream.js'
 import { expect, integer, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
-import { ParallelText } from '../text/parallel.js'
+import { TextDataset } from '../text/dataset.js'
 import { placesOf } from './check_data.js'
 import type { Plan, Run } from './checkpoint.js'
 import type { DeviceDatasets } from './device_datasets.js'
@@ -13,15 +13,15 @@ import type { FitOptions } from './options.js'
 /** What a run trains on. */
 export interface Source {
   /** Of a stream, its first chunk. */
-  readonly shown: Dataset | ParallelText
-  /** Of a text, pairs. */
+  readonly shown: Dataset | TextDataset
+  /** Of a text, sequences, or pairs of them. */
   readonly samples: number
   /** Refuses a size of batches that would cut a stream's chunks. */
   check(batchSize: number): void
   order(run: Pick<Run, 'batchSize' | 'packed'>): Order
 }
 
-export type TrainingData = Dataset | SampleStream | ParallelText
+export type TrainingData = Dataset | SampleStream | TextDataset
 
 /** Steps between two reports on a text. */
 const INTERVAL = 500
@@ -47,18 +47,18 @@ function textPlan({ epochs, steps, interval, packed = false }: FitOptions): Plan
 }
 
 export function planOf(data: TrainingData, options: FitOptions, samples: number, batchSize: number): Plan {
-  return data instanceof ParallelText ? textPlan(options) : dataPlan(options, samples, batchSize)
+  return data instanceof TextDataset ? textPlan(options) : dataPlan(options, samples, batchSize)
 }
 
 /** `datasets` bring it to the device, when a step asks for it. */
 export async function sourceOf(data: TrainingData, model: Sequential, datasets: DeviceDatasets): Promise<Source> {
   const { seed } = model
   const check = () => {}
-  if (data instanceof ParallelText) {
+  if (data instanceof TextDataset) {
     const places = placesOf(model)
     const order: Source['order'] = ({ batchSize: tokens, packed }) =>
       datasets.ofText(data, { tokens, seed, places, packed })
-    return { shown: data, samples: data.pairs, check, order }
+    return { shown: data, samples: data.samples, check, order }
   }
   if (!(data instanceof SampleStream))
     return { shown: data, samples: data?.samples, check, order: () => datasets.of(data, seed) }

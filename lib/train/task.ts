@@ -23,6 +23,8 @@ export interface Task {
   readonly name: TaskName
   readonly loss: LossName
   readonly figure: Figure
+  /** What the loss is a mean over, and what is counted as right: samples, of text whole sequences, or tokens. */
+  readonly counts: 'samples' | 'tokens'
   /** What logs keep of an evaluation, the figure first. */
   measured(evaluation: Evaluation): { readonly [name in MeasureName]?: number }
 }
@@ -34,10 +36,11 @@ export type MeasureName = FigureName | 'loss'
 export type TaskName = 'classification' | 'regression' | 'translation'
 
 export const tasks: Readonly<Record<TaskName, Task>> = {
-  /** One of several classes for each sample, by softmax and cross-entropy. */
+  /** One of several classes for each sample, or for each sequence of a text, by softmax and cross-entropy. */
   classification: {
     name: 'classification',
     loss: 'crossEntropy',
+    counts: 'samples',
     figure: {
       name: 'accuracy',
       title: 'accuracy',
@@ -51,6 +54,7 @@ export const tasks: Readonly<Record<TaskName, Task>> = {
   regression: {
     name: 'regression',
     loss: 'meanSquaredError',
+    counts: 'samples',
     figure: {
       name: 'meanSquaredError',
       title: 'mean squared error',
@@ -64,6 +68,7 @@ export const tasks: Readonly<Record<TaskName, Task>> = {
   translation: {
     name: 'translation',
     loss: 'crossEntropy',
+    counts: 'tokens',
     figure: {
       name: 'accuracy',
       title: 'token accuracy',

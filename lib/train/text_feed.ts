@@ -1,16 +1,17 @@
 /**
- * Batches of sentence pairs that lie on the device: which ones a step takes is a plan of the epoch, uploaded once, and
+ * Batches of sequences that lie on the device: which ones a step takes is a plan of the epoch, uploaded once, and
  * tokens are set one behind another by the step itself, so that no padding is computed.
  */
 import { setImmediate } from 'node:timers/promises'
 import { type Tape, Tokens, type Value } from '../autograd.js'
 import type { Device } from '../device.js'
-import { expect } from '../error.js'
+import { HebbError } from '../error.js'
 import type { Transfer } from '../program.js'
-import { Tensor } from '../tensor.js'
+import { type Axis, Tensor } from '../tensor.js'
 import { type BatchOrder, type TokenBatches, tokenBatches } from '../text/batches.js'
-import type { ParallelText, TokenizedText } from '../text/parallel.js'
+import type { TextDataset, TextPart, TokenizedText } from '../text/dataset.js'
 import type { BatchTensors, Feed, NextBatch, Place, Span } from './feed.js'
+import { tasks } from './task.js'
 
 class DeviceTokens {
   readonly tokens: Tensor<'int32'>
@@ -32,25 +33,35 @@ class DeviceTokens {
   }
 }
 
-/** Sentence pairs in device memory. */
-export class DeviceText {
-  readonly text: ParallelText
-  readonly source: DeviceTokens
-  readonly target: DeviceTokens
+/** What a step takes of them. */
+interface DevicePart extends Omit<TextPart, 'text'> {
+  readonly text: DeviceTokens
+}
 
-  constructor(device: Device, text: ParallelText) {
+/** A text in device memory. */
+export class DeviceText {
+  readonly text: TextDataset
+  readonly inputs: readonly DevicePart[]
+  readonly labels: DevicePart
+  readonly #owned = new Map<TokenizedText, DeviceTokens>()
+
+  constructor(device: Device, text: TextDataset) {
     this.text = text
-    this.source = new DeviceTokens(device, text.source)
-    this.target = new DeviceTokens(device, text.target)
+    const there = ({ text: tokenized, ...ends }: TextPart): DevicePart => {
+      const brought = this.#owned.get(tokenized) ?? new DeviceTokens(device, tokenized)
+      this.#owned.set(tokenized, brought)
+      return { ...ends, text: brought }
+    }
+    this.inputs = text.inputs.map(there)
+    this.labels = there(text.labels)
   }
 
   get bytes(): number {
-    return this.source.bytes + this.target.bytes
+    return [...this.#owned.values()].reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
   dispose(): void {
-    this.source.dispose()
-    this.target.dispose()
+    for (const owned of this.#owned.values()) owned.dispose()
   }
 }
 
@@ -77,7 +88,9 @@ export class TextOrder implements Feed {
   readonly #plan: Tensor<'int32'>
   /** [steps + 1] where each batch of a segment begins in it. */
   readonly #offsets: Tensor<'int32'>
-  readonly #made = new WeakMap<Tape, readonly [source: Tokens, target: Tokens]>()
+  readonly #made = new WeakMap<Tape, readonly Tokens[]>()
+  /** What the labels lie along. */
+  readonly #along = new WeakMap<Tape, Axis>()
   /** Steps before each epoch, as far as they are known. */
   readonly #before = [0]
   #latest: { readonly pass: number; readonly order: BatchOrder } | undefined
@@ -134,37 +147,56 @@ export class TextOrder implements Feed {
     return { samples: 0, first: 0, columns: this.tokens, row: step - begin }
   }
 
+  /** The sequences of the batches, batch after batch, and where each batch begins in them; once a pass was entered. */
+  get order(): BatchOrder | undefined {
+    return this.#order
+  }
+
   writes(_tape: Tape, { row = 0 }: NextBatch): Transfer[] {
     return this.#order ? [[this.#offsets, this.#order.offsets.slice(row)]] : []
   }
 
   fill(tape: Tape, { labels }: BatchTensors): void {
     const { device, program } = tape
+    const { text, ...parts } = this.data
     const columns = this.tokens
     const int32 = (length: number) => tape.own(new Tensor(device, 'int32', length))
-    const tokensOf = ({ tokens, starts }: DeviceTokens, ends: { skip?: number; drop?: number }) => {
-      const sequences = {
-        ...{ axis: tape.own(program.axis(columns)), count: columns },
-        ...{ offsets: int32(columns + 1), positions: int32(columns) },
-      }
-      const { axis, count, offsets, positions } = sequences
-      const gather = (output: Tensor<'int32'>, cut: { skip?: number; drop?: number }) =>
-        tape.record('gatherSequences', {
-          ...{ total: tokens.length, tokens, sequences: starts.length - 1, starts },
-          ...{ planned: this.#plan.length, plan: this.#plan },
-          ...{ steps: this.#offsets.length - 1, batches: this.#offsets },
-          ...{ most: count, axis, output, positions, offsets, ...cut },
-        })
-      const output = int32(columns)
-      gather(output, ends)
-      return { gather, tokens: new Tokens(output, sequences) }
-    }
-    const source = tokensOf(this.data.source, {})
-    // A target's word is told by those before it.
-    const target = tokensOf(this.data.target, { drop: 1 })
-    expect(labels !== undefined, () => 'Expected a loss with labels for text, such as crossEntropy()')
-    if (labels) target.gather(labels, { skip: 1 })
-    this.#made.set(tape, [source.tokens, target.tokens])
+    const gather = (
+      { text: { tokens, starts }, ...ends }: DevicePart,
+      into: { axis: Axis; output: Tensor<'int32'>; positions?: Tensor<'int32'>; offsets?: Tensor<'int32'> },
+    ) =>
+      tape.record('gatherSequences', {
+        ...{ total: tokens.length, tokens, sequences: starts.length - 1, starts },
+        ...{ planned: this.#plan.length, plan: this.#plan },
+        ...{ steps: this.#offsets.length - 1, batches: this.#offsets },
+        ...{ most: columns, ...ends, ...into },
+      })
+    // A label of a sequence is a sequence of one number.
+    const whole = tasks[text.task].counts === 'samples' ? tape.own(program.axis(columns)) : undefined
+    const inputs = parts.inputs.map((part) => {
+      const [axis, output] = [tape.own(program.axis(columns)), int32(columns)]
+      const [offsets, positions] = [int32(columns + 1), int32(columns)]
+      gather(part, { axis, output, positions, offsets })
+      return new Tokens(output, { axis, count: columns, offsets, positions, whole })
+    })
+    const axis = whole ?? (inputs.at(-1) as Tokens).sequences.axis
+    const output = labels ?? (whole && int32(columns))
+    if (output) gather(parts.labels, { axis, output })
+    this.#made.set(tape, inputs)
+    this.#along.set(tape, axis)
+  }
+
+  checkOutput(tape: Tape, { axis, sequences }: Value): void {
+    if ((axis ?? sequences?.axis) === this.#along.get(tape)) return
+    const { name, task } = this.data.text
+    const [expected, given] =
+      tasks[task].counts === 'samples'
+        ? ['sequence', 'token. Put Pooling before the last layers.']
+        : ['token', 'something else']
+    throw new HebbError(
+      'INVALID_ARGUMENT',
+      `Expected a model that gives a column for each ${expected} of ${name}, got one for each ${given}`,
+    )
   }
 
   inputs(tape: Tape): Value[] {

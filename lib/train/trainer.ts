@@ -11,15 +11,16 @@ import { sparseLayers } from '../nn/sparse_linear.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
-import { ParallelText, type Tokenizers } from '../text/parallel.js'
+import { TextDataset, type Tokenizers, type Vocabularies } from '../text/dataset.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
-import { checkCounts, checkData, checkTokenizers, featuresOf, lossFor } from './check_data.js'
+import { checkCounts, checkData, checkVocabularies, featuresOf, lossFor } from './check_data.js'
 import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeCheckpoint } from './checkpoint.js'
+import { type Classification, classified, linesFor } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
-import { type Evaluation, Inference, type RunOptions } from './inference.js'
+import { type Evaluation, Inference, type Predictable, type RunOptions } from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise, type Origin } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
@@ -82,7 +83,7 @@ export class Trainer {
   readonly method: Method
   #notes: Readonly<Record<string, string>>
   /** Of the text that the model was trained on. */
-  #tokenizers: Tokenizers | undefined
+  #vocabularies: Vocabularies | undefined
   #translator: Translator | undefined
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
@@ -136,12 +137,12 @@ export class Trainer {
       () => `Expected onGradients to be a function, got ${show(onGradients)}`,
     )
     this.method = method(dst)
+    this.#vocabularies = origin?.checkpoint.vocabularies // before a device is opened: they may be bad
     const { device, owned } = openDevice(options.device ?? 'auto')
     this.device = device
     this.#ownsDevice = owned
     this.model = model
     this.#notes = checkpoint?.notes ?? {}
-    this.#tokenizers = origin?.checkpoint.tokenizers
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
@@ -233,7 +234,12 @@ export class Trainer {
 
   /** Of the text that the model was trained on, if it was. */
   get tokenizers(): Tokenizers | undefined {
-    return this.#tokenizers
+    return this.#vocabularies?.tokenizers
+  }
+
+  /** The names of the classes, by number, of the text that the model was trained on, if it was. */
+  get classes(): readonly string[] | undefined {
+    return this.#vocabularies?.classes
   }
 
   /** Steps trained so far. */
@@ -287,7 +293,7 @@ export class Trainer {
   async *fit(data: TrainingData, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
     const names = { ...RUN, epochs: true, batchSize: true, microBatchSize: true, ...TEXT } as const
     known(options, 'fit()', names)
-    const isText = data instanceof ParallelText
+    const isText = data instanceof TextDataset
     const batchSize = integer(options.batchSize ?? (isText ? 1024 : 32), 'batchSize', 1)
     const microBatchSize = microBatchOf(options.microBatchSize)
     expect(
@@ -322,7 +328,7 @@ export class Trainer {
       this.#scheduler.begin()
       this.#stepper.step = 0
       this.#run = run
-      if (isText) this.#tokenizers = data.tokenizers
+      if (isText) this.#vocabularies = { tokenizers: data.tokenizers, classes: data.classes }
     } finally {
       this.#busy = false
     }
@@ -402,22 +408,28 @@ export class Trainer {
   }
 
   /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset | ParallelText, options: RunOptions = {}): Promise<Evaluation> {
+  async evaluate(data: Dataset | TextDataset, options: RunOptions = {}): Promise<Evaluation> {
     known(options, 'evaluate()', { signal: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
-    checkTokenizers(data, this.#tokenizers)
+    checkVocabularies(data, this.#vocabularies)
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
   }
 
   /**
-   * The network's outputs (logits) for [samples][features] as the network sees them, or for a data set:
-   * [samples][classes].
+   * The network's outputs (logits) for [samples][features] as the network sees them, for a data set, or for a text made
+   * by labelledText(): [samples][classes].
    */
-  async predict(x: Float32Array | Dataset, options: RunOptions = {}): Promise<Float32Array> {
+  async predict(x: Predictable, options: RunOptions = {}): Promise<Float32Array> {
     known(options, 'predict()', { signal: true })
-    const samples = this.#inference.check(x)
+    const samples = this.#inference.check(x, this.#vocabularies)
     return this.#alone(() => this.#inference.predict(x, samples, options), options.signal)
+  }
+
+  /** The most probable class of each line. For models trained on text made by labelledText(). */
+  async classify(lines: readonly string[], options: RunOptions = {}): Promise<Classification[]> {
+    const text = linesFor(this.#vocabularies, lines)
+    return classified(await this.predict(text, options), this.model.outFeatures as number, text.classes)
   }
 
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */
@@ -444,7 +456,7 @@ export class Trainer {
   }
 
   get #translating(): Translator {
-    this.#translator ??= new Translator(this.device, this.model, this.#tokenizers)
+    this.#translator ??= new Translator(this.device, this.model, this.tokenizers)
     return this.#translator
   }
 
@@ -559,10 +571,10 @@ export class Trainer {
     }
   }
 
-  #checkRun(train: Dataset | ParallelText, { validation, checkpoint }: ResumeOptions): void {
-    if (validation instanceof ParallelText) this.#inference.expectText(validation)
+  #checkRun(train: Dataset | TextDataset, { validation, checkpoint }: ResumeOptions): void {
+    if (validation instanceof TextDataset) this.#inference.expectText(validation)
     for (const data of validation ? [train, validation] : [train]) {
-      checkTokenizers(data, this.#tokenizers ?? (train instanceof ParallelText ? train.tokenizers : undefined))
+      checkVocabularies(data, this.#vocabularies ?? (train instanceof TextDataset ? train : undefined))
       checkData(this.model, data, this.#loss)
       checkCounts(data)
     }
@@ -601,7 +613,7 @@ export class Trainer {
     if (!plan) throw new TypeError('a run has a plan')
     const stepsPerEpoch = stepsOf(plan, run.epoch)
     const order = orderOf(run)
-    const features = train instanceof ParallelText ? 0 : train.features
+    const features = train instanceof TextDataset ? 0 : train.features
     const graph = this.#stepper.graph(batchSize, features, order, lossFor(train, this.#loss), microBatchSize)
     const epoch = run.epoch + 1
     if (this.#stepper.step === 0) await this.#measures.note()
@@ -715,7 +727,7 @@ export class Trainer {
         optimizer: this.#optimizer,
         method: this.method,
         loss: this.#loss,
-        tokenizers: this.#tokenizers,
+        vocabularies: this.#vocabularies,
         lossScale: this.#lossScale,
         progress: {
           step: this.#stepper.step,

@@ -110,7 +110,17 @@ describe('batches of tokens', () => {
     expect([...packed.dropped]).to.deep.equal([2])
   })
 
+  it('of a text by itself count all tokens of a sentence, and nothing beside', () => {
+    const batches = tokenBatches({ lengths: sourceLengths, tokens: 128, seed: 3 })
+    const all = batchesOf(batches.epoch(1))
+    for (const batch of all) expect(batch.length * Math.max(...batch.map((i) => sourceLengths[i]))).to.be.within(0, 128)
+    expect(all.flat().sort((a, b) => a - b)).to.deep.equal([...sourceLengths.keys()])
+    expect(batchesOf(tokenBatches({ lengths: new Array(12).fill(12), tokens: 48 }).epoch(0)).length).to.equal(3)
+  })
+
   it('refuse what makes none', async () => {
+    await refuses(() => made({ lengths: [1, 2] }), /lengths, or sourceLengths and targetLengths of pairs, got both/)
+    await refuses(() => tokenBatches({ lengths: [], tokens: 4 }), /lengths to be the tokens of each sentence, got \[\]/)
     await refuses(() => made({ tokens: 4 }), /fit in 4 tokens, got 3000 longer ones, the shortest of 5. Raise tokens/)
     await refuses(() => made({ targetLengths: [1, 2] }), /as many sourceLengths as targetLengths.*got 3000 and 2/)
     await refuses(() => made({ sourceLengths: [] }), /sourceLengths to be the tokens of each sentence, got \[\]/)
