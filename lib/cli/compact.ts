@@ -1,17 +1,19 @@
 /**
  * hebb compact: writes a checkpoint without its inactive neurons, and only where both networks agree on random inputs.
  */
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { Device } from '../device.js'
 import { staticSparse } from '../dst/methods.js'
 import { HebbError } from '../error.js'
+import { expectPlace, isSameFile } from '../files.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { sgd } from '../optim/sgd.js'
 import { read, valuesOf } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
+import { expectNoRun } from '../train/checkpoint.js'
 import { load } from '../train/predictor.js'
+import { CHECKPOINT } from '../train/safetensors.js'
 import { Trainer } from '../train/trainer.js'
 import { type Call, define } from './command.js'
 
@@ -59,8 +61,10 @@ async function compact({ argument, texts }: Call): Promise<void> {
   const file = argument as string
   const { threads, json, ...rest } = valuesOf('compact', read('compact', texts).given)
   const out = rest.out as string // required
-  if (resolve(out) === resolve(file))
+  if (await isSameFile(out, file))
     throw new HebbError('INVALID_ARGUMENT', `Expected --out to be another file than ${file}, got ${out}`)
+  await expectPlace(out, CHECKPOINT)
+  await expectNoRun(out)
   using device = new Device({ kind: 'cpu', threads })
   using original = await load(file, { device })
   // No method draws anything here: the trainer is what saves a model. Its optimizer has no state that would lie in the

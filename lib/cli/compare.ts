@@ -8,12 +8,13 @@
  *   cells/NAME.safetensors  the cell's last checkpoint, always written after the log of its epochs
  *   table.csv, results.json, report.html  made of the logs alone, at the end
  */
-import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises'
+import { appendFile, mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
+import { cannotWrite } from '../files.js'
 import { htmlReport } from '../report/html.js'
 import {
   doneEvent,
@@ -48,10 +49,9 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { suggestion } from '../suggestion.js'
-import { cannotWrite } from '../train/safetensors.js'
 import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'
-import { writeWhole } from './files.js'
+import { JSON_OBJECT, LOG, REPORT, TABLE, writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import {
   beginRun,
@@ -281,7 +281,7 @@ async function claim(out: string, plan: Record<string, unknown>): Promise<void> 
         `Expected ${out} to be an empty folder or one of this comparison, got ${show([...there, ...cells][0])} ` +
         'in it. Give another --out.',
     )
-    return writeWhole(file, `${JSON.stringify(plan, null, 2)}\n`)
+    return writeWhole(file, JSON_OBJECT, `${JSON.stringify(plan, null, 2)}\n`)
   }
   let known: Record<string, unknown>
   try {
@@ -403,10 +403,11 @@ async function compare(texts: Texts, version: string): Promise<void> {
   }
   const table = tableOf(runs)
   const results = { plan, table, runs: runs.flatMap(({ done, failed }) => done ?? failed ?? []) }
-  await writeWhole(join(out, 'table.csv'), csvTable(table))
-  await writeWhole(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`)
+  await writeWhole(join(out, 'table.csv'), TABLE, csvTable(table))
+  await writeWhole(join(out, 'results.json'), JSON_OBJECT, `${JSON.stringify(results, null, 2)}\n`)
   await writeWhole(
     join(out, 'report.html'),
+    REPORT,
     htmlReport({
       title: `${[...new Set(cells.map((cell) => cell.settings.method))].join(', ')} on ${names.join(', ')}`,
       runs,
@@ -451,7 +452,7 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
     known = [...options.had.epochs, ...options.had.topologies]
       .filter(({ epoch }) => epoch <= begun)
       .sort((a, b) => a.epoch - b.epoch)
-    await writeWhole(log, known.map((event) => `${JSON.stringify(event)}\n`).join(''))
+    await writeWhole(log, LOG, known.map((event) => `${JSON.stringify(event)}\n`).join(''))
     run ??= beginRun(settings, data, device)
     const { trainer } = run
     const isNew = begun === 0
@@ -509,8 +510,10 @@ async function goOn(cell: Cell, { device, data, had, warn }: CellOptions): Promi
     run = await resumeRun(cell.checkpoint, device, async () => data)
   } catch (error) {
     if (!(error instanceof HebbError)) throw error
-    if (error.code === 'BAD_FILE') warn(`${cell.name} begins anew. ${error.message}`)
-    else if (error.code !== 'MISSING_FILE') throw error
+    if (error.code === 'BAD_FILE') {
+      warn(`${cell.name} begins anew. ${error.message}`)
+      await rm(cell.checkpoint)
+    } else if (error.code !== 'MISSING_FILE') throw error
     return undefined
   }
   const { trainer, settings } = run

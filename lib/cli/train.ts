@@ -5,6 +5,7 @@
 import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
+import { expectPlace } from '../files.js'
 import type { ExecutionForm } from '../nn/parameter.js'
 import { sparseLayers } from '../nn/sparse_linear.js'
 import { htmlReport } from '../report/html.js'
@@ -31,10 +32,9 @@ import {
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
 import { notesIn } from '../train/checkpoint.js'
-import { expectPlace } from '../train/safetensors.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
-import { writeWhole } from './files.js'
+import { expectFree, REPORT, writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import { beginRun, deviceOf, divide, networkOf, notesOf, readData, resumeRun, type TrainingRun } from './run.js'
 import { trainTranslation } from './translation.js'
@@ -110,7 +110,8 @@ async function train({ texts, version }: Call): Promise<void> {
       () => `Expected --${typed(name)} beside --task translation, got it alone`,
     )
   const { given } = read('train', texts)
-  if (given.report !== undefined) await expectPlace(given.report)
+  if (given.report !== undefined) await expectPlace(given.report, REPORT)
+  await expectFree(given)
   using device = deviceOf(withDefaults('train', given))
   const { run, folder, every } = await start(given, device)
   const { settings, data } = run
@@ -202,6 +203,7 @@ async function train({ texts, version }: Call): Promise<void> {
     const title = `${settings.method} on ${settings.dataset}`
     await writeWhole(
       given.report,
+      REPORT,
       htmlReport({ title, runs: [{ epochs, topologies, done }], settings: { ...settings } }),
     )
   }

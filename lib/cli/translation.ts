@@ -7,6 +7,7 @@ import { rm } from 'node:fs/promises'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { expect, HebbError, show } from '../error.js'
+import { expectPlace } from '../files.js'
 import { transformer } from '../nn/transformer.js'
 import { adam } from '../optim/adam.js'
 import { inoam, noam, type Rate } from '../optim/rates.js'
@@ -36,11 +37,10 @@ import { namedParameters, notesIn } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { load, type Predictor } from '../train/predictor.js'
-import { expectPlace } from '../train/safetensors.js'
 import { Trainer } from '../train/trainer.js'
 import type { TranslationOptions } from '../train/translator.js'
 import type { Call } from './command.js'
-import { writeWhole } from './files.js'
+import { expectFree, REPORT, writeWhole } from './files.js'
 import { pretrained } from './pretrained.js'
 import { ProgressLine } from './progress.js'
 import { deviceOf, methodWith } from './run.js'
@@ -259,7 +259,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     given.from === undefined || given.resume === undefined,
     () => 'Expected --from for a new run or --resume to go on with one, got both',
   )
-  if (given.report !== undefined) await expectPlace(given.report)
+  if (given.report !== undefined) await expectPlace(given.report, REPORT)
+  await expectFree(given)
   using device = deviceOf(withDefaults('translation', given))
   const say = (line: string) => void (given.json || console.log(line))
   const event = (fields: object) => void (given.json && console.log(JSON.stringify(fields)))
@@ -389,6 +390,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     const layers = await layersOf(trainer, settings.heads)
     await writeWhole(
       given.report,
+      REPORT,
       translationReport({ title, intervals, layers, ...measured, memory, settings: { ...settings, ...files } }),
     )
   }

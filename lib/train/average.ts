@@ -3,10 +3,12 @@
  * topology update have the same links; where links differ, the mean of the matrices that the files stand for has all
  * links that any of them has.
  */
+
 import { expect, HebbError, known, show } from '../error.js'
+import { expectPlace } from '../files.js'
 import type { Links } from '../native.js'
 import { Checkpoint, isOfModel } from './checkpoint.js'
-import { expectPlace, type Outgoing, readTensors, type Stored, writeTensors } from './safetensors.js'
+import { CHECKPOINT, type Outgoing, readTensors, type Stored, writeTensors } from './safetensors.js'
 
 export interface AverageOptions {
   /**
@@ -160,7 +162,7 @@ export async function averageCheckpoints(
     () => `Expected the paths of at least two checkpoints, got ${show(files)}`,
   )
   expect(typeof union === 'boolean', () => `Expected union to be true or false, got ${show(union)}`)
-  await expectPlace(out)
+  await expectPlace(out, CHECKPOINT)
   const first = await readModel(files[0] as string)
   const sums = new Map<string, Sums>()
   for (const [name, { shape, data, links }] of first.tensors)

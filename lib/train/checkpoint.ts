@@ -523,6 +523,25 @@ export async function readCheckpoint(file: string, { training }: { training: boo
   return new Checkpoint(file, metadata, tensors)
 }
 
+/** Refuses a file with a run that is not at its end: who begins a new one there would lose what it has trained. */
+export async function expectNoRun(file: string): Promise<void> {
+  let run: Run | undefined
+  try {
+    const { metadata, tensors } = await readTensors(file, (name) => name === 'run.totals')
+    run = new Checkpoint(file, metadata, tensors).progress.run
+  } catch (error) {
+    // What is not there, or damaged, is no loss.
+    if (error instanceof HebbError && ['MISSING_FILE', 'BAD_FILE'].includes(error.code)) return
+    throw error
+  }
+  if (run && run.epoch < run.epochs)
+    throw new HebbError(
+      'CANNOT_WRITE',
+      `Expected a file without a run that is not finished, got ${file}, whose run has done ${run.epoch} of its ` +
+        `${run.epochs} epochs. Go on with it by hebb train --resume, remove it, or give another file.`,
+    )
+}
+
 /** What the one who saved a checkpoint noted. */
 export async function notesIn(file: string): Promise<Readonly<Record<string, string>>> {
   const { metadata, tensors } = await readTensors(file, () => false)

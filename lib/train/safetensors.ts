@@ -3,11 +3,10 @@
  * that tells each tensor's type, shape and place, then the elements. Files of this library also carry a SHA-256 of
  * everything in them.
  */
-import { createHash, type Hash, randomBytes } from 'node:crypto'
-import { access, constants, type FileHandle, open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
-import { hostname } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { createHash, type Hash } from 'node:crypto'
+import { type FileHandle, open } from 'node:fs/promises'
 import { HebbError } from '../error.js'
+import { type Kind, replaceFile } from '../files.js'
 
 const types = { F32: Float32Array, F64: Float64Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array } as const
 
@@ -33,26 +32,10 @@ const CHUNK = 1 << 22
 const LONGEST_HEADER = 100_000_000
 const NO_CHECKSUM = `sha256:${'0'.repeat(64)}`
 
-/** The error for a file that could not be written: what the file system's refusal means to a person. */
-export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbError {
-  return new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(error)}.`, { cause: error })
-}
-
-/** Refuses a place where no file can be written, before there is one to write. */
-export async function expectPlace(file: string): Promise<void> {
-  await access(dirname(file), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
-    throw cannotWrite(file, error)
-  })
-}
-
-function reasonOf(error: NodeJS.ErrnoException): string {
-  if (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-    return 'the disk is full. Free some space, or give another folder'
-  if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
-    return 'the folder may not be written to. Change its permissions, or give another folder'
-  if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return 'there is no such folder. Make it first'
-  if (error.code === 'EISDIR') return 'there is a folder of that name. Give a file name'
-  return error.message
+/** Files of this library, by what they begin with: other programs write no checksum. */
+export const CHECKPOINT: Kind = {
+  name: 'a checkpoint of hebb',
+  begins: /^.{8}\{"__metadata__":\{"checksum":"sha256:/s,
 }
 
 /** Chunk by chunk, so that neither hashing nor copying holds up the event loop. */
@@ -64,65 +47,13 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number,
   }
 }
 
-/**
- * Writes `file` beside its place, syncs it, and moves it there: whatever happens meanwhile, the file is the old one or
- * the new one.
- */
+/** Writes a file as a whole. */
 export async function writeTensors(
   file: string,
   tensors: readonly Outgoing[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
-  // Behind a link lies the file that is meant.
-  const place = await realpath(file).catch(() => file)
-  // Who writes it is in the name, so that what a killed process left can be told from what is being written.
-  const temporary = `${place}.${hostname()}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
-  let handle: FileHandle | undefined
-  try {
-    const before = await stat(place).catch(() => undefined)
-    handle = await open(temporary, 'wx')
-    if (before?.isFile()) await handle.chmod(before.mode)
-    await writeTo(handle, file, tensors, metadata)
-    await handle.sync()
-    await handle.close()
-    handle = undefined
-    await rename(temporary, place)
-  } catch (cause) {
-    await handle?.close().catch(() => {})
-    await unlink(temporary).catch(() => {})
-    if (cause instanceof HebbError || (cause as NodeJS.ErrnoException).code === undefined) throw cause
-    throw cannotWrite(file, cause as NodeJS.ErrnoException)
-  }
-  // The rename survives a power cut once the folder is on disk, too. Not every file system can do this; none needs it
-  // to keep files whole.
-  const folder = await open(dirname(place), 'r').catch(() => undefined)
-  await folder?.sync().catch(() => {})
-  await folder?.close()
-  await removeAbandoned(place)
-}
-
-/** Takes away what processes of this machine left that were killed while they wrote this file. */
-async function removeAbandoned(file: string): Promise<void> {
-  const begin = `${basename(file)}.${hostname()}-`
-  for (const entry of await readdir(dirname(file)).catch(() => [] as string[])) {
-    const owner = entry.startsWith(begin) && /^(\d+)-[0-9a-f]{12}\.tmp$/.exec(entry.slice(begin.length))?.[1]
-    if (owner && (await isAbandoned(join(dirname(file), entry), Number(owner))))
-      await unlink(join(dirname(file), entry)).catch(() => {})
-  }
-}
-
-async function isAbandoned(path: string, owner: number): Promise<boolean> {
-  // In a container every process may have the same number: what is older than this one is not its own.
-  if (owner === process.pid)
-    return (
-      ((await stat(path).catch(() => undefined))?.mtimeMs ?? Number.POSITIVE_INFINITY) < performance.timeOrigin - 1000
-    )
-  try {
-    process.kill(owner, 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
-  }
+  await replaceFile(file, CHECKPOINT, (handle) => writeTo(handle, file, tensors, metadata))
 }
 
 async function writeTo(

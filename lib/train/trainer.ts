@@ -5,6 +5,7 @@ import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, known, show } from '../error.js'
+import { expectPlace } from '../files.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { sparseLayers } from '../nn/sparse_linear.js'
@@ -35,7 +36,7 @@ import type {
   TrainerOptions,
   TrainOnOptions,
 } from './options.js'
-import { expectPlace } from './safetensors.js'
+import { CHECKPOINT } from './safetensors.js'
 import { planOf, type Source, sourceOf, type TrainingData } from './source.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
@@ -563,8 +564,8 @@ export class Trainer {
     try {
       const source = await sourceOf(data, this.model, this.#datasets)
       this.#checkRun(source.shown, options)
-      if (options.checkpoint) await expectPlace(options.checkpoint.file)
-      if (options.checkpoint?.best !== undefined) await expectPlace(options.checkpoint.best)
+      if (options.checkpoint) await expectPlace(options.checkpoint.file, CHECKPOINT)
+      if (options.checkpoint?.best !== undefined) await expectPlace(options.checkpoint.best, CHECKPOINT)
       return source
     } finally {
       this.#busy = false
