@@ -1,5 +1,9 @@
 // What the addon offers beside devices and their objects, and initial networks: functions that answer at once, and
 // descriptions.
+#include <sys/file.h>
+
+#include <cerrno>
+
 #include "addon.h"
 #include "hebb/describe.h"
 
@@ -169,6 +173,17 @@ Napi::Value cublasStatus(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// tryLock(fd): whether the open file is locked by its owner alone now. The lock ends with the file or its process,
+// however that ends. Where a file system knows no locks, there is nobody to be found out.
+Napi::Value tryLock(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int fd = int32Of(info[0], "a file descriptor", 0);
+  int result;
+  do result = flock(fd, LOCK_EX | LOCK_NB);
+  while (result != 0 && errno == EINTR);
+  return Napi::Boolean::New(env, result == 0 || errno != EWOULDBLOCK);
+}
+
 Napi::Value setErrorClass(const Napi::CallbackInfo& info) {
   Addon::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
   return info.Env().Undefined();
@@ -189,6 +204,7 @@ void defineFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("describeLinks", Napi::Function::New<describeLinks>(env, "describeLinks"));
   exports.Set("cudaStatus", Napi::Function::New<cudaStatus>(env, "cudaStatus"));
   exports.Set("cublasStatus", Napi::Function::New<cublasStatus>(env, "cublasStatus"));
+  exports.Set("tryLock", Napi::Function::New<tryLock>(env, "tryLock"));
   exports.Set("setErrorClass", Napi::Function::New<setErrorClass>(env, "setErrorClass"));
 }
 

@@ -19,6 +19,7 @@ import {
 import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { HebbError } from './error.js'
+import { expectUnlocked, type Lock, lock } from './lock.js'
 
 /** What files of a kind begin with. */
 export interface Kind {
@@ -100,6 +101,18 @@ async function beginOf(path: string): Promise<string> {
   }
 }
 
+const lockOf = (path: string) => `${path}.lock`
+
+/** Makes this process the only one that writes a file, until it gives that back. `had`: locks that it has by now. */
+export async function own(file: string, had: readonly Lock[] = []): Promise<Lock> {
+  const path = lockOf(await behindLinks(file))
+  try {
+    return had.find((known) => known.file === path) ?? lock(file, path)
+  } catch (error) {
+    throw error instanceof HebbError ? error : cannotWrite(file, error as NodeJS.ErrnoException)
+  }
+}
+
 /** Refuses a place where no file of this kind can be written, before there is one to write. */
 export async function expectPlace(file: string, kind: Kind): Promise<void> {
   await placeOf(file, kind)
@@ -112,6 +125,7 @@ export async function replaceFile(
   write: (handle: FileHandle) => Promise<unknown>,
 ): Promise<void> {
   const { path, before } = await placeOf(file, kind)
+  expectUnlocked(file, lockOf(path))
   // Who writes it is in the name, so that what a killed process left can be told from what is being written.
   const temporary = `${path}.${hostname()}-${process.pid}-${randomBytes(6).toString('hex')}.tmp`
   let handle: FileHandle | undefined

@@ -188,6 +188,8 @@ interface Addon {
   ): NativeLayerDescription[]
   cudaStatus(): { built: boolean; devices: number; detail: string }
   cublasStatus(): { found: boolean; detail: string }
+  /** Whether the open file is locked by this process alone now, until it is closed. */
+  tryLock(fd: number): boolean
   setErrorClass(errorClass: typeof HebbError): void
 }
 

@@ -15,6 +15,7 @@ import type { Command } from 'commander'
 import type { Device } from '../device.js'
 import { expect, HebbError, show } from '../error.js'
 import { cannotWrite } from '../files.js'
+import { type Lock, lock } from '../lock.js'
 import { htmlReport } from '../report/html.js'
 import {
   doneEvent,
@@ -263,17 +264,31 @@ async function readIfThere(file: string): Promise<string | undefined> {
   })
 }
 
-/** Makes the folder, or refuses one that is of another plan. */
-async function claim(out: string, plan: Record<string, unknown>): Promise<void> {
+const LOCK = '.lock'
+
+/** Makes the folder, or refuses one that is of another plan, or that another process works on. */
+async function claim(out: string, plan: Record<string, unknown>): Promise<Lock> {
+  let owned: Lock
   try {
     await mkdir(join(out, 'cells'), { recursive: true })
+    owned = lock(out, join(out, LOCK))
   } catch (error) {
-    throw cannotWrite(out, error as NodeJS.ErrnoException)
+    throw error instanceof HebbError ? error : cannotWrite(out, error as NodeJS.ErrnoException)
   }
+  try {
+    await expectPlan(out, plan)
+    return owned
+  } catch (error) {
+    owned.release()
+    throw error
+  }
+}
+
+async function expectPlan(out: string, plan: Record<string, unknown>): Promise<void> {
   const file = join(out, 'plan.json')
   const text = await readIfThere(file)
   if (text === undefined) {
-    const there = (await readdir(out)).filter((name) => name !== 'cells' && !name.endsWith('.tmp'))
+    const there = (await readdir(out)).filter((name) => ![LOCK, 'cells'].includes(name) && !name.endsWith('.tmp'))
     const cells = await readdir(join(out, 'cells'))
     expect(
       there.length + cells.length === 0,
@@ -331,7 +346,7 @@ async function compare(texts: Texts, version: string): Promise<void> {
     checksums[name] = both.notes.checksum
   }
   const plan = { version, device: device.info.kind, ...planOf(cells), checksums }
-  await claim(out, plan)
+  using _owned = await claim(out, plan)
 
   const task = taskOf((cells[0] as Cell).settings)
   const stop = new AbortController()

@@ -5,7 +5,8 @@ import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, known, show } from '../error.js'
-import { expectPlace } from '../files.js'
+import { expectPlace, own } from '../files.js'
+import type { Lock } from '../lock.js'
 import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { sparseLayers } from '../nn/sparse_linear.js'
@@ -99,6 +100,8 @@ export class Trainer {
   readonly #workspace: Tensor<'uint8'>
   readonly #ledger: Ledger
   #run: Run | undefined
+  /** On what the run that was last begun saves to. */
+  #locks: Lock[] = []
   #disposed = false
   #busy = false
 
@@ -323,6 +326,7 @@ export class Trainer {
     const { signal } = options
     if (signal?.aborted)
       throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
+    await this.#own(options)
     this.#begin()
     try {
       this.#layOut(plan)
@@ -356,6 +360,7 @@ export class Trainer {
       () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${data.name}`,
     )
     train.check(run.batchSize)
+    await this.#own(options)
     yield* this.#epochs(run, train, options)
   }
 
@@ -510,6 +515,7 @@ export class Trainer {
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
+    this.#disown()
     this.#stepper.dispose()
     this.#inference.dispose()
     this.#translator?.dispose()
@@ -597,7 +603,33 @@ export class Trainer {
 
   /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
   async *#epochs(run: Run, train: Source, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
-    while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options), options.signal)
+    const locks = this.#locks
+    try {
+      while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options), options.signal)
+    } finally {
+      if (this.#locks === locks) this.#disown()
+    }
+  }
+
+  /** Takes the files that a run saves to: for itself, in place of what a run had that was left without its end. */
+  async #own({ checkpoint }: ResumeOptions): Promise<void> {
+    const had = this.#locks
+    const locks: Lock[] = []
+    try {
+      for (const file of [checkpoint?.file, checkpoint?.best])
+        if (file !== undefined) locks.push(await own(file, [...had, ...locks]))
+    } catch (error) {
+      for (const lock of locks) if (!had.includes(lock)) lock.release()
+      throw error
+    }
+    for (const lock of had) if (!locks.includes(lock)) lock.release()
+    this.#locks = locks
+    if (this.#disposed) this.#disown() // meanwhile
+  }
+
+  #disown(): void {
+    for (const lock of this.#locks) lock.release()
+    this.#locks = []
   }
 
   async #epoch(
