@@ -33,7 +33,8 @@ export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbErr
   return new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(error)}.`, { cause: error })
 }
 
-function reasonOf(error: NodeJS.ErrnoException): string {
+/** What the file system's refusal means. */
+export function reasonOf(error: NodeJS.ErrnoException): string {
   if (error.code === 'ENOSPC' || error.code === 'EDQUOT')
     return 'the disk is full. Free some space, or give another folder'
   if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')

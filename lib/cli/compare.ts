@@ -52,6 +52,7 @@ import {
 import { suggestion } from '../suggestion.js'
 import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'
+import { stopping } from './ending.js'
 import { JSON_OBJECT, LOG, REPORT, TABLE, writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import {
@@ -349,10 +350,7 @@ async function compare(texts: Texts, version: string): Promise<void> {
   using _owned = await claim(out, plan)
 
   const task = taskOf((cells[0] as Cell).settings)
-  const stop = new AbortController()
-  const interrupt = () => stop.abort(new Error('interrupted'))
-  process.once('SIGINT', interrupt)
-  process.once('SIGTERM', interrupt)
+  using stop = stopping()
   const line = new ProgressLine(process.stderr)
   const say = (text: string) => void (given.json || console.log(text))
   const warn = (text: string) => {
@@ -410,11 +408,8 @@ async function compare(texts: Texts, version: string): Promise<void> {
     line.clear()
     if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
     say(`stopped with ${runs.length} of ${cells.length} runs done; the same command goes on`)
-    process.exitCode = 130
+    process.exitCode = stop.code
     return
-  } finally {
-    process.off('SIGINT', interrupt)
-    process.off('SIGTERM', interrupt)
   }
   const table = tableOf(runs)
   const results = { plan, table, runs: runs.flatMap(({ done, failed }) => done ?? failed ?? []) }

@@ -1,20 +1,14 @@
 #!/usr/bin/env node
 /**
  * The executable `hebb`. A HebbError is one line on stderr and exit code 1; any other error is a fault of hebb's own
- * and keeps its stack trace.
+ * and keeps its stack trace. Exit codes of what is told to end: ending.ts.
  */
 import { Command } from 'commander'
 import { HebbError } from '../error.js'
 import { version } from '../package.js'
+import { watchOutput } from './ending.js'
 
-// A reader that has seen enough, as head has, ends what runs quietly: as SIGTERM does, or at once.
-let ending = false
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  if (ending) return
-  ending = true
-  if (!process.emit('SIGTERM', 'SIGTERM')) process.exit(0)
-})
+watchOutput()
 
 try {
   // Loaded here, so that an addon that is not there is a message and not a stack trace.

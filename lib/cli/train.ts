@@ -1,6 +1,6 @@
 /**
- * hebb train: begins a run or goes on with one, and reports every epoch to a person, or with --json as a line. SIGINT
- * and SIGTERM end it with code 130, after a checkpoint where there is a file for one.
+ * hebb train: begins a run or goes on with one, and reports every epoch to a person, or with --json as a line. Told to
+ * end (ending.ts), it first saves what was trained, where there is a file for it.
  */
 import type { Command } from 'commander'
 import type { Device } from '../device.js'
@@ -34,6 +34,7 @@ import { count, percent } from '../settings/format.js'
 import { notesIn } from '../train/checkpoint.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
+import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
 import { beginRun, deviceOf, divide, networkOf, notesOf, readData, resumeRun, type TrainingRun } from './run.js'
@@ -129,10 +130,7 @@ async function train({ texts, version }: Call): Promise<void> {
   )
   const first = trainer.run?.epoch ?? 0
 
-  const stop = new AbortController()
-  const interrupt = () => stop.abort(new Error('interrupted'))
-  process.once('SIGINT', interrupt)
-  process.once('SIGTERM', interrupt)
+  using stop = stopping()
   const say = (line: string) => void (given.json || console.log(line))
   const event = (fields: object) => void (given.json && console.log(JSON.stringify(fields)))
   const { kind, name, simd, threads: running } = device.info
@@ -182,11 +180,8 @@ async function train({ texts, version }: Call): Promise<void> {
     if (file !== undefined) await trainer.save(file, { notes })
     say(`stopped in epoch ${done + 1}${file === undefined ? '' : `; go on with: hebb train --resume ${file}`}`)
     event({ event: 'aborted', epochs: done })
-    process.exitCode = 130
+    process.exitCode = stop.code
     return
-  } finally {
-    process.off('SIGINT', interrupt)
-    process.off('SIGTERM', interrupt)
   }
   // Of this process: a run that was resumed has trained before.
   const done = doneEvent(epochs, {

@@ -40,6 +40,7 @@ import { load, type Predictor } from '../train/predictor.js'
 import { Trainer } from '../train/trainer.js'
 import type { TranslationOptions } from '../train/translator.js'
 import type { Call } from './command.js'
+import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
 import { pretrained } from './pretrained.js'
 import { ProgressLine } from './progress.js'
@@ -289,10 +290,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
         (updatesEvery(steps) < LEAST_PERIOD ? ', and the rate does not fall after them' : ''),
     )
 
-  const stop = new AbortController()
-  const interrupt = () => stop.abort(new Error('interrupted'))
-  process.once('SIGINT', interrupt)
-  process.once('SIGTERM', interrupt)
+  using stop = stopping()
   const line = new ProgressLine(process.stderr)
   const unsaved = (error: Error) => {
     line.clear()
@@ -354,7 +352,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     if (file !== undefined) await trainer.save(file, { notes: { ...notes, every } })
     say(`stopped after step ${trainer.step}${file === undefined ? '' : `; go on with: hebb train --resume ${file}`}`)
     event({ event: 'aborted', step: trainer.step })
-    process.exitCode = 130
+    process.exitCode = stop.code
     return
   }
   // Before the best state is loaded beside it.
@@ -370,11 +368,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
     say(`stopped before the validation set was translated${file === undefined ? '' : `: hebb train --resume ${file}`}`)
     event({ event: 'aborted', step: trainer.step })
-    process.exitCode = 130
+    process.exitCode = stop.code
     return
-  } finally {
-    process.off('SIGINT', interrupt)
-    process.off('SIGTERM', interrupt)
   }
   event({
     ...{ event: 'done', steps: trainer.step, validationAccuracy: last?.validation?.accuracy },
