@@ -14,8 +14,8 @@ import { parallelLines } from '../text/parallel.js'
 import { load, type Predictor } from '../train/predictor.js'
 import { tasks, told } from '../train/task.js'
 import { type Call, define } from './command.js'
-import { deviceOf, notedSettings, readData } from './run.js'
-import { linesOf, translationsOf } from './translation.js'
+import { deviceOf, notedPlace, notedSettings, readData } from './run.js'
+import { linesOf, locatedFiles, translationsOf } from './translation.js'
 
 /** What a saved network does on a data set's test part. */
 export function defineEvaluate(program: Command): void {
@@ -66,7 +66,7 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
   const settings = isNoted && notes.settings !== undefined ? notedSettings(notes, file) : undefined
   const { test } = await readData(
     { ...settings, ...given, dataset },
-    given.data ?? (isNoted ? notes.data : undefined),
+    given.data ?? (isNoted ? notedPlace(notes) : undefined),
     isNoted ? notes : undefined,
   )
   const start = performance.now()
@@ -90,7 +90,8 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
 async function evaluateTranslator(file: string, predictor: Predictor, texts: Call['texts']): Promise<void> {
   const { given } = read('evaluateTranslation', texts)
   const { beam, lengthPenalty, maxLength, replaceUnk = false } = valuesOf('evaluateTranslation', given)
-  const noted = predictor.notes.files === undefined ? {} : JSON.parse(predictor.notes.files)
+  const { files = '{}', paths = '{}' } = predictor.notes
+  const noted = locatedFiles(JSON.parse(files), JSON.parse(paths))
   const { source = noted.validationSource, target = noted.validationTarget } = given
   for (const [name, one] of Object.entries({ source, target }))
     expect(one !== undefined, () => `Expected --${name} with a file of sentences for ${file}, got none`)

@@ -2,7 +2,9 @@
  * One training run by the paper's settings: what `hebb train` does once, and `hebb compare` for every cell of its
  * table.
  */
-import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { checksum } from '../data/checksum.js'
 import { holdOut } from '../data/hold_out.js'
 import type { Dataset, TrainAndTest } from '../data/index.js'
 import { Device } from '../device.js'
@@ -84,14 +86,11 @@ interface DataNotes {
   readonly [name: string]: string
 }
 
-/** Samples, labels and shape of data sets in one number. */
-function checksumOf(...parts: Dataset[]): string {
-  const hash = createHash('sha256')
-  for (const { x, labels, targets, shape, classes } of parts) {
-    hash.update(JSON.stringify([shape, classes]))
-    for (const array of [x, labels, targets]) if (array) hash.update(array)
-  }
-  return hash.digest('hex')
+/** The checksum of samples, labels and shapes, of both parts. */
+function wholeOf(...parts: Dataset[]): Promise<string> {
+  return checksum(
+    parts.flatMap(({ x, labels, targets, shape, classes }) => [JSON.stringify([shape, classes]), x, labels, targets]),
+  )
 }
 
 /** The data set of a run. `place`: its folder or file; `notes`: those of a checkpoint. */
@@ -101,7 +100,7 @@ export async function readData(
   notes?: Readonly<Record<string, string>>,
 ): Promise<TrainAndTest & { readonly notes: DataNotes }> {
   const { train, test, ...own } = await pick(datasets, dataset, 'dataset').read(place, { targets, testSplit, notes })
-  return { train, test, notes: { ...own.notes, checksum: checksumOf(train, test) } }
+  return { train, test, notes: { ...own.notes, checksum: await wholeOf(train, test) } }
 }
 
 /** The data of a run, out of a data set that was read. */
@@ -194,8 +193,14 @@ export function notesOf(settings: Settings, place: string | undefined, { notes }
     ...notes,
     dataset: settings.dataset,
     settings: JSON.stringify(settings),
-    ...(place !== undefined && { data: place }),
+    // A run may be gone on with from another folder, or be moved together with its data.
+    ...(place !== undefined && { data: place, dataPath: resolve(place) }),
   }
+}
+
+/** Where the data of a run were, as its checkpoint notes it. */
+export function notedPlace({ data, dataPath }: Readonly<Record<string, string>>): string | undefined {
+  return dataPath !== undefined && existsSync(dataPath) ? dataPath : data
 }
 
 /** The settings that a checkpoint of the command line notes. */

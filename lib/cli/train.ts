@@ -37,7 +37,17 @@ import { type Call, define } from './command.js'
 import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
 import { ProgressLine } from './progress.js'
-import { beginRun, deviceOf, divide, networkOf, notesOf, readData, resumeRun, type TrainingRun } from './run.js'
+import {
+  beginRun,
+  deviceOf,
+  divide,
+  networkOf,
+  notedPlace,
+  notesOf,
+  readData,
+  resumeRun,
+  type TrainingRun,
+} from './run.js'
 import { trainTranslation } from './translation.js'
 
 export function defineTrain(program: Command): void {
@@ -97,7 +107,7 @@ async function start(
   )
   let folder = given.data
   const run = await resumeRun(given.resume, device, async (settings, notes) => {
-    folder ??= notes.data
+    folder ??= notedPlace(notes)
     return divide(await readData(settings, folder, notes), settings.validationSplit)
   })
   return { run, folder, every: given.every ?? run.trainer.notes.every ?? '1' }

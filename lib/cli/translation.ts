@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import type { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { expect, HebbError, show } from '../error.js'
@@ -77,6 +78,17 @@ interface Files {
   readonly validationTarget: string
 }
 const FILES = ['source', 'target', 'validationSource', 'validationTarget'] as const
+
+/** The files as a checkpoint notes them, or where they were, for whoever goes on in another folder. */
+export function locatedFiles<Some extends Partial<Files>>(files: Some, paths: Partial<Files>): Some {
+  const located = FILES.map((name) => [
+    name,
+    existsSync(files[name] ?? '') ? files[name] : (paths[name] ?? files[name]),
+  ])
+  return Object.fromEntries(located) as Some
+}
+
+const pathsOf = (files: Files) => Object.fromEntries(FILES.map((name) => [name, resolve(files[name])]))
 
 function filesOf(given: Given, noted: Partial<Files> = {}): Files {
   const files = Object.fromEntries(FILES.map((name) => [name, given[name] ?? noted[name]]))
@@ -219,7 +231,7 @@ async function goOn(given: Given, device: Device): Promise<TranslationRun> {
     if (notes.settings === undefined || notes.files === undefined || !tokenizers)
       throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of hebb train, got one of a program`)
     const files = filesOf(given, JSON.parse(notes.files))
-    const texts = await textsOf(files, tokenizers)
+    const texts = await textsOf(locatedFiles(files, JSON.parse(notes.paths ?? '{}')), tokenizers)
     return {
       ...{ settings: JSON.parse(notes.settings) as Settings, files, trainer, ...texts },
       intervals: (options) =>
@@ -272,6 +284,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   const file = given.checkpoint ?? given.resume
   const notes = {
     ...{ task: 'translation', settings: JSON.stringify(settings), files: JSON.stringify(files) },
+    // Of a run that is gone on with in another folder: where they were.
+    paths: (trainer.notes.files === JSON.stringify(files) && trainer.notes.paths) || JSON.stringify(pathsOf(files)),
   }
   const every = given.every ?? trainer.notes.every ?? '1'
   const { kind, name, simd, threads } = device.info

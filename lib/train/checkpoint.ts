@@ -43,6 +43,8 @@ export interface Run {
   readonly packed?: boolean
   /** Of the training set; of a text, sequences, or pairs of them. */
   readonly samples: number
+  /** The checksum of the training set: older files have none. */
+  readonly data?: string
   /** Epochs done. */
   epoch: number
   /** Steps done of the next epoch, with their time and sums. */
@@ -462,6 +464,7 @@ export class Checkpoint {
         }),
         ...(run.packed === true && { packed: true }),
         samples: count(run.samples, 'number of samples', 1),
+        ...(typeof run.data === 'string' && { data: run.data }),
         epoch: count(run.epoch, 'epoch'),
         done: count(run.done, 'step in the epoch'),
         seconds: seconds(run.seconds),

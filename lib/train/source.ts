@@ -1,4 +1,5 @@
 /** What fit() takes: samples, streams of them and text, and how a run on each is laid out. */
+import { checksum, checksumOf } from '../data/checksum.js'
 import type { Dataset } from '../data/dataset.js'
 import { SampleStream } from '../data/stream.js'
 import { expect, integer, show } from '../error.js'
@@ -19,6 +20,8 @@ export interface Source {
   /** Refuses a size of batches that would cut a stream's chunks. */
   check(batchSize: number): void
   order(run: Pick<Run, 'batchSize' | 'packed'>): Order
+  /** Of all that it trains on; of a stream, of its first chunk. */
+  checksum(): Promise<string>
 }
 
 export type TrainingData = Dataset | SampleStream | TextDataset
@@ -58,10 +61,15 @@ export async function sourceOf(data: TrainingData, model: Sequential, datasets: 
     const places = placesOf(model)
     const order: Source['order'] = ({ batchSize: tokens, packed }) =>
       datasets.ofText(data, { tokens, seed, places, packed })
-    return { shown: data, samples: data.samples, check, order }
+    const texts = new Set([...data.inputs, data.labels].map(({ text }) => text))
+    const arrays = [...texts].flatMap(({ tokens, starts }) => [tokens, starts])
+    return { shown: data, samples: data.samples, check, order, checksum: () => checksum(arrays) }
   }
   if (!(data instanceof SampleStream))
-    return { shown: data, samples: data?.samples, check, order: () => datasets.of(data, seed) }
+    return {
+      ...{ shown: data, samples: data?.samples, check, order: () => datasets.of(data, seed) },
+      checksum: () => checksumOf(data),
+    }
   const { samples, chunk, chunks, name } = data
   const shown = await data.dataset(0)
   return {
@@ -72,5 +80,6 @@ export async function sourceOf(data: TrainingData, model: Sequential, datasets: 
         () => `Expected the chunks of ${name} to be a multiple of the ${batchSize} samples of a batch, got ${chunk}`,
       ),
     order: () => datasets.ofStream(data, shown, seed),
+    checksum: async () => checksum([`${samples} in ${chunk}`, await checksumOf(shown)]),
   }
 }

@@ -317,6 +317,7 @@ export class Trainer {
       ...(microBatchSize !== undefined && { microBatchSize }),
       ...(options.packed && { packed: true }),
       samples: train.samples,
+      data: await train.checksum(),
       epoch: 0,
       done: 0,
       seconds: 0,
@@ -358,6 +359,13 @@ export class Trainer {
     expect(
       train.samples === run.samples,
       () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${data.name}`,
+    )
+    const checksum = run.data && (await train.checksum())
+    expect(
+      run.data === checksum,
+      () =>
+        `Expected the data that the run began with, got ${data.name}, which has others of the same number. Go on ` +
+        'with the same, or begin a run with fit().',
     )
     train.check(run.batchSize)
     await this.#own(options)
