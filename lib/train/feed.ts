@@ -89,12 +89,19 @@ export interface Order extends Feed {
   enter(at: Place, batch: number, signal?: AbortSignal): Promise<Span>
   /** Where the batch of a step of the span is. */
   next(span: Span, step: number, batch: number): NextBatch
+  /** What it puts in order, in device memory. */
+  readonly data: { readonly bytes: number }
+  /** Of itself in device memory. */
+  readonly bytes: number
   dispose(): void
 }
 
+/** What is known of a data set without its samples, which are the user's. */
+type Described = Omit<Dataset, 'x' | 'labels' | 'targets' | 'weights'>
+
 /** A data set in device memory. */
 export class DeviceDataset {
-  readonly dataset: Dataset
+  readonly dataset: Described
   readonly x: Tensor<'uint8'> | Tensor<'float32'>
   readonly labels?: Tensor<'int32'>
   readonly targets?: Tensor<'float32'>
@@ -105,7 +112,8 @@ export class DeviceDataset {
 
   constructor(device: Device, data: Dataset) {
     expectSamples(data)
-    this.dataset = data
+    const { x: _x, labels: _labels, targets: _targets, weights: _weights, ...described } = data
+    this.dataset = described
     this.x = isTyped(data.x, 'Uint8Array') ? new Tensor(device, 'uint8', data.x) : new Tensor(device, 'float32', data.x)
     if (data.labels) this.labels = new Tensor(device, 'int32', data.labels)
     if (data.targets) this.targets = new Tensor(device, 'float32', data.targets)
@@ -122,7 +130,7 @@ export class DeviceDataset {
     const isSame = [
       isTyped(data.x, 'Uint8Array') === (x.type === 'uint8'),
       ...(['features', 'classes', 'scale', 'shift'] as const).map((name) => Object.is(data[name], this.dataset[name])),
-      ...(['labels', 'targets', 'weights'] as const).map((name) => !data[name] === !this.dataset[name]),
+      ...(['labels', 'targets', 'weights'] as const).map((name) => !data[name] === !this[name]),
     ].every(Boolean)
     expect(
       isSame && data.samples <= this.dataset.samples,

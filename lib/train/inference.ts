@@ -53,6 +53,11 @@ export class Inference {
     this.#model = model
     this.#datasets = datasets
     this.#loss = loss
+    datasets.onDrop((order) => {
+      if (this.#evaluating?.order !== order) return
+      this.#evaluating.graph.dispose()
+      this.#evaluating = undefined
+    })
   }
 
   async evaluate(set: Dataset | TextDataset, { signal }: RunOptions): Promise<Evaluation> {
@@ -144,7 +149,7 @@ export class Inference {
     }
     try {
       const data = own(new DeviceText(device, text))
-      const order = own(new TextOrder(device, data, { tokens, packed: true }))
+      const order = own(new TextOrder(device, data, text.lengths, { tokens, packed: true }))
       const graph = own(new Graph({ device, model, batch: tokens, features: 0, feed: order, workspace }))
       const span = await order.enter({ epoch: 0, step: 0, stepsPerEpoch: 1 })
       const { sentences, offsets } = order.order as BatchOrder

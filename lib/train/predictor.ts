@@ -176,7 +176,7 @@ export class Predictor {
     const mine = this.#queue.then(() => {
       if (this.#disposed)
         throw new HebbError('DISPOSED', 'Expected a predictor that is in use, got one that was disposed')
-      return run()
+      return run().finally(() => this.#datasets.rest())
     })
     this.#queue = mine.catch(() => {})
     return mine

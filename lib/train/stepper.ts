@@ -50,6 +50,8 @@ export class Stepper {
   #training: { feed: Feed; loss: Loss; microBatch: number | undefined; graph: Graph } | undefined
   /** The last step that a rate was asked for. */
   #lastRate = { step: -1, rate: Number.NaN }
+  /** That of a step whose graph is no more. */
+  #lastNorm: Promise<number | undefined> | undefined
   #disposed = false
 
   /** `workspace`: for the values of its graphs. */
@@ -193,7 +195,22 @@ export class Stepper {
 
   /** The norm of the gradients in the last step, where it is asked for. */
   async gradientNorm(): Promise<number | undefined> {
-    return this.#training?.graph.gradientNorm()
+    return this.#training ? this.#training.graph.gradientNorm() : this.#lastNorm
+  }
+
+  /** Gives back the graph that reads from what is no more, but for what may be asked of its last step. */
+  forget(feed: Feed): void {
+    if (this.#training?.feed !== feed) return
+    const { graph } = this.#training
+    this.#training = undefined
+    if (this.#optimizer.clipNorm === undefined) {
+      graph.dispose()
+      return
+    }
+    this.#lastNorm = graph
+      .gradientNorm()
+      .catch(() => undefined) // disposed meanwhile
+      .finally(() => graph.dispose())
   }
 
   /** What the optimizer's rates are in a step between the last update and the next. */

@@ -40,28 +40,33 @@ interface DevicePart extends Omit<TextPart, 'text'> {
 
 /** A text in device memory. */
 export class DeviceText {
-  readonly text: TextDataset
+  readonly name: string
+  readonly task: TextDataset['task']
   readonly inputs: readonly DevicePart[]
   readonly labels: DevicePart
-  readonly #owned = new Map<TokenizedText, DeviceTokens>()
+  readonly #owned: readonly DeviceTokens[]
 
+  /** Nothing here refers to the text. */
   constructor(device: Device, text: TextDataset) {
-    this.text = text
+    this.name = text.name
+    this.task = text.task
+    const brought = new Map<TokenizedText, DeviceTokens>()
     const there = ({ text: tokenized, ...ends }: TextPart): DevicePart => {
-      const brought = this.#owned.get(tokenized) ?? new DeviceTokens(device, tokenized)
-      this.#owned.set(tokenized, brought)
-      return { ...ends, text: brought }
+      const tokens = brought.get(tokenized) ?? new DeviceTokens(device, tokenized)
+      brought.set(tokenized, tokens)
+      return { ...ends, text: tokens }
     }
     this.inputs = text.inputs.map(there)
     this.labels = there(text.labels)
+    this.#owned = [...brought.values()]
   }
 
   get bytes(): number {
-    return [...this.#owned.values()].reduce((sum, { bytes }) => sum + bytes, 0)
+    return this.#owned.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
   dispose(): void {
-    for (const owned of this.#owned.values()) owned.dispose()
+    for (const owned of this.#owned) owned.dispose()
   }
 }
 
@@ -97,12 +102,17 @@ export class TextOrder implements Feed {
   #pass = -1
   #order: BatchOrder | undefined
 
-  constructor(device: Device, data: DeviceText, { tokens, seed, places, packed = false }: TextOrderOptions) {
+  constructor(
+    device: Device,
+    data: DeviceText,
+    lengths: TextDataset['lengths'],
+    { tokens, seed, places, packed = false }: TextOrderOptions,
+  ) {
     this.data = data
     this.tokens = tokens
     this.#isShuffled = seed !== undefined
     this.batches = tokenBatches({
-      ...{ ...data.text.lengths, tokens, packed, seed: seed ?? 0 },
+      ...{ ...lengths, tokens, packed, seed: seed ?? 0 },
       ...(places !== undefined && { longest: Math.min(places, tokens) }),
     })
     const { sentences } = this.batches
@@ -158,7 +168,7 @@ export class TextOrder implements Feed {
 
   fill(tape: Tape, { labels }: BatchTensors): void {
     const { device, program } = tape
-    const { text, ...parts } = this.data
+    const { task, ...parts } = this.data
     const columns = this.tokens
     const int32 = (length: number) => tape.own(new Tensor(device, 'int32', length))
     const gather = (
@@ -172,7 +182,7 @@ export class TextOrder implements Feed {
         ...{ most: columns, ...ends, ...into },
       })
     // A label of a sequence is a sequence of one number.
-    const whole = tasks[text.task].counts === 'samples' ? tape.own(program.axis(columns)) : undefined
+    const whole = tasks[task].counts === 'samples' ? tape.own(program.axis(columns)) : undefined
     const inputs = parts.inputs.map((part) => {
       const [axis, output] = [tape.own(program.axis(columns)), int32(columns)]
       const [offsets, positions] = [int32(columns + 1), int32(columns)]
@@ -188,7 +198,7 @@ export class TextOrder implements Feed {
 
   checkOutput(tape: Tape, { axis, sequences }: Value): void {
     if ((axis ?? sequences?.axis) === this.#along.get(tape)) return
-    const { name, task } = this.data.text
+    const { name, task } = this.data
     const [expected, given] =
       tasks[task].counts === 'samples'
         ? ['sequence', 'token. Put Pooling before the last layers.']

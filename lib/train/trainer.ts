@@ -168,6 +168,7 @@ export class Trainer {
       this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
       const training = { optimizer, groups, onGradients, lossScale }
       this.#stepper = new Stepper(device, model, training, this.#scheduler, this.#measures, this.#workspace)
+      this.#datasets.onDrop((order) => this.#stepper.forget(order))
       this.#ready = ready.then(() => (checkpoint ? this.#restore(checkpoint) : origin?.checkpoint.begin(model)))
     } catch (error) {
       model.dispose()
@@ -568,6 +569,7 @@ export class Trainer {
       if (this.#disposed) throw disposed()
       return await call()
     } finally {
+      this.#datasets.rest()
       this.#busy = false
     }
   }
@@ -582,6 +584,7 @@ export class Trainer {
       if (options.checkpoint?.best !== undefined) await expectPlace(options.checkpoint.best, CHECKPOINT)
       return source
     } finally {
+      this.#datasets.rest()
       this.#busy = false
     }
   }
