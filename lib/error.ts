@@ -26,6 +26,23 @@ export class HebbError extends Error {
   }
 }
 
+/** The error for a file that could not be written: what the file system's refusal means to a person. */
+export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbError {
+  return new HebbError('CANNOT_WRITE', `Expected to be able to write ${file}: ${reasonOf(error)}.`, { cause: error })
+}
+
+/** What the file system's refusal means. */
+export function reasonOf(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+    return 'the disk is full. Free some space, or give another folder'
+  if (error.code === 'EACCES' || error.code === 'EPERM' || error.code === 'EROFS')
+    return 'the folder may not be written to. Change its permissions, or give another folder'
+  if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return 'there is no such folder. Make it first'
+  if (error.code === 'EISDIR') return 'there is a folder of that name. Give a file name'
+  if (error.code === 'ELOOP') return 'its links lead in a circle. Give another file'
+  return error.message
+}
+
 /** Throws INVALID_ARGUMENT unless `condition` holds. The message is made only then. */
 export function expect(condition: boolean, message: () => string): asserts condition {
   if (!condition) throw new HebbError('INVALID_ARGUMENT', message())

@@ -1,7 +1,8 @@
 /** The only door to the addon: its types, and how it is found. */
 import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
 import { HebbError } from './error.js'
-import { packageRoot } from './package.js'
+import { cureOf, packageRoot } from './package.js'
 import type { LayerStart } from './topology/topology.js'
 
 export interface NativeBuffer {
@@ -194,18 +195,20 @@ interface Addon {
 }
 
 function loadAddon(): { addon: Addon; path: string } {
-  const require = createRequire(import.meta.url)
+  const require = createRequire(join(packageRoot, 'package.json'))
   const given = process.env.HEBB_ADDON
   try {
-    if (given) return { addon: require(given), path: given }
+    if (given) return { addon: require(resolve(given)), path: given }
     const find = require('node-gyp-build') as { (root: string): Addon; path(root: string): string }
     return { addon: find(packageRoot), path: find.path(packageRoot) }
   } catch (cause) {
-    const place = given ? `HEBB_ADDON=${given}` : packageRoot
+    // node-gyp-build tells more in lines of its own.
+    const why = (cause as Error).message.split('\n', 1)[0] as string
     throw new HebbError(
       'DEVICE_UNAVAILABLE',
-      `Expected hebb's native addon in ${place}, got none that loads: ${(cause as Error).message}. Build it ` +
-        `there with 'npm run build' (needs CMake and a C++20 compiler).`,
+      given
+        ? `Expected HEBB_ADDON to be the path of hebb's native addon, got ${given}, which does not load: ${why}.`
+        : `Expected hebb's native addon in ${packageRoot}, got none that loads: ${why}. ${cureOf(why)}`,
       { cause },
     )
   }

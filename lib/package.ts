@@ -1,20 +1,72 @@
-/** The package that this file is part of: whether it lies in lib/, or in a file that was made of all of lib/. */
-import { readFileSync } from 'node:fs'
+/** Where this code runs from, and what to do where its addon is not found: which cure works depends on the place. */
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
-function packageOf(folder: string): { root: string; version: string } {
-  try {
-    const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-    if (name === 'hebb') return { root: folder, version }
-  } catch {}
-  const above = dirname(folder)
-  if (above === folder)
-    throw new Error(`Expected package.json of hebb above ${fileURLToPath(import.meta.url)}, got none`)
-  return packageOf(above)
+/** Bundlers for CommonJS leave no URL: then that of the program. */
+const codeUrl: string = import.meta.url ?? pathToFileURL(process.argv[1] ?? join(process.cwd(), 'bundle')).href
+
+interface Manifest {
+  readonly name?: string
+  readonly version?: string
 }
 
-/** Its root folder, and its version. */
-export const { root: packageRoot, version }: { root: string; version: string } = packageOf(
-  dirname(fileURLToPath(import.meta.url)),
-)
+function manifestIn(folder: string): Manifest | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** The package that this code is of; for code in a bundle, the one that is installed where that lies, or runs. */
+function findRoot(): string {
+  const folder = dirname(fileURLToPath(codeUrl))
+  // lib/ and dist/ are files at any depth.
+  for (let root = folder; root !== dirname(root); root = dirname(root))
+    if (manifestIn(root)?.name === 'hebb') return root
+  for (const from of [codeUrl, join(process.cwd(), 'package.json')]) {
+    try {
+      return dirname(createRequire(from).resolve('hebb/package.json'))
+    } catch {}
+  }
+  return dirname(folder)
+}
+
+/** The package's root folder. */
+export const packageRoot: string = findRoot()
+
+/** What its package.json says, if it is there. */
+export function manifest(): Manifest | undefined {
+  const found = manifestIn(packageRoot)
+  return found?.name === 'hebb' ? found : undefined
+}
+
+/** The package's version; 'unknown' in a bundle without the package. */
+export const version: string = manifest()?.version ?? 'unknown'
+
+/** What to do about an addon that does not load. `why`: what the loader said. */
+export function cureOf(why: string): string {
+  const asar = /^.*?\.asar(?=[/\\]|$)/.exec(packageRoot)?.[0]
+  if (asar !== undefined)
+    return (
+      `No binary loads from ${asar}: leave hebb out of it, as by "asarUnpack": ["**/node_modules/hebb/**"] of ` +
+      'electron-builder.'
+    )
+  if (!manifest())
+    return (
+      'hebb was put into a bundle, which has no binaries. Leave it out, so that it is loaded from node_modules: ' +
+      "--external:hebb of esbuild, external(s): ['hebb'] of rollup and webpack, serverExternalPackages: ['hebb'] of " +
+      'Next.js. Or set HEBB_ADDON to the path of hebb.node.'
+    )
+  if (existsSync(join(packageRoot, 'lib')) && existsSync(join(packageRoot, 'tsconfig.json')))
+    return "Build it there with 'npm run build' (needs CMake and a C++20 compiler)."
+  const machine = /GLIBC|GLIBCXX|CXXABI/.test(why)
+    ? 'The binary in the package needs a newer C or C++ library than this machine has.'
+    : `The package has no binary for ${process.platform}-${process.arch}.`
+  return (
+    `${machine} Build one, with CMake and a C++20 compiler, where your package.json is: 'npm install --no-save ` +
+    `cmake-js@8 node-addon-api@8 && npx cmake-js build -d ${packageRoot}'.`
+  )
+}

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { reasonOf } from '../files.js'
+import { reasonOf } from '../error.js'
 
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 type Signal = keyof typeof SIGNALS
