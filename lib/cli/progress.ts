@@ -1,7 +1,14 @@
-/** One line that is drawn again and again on a terminal, at most every 50 ms, and never elsewhere. */
+/**
+ * How far a command is, on a terminal, and never elsewhere: one line that is drawn again and again, at most every 50
+ * ms, and never wider than the terminal; where that cannot take a line back, a line now and then.
+ */
+const BAR = 8
+const DUMB_INTERVAL = 10_000 // ms
+
 export class ProgressLine {
   readonly #stream: NodeJS.WriteStream
-  #drawn = 0
+  readonly #isDumb = process.env.TERM === 'dumb'
+  #drawn = Number.NEGATIVE_INFINITY
   #shown = false
 
   constructor(stream: NodeJS.WriteStream) {
@@ -11,11 +18,13 @@ export class ProgressLine {
   /** `share` of 1 as a bar, between two texts. */
   draw(before: string, share: number, after: string): void {
     const now = performance.now()
-    if (!this.#stream.isTTY || now - this.#drawn < 50) return
+    if (!this.#stream.isTTY || now - this.#drawn < (this.#isDumb ? DUMB_INTERVAL : 50)) return
     this.#drawn = now
-    const width = Math.max(8, Math.min(40, (this.#stream.columns ?? 80) - before.length - after.length - 6))
-    const full = Math.round(width * Math.min(1, share))
-    this.#stream.write(`\r\x1b[2K${before} ${'█'.repeat(full)}${'░'.repeat(width - full)} ${after}`)
+    if (this.#isDumb) {
+      this.#stream.write(`${before} ${Math.floor(100 * share)}% ${after}\n`)
+      return
+    }
+    this.#stream.write(`\r\x1b[2K${progressLine(before, share, after, this.#stream.columns || 80)}`)
     this.#shown = true
   }
 
@@ -23,4 +32,18 @@ export class ProgressLine {
     if (this.#shown) this.#stream.write('\r\x1b[2K')
     this.#shown = false
   }
+}
+
+/** Less than the terminal's columns: a full line would begin another one. What has no room is cut, the bar last. */
+export function progressLine(before: string, share: number, after: string, columns: number): string {
+  const most = Math.max(0, columns - 1)
+  const room = most - before.length - after.length - 2
+  const width = Math.max(Math.min(BAR, most), Math.min(40, room))
+  const full = Math.round(width * Math.min(1, share))
+  const bar = `${'█'.repeat(full)}${'░'.repeat(width - full)}`
+  if (room >= width) return `${before} ${bar} ${after}`
+  const left = most - width - 1 - after.length - 1
+  // What is left to do is worth more than a long name.
+  if (left >= 1) return `${left < before.length ? `${before.slice(0, left - 1)}…` : before} ${bar} ${after}`
+  return `${bar} ${after}`.slice(0, most)
 }

@@ -1,0 +1,43 @@
+/** The line that says how far a command is: within the terminal's width, and in lines where it takes none back. */
+import { expect } from 'chai'
+import { ProgressLine, progressLine } from '../lib/cli/progress.js'
+
+describe('progress', () => {
+  const before = '11/12 fashion-mnist-granet-0.005-seed20 epoch 100/100'
+  const after = '14999/15000, 35.2 h left'
+
+  it('is narrower than any terminal, and says what is left as long as there is room', () => {
+    for (let columns = 1; columns <= 200; ++columns)
+      for (const share of [0, 0.5, 1, 1.2]) {
+        const line = progressLine(before, share, after, columns)
+        expect(line.length, `${columns} columns`).to.be.below(columns)
+        if (columns >= 40)
+          expect(line)
+            .to.contain(after)
+            .and.to.match(/[█░]{8}/)
+        if (columns >= 100) expect(line).to.contain(before)
+      }
+    expect(progressLine('epoch 1/2', 0.25, '1/4', 30)).to.equal('epoch 1/2 ████░░░░░░░░░░░ 1/4')
+  })
+
+  it('is lines on a dumb terminal, and nothing where there is none', () => {
+    const written: string[] = []
+    const stream = (isTTY: boolean) =>
+      ({ isTTY, columns: 80, write: (text: string) => written.push(text) }) as unknown as NodeJS.WriteStream
+    const { TERM } = process.env
+    try {
+      process.env.TERM = 'dumb'
+      const line = new ProgressLine(stream(true))
+      for (let i = 0; i < 5; ++i) line.draw('epoch 1/2', 0.25, '1/4')
+      line.clear()
+      expect(written).to.deep.equal(['epoch 1/2 25% 1/4\n'])
+      process.env.TERM = 'xterm'
+      written.length = 0
+      new ProgressLine(stream(false)).draw('epoch 1/2', 0.25, '1/4')
+      expect(written).to.deep.equal([])
+    } finally {
+      if (TERM === undefined) delete process.env.TERM
+      else process.env.TERM = TERM
+    }
+  })
+})
