@@ -5,10 +5,6 @@
 #include <chrono>
 #include <utility>
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
-
 namespace hebb::cpu {
 namespace {
 
@@ -50,15 +46,6 @@ constexpr int kPatience = 16;
 constexpr int kSuspicion = 3;
 
 }  // namespace
-
-int usableThreads() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-  const unsigned n = std::thread::hardware_concurrency();
-  return n ? static_cast<int>(n) : 1;
-}
 
 Team::Team(int threads) : size_(threads < 1 ? 1 : threads), ranges_(new Range[size_]) {
   threads_.reserve(size_ - 1);

@@ -15,7 +15,7 @@
 
 namespace hebb::cpu {
 
-/// Processors that this process may run on.
+/// Processors that this process may run on, and has the time of (usable_threads.cc).
 int usableThreads();
 
 class Team {
