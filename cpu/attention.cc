@@ -126,18 +126,20 @@ struct Mask {
   }
   /// Factors of the weights of keys [0, rows) for the queries from `column` on: 0, or what makes up for the lost ones.
   HEBB_INLINE void draw(int32_t rows, int32_t column, float* factors) const {
-    const uint32_t threshold = all.threshold(), key = firstKey + static_cast<uint32_t>(k);
+    const Chance loss = all.loss();
+    const uint32_t threshold = loss.threshold, key = firstKey + static_cast<uint32_t>(k);
     const UintVec query = lanes() + (firstQuery + static_cast<uint32_t>(q + column));
-    const Vec kept = splat(all.kept());
-    for (uint32_t quad = key / 4; quad * 4 < key + static_cast<uint32_t>(rows); ++quad) {
+    const Vec kept = splat(loss.inverseOfRest());
+    for (uint32_t eight = key / 8; eight * 8 < key + static_cast<uint32_t>(rows); ++eight) {
       UintVec words[4];
-      PhiloxRow(all.seed, Sequences::drawOf(head, static_cast<int32_t>(quad * 4)), static_cast<uint32_t>(*all.step),
+      PhiloxRow(all.seed, Sequences::drawOf(head, static_cast<int32_t>(eight * 8)), static_cast<uint32_t>(*all.step),
                 purposeWord(kAttentionDraws, static_cast<uint32_t>(all.layer)))
           .words(query, words);
-      for (uint32_t i = 0; i < 4; ++i) {
-        const uint32_t at = quad * 4 + i - key;  // far above all rows where the key is one before
+      for (uint32_t i = 0; i < 8; ++i) {
+        const uint32_t at = eight * 8 + i - key;  // far above all rows where the key is one before
+        const UintVec bits = i % 2 ? words[i / 2] >> 16 : words[i / 2] & 0xFFFFu;
         if (at < static_cast<uint32_t>(rows))
-          store(factors + at * kTile + static_cast<uint32_t>(column), (Vec)((IntVec)kept & (words[i] >= threshold)));
+          store(factors + at * kTile + static_cast<uint32_t>(column), (Vec)((IntVec)kept & (bits >= threshold)));
       }
     }
   }

@@ -43,6 +43,7 @@ typedef int32_t IntVecInMemory __attribute__((vector_size(4 * W), aligned(4), ma
 typedef uint32_t UintVecInMemory __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef uint16_t ShortVecInMemory __attribute__((vector_size(4 * W), aligned(2), may_alias));
 typedef float Vec4InMemory __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint16_t HalfShortVecInMemory __attribute__((vector_size(2 * W), aligned(2), may_alias));
 typedef uint8_t Bytes16InMemory __attribute__((vector_size(16), aligned(1), may_alias));
 
 HEBB_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecInMemory*>(p); }
@@ -51,6 +52,9 @@ HEBB_INLINE Vec4 load4(const float* p) { return *reinterpret_cast<const Vec4InMe
 HEBB_INLINE void store4(float* p, Vec4 v) { *reinterpret_cast<Vec4InMemory*>(p) = v; }
 HEBB_INLINE UintVec loadUints(const int32_t* p) { return *reinterpret_cast<const UintVecInMemory*>(p); }
 HEBB_INLINE ShortVec loadShorts(const uint16_t* p) { return *reinterpret_cast<const ShortVecInMemory*>(p); }
+HEBB_INLINE IntVec loadHalves(const uint16_t* p) {
+  return __builtin_convertvector(*reinterpret_cast<const HalfShortVecInMemory*>(p), IntVec);
+}
 HEBB_INLINE Vec splat(float x) { return x - Vec{}; }
 
 /// a * b + c, rounded once where the processor can and twice where it cannot: for training, where speed counts.

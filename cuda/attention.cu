@@ -103,16 +103,18 @@ __device__ __forceinline__ void addProducts(const float* coefficients, const flo
   }
 }
 
-/// What the four weights of a draw are multiplied by.
+/// What the weights of a key and the next three are multiplied by; `key` counts from the multiple of 4 below it.
 __device__ __forceinline__ float4 factorsOf(const Sequences& all, int32_t head, int32_t key, int32_t query) {
   if (!(all.probability > 0)) return make_float4(1.f, 1.f, 1.f, 1.f);
   const Philox draw =
       philox(all.seed, Sequences::drawOf(head, key), static_cast<uint32_t>(query), static_cast<uint32_t>(*all.step),
              purposeWord(kAttentionDraws, static_cast<uint32_t>(all.layer)));
-  const uint32_t threshold = all.threshold();
-  const float kept = all.kept();
-  return make_float4(draw.word[0] >= threshold ? kept : 0.f, draw.word[1] >= threshold ? kept : 0.f,
-                     draw.word[2] >= threshold ? kept : 0.f, draw.word[3] >= threshold ? kept : 0.f);
+  const bool upper = key % 8 >= 4;  // the words of the keys behind the first four
+  const uint32_t first = upper ? draw.word[2] : draw.word[0], second = upper ? draw.word[3] : draw.word[1];
+  const Chance loss = all.loss();
+  const float kept = loss.inverseOfRest();
+  return make_float4((first & 0xFFFFu) >= loss.threshold ? kept : 0.f, first >> 16 >= loss.threshold ? kept : 0.f,
+                     (second & 0xFFFFu) >= loss.threshold ? kept : 0.f, second >> 16 >= loss.threshold ? kept : 0.f);
 }
 __device__ __forceinline__ float at(const float4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 

@@ -309,6 +309,16 @@ export function philox(
   return [Number(c0), Number(c1), Number(c2), Number(c3)]
 }
 
+/** Eight times 16 bits of a draw: of each word the lower ones first. */
+export function halves(words: readonly number[]): number[] {
+  return words.flatMap((word) => [word & 0xffff, word >>> 16])
+}
+
+/** The probability that 16 bits of a draw can have, in units of 2^-16: below it they lose an element. */
+export function chance(probability: number): number {
+  return Math.min(Math.floor(probability * 2 ** 16 + 0.5), 2 ** 16 - 1)
+}
+
 /** What a draw is for (HEBB_PURPOSE in include/hebb). */
 export const purposes = {
   topology: 1,
@@ -320,6 +330,7 @@ export const purposes = {
   fill: 7,
   sample: 8,
   augment: 16,
+  dropout: 17,
   attention: 20,
 }
 

@@ -22,7 +22,7 @@ struct Sequences {
   int32_t heads = 1;
   bool causal = false;     // a query sees no keys behind it, of two sequences that end together
   double scale = 0;        // of the scores; 0: 1 / sqrt(features of a head)
-  double probability = 0;  // of losing a weight (dropout), in [0, 1)
+  double probability = 0;  // of losing a weight (dropout), in [0, 1); 16 bits decide, see Chance
   uint64_t seed = 0;
   int32_t layer = 0;
   const int64_t* step = nullptr;  // [1] device
@@ -43,12 +43,11 @@ struct Sequences {
                       given(&Op::step)};
   }
 
-  /// Words of a draw below this lose their weight. A draw has the words of four neighbouring keys, by (head, key / 4,
-  /// query, step, layer), keys and queries counted over the whole batch.
-  HEBB_INLINE uint32_t threshold() const { return static_cast<uint32_t>(probability * 4294967296.0); }
-  HEBB_INLINE float kept() const { return static_cast<float>(1 / (1 - probability)); }
+  /// Of losing a weight. A draw has the bits of eight neighbouring keys, by (head, key / 8, query, step, layer), keys
+  /// and queries counted over the whole batch.
+  HEBB_INLINE Chance loss() const { return Chance::of(probability); }
   static HEBB_INLINE uint32_t drawOf(int32_t head, int32_t key) {
-    return static_cast<uint32_t>(head) << 20 | static_cast<uint32_t>(key / 4);
+    return static_cast<uint32_t>(head) << 20 | static_cast<uint32_t>(key / 8);
   }
 };
 

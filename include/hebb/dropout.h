@@ -11,7 +11,7 @@ HEBB_PURPOSE(kDropoutDraws, 17);
 
 /// output = input / (1 - probability) where a draw keeps the element, else 0. Adds to output when `accumulate`. The
 /// draw belongs to (layer, feature, column of the whole batch, step) and is never stored: on the output's gradient, the
-/// same operation gives the input's.
+/// same operation gives the input's. It has 16 bits, and the probability is rounded to what they can say: see Chance.
 struct Dropout {
   Activations input, output;  // [features][columns] each
   double probability = 0;     // of losing an element, in [0, 1)
@@ -33,9 +33,8 @@ struct Dropout {
                       given(&Dropout::step)};
   }
 
-  /// Words below this lose their element.
-  uint32_t threshold() const { return static_cast<uint32_t>(probability * 4294967296.0); }
-  float scale() const { return static_cast<float>(1 / (1 - probability)); }
+  /// Of losing an element. The draw by (feature, column / 8, step, layer) has the bits of eight neighbouring columns.
+  Chance loss() const { return Chance::of(probability); }
 };
 
 }  // namespace hebb

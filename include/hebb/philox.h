@@ -66,6 +66,19 @@ HEBB_INLINE uint32_t purposeWord(Purpose purpose, uint32_t layer) {
   return static_cast<uint32_t>(purpose) << 24 | (layer & 0xFFFFFFu);
 }
 
+/// An event that 16 random bits decide: it happens where they are below `threshold`. Its probability is the multiple of
+/// 2^-16 that is nearest to the one asked for, and at most 1 - 2^-16.
+struct Chance {
+  uint32_t threshold;
+
+  HEBB_INLINE static Chance of(double probability) {
+    const double nearest = probability * 65536 + 0.5;
+    return {nearest < 65535 ? static_cast<uint32_t>(nearest) : 65535u};
+  }
+  /// 1 / (1 - probability), of the probability that it has.
+  HEBB_INLINE float inverseOfRest() const { return 65536.f / static_cast<float>(65536 - threshold); }
+};
+
 /// A double in (0, 1) from two random words.
 HEBB_INLINE double unitInterval(uint32_t high, uint32_t low) {
   const uint64_t bits = (static_cast<uint64_t>(high) << 32 | low) >> 11;

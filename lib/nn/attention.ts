@@ -99,7 +99,7 @@ export interface MultiHeadAttentionOptions extends ProjectionOptions {
   cross?: boolean
   /** Features of the second input. Default: `features`. */
   memoryFeatures?: number
-  /** Of losing a weight in training. Default 0. */
+  /** Of losing a weight in training, in [0, 1), rounded as that of Dropout. Default 0. */
   dropout?: number
   /**
    * Queries and keys are turned by the places of their tokens, in pairs of the features i and i + half of a head, as

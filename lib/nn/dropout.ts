@@ -5,7 +5,7 @@ import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 
 export interface DropoutOptions {
-  /** Of losing an element, in [0, 1). */
+  /** Of losing an element, in [0, 1). 16 random bits decide: rounded to a multiple of 2^-16, 1 - 2^-16 at most. */
   probability: number
 }
 
@@ -29,8 +29,8 @@ function dropout(tape: Tape, x: Value, options: { probability: number; seed: num
 
 /**
  * Dropout (Srivastava et al., 2014): in training each element is lost with a probability, and what stays is scaled by
- * 1 / (1 - probability); in evaluation nothing happens. A draw belongs to the model's seed, the layer, the feature, the
- * place in the batch and the step.
+ * 1 / (1 - probability), so that its mean stays; in evaluation nothing happens. A draw belongs to the model's seed, the
+ * layer, the feature, the place in the batch and the step.
  */
 export class Dropout implements Module {
   readonly parameters = []

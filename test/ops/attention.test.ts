@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
 import type { Axis } from '../../lib/tensor.js'
-import { type Numbers, numericalGradient, philox, purposeWord } from '../reference.js'
+import { chance, halves, type Numbers, numericalGradient, philox, purposeWord } from '../reference.js'
 import {
   at,
   cpu,
@@ -37,8 +37,9 @@ const [SEED, LAYER, STEP] = [3, 2, 5]
 /** What the weight of a key for a query is multiplied by, by (head, key, query). */
 function factorOf({ probability = 0 }: Case, head: number, key: number, query: number): number {
   if (probability === 0) return 1
-  const words = philox(SEED, [head * 2 ** 20 + Math.floor(key / 4), query, STEP, purposeWord('attention', LAYER)])
-  return words[key % 4] >= Math.floor(probability * 2 ** 32) ? 1 / (1 - probability) : 0
+  const words = philox(SEED, [head * 2 ** 20 + Math.floor(key / 8), query, STEP, purposeWord('attention', LAYER)])
+  const lost = chance(probability)
+  return halves(words)[key % 8] >= lost ? 2 ** 16 / (2 ** 16 - lost) : 0
 }
 
 /** [columns][heads * n] each. */

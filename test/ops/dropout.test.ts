@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Device } from '../../lib/device.js'
+import { chance, halves, philox, purposeWord } from '../reference.js'
 import { columnsOf, cpu, everywhere, expectOnlyGoodOperands, numbers, on, onAnyThreads, sizes } from '../support.js'
 
 interface Options {
@@ -33,14 +34,23 @@ function dropout(
 describe('dropout', () => {
   for (const [features, batch] of sizes) {
     it(`scales what it keeps, by draws that belong to places: ${features} features, batch ${batch}`, async () => {
-      const probability = 0.3
-      const whole = await dropout(cpu(), features, batch, new Float32Array(batch * features).fill(1), { probability })
+      const [probability, seed, layer, step] = [0.3, 1, 2, 5]
+      const lost = chance(probability)
+      const scale = Math.fround(2 ** 16 / (2 ** 16 - lost))
+      const draws = new Map<string, number[]>()
+      const isKept = (feature: number, column: number): boolean => {
+        const eight = Math.floor(column / 8)
+        const draw =
+          draws.get(`${feature} ${eight}`) ??
+          halves(philox(seed, [feature, eight, step, purposeWord('dropout', layer)]))
+        draws.set(`${feature} ${eight}`, draw)
+        return draw[column % 8] >= lost
+      }
       for (const columns of columnsOf(batch)) {
         const [x, initial] = [numbers(columns * features, 1, 0.5, 1), numbers(columns * features, 2)]
-        const y = await everywhere((device) => dropout(device, features, batch, x, { probability }))
-        const scale = Math.fround(1 / (1 - probability))
-        // Fewer columns have the draws of the first ones.
-        expect([...y]).to.deep.equal([...x.map((v, i) => (whole[i] === 0 ? 0 : v * scale))])
+        const y = await everywhere((device) => dropout(device, features, batch, x, { probability, seed, layer, step }))
+        const expected = x.map((v, i) => (isKept(i % features, Math.floor(i / features)) ? v * scale : 0))
+        expect([...y]).to.deep.equal([...expected])
         const added = await everywhere((device) => dropout(device, features, batch, x, { probability, initial }))
         expect([...added]).to.deep.equal([...initial.map((v, i) => v + y[i])])
       }
@@ -63,9 +73,31 @@ describe('dropout', () => {
       expect(Math.abs(mean(both) - 0.0625)).to.be.below(bound(0.0625))
     }
     // Neighbours in the batch, and in the features.
-    for (const distance of [features, 2 * features, 4 * features, 1]) {
+    for (const distance of [features, 2 * features, 4 * features, 7 * features, 8 * features, 1]) {
       const pairs = first.map((v, i) => v * first[(i + distance) % n])
       expect(Math.abs(mean(pairs) - 0.0625)).to.be.below(bound(0.0625))
+    }
+  })
+
+  it('rounds its probability to 2^-16, and scales by what it then keeps, so that the mean stays', async () => {
+    const [features, batch] = [500, 256]
+    const ones = new Float32Array(features * batch).fill(1)
+    for (const [probability, lost] of [
+      [0.1, 6554],
+      [1 / 3, 21845],
+      [2 ** -16, 1],
+      [2 ** -18, 0],
+      [0.999999, 65535],
+    ]) {
+      const y = await dropout(cpu(), features, batch, ones, { probability })
+      const kept = y.filter((v) => v !== 0)
+      expect(new Set(kept).size, `${probability}`).to.be.at.most(1)
+      const share = lost / 2 ** 16
+      for (const v of kept.subarray(0, 1)) expect(v, `${probability}`).to.equal(Math.fround(1 / (1 - share)))
+      const mean = kept.length / y.length
+      // Five standard deviations, and one element where hardly any are expected.
+      const bound = 5 * Math.sqrt((share * (1 - share)) / y.length) + 1 / y.length
+      expect(Math.abs(mean - (1 - share)), `${probability}`).to.be.at.most(bound)
     }
   })
 
