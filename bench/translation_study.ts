@@ -6,7 +6,8 @@
  * rate, link warm-up, factor of the rate, density and seed that is asked for. Settings are chosen by the validation
  * set: test sets are translated with --test alone. A run that is stopped goes on from its checkpoint in --folder; one
  * that is finished is a line in --out and is not repeated. Results do not depend on --jobs and --threads. --table
- * prints what --out has. Kept results: bench/results/translation.
+ * prints what --out has, --claims how far each row is from that of --than, with intervals. Kept results:
+ * bench/results/translation.
  */
 import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
@@ -35,6 +36,7 @@ import {
   Trainer,
   transformer,
 } from '../lib/index.js'
+import { philox } from '../lib/philox.js'
 import { spread } from '../lib/report/table.js'
 import { corpusBleu, parallelLines, parallelText, readLines, trainTokenizer } from '../lib/text/index.js'
 
@@ -124,6 +126,8 @@ const { values: flags } = parseArgs({
     test: { type: 'boolean', default: false },
     only: { type: 'string' },
     table: { type: 'boolean', default: false },
+    claims: { type: 'boolean', default: false },
+    than: { type: 'string', default: 'dense' },
   },
 })
 const numbers = (text: string) => text.split(',').map(Number)
@@ -360,6 +364,68 @@ function print(lines: readonly Line[]): void {
 }
 const mean = (lines: readonly Line[]) => spread(lines.map(({ accuracy }) => accuracy)).mean
 
+/** The BLEU of so many translations of a set: `matches` adds up over sentences. */
+function bleuOf(sentences: readonly Sentence[], which: Int32Array): number {
+  const [matches, totals] = [
+    [0, 0, 0, 0],
+    [0, 0, 0, 0],
+  ]
+  let [length, reference] = [0, 0]
+  for (const at of which) {
+    const sentence = sentences[at] as Sentence
+    const tokens = sentence[4] as number
+    for (let n = 0; n < 4; ++n) {
+      matches[n] = (matches[n] as number) + (sentence[n] as number)
+      totals[n] = (totals[n] as number) + Math.max(0, tokens - n)
+    }
+    length += tokens
+    reference += sentence[5] as number
+  }
+  const precision = matches.reduce((sum, count, n) => sum + Math.log(count / (totals[n] as number)), 0) / 4
+  return 100 * Math.exp(precision + Math.min(0, 1 - reference / length))
+}
+
+/** Resamples of a bootstrap. */
+const RESAMPLES = 2000
+
+/**
+ * How far rows with test sets are from those of the variant --than: the difference of their mean BLEU, its interval of
+ * 95% and the bound that it is above at 95%. Seeds and sentences are drawn again with replacement, sentences the same
+ * for both.
+ */
+function claim(lines: readonly Line[]): void {
+  const translated = linesIn<Translated>(sentencesFile)
+  const rowOf = (line: Line) => keyOf({ ...line, seed: 0 }).replace(', seed 0', '')
+  const rows = [...new Set(lines.filter((line) => 'test2016' in line.bleu).map(rowOf))]
+  const than = rows.filter((row) => row.startsWith(`${flags.than}, `))
+  if (than.length !== 1) throw new Error(`Expected one row of ${flags.than} with test sets, got ${than.length}`)
+  const runsOf = (row: string) => lines.filter((line) => rowOf(line) === row).map(keyOf)
+  console.log(`| method | set | seeds | BLEU less ${flags.than}'s | 95% interval | above, at 95% |`)
+  console.log(`|${'---|'.repeat(6)}`)
+  for (const row of rows.filter((row) => row !== than[0])) {
+    for (const name of ['test2016', 'test2017'] as const) {
+      const sentencesOf = (which: string) =>
+        runsOf(which).map((run) => translated.find((one) => one.run === run && one.set === name)?.sentences ?? [])
+      const [ours, theirs] = [sentencesOf(row), sentencesOf(than[0] as string)]
+      const count = (ours[0] as readonly Sentence[]).length
+      let draw = 0
+      const below = (limit: number) => Math.floor(((philox(1, draw++, 0, 0, 0) >>> 0) / 2 ** 32) * limit)
+      const all = Int32Array.from({ length: count }, (_, i) => i)
+      const mean = (runs: readonly (readonly Sentence[])[], which: Int32Array, pick: (i: number) => number) =>
+        runs.reduce((sum, _, i) => sum + bleuOf(runs[pick(i)] as readonly Sentence[], which), 0) / runs.length
+      const difference = mean(ours, all, (i) => i) - mean(theirs, all, (i) => i)
+      const drawn = Float64Array.from({ length: RESAMPLES }, () => {
+        const which = all.map(() => below(count))
+        return mean(ours, which, () => below(ours.length)) - mean(theirs, which, () => below(theirs.length))
+      }).sort()
+      const quantile = (share: number) => (drawn[Math.round(share * (RESAMPLES - 1))] as number).toFixed(2)
+      const cells = [`${quantile(0.025)} to ${quantile(0.975)}`, quantile(0.05)]
+      console.log(`| ${[row, name, `${ours.length}, ${theirs.length}`, difference.toFixed(2), ...cells].join(' | ')} |`)
+    }
+  }
+}
+
 if (flags.table) print(linesIn<Line>(flags.out))
+else if (flags.claims) claim(linesIn<Line>(flags.out))
 else if (flags.only !== undefined) await train(JSON.parse(flags.only) as Run)
 else await runAll()
