@@ -82,7 +82,10 @@ before(async () => {
   validation = await labelledLines(...brackets(300, 2), { tokenizer, classes: train.classes })
 })
 
-const encoder = (density: number | undefined, { dropout = 0, words = tokenizer.size, pooling = new Pooling() } = {}) =>
+const encoder = (
+  density: number | undefined,
+  { dropout = 0, words = tokenizer.size, pooling = new Pooling(), outputs = 2 } = {},
+) =>
   new Sequential({
     embedding: new Embedding({ words, features: FEATURES, scale: Math.sqrt(FEATURES) }),
     positions: new Positions({ features: FEATURES, places: 64 }),
@@ -90,7 +93,7 @@ const encoder = (density: number | undefined, { dropout = 0, words = tokenizer.s
     norm: new LayerNorm({ features: FEATURES }),
     pooling,
     lost: new Dropout({ probability: dropout }),
-    classes: new Linear({ inFeatures: FEATURES, outFeatures: 2 }),
+    classes: new Linear({ inFeatures: FEATURES, outFeatures: outputs }),
   })
 
 const updates = updateSchedule({ every: 20, until: 0.75, fraction: 0.3 })
@@ -206,6 +209,28 @@ describe('text classification', function () {
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+
+  it('measures many classes, computed some lines at a time, as what it predicts says', async () => {
+    const classes = Array.from({ length: 5000 }, (_, i) => `class ${i}`)
+    const lines = brackets(150, 5)[0]
+    const text = await labelledLines(
+      lines,
+      lines.map((_, i) => 33 * i),
+      { tokenizer, classes },
+    )
+    using trainer = new Trainer(encoder(0.4, { outputs: classes.length }), {
+      ...{ optimizer: sgd({ learningRate: 0.1 }), device: cpu() },
+    })
+    const [report] = await all(trainer.fit(text, { steps: 3, interval: 3, batchSize: 1024, validation: text }))
+    expect(report.trainLoss).to.be.within(7, 10)
+    const logits = await trainer.predict(text)
+    const losses = lines.map((_, i) => {
+      const own = logits.subarray(5000 * i, 5000 * (i + 1))
+      return Math.log(own.reduce((sum, logit) => sum + Math.exp(logit), 0)) - own[33 * i]
+    })
+    const mean = losses.reduce((sum, loss) => sum + loss / losses.length, 0)
+    expect(report.validation?.loss).to.be.closeTo(mean, 1e-4)
   })
 
   it('classifies lines by the file alone: model, tokenizer and names of classes', async () => {
