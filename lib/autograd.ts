@@ -98,9 +98,9 @@ export interface TapeOptions {
   /** Whether backward() will be called. */
   training: boolean
   /** Keeps what the sparse layers' gradients are products of, for who reads it after the step. */
-  keepGradients?: boolean
+  keepGradients?: boolean | undefined
   /** Parameters whose gradients nobody wants. */
-  frozen?: ReadonlySet<Parameter>
+  frozen?: ReadonlySet<Parameter> | undefined
 }
 
 export class Tape {

@@ -10,31 +10,31 @@ export interface DeviceOptions {
    * 'cpu', 'cuda' (fails when there is none), or 'auto' (default): CUDA when the build, the driver and the backend
    * allow it, else the CPU; `reason` says why.
    */
-  kind?: 'auto' | 'cpu' | 'cuda'
+  kind?: 'auto' | 'cpu' | 'cuda' | undefined
   /** CPU threads; default: as many as the process may use. Results do not depend on it. */
-  threads?: number
+  threads?: number | undefined
   /** CPU: a SIMD level below the processor's best, for tests: 'x86-64-v3', 'x86-64-v2' or 'portable'. */
-  simd?: string
+  simd?: string | undefined
   /**
    * CPU: share of the possible links from which on a layer's forward product multiplies dense tiles, zeros included;
    * its weights stay those of the links alone, with one bit more for each cell. Default: as measured for the SIMD level
    * (`npm run bench -- cpp --programs forms`). 0: always; 2: never.
    */
-  denseFrom?: number
+  denseFrom?: number | undefined
   /** Which GPU. */
-  index?: number
+  index?: number | undefined
   /**
    * What multiplies dense matrices of at least 64 x 64 on a GPU: hebb's own kernels (default), whose bits are the same
    * in every run, or 'cublas', which is loaded from the machine (libcublas.so.13 or .12; HEBB_CUBLAS names another
    * file) and rounds as its version and the GPU have it.
    */
-  blas?: 'own' | 'cublas'
+  blas?: 'own' | 'cublas' | undefined
   /**
    * Which routes a GPU takes where it is free to choose. 'device' (default): the fastest that repeats itself on this
    * device. 'everywhere': one whose bits are the same on every backend, which may take much longer: of link prediction
    * the sparse one. A route that is asked for by name is taken in any case. A CPU's routes give the same bits.
    */
-  deterministic?: 'device' | 'everywhere'
+  deterministic?: 'device' | 'everywhere' | undefined
 }
 
 /** A place where tensors live and programs run. One native thread drives it; calls are carried out in order. */

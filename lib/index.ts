@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** hebb: neural networks that are sparse from the first step to the last. */
 export {
   type Application,

@@ -44,9 +44,9 @@ export interface ReplayOptions {
   /** Where to begin; without it, where the last one ended. One that is refused changes nothing. */
   begin?: Segment | undefined
   /** Written before the first step. The arrays may be reused at once. */
-  writes?: readonly Transfer[]
+  writes?: readonly Transfer[] | undefined
   /** Read after the last step, into the arrays. */
-  reads?: readonly Transfer[]
+  reads?: readonly Transfer[] | undefined
   /**
    * Called in each step between its sections, 0 after the first: see Program.cut(). What it throws is thrown by the
    * replay; its step is then given up.
@@ -99,14 +99,14 @@ function segmentOf({ step, scalars, samples = 0, first = 0, columns = 0 }: Segme
 
 export interface ProgramOptions {
   /** Numbers that operations read and that may differ from step to step. Default 1. */
-  scalars?: number
+  scalars?: number | undefined
   /** Columns of a full batch. Default 1. */
-  batch?: number
+  batch?: number | undefined
   /**
    * Memory for the values of several programs, of which one runs at a time: it grows as they need it, and a replay of
    * one may overwrite what another has kept. Without it the program has its own.
    */
-  workspace?: Tensor<'uint8'>
+  workspace?: Tensor<'uint8'> | undefined
 }
 
 /**

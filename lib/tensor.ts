@@ -256,7 +256,10 @@ export class SparseMatrix {
   }
 
   /** As predictLinks(), on the matrix's device and off the event loop. */
-  async predictLinks(predictor: LinkPredictor, options: { route?: PredictionRoute } = {}): Promise<LinkScores> {
+  async predictLinks(
+    predictor: LinkPredictor,
+    options: { route?: PredictionRoute | undefined } = {},
+  ): Promise<LinkScores> {
     return this.native.predictLinks(predictor, known(options, 'predictLinks()', { route: true }).route ?? 'auto')
   }
 
@@ -338,7 +341,7 @@ export type PredictionRoute = (typeof predictionRoutes)[number]
 export function predictLinks(
   links: PlainCsr,
   predictor: LinkPredictor,
-  options: { route?: PredictionRoute } = {},
+  options: { route?: PredictionRoute | undefined } = {},
 ): LinkScores {
   const { rows, cols, rowOffsets, columnIndices } = links
   const int32 = (indices: Int32Array) => (isTyped(indices, 'Int32Array') ? indices : Int32Array.from(indices))
@@ -354,7 +357,7 @@ export function predictLinks(
 export function sampleWithoutReplacement(
   scores: ArrayLike<number>,
   k: number,
-  options: { temperature?: number; seed?: number } = {},
+  options: { temperature?: number | undefined; seed?: number | undefined } = {},
 ): Int32Array {
   const names = { temperature: true, seed: true } as const
   const { temperature = 1, seed = 0 } = known(options, 'sampleWithoutReplacement()', names)

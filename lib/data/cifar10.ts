@@ -61,7 +61,10 @@ function images(batches: readonly Uint8Array[], name: string, augment?: Augment)
  * data_batch_5.bin and test_batch.bin). Each channel is normalised by its own mean and deviation. In training, images
  * are cut out of a frame of 4 zeros and flipped at random; `augment: false` leaves that out.
  */
-export async function cifar10(directory: string, options: { augment?: boolean } = {}): Promise<TrainAndTest> {
+export async function cifar10(
+  directory: string,
+  options: { augment?: boolean | undefined } = {},
+): Promise<TrainAndTest> {
   known(options, 'cifar10()', { augment: true })
   const names = [...[1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`), 'test_batch.bin']
   const batches = await Promise.all(names.map((name) => batch(directory, name)))

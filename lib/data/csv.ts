@@ -15,13 +15,13 @@ export interface CsvColumn {
 
 export interface CsvOptions {
   /** The last so many columns are targets, the others inputs. Default 1. */
-  targets?: number
+  targets?: number | undefined
   /** Share of the rows that is held out as the test set, in (0, 1). Default 0.2. */
-  testShare?: number
+  testShare?: number | undefined
   /** Decides which rows those are. Default 0. */
-  seed?: number
+  seed?: number | undefined
   /** To standardise by what an earlier file had, as its `columns` say; default: by the rows of the training set. */
-  columns?: readonly CsvColumn[]
+  columns?: readonly CsvColumn[] | undefined
 }
 
 export interface CsvData extends TrainAndTest {

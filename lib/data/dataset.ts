@@ -24,7 +24,7 @@ export interface DatasetOptions {
   /** Shape of one sample, such as [28, 28]. */
   shape: readonly number[]
   /** Classes; default: the largest label + 1. */
-  classes?: number
+  classes?: number | undefined
   /**
    * How much each sample counts in the loss and in what is measured, one number of at least 0 each: one of weight 2
    * counts as two samples, one of weight 0 not at all. Default: each counts once.
@@ -36,13 +36,13 @@ export interface DatasetOptions {
    * (value - mean) / deviation is what the network sees. Lists tell one of each for every channel, the first of the
    * shape's three lengths.
    */
-  normalise?: { mean: number | readonly number[]; deviation: number | readonly number[] }
+  normalise?: { mean: number | readonly number[]; deviation: number | readonly number[] } | undefined
   /** What training does to images at random, each time it sees one. */
-  augment?: Augment
+  augment?: Augment | undefined
   /** For messages. */
-  name?: string
+  name?: string | undefined
   /** What the classes are called, one name each. */
-  classNames?: readonly string[]
+  classNames?: readonly string[] | undefined
 }
 
 /** Samples with their targets, in host memory. */

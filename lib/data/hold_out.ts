@@ -11,7 +11,7 @@ import type { Dataset } from './dataset.js'
 export function holdOut(
   data: Dataset,
   samples: number,
-  options: { seed?: number } = {},
+  options: { seed?: number | undefined } = {},
 ): { train: Dataset; validation: Dataset } {
   known(options, 'holdOut()', { seed: true })
   integer(samples, 'the samples held out', 1, data.samples - 1)

@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** hebb/data: the package's other entry point, for readers of data sets. */
 export { cifar10 } from './cifar10.js'
 export { type CsvColumn, type CsvData, type CsvOptions, csv } from './csv.js'

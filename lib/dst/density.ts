@@ -4,7 +4,7 @@ import { maker } from '../recipe.js'
 
 export interface DensityScheduleOptions {
   /** Density before the first update. Default 0.5. */
-  initialDensity?: number
+  initialDensity?: number | undefined
   finalDensity: number
   /** Updates after which the final density is reached, exactly. */
   updates: number
@@ -13,7 +13,9 @@ export interface DensityScheduleOptions {
 /** The density after `c` updates. */
 export type DensitySchedule = (c: number) => number
 
-function checked(options: DensityScheduleOptions & { steepness?: number }): Required<DensityScheduleOptions> {
+function checked(
+  options: DensityScheduleOptions & { steepness?: number | undefined },
+): Required<DensityScheduleOptions> {
   const names = { initialDensity: true, finalDensity: true, updates: true, steepness: true } as const
   const { initialDensity = 0.5, finalDensity, updates } = known(options, 'densitySchedule', names)
   density(initialDensity, 'initialDensity')
@@ -48,7 +50,7 @@ export const densitySchedule = {
    * Sigmoid decay (CHTss; paper, section 3.4): x(c) = 1 / (1 + exp(-k (2c/n - 1))), normalised so that it begins and
    * ends exactly.
    */
-  sigmoid(options: DensityScheduleOptions & { steepness?: number }): DensitySchedule {
+  sigmoid(options: DensityScheduleOptions & { steepness?: number | undefined }): DensitySchedule {
     const k = number(options.steepness ?? 6, 'steepness', 0)
     const all = checked(options)
     const x = (c: number) => 1 / (1 + Math.exp(-k * ((2 * c) / all.updates - 1)))
@@ -86,9 +88,9 @@ export const constantDensity = maker(
 
 export interface DecayOptions {
   /** Density at the start, where the target is lower. Default 0.5. */
-  initialDensity?: number
+  initialDensity?: number | undefined
   /** Share of the updates that the decay takes. */
-  over?: number
+  over?: number | undefined
 }
 
 /** What a decay to the target begins with. */
@@ -105,7 +107,7 @@ function decayFrom(initialDensity: number, over: number): Pick<DensityRule, 'ini
  */
 export const sigmoidDensity = maker(
   'sigmoidDensity',
-  (options: DecayOptions & { steepness?: number } = {}): DensityRule => {
+  (options: DecayOptions & { steepness?: number | undefined } = {}): DensityRule => {
     const names = { initialDensity: true, over: true, steepness: true } as const
     const { initialDensity = 0.5, over = 0.5, steepness = 6 } = known(options, 'sigmoidDensity()', names)
     return {
@@ -142,7 +144,7 @@ export interface OvershootOptions {
    * Density beyond the target, each up to a share of the updates. Default: 5% of all possible links up to 0.6 of the
    * updates, then 2.5%.
    */
-  by?: readonly { readonly density: number; readonly until: number }[]
+  by?: readonly { readonly density: number; readonly until: number }[] | undefined
 }
 
 /**

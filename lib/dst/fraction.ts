@@ -45,7 +45,7 @@ export interface UpdateSchedule {
 
 export function updateSchedule(options: {
   every?: number | 'epoch'
-  until?: number
+  until?: number | undefined
   fraction: number | Fraction
 }): UpdateSchedule {
   const {

@@ -30,7 +30,7 @@ export interface ScoreOptions {
    * How scores are computed: 'auto', 'sparse' or 'dense'. Only a GPU's 'dense', on tensor cores, can choose other links
    * than the rest; its 'auto' may be 'dense', unless the device is to be deterministic 'everywhere'. Default 'auto'.
    */
-  route?: PredictionRoute
+  route?: PredictionRoute | undefined
 }
 
 export type RegrowRule = BuiltInRegrow | RegrowFunction

@@ -38,9 +38,9 @@ export type RemoveRule = BuiltInRemove | RemoveFunction
 
 export interface SoftOptions {
   /** Temperature at the start. Default 1. */
-  from?: number
+  from?: number | undefined
   /** Temperature when updates stop. Default 3, for MLPs and translation; 9 for LLaMAs. */
-  to?: number
+  to?: number | undefined
 }
 
 function temperature(options: SoftOptions): { from: number; to: number } {
@@ -75,7 +75,7 @@ export function relativeImportance(): BuiltInRemove {
  * The links with the smallest |w| + share |gradient| go (MEST; Yuan et al. 2021): of the batch that comes next, at the
  * current weights. Default share 0.01.
  */
-export function magnitudeAndGradient({ share = 0.01 }: { share?: number } = {}): BuiltInRemove {
+export function magnitudeAndGradient({ share = 0.01 }: { share?: number | undefined } = {}): BuiltInRemove {
   return { name: 'magnitude and gradient', importance: 'magnitude+gradient', gradientShare: number(share, 'share', 0) }
 }
 

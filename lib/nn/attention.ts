@@ -92,15 +92,15 @@ export interface MultiHeadAttentionOptions extends ProjectionOptions {
   features: number
   heads: number
   /** Heads of keys and values, a divisor of `heads` (grouped-query attention). Default: as many. */
-  keyHeads?: number
+  keyHeads?: number | undefined
   /** A token sees none behind it. Default false. */
-  causal?: boolean
+  causal?: boolean | undefined
   /** Queries come from the first input, keys and values from the second one. Default false: both from the first. */
-  cross?: boolean
+  cross?: boolean | undefined
   /** Features of the second input. Default: `features`. */
-  memoryFeatures?: number
+  memoryFeatures?: number | undefined
   /** Of losing a weight in training, in [0, 1), rounded as that of Dropout. Default 0. */
-  dropout?: number
+  dropout?: number | undefined
   /**
    * Queries and keys are turned by the places of their tokens, in pairs of the features i and i + half of a head, as
    * Llama has them. Default: they are not.
@@ -112,7 +112,7 @@ export interface MultiHeadAttentionOptions extends ProjectionOptions {
    */
   perHead?: boolean | undefined
   /** Densities of single projections. */
-  densities?: Readonly<Partial<Record<'query' | 'key' | 'value' | 'output', number>>>
+  densities?: Readonly<Partial<Record<'query' | 'key' | 'value' | 'output', number>>> | undefined
 }
 
 type Projection = Linear | SparseLinear | Heads

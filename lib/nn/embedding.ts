@@ -59,9 +59,9 @@ export interface EmbeddingOptions {
   words: number
   features: number
   /** What rows are multiplied by, such as the square root of the features. Default 1. */
-  scale?: number
+  scale?: number | undefined
   /** Default xavier(). */
-  weights?: WeightInit
+  weights?: WeightInit | undefined
 }
 
 /** A vector of features for each token: the rows of a dense matrix [words][features], trained. */
@@ -159,12 +159,12 @@ export class Scores implements Module {
 export interface PositionsOptions {
   features: number
   /** Tokens of the longest sequence. Default 1024. */
-  places?: number
+  places?: number | undefined
   /**
    * 'sinusoidal' (default): sin(p / 10000^(2i / features)) at feature 2i and its cosine at 2i + 1 for the place p
    * (Vaswani et al., 2017, section 3.5). 'learned': a row for each place, trained.
    */
-  kind?: 'sinusoidal' | 'learned'
+  kind?: 'sinusoidal' | 'learned' | undefined
 }
 
 /** [places][features] */

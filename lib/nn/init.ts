@@ -51,7 +51,7 @@ export function drawWeights(
   program: Program,
   parameter: DenseParameter | SparseParameter,
   init: WeightInit,
-  { density = 1, ...place }: { density?: number; seed: number; layer: number },
+  { density = 1, ...place }: { density?: number | undefined; seed: number; layer: number },
 ): void {
   const { rows, cols } = parameter instanceof SparseParameter ? parameter.matrix : parameter
   const deviation = init.deviation({ fanIn: cols, fanOut: rows, density })

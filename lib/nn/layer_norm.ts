@@ -11,7 +11,7 @@ import { DenseParameter, type Parameter } from './parameter.js'
 export interface LayerNormOptions {
   features: number
   /** Added to the variance. Default 1e-5. */
-  epsilon?: number
+  epsilon?: number | undefined
 }
 
 /**
@@ -103,7 +103,7 @@ makerOf('LayerNorm', LayerNorm)
 export interface RMSNormOptions {
   features: number
   /** Added to the mean of squares. Default 1e-6. */
-  epsilon?: number
+  epsilon?: number | undefined
 }
 
 /**

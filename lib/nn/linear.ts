@@ -12,9 +12,9 @@ export interface LinearOptions {
   inFeatures: number
   outFeatures: number
   /** Default true; starts at 0. */
-  bias?: boolean
+  bias?: boolean | undefined
   /** Default kaiming(). */
-  weights?: WeightInit
+  weights?: WeightInit | undefined
 }
 
 /** y = W x + b on the tape, W dense [rows][cols]. */

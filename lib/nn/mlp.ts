@@ -22,21 +22,21 @@ export interface MlpOptions {
    * How the links are shared out: 'uniform' (default), every layer has that density, or 'erk' (Evci et al. 2020), all
    * together have it and smaller layers are denser.
    */
-  distribution?: Distribution
+  distribution?: Distribution | undefined
   /**
    * Densities of their own for some of the sparse layers, by their names or patterns of these, in which * stands for
    * any characters: { 'modules.0': 0.1 }. A layer has that of the first pattern that matches; `density` and
    * `distribution` are those of the others.
    */
-  densities?: Readonly<Record<string, number>>
+  densities?: Readonly<Record<string, number>> | undefined
   /** Seed of the initial network and of everything random in its training. Default 0. */
-  seed?: number
+  seed?: number | undefined
   /** Default: the method's. */
-  topology?: Topology
+  topology?: Topology | undefined
   /** Default: the method's. */
-  weights?: WeightInit
+  weights?: WeightInit | undefined
   /** Make the last layer sparse too; it is dense by default, as in the paper. */
-  sparseOutput?: boolean
+  sparseOutput?: boolean | undefined
 }
 
 /** The densities of sparse layers: their own, and those of the others as they are shared out. */

@@ -132,9 +132,9 @@ export interface SparseParameterOptions {
   cols: number
   links: Links
   /** Links that fit. Default: as many as there are. */
-  capacity?: number
+  capacity?: number | undefined
   /** Share of the possible links that the method's schedule leads to. Default: that of `links`. */
-  density?: number
+  density?: number | undefined
 }
 
 /**

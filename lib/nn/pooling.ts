@@ -38,7 +38,7 @@ export interface PoolingOptions {
    * 'mean' (default): the mean of a sequence's tokens. 'max': the largest number of each feature. 'first': the first
    * token, as that of a tokenizer which begins each text with a token for the whole.
    */
-  kind?: Kind
+  kind?: Kind | undefined
 }
 
 const KINDS: Readonly<Record<Kind, true>> = { mean: true, max: true, first: true }

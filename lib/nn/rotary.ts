@@ -6,9 +6,9 @@ import { type Activations, Tensor } from '../tensor.js'
 
 export interface RotaryOptions {
   /** Tokens of the longest sequence. Default 1024. */
-  places?: number
+  places?: number | undefined
   /** Of the pair i of h, the angle a place is base^(-i / h). Default 10,000. */
-  base?: number
+  base?: number | undefined
 }
 
 /**

@@ -19,11 +19,11 @@ export interface SparseLinearOptions {
   /** Share of the possible links, in (0, 1]: the target of the method's density schedule. */
   density: number
   /** Default true; starts at 0. */
-  bias?: boolean
+  bias?: boolean | undefined
   /** Default: the method's. */
-  topology?: Topology
+  topology?: Topology | undefined
   /** Default: the method's. */
-  weights?: WeightInit
+  weights?: WeightInit | undefined
 }
 
 /** y = W x + b on the tape, W sparse [rows][cols]. */

@@ -104,7 +104,7 @@ function layer(kinds: readonly ('attention' | 'crossAttention')[], causal: boole
 }
 
 /** A layer of an encoder: attention within sequences and a feed-forward part, each around a connection, pre-LN. */
-export function encoderLayer(options: TransformerLayerOptions & { causal?: boolean }): Sequential {
+export function encoderLayer(options: TransformerLayerOptions & { causal?: boolean | undefined }): Sequential {
   const { causal = false } = known(options, 'encoderLayer()', { ...LAYER, causal: true })
   return layer(['attention'], causal, options)
 }
@@ -265,6 +265,6 @@ export class Transformer implements Module {
 makerOf('Transformer', Transformer)
 
 /** A model that translates, for a Trainer. `seed`: of the initial network and of everything random in its training. */
-export function transformer({ seed = 0, ...options }: TransformerOptions & { seed?: number }): Sequential {
+export function transformer({ seed = 0, ...options }: TransformerOptions & { seed?: number | undefined }): Sequential {
   return new Sequential([new Transformer(options)], { seed })
 }

@@ -9,23 +9,23 @@ export interface AdamNumbers {
   /** Default 0.001. */
   learningRate?: number | Rate
   /** Decay of the gradient's running mean. Default 0.9. */
-  beta1?: number
+  beta1?: number | undefined
   /** Decay of the running mean of its square. Default 0.999. */
-  beta2?: number
+  beta2?: number | undefined
   /** Added to the root of that mean. Default 1e-8. */
-  epsilon?: number
+  epsilon?: number | undefined
   /** Default 0. Applied to all parameters of the group, biases included. */
-  weightDecay?: number
+  weightDecay?: number | undefined
   /**
    * Default false: decay is added to the gradient, as torch.optim.Adam does it. True: weights shrink by rate times
    * decay, as torch.optim.AdamW does it.
    */
-  decoupled?: boolean
+  decoupled?: boolean | undefined
   /**
    * Steps over which the rate of a link rises in equal parts to the learning rate, from its own first step on: at the
    * beginning for all, later for those that are regrown. Default 0.
    */
-  warmup?: number
+  warmup?: number | undefined
   /**
    * What counts the steps t of the corrections and of the warm-up. 'link' (default): every link by itself, so that one
    * that is regrown begins as all began. 'parameter': one count for all links of a parameter, as torch.optim.Adam has
@@ -37,7 +37,7 @@ export interface AdamNumbers {
 
 export interface AdamOptions extends AdamNumbers, ClippingOptions {
   /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
-  groups?: readonly Group<AdamNumbers>[]
+  groups?: readonly Group<AdamNumbers>[] | undefined
 }
 
 const NAMES = ['learningRate', 'beta1', 'beta2', 'epsilon', 'weightDecay', 'decoupled', 'warmup', 'stepsBy'] as const

@@ -54,7 +54,7 @@ export type Group<Numbers> = Partial<Numbers> & {
    * percolation ends at it. Only a method of constant density, such as chts(), can begin with a frozen sparse layer;
    * one that is loaded stays as it was saved. A checkpoint keeps the state of parameters that are trained.
    */
-  frozen?: boolean
+  frozen?: boolean | undefined
 }
 
 /** An optimizer's step by one set of numbers. */

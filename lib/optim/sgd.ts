@@ -11,14 +11,14 @@ import type { Rate } from './rates.js'
 export interface SgdNumbers {
   learningRate: number | Rate
   /** Default 0. */
-  momentum?: number
+  momentum?: number | undefined
   /** Default 0. Applied to all parameters of the group, biases included. */
-  weightDecay?: number
+  weightDecay?: number | undefined
 }
 
 export interface SgdOptions extends SgdNumbers, ClippingOptions {
   /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
-  groups?: readonly Group<SgdNumbers>[]
+  groups?: readonly Group<SgdNumbers>[] | undefined
 }
 
 /** Stochastic gradient descent with momentum and weight decay: g += decay w; m = momentum m + g; w -= rate m. */

@@ -19,13 +19,13 @@ export interface TokenBatchesOptions {
    * Tokens of a batch are its true ones, the more of sources and targets, and sentences stay in their random order.
    * Default false: they are sentences x the longest of them, padding included, as in OpenNMT.
    */
-  packed?: boolean
+  packed?: boolean | undefined
   /** Sentences that are sorted by length together, to share batches with their likes; not `packed`. Default 8192. */
-  pool?: number
+  pool?: number | undefined
   /** Most tokens of a source or a target that the model takes, special ones counted. Default: what fits in a batch. */
-  longest?: number
+  longest?: number | undefined
   /** Default 0. */
-  seed?: number
+  seed?: number | undefined
 }
 
 /** The batches of an epoch, in their order. */

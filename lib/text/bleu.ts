@@ -11,21 +11,21 @@ export type BleuSmoothing = 'exp' | 'floor' | 'add-k' | 'none'
 
 export interface BleuOptions {
   /** Compare lower-cased lines. Default false. */
-  lowercase?: boolean
+  lowercase?: boolean | undefined
   /**
    * `13a` (default) parts ASCII punctuation from words, as mteval-v13a.pl does; `intl` all punctuation and symbols of
    * Unicode, as mteval-v14.pl does with --international-tokenization; `char` takes every character for a word; `none`
    * takes the lines as tokenised, with white space between the words.
    */
-  tokenize?: BleuTokenization
+  tokenize?: BleuTokenization | undefined
   /**
    * `exp` (default) halves the precision of an order without matches for each such order so far: 1/2, 1/4, ... of a
    * match; `floor` takes `smoothValue` of a match; `add-k` adds `smoothValue` to matches and n-grams of all orders but
    * the first; `none` leaves the precision, and so the score, at 0.
    */
-  smoothMethod?: BleuSmoothing
+  smoothMethod?: BleuSmoothing | undefined
   /** For `floor`, default 0.1, and `add-k`, default 1; at least 0. */
-  smoothValue?: number
+  smoothValue?: number | undefined
 }
 
 export interface Bleu {

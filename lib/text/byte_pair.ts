@@ -9,13 +9,13 @@ import { Tokenizer } from './tokenizer.js'
 
 export interface TrainTokenizerOptions {
   /** Tokens in all: the special ones, 256 bytes, and merges. Fewer, if the texts have no pairs left. Default 4,000. */
-  vocabulary?: number
+  vocabulary?: number | undefined
   /**
    * Tokens that no text has, numbered from 0 on. Default ['<pad>', '<s>', '</s>']: begin and end are 1 and 2, as
    * SentencePiece and LLaMA have them, and 0 pads, as in T5. hebb packs batches and never uses <pad>; other programs
    * that read the tokenizer.json need it. There is no <unk>, as bytes spell everything.
    */
-  special?: readonly string[]
+  special?: readonly string[] | undefined
 }
 
 /** A pair of tokens that may become one. */

@@ -5,13 +5,13 @@ import { common, countNgrams, flag, type References, referenceSets, words } from
 
 export interface ChrfOptions {
   /** n-grams of up to so many characters. Default 6. */
-  charOrder?: number
+  charOrder?: number | undefined
   /** n-grams of up to so many words, too: 2 is chrF++. Default 0. */
-  wordOrder?: number
+  wordOrder?: number | undefined
   /** How many times as much recall counts as precision. Default 2. */
-  beta?: number
+  beta?: number | undefined
   /** Compare lower-cased lines. Default false. */
-  lowercase?: boolean
+  lowercase?: boolean | undefined
 }
 
 export interface Chrf {

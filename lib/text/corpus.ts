@@ -10,11 +10,11 @@ export interface CorpusOptions {
   /** Text files, as readLines() takes them: of lines, or of sources. */
   files: readonly string[]
   /** The translations of each of them; without, lines have none. */
-  targets?: readonly string[]
+  targets?: readonly string[] | undefined
   /** Lines that are in memory at once, and shuffled among themselves. Default 65,536. */
-  chunk?: number
+  chunk?: number | undefined
   /** Default 0. */
-  seed?: number
+  seed?: number | undefined
 }
 
 /** Where a corpus has got to: JSON, some bytes. */

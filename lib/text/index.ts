@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** hebb/text: the package's entry point for texts. */
 
 export { type BatchOrder, TokenBatches, type TokenBatchesOptions, tokenBatches } from './batches.js'

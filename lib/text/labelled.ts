@@ -14,7 +14,7 @@ export interface LabelledTextOptions {
    */
   classes?: readonly string[] | undefined
   /** For messages. Default: the names of the files. */
-  name?: string
+  name?: string | undefined
 }
 
 /** Made by labelledText() and labelledLines(). */

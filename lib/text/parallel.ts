@@ -18,7 +18,7 @@ export interface ParallelTextOptions {
   /** For both languages, or one for each. */
   tokenizer: Tokenizer | Tokenizers
   /** For messages. Default: the names of the files. */
-  name?: string
+  name?: string | undefined
 }
 
 /** The tokens that a target begins and ends with. */

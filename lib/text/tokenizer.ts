@@ -30,12 +30,12 @@ export type TokenizerJson = Readonly<Record<string, unknown>>
 
 export interface EncodeOptions {
   /** Whether the tokens that the tokenizer.json puts before and after every text are put there. Default true. */
-  special?: boolean
+  special?: boolean | undefined
 }
 
 export interface DecodeOptions {
   /** Whether special tokens are left out. Default false. */
-  skipSpecial?: boolean
+  skipSpecial?: boolean | undefined
   /**
    * What stands in place of the unknown tokens, one word for each in their order. Default: the token, as the vocabulary
    * spells it, or nothing where it is a special one and these are left out.

@@ -4,12 +4,12 @@ import { drawn, type Topology } from './topology.js'
 
 export interface BrfOptions {
   /** Randomness in [0, 1]: 0 links a neuron to the nearest ones of the other side, 1 to any. Default 0.25. */
-  r?: number
+  r?: number | undefined
   /**
    * 'fixed' (default): equal degrees on the smaller side, up to rounding. 'uniform': one link each, the rest thrown at
    * random.
    */
-  degree?: 'fixed' | 'uniform'
+  degree?: 'fixed' | 'uniform' | undefined
 }
 
 /**

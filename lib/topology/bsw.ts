@@ -7,7 +7,7 @@ export interface BswOptions {
    * Probability in [0, 1] that a link of the ring lattice is rewired: 0 the lattice, 1 links anywhere (Erdős-Rényi).
    * Default 0.25.
    */
-  beta?: number
+  beta?: number | undefined
 }
 
 /**

@@ -10,9 +10,9 @@ export interface DescribeOptions {
    * Steps of work up to which clustering and path lengths are exact; beyond, they are estimated from samples. Default
    * 2^28, some tenths of a second a layer.
    */
-  exactUpTo?: number
+  exactUpTo?: number | undefined
   /** Seed of the samples. Default 0. */
-  seed?: number
+  seed?: number | undefined
 }
 
 /** A measure, exact or estimated. */

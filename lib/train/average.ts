@@ -15,7 +15,7 @@ export interface AverageOptions {
    * Where links differ, take all that any of the files has: a link that a file lacks counts as 0 there. The network
    * becomes denser by that. Default false: such files are refused.
    */
-  union?: boolean
+  union?: boolean | undefined
 }
 
 /** What the average has come to. */

@@ -40,22 +40,22 @@ export interface GraphOptions {
   /** Features of a sample. */
   features: number
   /** Without it the graph only predicts. */
-  loss?: Loss
+  loss?: Loss | undefined
   /** Where batches come from. Default: they are written by the host. */
-  feed?: Feed
+  feed?: Feed | undefined
   /** Train with this optimizer, the parameters of these groups; without it evaluate only. */
-  training?: { readonly optimizer: Optimizer; readonly groups: readonly ParameterGroup[] }
+  training?: { readonly optimizer: Optimizer; readonly groups: readonly ParameterGroup[] } | undefined
   /** What the gradients of a step are multiplied by until the optimizer takes them. Default 1. */
-  lossScale?: number
+  lossScale?: number | undefined
   /** The host looks at the gradients before the optimizer's step. */
-  showsGradients?: boolean
+  showsGradients?: boolean | undefined
   /**
    * In training, the columns that are computed at a time, a multiple of 16; their gradients add up to the batch's.
    * Default: all of a batch.
    */
   microBatch?: number | undefined
   /** Memory that the values of several graphs take in turn. */
-  workspace?: Tensor<'uint8'>
+  workspace?: Tensor<'uint8'> | undefined
 }
 
 /** A step that computes gradients and takes none. */

@@ -44,7 +44,7 @@ export interface CrossEntropyOptions {
    * in [0, 1). Default 0. Where there are K classes, 0.1 is what torch, which spreads over the target too, calls 0.1 K
    * / (K - 1).
    */
-  labelSmoothing?: number
+  labelSmoothing?: number | undefined
   /** A class that gets nothing of it, such as the word that fills sentences up. Default: none. */
   paddingClass?: number | undefined
 }

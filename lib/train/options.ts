@@ -20,12 +20,12 @@ export type NamedGradients = ReadonlyMap<string, Tensor>
 export interface TrainerOptions {
   optimizer: Optimizer
   /** The method of dynamic sparse training; default staticSparse(). */
-  dst?: Method
+  dst?: Method | undefined
   /**
    * Default: by the data, 'crossEntropy' for labels and 'meanSquaredError' for targets. Labels are smoothed by
    * crossEntropy({ labelSmoothing: 0.1 }).
    */
-  loss?: Loss
+  loss?: Loss | undefined
   /**
    * A power of two that all gradients of a step are multiplied by, and divided by again as the optimizer takes them, so
    * that small ones are not lost where they are kept in few bits. Steps have the same bits with any, as long as no
@@ -34,12 +34,12 @@ export interface TrainerOptions {
    */
   lossScale?: number | undefined
   /** A device, or how to open one. Default 'auto'. */
-  device?: DeviceChoice
+  device?: DeviceChoice | undefined
   /**
    * Default true: the links that were ever active are kept for the ITOP rate, as a list of 8 bytes each or, where that
    * is smaller, as one bit for each possible link. Without it `itop` is NaN.
    */
-  trackHistory?: boolean
+  trackHistory?: boolean | undefined
   /**
    * Called in each step when its gradients are there and before the optimizer takes them, to look at them or to change
    * them, as an all-reduce over processes does. The step waits for it, and the trainer takes no other call meanwhile.
@@ -54,7 +54,7 @@ export interface TrainerOptions {
  * What of a checkpoint is to be replaced: parts that a file cannot hold (functions of your own) must be, others may.
  */
 export interface TrainerLoadOptions extends Partial<TrainerOptions> {
-  model?: Sequential
+  model?: Sequential | undefined
 }
 
 /** Checkpoints of a run, without the loop's doing. */
@@ -67,45 +67,45 @@ export interface CheckpointOptions {
    */
   best?: string | undefined
   /** Epochs between checkpoints; default 1, or none when everySteps is given. The last epoch is always saved. */
-  everyEpochs?: number
+  everyEpochs?: number | undefined
   /** Steps between checkpoints. */
-  everySteps?: number
+  everySteps?: number | undefined
   /** Kept with each. */
-  notes?: Readonly<Record<string, string>>
+  notes?: Readonly<Record<string, string>> | undefined
   /** Called when one could not be written; training goes on. Default: a process warning. */
-  onError?: (error: Error) => void
+  onError?: ((error: Error) => void) | undefined
 }
 
 export interface ResumeOptions {
   /** Evaluated after every epoch, or interval. */
-  validation?: Dataset | TextDataset
+  validation?: Dataset | TextDataset | undefined
   /**
    * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then
    * throws ABORTED. What was trained stays, and resume() goes on from there.
    */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** Called at most every 50 ms while an epoch runs. */
-  onProgress?: (progress: Progress) => void
-  checkpoint?: CheckpointOptions
+  onProgress?: ((progress: Progress) => void) | undefined
+  checkpoint?: CheckpointOptions | undefined
 }
 
 export interface FitOptions extends ResumeOptions {
   /** Passes over samples. Of text, say `steps`. */
-  epochs?: number
+  epochs?: number | undefined
   /** Of text, in place of epochs: the steps of the run. */
-  steps?: number
+  steps?: number | undefined
   /** Of text: steps between two reports, which are what an epoch's are elsewhere. Default 500. */
-  interval?: number
+  interval?: number | undefined
   /**
    * Samples a step. Default 32. The last batch of an epoch may be smaller. Of text: tokens a step, as tokenBatches()
    * counts them. Default 1024.
    */
-  batchSize?: number
+  batchSize?: number | undefined
   /**
    * Of text: fill batches with so many true tokens, in a random order of sentences, in place of counting padding that
    * is not computed. Default false, as papers count.
    */
-  packed?: boolean
+  packed?: boolean | undefined
   /**
    * Samples computed at a time, a multiple of 16: the gradients of a batch's parts are added up before its step
    * (gradient accumulation), so that activations take the memory of a part. The step is that of the whole batch, but

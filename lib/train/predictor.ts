@@ -25,11 +25,11 @@ import {
 
 export interface LoadOptions {
   /** Default 'auto'. */
-  device?: DeviceChoice
+  device?: DeviceChoice | undefined
   /** Needed when the file's model has modules of your own. */
-  model?: Sequential
+  model?: Sequential | undefined
   /** Needed when it was trained with a loss of your own. */
-  loss?: Loss
+  loss?: Loss | undefined
 }
 
 /** What a predictor takes of a checkpoint beside the network. */

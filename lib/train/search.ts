@@ -30,22 +30,22 @@ export interface SearchOptions {
   begin: number
   end: number
   /** Tokens of the longest source, and of the longest translation with its begin or its end. Default: the model's. */
-  places?: number
+  places?: number | undefined
 }
 
 export interface TranslateOptions {
   /** Hypotheses of a sentence that live side by side. Default 2; 1 takes the best word each time. */
-  beam?: number
+  beam?: number | undefined
   /** What the length penalty ((5 + length) / 6) is raised to, at least 0. Default 1. */
-  lengthPenalty?: number
+  lengthPenalty?: number | undefined
   /** Tokens before a translation may end. Default 1. */
-  minLength?: number
+  minLength?: number | undefined
   /** Most tokens of a translation, its end counted. Default 100, or `places` where these are fewer. */
-  maxLength?: number
+  maxLength?: number | undefined
   /** Hypotheses that are given of a sentence, at most `beam`. Default 1. */
-  nBest?: number
+  nBest?: number | undefined
   /** Source tokens that are translated side by side. Default 2048. */
-  batchTokens?: number
+  batchTokens?: number | undefined
   /** Stops before the next token; the promise then rejects with code ABORTED. */
   signal?: AbortSignal | undefined
 }
@@ -63,7 +63,7 @@ export interface Hypothesis {
 
 export interface ForcedScoreOptions {
   /** Source tokens that are scored side by side. Default 2048. */
-  batchTokens?: number
+  batchTokens?: number | undefined
   /** Stops before the next batch; the promise then rejects with code ABORTED. */
   signal?: AbortSignal | undefined
 }

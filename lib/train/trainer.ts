@@ -510,7 +510,7 @@ export class Trainer {
    * model, the optimizer and the method were made. The file is replaced as a whole; when that fails, it is left as it
    * was, and so is the training.
    */
-  async save(file: string, options: { notes?: Readonly<Record<string, string>> } = {}): Promise<void> {
+  async save(file: string, options: { notes?: Readonly<Record<string, string>> | undefined } = {}): Promise<void> {
     return this.#alone(() => this.#save(file, known(options, 'save()', { notes: true }).notes))
   }
 

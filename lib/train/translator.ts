@@ -14,7 +14,7 @@ export interface TranslationOptions extends TranslateOptions {
    * Default false. True: where the target's tokenizer has an unknown token, each one of a translation becomes the word
    * of the source that the last decoder layer's cross-attention, the mean of its heads, has the largest weight for.
    */
-  replaceUnk?: boolean
+  replaceUnk?: boolean | undefined
 }
 
 /** What a translator attends to while it writes a translation. */
