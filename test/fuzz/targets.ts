@@ -4,7 +4,7 @@
  * branches of the reader.
  */
 import { createHash } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { gzipSync } from 'node:zlib'
 import { csv } from '../../lib/data/csv.js'
 import { parseIdx, readIdx } from '../../lib/data/idx.js'
@@ -221,7 +221,9 @@ export const targets: readonly Target[] = [
       }, codes)
       const training = await endOf(async () => {
         using trainer = await Trainer.load(scratch, { device: used })
-        await trainer.save(scratch)
+        // Beside it: what begins as no file of ours does is not written over.
+        await trainer.save(`${scratch}.saved`)
+        await rm(`${scratch}.saved`)
         await trainer.measures()
       }, codes)
       if (used.memory().buffers !== 0) throw new Error(`${used.memory().buffers} buffers are left`)
