@@ -335,6 +335,21 @@ HEBB_INLINE V zipped(V a, V b, bool upper, std::integer_sequence<int, I...>) {
   return upper ? HEBB_SHUFFLE(a, b, at(I, W / 2)...) : HEBB_SHUFFLE(a, b, at(I, 0)...);
 }
 
+/// One step of transpose(): squares of `Size` lanes change places across the diagonal.
+template <int Size, int... I>
+HEBB_INLINE void swapSquares(Vec (&rows)[W], std::integer_sequence<int, I...>) {
+  for (int i = 0; i < W; ++i) {
+    if (i & Size) continue;
+    const Vec a = rows[i], b = rows[i + Size];
+    rows[i] = HEBB_SHUFFLE(a, b, (I & Size ? W + I - Size : I)...);
+    rows[i + Size] = HEBB_SHUFFLE(a, b, (I & Size ? W + I : I + Size)...);
+  }
+  if constexpr (2 * Size < W) swapSquares<2 * Size>(rows, std::integer_sequence<int, I...>{});
+}
+
+/// Lane j of vector i becomes lane i of vector j.
+HEBB_INLINE void transpose(Vec (&rows)[W]) { swapSquares<1>(rows, std::make_integer_sequence<int, W>{}); }
+
 /// Words of W draws, [4][W], in the order of the 4 W elements that they are for.
 HEBB_INLINE void inOrder(const UintVec (&words)[4], UintVec (&out)[4]) {
   constexpr auto lanes = std::make_integer_sequence<int, W>{};
