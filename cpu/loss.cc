@@ -1,11 +1,12 @@
 // Losses. A lane is a column (a sample), so no sum crosses lanes; sums over columns are taken in the order of the
-// columns.
+// columns. Of many classes, the logits come from far: softmax reads them twice, some vectors of columns at a time, and
+// so whole lines. Its largest logit and its sum are found together, block by block of classes, the sum so far made
+// smaller where a larger logit is found.
 #include "hebb/loss.h"
 
 #include <cmath>
 
-#include "cpu.h"
-#include "level.h"
+#include "pointwise.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
@@ -29,6 +30,8 @@ HEBB_INLINE Vec exponential(Vec x) {
   const Vec result = p * (Vec)exponent;
   return y < splat(-126.f) ? Vec{} : (x != x ? x : result);
 }
+
+constexpr int32_t kClasses = 64;  // of a block, which stays near while it is read twice
 
 typedef double DoubleVec __attribute__((vector_size(8 * W)));
 
@@ -67,12 +70,60 @@ Status addTotals(const LossColumns& columns, bool isTraining, const Sums& sums) 
   return {};
 }
 
+/// Of the logits of NV vectors of columns.
+template <int NV>
+struct Logits {
+  Vec top[NV];          // the largest
+  IntVec best[NV];      // its class, the first one of several
+  Vec sum[NV];          // of e^(logit - top)
+  DoubleVec below[NV];  // of logit - top, without the padding's: 0 or less
+
+  HEBB_INLINE void read(const float* in, int64_t panel, int32_t features, int32_t paddingClass, bool smooths) {
+    for (int i = 0; i < NV; ++i) {
+      top[i] = load(in + i * W);
+      best[i] = IntVec{};
+      sum[i] = Vec{};
+      below[i] = DoubleVec{};
+    }
+    int32_t counted = 0;
+    for (int32_t begin = 0, end; begin < features; begin = end) {
+      end = std::min(features, begin + kClasses);
+      Vec before[NV], shift[NV], part[NV];
+      for (int i = 0; i < NV; ++i) before[i] = top[i];
+      for (int32_t k = begin; k < end; ++k) {
+        for (int i = 0; i < NV; ++i) {
+          const Vec v = load(in + k * panel + i * W);
+          const IntVec larger = v > top[i];
+          top[i] = larger ? v : top[i];
+          best[i] = larger ? (k - IntVec{}) : best[i];
+        }
+      }
+      for (int i = 0; i < NV; ++i) {
+        sum[i] = sum[i] == Vec{} ? Vec{} : sum[i] * exponential(before[i] - top[i]);
+        shift[i] = top[i] == splat(-INFINITY) ? Vec{} : top[i];  // then all are impossible: their powers are 0
+        part[i] = Vec{};
+        if (smooths && counted > 0) below[i] += counted * __builtin_convertvector(before[i] - top[i], DoubleVec);
+      }
+      for (int32_t k = begin; k < end; ++k) {
+        const bool counts = smooths && k != paddingClass;
+        counted += counts;
+        for (int i = 0; i < NV; ++i) {
+          const Vec v = load(in + k * panel + i * W) - shift[i];
+          sum[i] += exponential(v);
+          if (counts) part[i] += v;
+        }
+      }
+      for (int i = 0; i < NV; ++i) below[i] += __builtin_convertvector(part[i], DoubleVec);
+    }
+  }
+};
+
 }  // namespace
 
 Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   Cpu& cpu = cpuOf(backend);
   const Activations& z = op.logits;
-  const int32_t columns = z.columns(), first = z.firstColumn();
+  const int32_t columns = z.columns(), first = z.firstColumn(), features = z.features;
   const int32_t blocks = (columns + W - 1) / W;
   const int32_t* const targets = op.targets + first;
   const float* const weights = op.columns.weights ? op.columns.weights + first : nullptr;
@@ -80,66 +131,54 @@ Status softmaxCrossEntropy(Backend& backend, const SoftmaxCrossEntropy& op) {
   const bool smooths = op.labelSmoothing > 0;
   std::vector<Sums> parts(static_cast<size_t>(blocks));
   for (int32_t c = 0; c < columns; ++c) {
-    if ((targets[c] >= 0 && targets[c] < z.features) || targets[c] == op.ignore) continue;
+    if ((targets[c] >= 0 && targets[c] < features) || targets[c] == op.ignore) continue;
     if (op.columns.previous) *op.columns.totals = *op.columns.previous;
-    return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(z.features) + "), got " +
+    return {Code::invalidArgument, "Expected targets in [0, " + std::to_string(features) + "), got " +
                                        std::to_string(targets[c]) + " in column " + std::to_string(first + c)};
   }
-  const int64_t chunks = std::min<int64_t>(blocks, chunksFor(cpu, int64_t{blocks} * z.features, 512));
-  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    for (int32_t b = static_cast<int32_t>(blocks * chunk / chunks); b < blocks * (chunk + 1) / chunks; ++b) {
-      const int32_t column = b * W, p = column / z.panel;
-      const float* in = panelData(z, p) + column % z.panel;
-      const int32_t valid = std::min<int32_t>(W, columns - column);
-      Vec top = load(in);
-      IntVec best{};
-      for (int32_t k = 1; k < z.features; ++k) {
-        const Vec v = load(in + static_cast<int64_t>(k) * z.panel);
-        const IntVec larger = v > top;
-        top = larger ? v : top;
-        best = larger ? (k - IntVec{}) : best;
-      }
-      Vec sum{};
-      for (int32_t k = 0; k < z.features; ++k) sum += exponential(load(in + static_cast<int64_t>(k) * z.panel) - top);
-      // How far below the largest logit those are that smoothing gives something, together: 0 or less.
-      DoubleVec below{};
-      for (int32_t k = 0; smooths && k < z.features; ++k) {
-        const Vec v = load(in + static_cast<int64_t>(k) * z.panel) - top;
-        if (k != op.paddingClass) below += __builtin_convertvector(v, DoubleVec);
-      }
-      Sums& sums = parts[static_cast<size_t>(b)];
-      Vec scale{}, smoothed{}, aboveSmoothed{};  // weight / count, and that times the parts of q
-      for (int i = 0; i < valid; ++i) {
+  eachColumns(cpu, z, [&](auto vectors, int32_t p, int32_t c) {
+    constexpr int NV = decltype(vectors)::value;
+    const float* const in = panelData(z, p) + c;
+    const int64_t panel = z.panel;
+    Logits<NV> of;
+    of.read(in, panel, features, op.paddingClass, smooths);
+    Vec scale[NV], smoothed[NV], aboveSmoothed[NV];  // weight / count, and that times the parts of q
+    for (int v = 0; v < NV; ++v) {
+      scale[v] = smoothed[v] = aboveSmoothed[v] = Vec{};
+      const int32_t column = p * z.panel + c + v * W;
+      if (column >= columns) continue;
+      Sums& sums = parts[static_cast<size_t>(column / W)];
+      for (int i = 0; i < std::min(W, columns - column); ++i) {
         const int32_t target = targets[column + i];
         const float weight = target == op.ignore ? 0.f : weights ? weights[column + i] : 1.f;
         if (weight == 0.f) continue;
-        const float hit = in[static_cast<int64_t>(target) * z.panel + i];
-        double loss = std::log(static_cast<double>(sum[i]));
+        const float hit = in[target * panel + v * W + i], sum = of.sum[v][i], top = of.top[v][i];
+        double loss = std::log(static_cast<double>(sum));
         if (smooths)
-          loss -= op.aboveSmoothed(target) * (static_cast<double>(hit) - top[i]) + op.smoothed(target) * below[i];
-        else loss = loss + top[i] - hit;
+          loss -= op.aboveSmoothed(target) * (static_cast<double>(hit) - top) + op.smoothed(target) * of.below[v][i];
+        else loss = loss + top - hit;
         sums.loss += weight * loss;
-        if (best[i] == target && sum[i] == sum[i]) sums.correct += weight;  // among NaN nothing is largest
+        if (of.best[v][i] == target && sum == sum) sums.correct += weight;  // among NaN nothing is largest
         sums.weight += weight;
-        scale[i] = static_cast<float>(weight * columnShare);
-        smoothed[i] = static_cast<float>(weight * columnShare * op.smoothed(target));
-        aboveSmoothed[i] = static_cast<float>(weight * columnShare * op.aboveSmoothed(target));
+        scale[v][i] = static_cast<float>(weight * columnShare);
+        smoothed[v][i] = static_cast<float>(weight * columnShare * op.smoothed(target));
+        aboveSmoothed[v][i] = static_cast<float>(weight * columnShare * op.aboveSmoothed(target));
       }
-      if (!op.gradient.data) continue;
-      float* out = panelData(op.gradient, p) + column % z.panel;
-      const Vec factor = scale / sum;
-      for (int32_t k = 0; k < z.features; ++k) {
-        const Vec share = exponential(load(in + static_cast<int64_t>(k) * z.panel) - top) * factor;
-        const Vec rest = k == op.paddingClass ? share : share - smoothed;
-        store(out + static_cast<int64_t>(k) * z.panel, scale != Vec{} ? rest : Vec{});
+    }
+    if (!op.gradient.data) return;
+    float* const out = panelData(op.gradient, p) + c;
+    Vec factor[NV];
+    for (int v = 0; v < NV; ++v) factor[v] = scale[v] / of.sum[v];
+    for (int32_t k = 0; k < features; ++k) {
+      for (int v = 0; v < NV; ++v) {
+        const Vec share = exponential(load(in + k * panel + v * W) - of.top[v]) * factor[v];
+        const Vec rest = k == op.paddingClass ? share : share - smoothed[v];
+        store(out + k * panel + v * W, scale[v] != Vec{} ? rest : Vec{});
       }
-      for (int i = 0; i < valid; ++i) {
-        if (scale[i] != 0.f) out[static_cast<int64_t>(targets[column + i]) * z.panel + i] -= aboveSmoothed[i];
-      }
-      // Padding up to the next multiple of 16 has no gradient.
-      for (int32_t c = column + W; b == blocks - 1 && c < (columns + 15) / 16 * 16; c += W) {
-        for (int32_t k = 0; k < z.features; ++k)
-          store(panelData(op.gradient, p) + static_cast<int64_t>(k) * z.panel + c % z.panel, Vec{});
+    }
+    for (int v = 0; v < NV; ++v) {
+      for (int i = 0; i < W; ++i) {
+        if (scale[v][i] != 0.f) out[targets[p * z.panel + c + v * W + i] * panel + v * W + i] -= aboveSmoothed[v][i];
       }
     }
   });

@@ -1,5 +1,8 @@
-// The walk of operations that take each element by itself.
+// The walks of operations that take each element, or each column, by itself.
 #pragma once
+
+#include <algorithm>
+#include <type_traits>
 
 #include "cpu.h"
 #include "level.h"
@@ -19,6 +22,24 @@ void eachVector(Cpu& cpu, const Activations& a, const Body& of) {
         const int64_t row = f * a.panel;
         for (int32_t c = 0; c < live; c += W) body(row + c);
       }
+    }
+  });
+}
+
+/// Columns that eachColumns() gives at once: whole lines of the cache.
+inline constexpr int32_t kNeighbours = 32;
+
+/// Calls body(NV, p, c), NV a constant, for NV vectors of live columns from column c of panel p on.
+template <class Body>
+void eachColumns(Cpu& cpu, const Activations& a, const Body& body) {
+  const int64_t ofPanel = (a.panel + kNeighbours - 1) / kNeighbours, units = ofPanel * a.panels();
+  const int64_t chunks = std::min(units, chunksFor(cpu, units * a.features, 512));
+  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
+    for (int64_t u = units * chunk / chunks, end = units * (chunk + 1) / chunks; u < end; ++u) {
+      const auto p = static_cast<int32_t>(u / ofPanel), c = static_cast<int32_t>(u % ofPanel) * kNeighbours;
+      const int32_t live = liveColumns(a, p) - c;
+      if (live >= kNeighbours) body(std::integral_constant<int, kNeighbours / W>{}, p, c);
+      else if (live > 0) body(std::integral_constant<int, 16 / W>{}, p, c);
     }
   });
 }
