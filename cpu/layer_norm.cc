@@ -1,40 +1,26 @@
-// A vector of columns is normalised by itself: passes over its features, each line of the panel read once a pass. Sums
-// over features are taken in blocks, in the same order at every level.
+// Some vectors of columns are normalised at once: passes over their features, each line of the panel read once a pass.
+// Sums over features are taken in blocks, in the same order at every level.
 #include "hebb/layer_norm.h"
 
 #include <algorithm>
 
-#include "cpu.h"
-#include "level.h"
+#include "pointwise.h"
 
 namespace hebb::cpu::HEBB_LEVEL {
 namespace {
 
 constexpr int32_t kNormBlock = 64;  // features whose sum is taken by itself: rounding grows with the blocks alone
 
-/// The sum of of(f) over the features.
-template <class F>
-HEBB_INLINE Vec sumOver(int32_t features, const F& of) {
-  Vec sum{};
+/// sums[i] = the sum of each of add(f, part) over the features. add() adds to `part`, which is as large.
+template <int N, class Add>
+HEBB_INLINE void sumOver(int32_t features, Vec (&sums)[N], const Add& add) {
+  for (int i = 0; i < N; ++i) sums[i] = Vec{};
   for (int32_t begin = 0; begin < features; begin += kNormBlock) {
-    Vec part{};
-    for (int32_t f = begin, end = std::min(features, begin + kNormBlock); f < end; ++f) part += of(f);
-    sum += part;
+    Vec part[N];
+    for (int i = 0; i < N; ++i) part[i] = Vec{};
+    for (int32_t f = begin, end = std::min(features, begin + kNormBlock); f < end; ++f) add(f, part);
+    for (int i = 0; i < N; ++i) sums[i] += part[i];
   }
-  return sum;
-}
-
-/// Calls body(panel, column) for every vector of live columns.
-template <class Body>
-void eachColumnVector(Cpu& cpu, const Activations& a, const Body& body) {
-  const int64_t ofPanel = a.panel / W, vectors = ofPanel * a.panels();
-  const int64_t chunks = std::min(vectors, chunksFor(cpu, int64_t{a.features} * vectors, 512));
-  cpu.team.parallel(chunks, [&](int64_t chunk, int) {
-    for (int64_t v = vectors * chunk / chunks, end = vectors * (chunk + 1) / chunks; v < end; ++v) {
-      const auto p = static_cast<int32_t>(v / ofPanel), column = static_cast<int32_t>(v % ofPanel) * W;
-      if (column < liveColumns(a, p)) body(p, column);
-    }
-  });
 }
 
 }  // namespace
@@ -43,21 +29,33 @@ Status layerNorm(Backend& backend, const LayerNorm& op) {
   const int32_t features = op.input.features;
   const int64_t panel = op.input.panel;
   const Vec n = splat(static_cast<float>(features)), epsilon = splat(static_cast<float>(op.epsilon));
-  eachColumnVector(cpuOf(backend), op.input, [&](int32_t p, int32_t column) {
+  eachColumns(cpuOf(backend), op.input, [&](auto vectors, int32_t p, int32_t column) {
+    constexpr int NV = decltype(vectors)::value;
     const float* const x = panelData(op.input, p) + column;
     float* const y = panelData(op.output, p) + column;
     float* const statistics = panelData(op.statistics, p) + column;
-    const Vec mean = op.rms ? Vec{} : sumOver(features, [&](int32_t f) { return load(x + f * panel); }) / n;
-    const Vec squares = sumOver(features, [&](int32_t f) {
-      const Vec d = load(x + f * panel) - mean;
-      return d * d;
+    Vec mean[NV] = {}, scale[NV];
+    if (!op.rms) {
+      sumOver(features, mean, [&](int32_t f, Vec(&part)[NV]) {
+        for (int i = 0; i < NV; ++i) part[i] += load(x + f * panel + i * W);
+      });
+      for (int i = 0; i < NV; ++i) mean[i] /= n;
+    }
+    sumOver(features, scale, [&](int32_t f, Vec(&part)[NV]) {
+      for (int i = 0; i < NV; ++i) {
+        const Vec d = load(x + f * panel + i * W) - mean[i];
+        part[i] += d * d;
+      }
     });
-    const Vec scale = splat(1.f) / squareRoot(squares / n + epsilon);
-    store(statistics, mean);
-    store(statistics + panel, scale);
+    for (int i = 0; i < NV; ++i) {
+      scale[i] = splat(1.f) / squareRoot(scale[i] / n + epsilon);
+      store(statistics + i * W, mean[i]);
+      store(statistics + panel + i * W, scale[i]);
+    }
     for (int32_t f = 0; f < features; ++f) {
-      const Vec normal = (load(x + f * panel) - mean) * scale * splat(op.gain[f]);
-      store(y + f * panel, op.bias ? normal + splat(op.bias[f]) : normal);
+      const Vec gain = splat(op.gain[f]), bias = op.bias ? splat(op.bias[f]) : Vec{};
+      for (int i = 0; i < NV; ++i)
+        store(y + f * panel + i * W, (load(x + f * panel + i * W) - mean[i]) * scale[i] * gain + bias);
     }
   });
   return {};
@@ -90,19 +88,36 @@ Status layerNormGradient(Backend& backend, const LayerNormGradient& op) {
   }
   if (!op.inputGradient.data) return {};
   const Vec n = splat(static_cast<float>(features));
-  eachColumnVector(cpu, op.input, [&](int32_t p, int32_t column) {
+  eachColumns(cpu, op.input, [&](auto vectors, int32_t p, int32_t column) {
+    constexpr int NV = decltype(vectors)::value;
     const float *x = panelData(op.input, p) + column, *dy = panelData(op.outputGradient, p) + column,
                 *statistics = panelData(op.statistics, p) + column;
     float* const dx = panelData(op.inputGradient, p) + column;
-    const Vec mean = load(statistics), scale = load(statistics + panel);
-    const auto gradient = [&](int32_t f) { return load(dy + f * panel) * splat(op.gain[f]); };
-    const auto normal = [&](int32_t f) { return (load(x + f * panel) - mean) * scale; };
-    const Vec ofGradient = op.rms ? Vec{} : sumOver(features, gradient) / n,
-              ofProduct = sumOver(features, [&](int32_t f) { return gradient(f) * normal(f); }) / n;
+    Vec mean[NV], scale[NV], sums[2 * NV];  // of the gradient, and of its product with what is normal
+    for (int i = 0; i < NV; ++i) {
+      mean[i] = load(statistics + i * W);
+      scale[i] = load(statistics + panel + i * W);
+    }
+    sumOver(features, sums, [&](int32_t f, Vec(&part)[2 * NV]) {
+      const Vec gain = splat(op.gain[f]);
+      for (int i = 0; i < NV; ++i) {
+        const Vec gradient = load(dy + f * panel + i * W) * gain,
+                  normal = (load(x + f * panel + i * W) - mean[i]) * scale[i];
+        part[i] += gradient;
+        part[NV + i] += gradient * normal;
+      }
+    });
+    for (int i = 0; i < NV; ++i) sums[i] = op.rms ? Vec{} : sums[i] / n;
+    for (int i = NV; i < 2 * NV; ++i) sums[i] /= n;
     for (int32_t f = 0; f < features; ++f) {
-      Vec g = scale * (gradient(f) - ofGradient - normal(f) * ofProduct);
-      if (op.accumulate) g += load(dx + f * panel);
-      store(dx + f * panel, g);
+      const Vec gain = splat(op.gain[f]);
+      for (int i = 0; i < NV; ++i) {
+        const int64_t at = f * panel + i * W;
+        const Vec gradient = load(dy + at) * gain, normal = (load(x + at) - mean[i]) * scale[i];
+        Vec g = scale[i] * (gradient - sums[i] - normal * sums[NV + i]);
+        if (op.accumulate) g += load(dx + at);
+        store(dx + at, g);
+      }
     }
   });
   return {};
