@@ -31,20 +31,29 @@ namespace {
 /// it.
 template <bool SharedSteps>
 void adamRange(const Adam& op, const AdamFactors& factors, float rate, float scale, int64_t begin, int64_t end) {
+  const float shared = SharedSteps ? *op.steps + 1.f : 1.f;
+  const AdamCorrections<Vec> ofVector(factors, splat(shared));
+  const AdamCorrections<float> ofOne(factors, shared);
   int64_t at = begin;
   for (; at + W <= end; at += W) {
-    Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at),
-        steps = SharedSteps ? splat(*op.steps) : load(op.steps + at);
-    adamStep(factors, rate, load(op.gradient + at) * splat(scale), value, first, second, steps);
+    Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at);
+    const Vec gradient = load(op.gradient + at) * splat(scale);
+    if constexpr (SharedSteps) {
+      adamStep(factors, rate, ofVector, gradient, value, first, second);
+    } else {
+      Vec steps = load(op.steps + at);
+      adamStep(factors, rate, gradient, value, first, second, steps);
+      store(op.steps + at, steps);
+    }
     store(op.values + at, value);
     store(op.firstMoment + at, first);
     store(op.secondMoment + at, second);
-    if (!SharedSteps) store(op.steps + at, steps);
   }
   for (; at < end; ++at) {
-    float steps = op.steps[SharedSteps ? 0 : at];
-    adamStep(factors, rate, op.gradient[at] * scale, op.values[at], op.firstMoment[at], op.secondMoment[at], steps);
-    if (!SharedSteps) op.steps[at] = steps;
+    const float gradient = op.gradient[at] * scale;
+    float &value = op.values[at], &first = op.firstMoment[at], &second = op.secondMoment[at];
+    if constexpr (SharedSteps) adamStep(factors, rate, ofOne, gradient, value, first, second);
+    else adamStep(factors, rate, gradient, value, first, second, op.steps[at]);
   }
 }
 

@@ -26,19 +26,36 @@ struct AdamFactors {
   static float logOf(double beta) { return beta > 0 ? static_cast<float>(std::log(beta)) : -1e30f; }
 };
 
-/// The step of one parameter (of each lane).
+/// What the number of steps says: what moments of zeros at the start leave of the mean and the mean square, and how
+/// much of the rate counts.
 template <class F>
-HEBB_INLINE void adamStep(const AdamFactors& f, float rate, F gradient, F& value, F& first, F& second, F& steps) {
+struct AdamCorrections {
+  F mean, square, warm;
+
+  HEBB_INLINE AdamCorrections(const AdamFactors& f, F steps)
+      : mean(oneMinusExp(steps * LaneTraits<F>::splat(f.log1))),
+        square(oneMinusExp(steps * LaneTraits<F>::splat(f.log2))),
+        warm(LaneTraits<F>::select(steps < LaneTraits<F>::splat(f.warmup), steps * LaneTraits<F>::splat(f.rise),
+                                   LaneTraits<F>::splat(1.f))) {}
+};
+
+/// The step of one parameter (of each lane), with the corrections of its number of steps.
+template <class F>
+HEBB_INLINE void adamStep(const AdamFactors& f, float rate, const AdamCorrections<F>& of, F gradient, F& value,
+                          F& first, F& second) {
   using T = LaneTraits<F>;
-  const F one = T::splat(1.f);
   gradient = gradient + T::splat(f.coupled) * value;
   first = T::splat(f.beta1) * first + T::splat(f.rest1) * gradient;
   second = T::splat(f.beta2) * second + T::splat(f.rest2) * (gradient * gradient);
-  steps = steps + one;
-  const F mean = oneMinusExp(steps * T::splat(f.log1)), square = oneMinusExp(steps * T::splat(f.log2));
-  const F warm = T::select(steps < T::splat(f.warmup), steps * T::splat(f.rise), one);
-  value = value - T::splat(rate * f.decoupled) * warm * value;
-  value = value - T::splat(rate) * warm * first / (mean * (T::sqrt(second / square) + T::splat(f.epsilon)));
+  value = value - T::splat(rate * f.decoupled) * of.warm * value;
+  value = value - T::splat(rate) * of.warm * first / (of.mean * (T::sqrt(second / of.square) + T::splat(f.epsilon)));
+}
+
+/// The same of a parameter that counts its own steps.
+template <class F>
+HEBB_INLINE void adamStep(const AdamFactors& f, float rate, F gradient, F& value, F& first, F& second, F& steps) {
+  steps = steps + LaneTraits<F>::splat(1.f);
+  adamStep(f, rate, AdamCorrections<F>(f, steps), gradient, value, first, second);
 }
 
 }  // namespace hebb
