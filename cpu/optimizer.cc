@@ -28,32 +28,30 @@ Status sgd(Backend& backend, const Sgd& op) {
 namespace {
 
 /// Adam on the parameters [begin, end). A count of steps that all share is read here, and counted when all have read
-/// it.
+/// it. Where each has its own, most are equal, as those of dense parameters are: corrections are computed where a
+/// vector's counts are not those of the one before.
 template <bool SharedSteps>
 void adamRange(const Adam& op, const AdamFactors& factors, float rate, float scale, int64_t begin, int64_t end) {
-  const float shared = SharedSteps ? *op.steps + 1.f : 1.f;
-  const AdamCorrections<Vec> ofVector(factors, splat(shared));
-  const AdamCorrections<float> ofOne(factors, shared);
+  Vec steps = splat(SharedSteps ? *op.steps + 1.f : 1.f);
+  AdamCorrections<Vec> corrections(factors, steps);
   int64_t at = begin;
   for (; at + W <= end; at += W) {
-    Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at);
-    const Vec gradient = load(op.gradient + at) * splat(scale);
-    if constexpr (SharedSteps) {
-      adamStep(factors, rate, ofVector, gradient, value, first, second);
-    } else {
-      Vec steps = load(op.steps + at);
-      adamStep(factors, rate, gradient, value, first, second, steps);
-      store(op.steps + at, steps);
+    if constexpr (!SharedSteps) {
+      const Vec own = load(op.steps + at) + splat(1.f);
+      if (lanesOf(own != steps)) corrections = AdamCorrections<Vec>(factors, own);
+      steps = own;
+      store(op.steps + at, own);
     }
+    Vec value = load(op.values + at), first = load(op.firstMoment + at), second = load(op.secondMoment + at);
+    adamStep(factors, rate, corrections, load(op.gradient + at) * splat(scale), value, first, second);
     store(op.values + at, value);
     store(op.firstMoment + at, first);
     store(op.secondMoment + at, second);
   }
   for (; at < end; ++at) {
-    const float gradient = op.gradient[at] * scale;
-    float &value = op.values[at], &first = op.firstMoment[at], &second = op.secondMoment[at];
-    if constexpr (SharedSteps) adamStep(factors, rate, ofOne, gradient, value, first, second);
-    else adamStep(factors, rate, gradient, value, first, second, op.steps[at]);
+    float own = op.steps[SharedSteps ? 0 : at];
+    adamStep(factors, rate, op.gradient[at] * scale, op.values[at], op.firstMoment[at], op.secondMoment[at], own);
+    if (!SharedSteps) op.steps[at] = own;
   }
 }
 

@@ -1,6 +1,6 @@
-// Pooling, kStrip features and then a sequence at a time: the columns of a sequence lie side by side in a panel's rows,
-// and the sums of several features do not wait for each other. Nobody else writes a feature, so nothing depends on the
-// threads. Bound by the conversion to double precision: a number a cycle or so.
+// Pooling, kPooledStrip features and then a sequence at a time: the columns of a sequence lie side by side in a panel's
+// rows, and the sums of several features do not wait for each other. Nobody else writes a feature, so nothing depends
+// on the threads. Bound by the conversion to double precision: a number a cycle or so.
 #include "hebb/pooling.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace hebb::cpu {
 namespace {
 
-constexpr int kStrip = 8;  // features
+constexpr int kPooledStrip = 8;  // features
 
 float* addressOf(const Activations& a, int32_t feature, int32_t column) {
   return panelData(a, column / a.panel) + int64_t{feature} * a.panel + column % a.panel;
@@ -39,12 +39,12 @@ void clearSpare(const Activations& a, int32_t feature, int32_t features) {
 /// Calls body(integral constant N, feature) for strips of N features, shared out by the work that `columns` make.
 template <class Body>
 void eachStrip(Cpu& cpu, int32_t features, int32_t columns, const Body& body) {
-  const int32_t strips = (features + kStrip - 1) / kStrip;
+  const int32_t strips = (features + kPooledStrip - 1) / kPooledStrip;
   const int64_t chunks = std::min<int64_t>(strips, chunksFor(cpu, int64_t{features} * columns, 16384));
   cpu.team.parallel(chunks, [&](int64_t chunk, int) {
     for (int64_t s = strips * chunk / chunks, end = strips * (chunk + 1) / chunks; s < end; ++s) {
-      int32_t f = static_cast<int32_t>(s) * kStrip;
-      if (f + kStrip <= features) body(std::integral_constant<int, kStrip>{}, f);
+      int32_t f = static_cast<int32_t>(s) * kPooledStrip;
+      if (f + kPooledStrip <= features) body(std::integral_constant<int, kPooledStrip>{}, f);
       else
         for (; f < features; ++f) body(std::integral_constant<int, 1>{}, f);
     }

@@ -293,6 +293,26 @@ describe('adam', () => {
     })
   }
 
+  it('steps each parameter by its own age, whether its neighbours have the same or others', async () => {
+    const [count, rule] = [1000, adamRules[6]]
+    const [mixed, gradient] = [initial(count), numbers(count, 7)]
+    const byAge = Array.from(mixed.steps.keys()).sort((i, j) => mixed.steps[i] - mixed.steps[j])
+    const sorted = <A extends Float64Array | Float32Array>(a: A) => byAge.map((i) => a[i])
+    const run = (order: <A extends Float64Array | Float32Array>(a: A) => ArrayLike<number>) =>
+      everywhere((device) =>
+        on(device, async (w) => {
+          const { values, firstMoment, secondMoment, steps } = mixed
+          const all = [values, firstMoment, secondMoment, steps].map((a) => Float64Array.from(order(a)))
+          const state = tensors(w, { values: all[0], firstMoment: all[1], secondMoment: all[2], steps: all[3] })
+          const operands = { count, ...state, gradient: w.floats(order(gradient)), learningRate: 0, ...rule }
+          await w.run([['adam', operands]], { scalars: [0.01] })
+          return read(state)
+        }),
+      )
+    const [expected, got] = [await run((a) => a), await run(sorted)]
+    for (const [i, array] of expected.entries()) expect([...got[i]]).to.deep.equal(sorted(array))
+  })
+
   it('stays near the textbook over a thousand steps, with the rate of each from the scalar table', async () => {
     const count = 37
     for (const rule of adamRules.slice(0, 3)) {
