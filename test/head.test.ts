@@ -49,6 +49,9 @@ describe('a layer with more outputs than are computed at a time', () => {
       for (const [i, parameter] of (await parametersOf(trainer)).entries())
         expectSameBits(parameter, before[i] as Float32Array, `parameter ${i}`)
       expect(await trainer.trainOn(batchOf())).to.be.lessThan(10)
+      await trainer.model.parameters[2].values.write(new Float32Array(4 * words).fill(Number.NaN))
+      const error = await expectRefusal(() => trainer.trainOn(batchOf()), 'NON_FINITE', 'weights that are NaN')
+      expect(error.message).to.contain('first in the weights modules.2.weights')
     })
   }
 

@@ -288,7 +288,11 @@ export class Graph {
       const body = model.body(tape, ...(inputs as [Value, ...Value[]]))
       this.#feed.checkOutput?.(tape, body)
       const labels = this.#labels as Tensor<'int32'>
-      tape.byColumns(body, columns, (part) => loss.record(tape, head.forward(tape, part), labels, sums))
+      tape.byColumns(body, columns, (part) => {
+        const scores = head.forward(tape, part)
+        tape.note(head, scores)
+        loss.record(tape, scores, labels, sums)
+      })
       if (tape.training) tape.backward()
       return { inputs, output: undefined }
     }
