@@ -209,6 +209,41 @@ struct TiledForward {
   }
 };
 
+/// What dense tiles cannot do: a zero times infinity or NaN is NaN, in rows without the link, too. Columns of the batch
+/// that are not finite are multiplied again by the links alone, bit for bit as the sparse form does it.
+struct NotFinite {
+  const Spmm& op;
+
+  void column(int32_t p, int32_t column) const {
+    const Csr& w = op.weights;
+    const float* x = panelData(op.input, p) + column;
+    float* y = panelData(op.output, p) + column;
+    const int64_t panel = op.input.panel;
+    for (int32_t row = 0; row < w.rows; ++row) {
+      Vec sums[2] = {};
+      for (int32_t first = w.rowOffsets[row], k = first; k < w.rowOffsets[row + 1]; ++k) {
+        Vec& sum = sums[(k - first) % 2];
+        sum = mulAdd(splat(op.values[w.cscSlots[k]]), splat(x[w.columnIndices[k] * panel]), sum);
+      }
+      const Vec bias = splat(op.bias ? op.bias[row] : 0.f);
+      y[row * int64_t{op.output.panel}] = activate(sums[0] + sums[1] + bias, op.activation)[0];
+    }
+  }
+
+  /// Looks at 16 columns.
+  void columns(int32_t p, int32_t first) const {
+    constexpr int kVectors = 16 / W;
+    const float* x = panelData(op.input, p) + first;
+    Vec sum[kVectors] = {};
+    for (int32_t f = 0; f < op.weights.cols; ++f) {
+      for (int i = 0; i < kVectors; ++i) sum[i] += load(x + f * int64_t{op.input.panel} + i * W) * 0.f;
+    }
+    for (int i = 0; i < 16; ++i) {
+      if (sum[i / W][i % W] != 0) column(p, first + i);
+    }
+  }
+};
+
 /// From so many panels on links are packed: each is then read that often, or twice as often.
 constexpr int32_t kManyPanels = 3;
 
@@ -263,6 +298,10 @@ Status spmm(Backend& backend, const Spmm& op) {
   if (Cpu& cpu = cpuOf(backend); isDense(cpu, w)) {
     cpu.team.parallel(int64_t{Tiles::kParts} * op.output.panels(), [&](int64_t chunk, int) {
       TiledForward{op}.part(static_cast<int32_t>(chunk / Tiles::kParts), chunk % Tiles::kParts);
+    });
+    cpu.team.parallel((op.output.columns() + 15) / 16, [&](int64_t block, int) {
+      const int32_t perPanel = op.input.panel / 16;
+      NotFinite{op}.columns(static_cast<int32_t>(block / perPanel), static_cast<int32_t>(block % perPanel) * 16);
     });
     return {};
   }

@@ -305,6 +305,31 @@ describe('spmm and spmmTransposed', () => {
     }
   })
 
+  // A zero of a dense tile times infinity would be NaN.
+  it('give what is not finite to linked neurons alone, in every form', async () => {
+    for (const simd of levels) {
+      for (const batch of [1, 33, 300]) {
+        const { csr, values, bias } = layerOf({ rows: 37, cols: 61, links: 700, batch: 0 }, 4)
+        const x = numbers(batch * csr.cols, 5)
+        const bad = [0, 31, 32, 99, 299].filter((column) => column < batch)
+        bad.forEach((column, i) => {
+          x[column * csr.cols + 7 * i] = [Number.POSITIVE_INFINITY, Number.NaN, Number.NEGATIVE_INFINITY][
+            i % 3
+          ] as number
+        })
+        const operands = { csr, values, bias, x, batch, activation: 'relu' } as const
+        const [links, tiles] = [await spmm(cpu(1, simd, 2), operands), await spmm(cpu(1, simd, 0), operands)]
+        const linked = Array.from(links, (v) => !Number.isFinite(v))
+        expect(linked.filter(Boolean).length, 'reached').to.be.within(1, bad.length * csr.rows - 1)
+        expect(Array.from(tiles, (v) => !Number.isFinite(v))).to.deep.equal(linked)
+        for (const column of bad) {
+          const [from, to] = [column * csr.rows, (column + 1) * csr.rows]
+          expectSameBits(tiles.subarray(from, to), links.subarray(from, to), `column ${column}`)
+        }
+      }
+    }
+  })
+
   it('leave the columns past the next multiple of 16 alone', async () => {
     await on(cpu(), async (w) => {
       const { csr, values } = layerOf({ rows: 5, cols: 6, links: 12, batch: 0 }, 6)
