@@ -91,7 +91,7 @@ function featuresOf(activations: unknown): number {
 }
 
 /** Sentences of 6 to 22 tokens, 14 on average, as Multi30k's are; translations are at most 2 longer or shorter. */
-async function sentences(words: number, pairs: number): Promise<ParallelText> {
+async function sentences(words: number, pairs: number): Promise<ParallelText<TokenizedText>> {
   let state = SEED
   const below = (limit: number) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
@@ -124,7 +124,7 @@ async function sentences(words: number, pairs: number): Promise<ParallelText> {
 }
 
 /** The batches of training's first pass, as they are for all models of the seed. */
-function batchesOf(text: ParallelText, tokens: number): Int32Array[] {
+function batchesOf(text: ParallelText<TokenizedText>, tokens: number): Int32Array[] {
   const { sentences, offsets } = tokenBatches({ ...text.lengths, tokens, seed: SEED }).epoch(0)
   return Array.from(offsets.subarray(1), (end, i) => sentences.subarray(offsets[i], end))
 }
@@ -153,7 +153,7 @@ class Ours {
   readonly #epochs: AsyncGenerator<Epoch, void, undefined>
   #step: Recording | undefined
 
-  constructor(shape: Shape, density: number, text: ParallelText, { threads, rounds }: BenchOptions) {
+  constructor(shape: Shape, density: number, text: ParallelText<TokenizedText>, { threads, rounds }: BenchOptions) {
     this.name = density === 1 ? 'hebb, dense' : `hebb, ${100 * density}% of the links`
     this.density = density
     this.#shape = shape
@@ -270,7 +270,11 @@ class Peer {
 }
 
 /** PyTorch at the number of threads that is the fastest here. */
-async function fastestPeer(shape: Shape, text: ParallelText, batches: readonly Int32Array[]): Promise<Peer> {
+async function fastestPeer(
+  shape: Shape,
+  text: ParallelText<TokenizedText>,
+  batches: readonly Int32Array[],
+): Promise<Peer> {
   const python = pythonWithTorch()
   if (!python) throw new Error(NOT_INSTALLED)
   const sentencesOf = ({ tokens, starts }: TokenizedText, batch: Int32Array) =>
@@ -302,7 +306,11 @@ async function fastestPeer(shape: Shape, text: ParallelText, batches: readonly I
 }
 
 /** Milliseconds of updates by CHTss, from half of the links to 5% of them. */
-async function updatesOf(shape: Shape, text: ParallelText, { threads, quick }: BenchOptions): Promise<number[]> {
+async function updatesOf(
+  shape: Shape,
+  text: ParallelText<TokenizedText>,
+  { threads, quick }: BenchOptions,
+): Promise<number[]> {
   const dst = chtss({ updates: updateSchedule({ every: 1, until: 0.75, fraction: 0.3 }) })
   using trainer = trainerOf(shape, DENSITIES[0] as number, threads, dst)
   const samples: number[] = []
@@ -320,7 +328,7 @@ interface TokenCounts {
   readonly padding: number
 }
 
-function tokensOf(text: ParallelText, batches: readonly Int32Array[]): TokenCounts {
+function tokensOf(text: ParallelText<TokenizedText>, batches: readonly Int32Array[]): TokenCounts {
   const { sourceLengths, targetLengths } = text.lengths
   let [source, target, padded] = [0, 0, 0]
   for (const batch of batches) {

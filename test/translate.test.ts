@@ -307,7 +307,9 @@ describe('hebb train --task translation, hebb translate', function () {
   it('goes on after it was stopped, to the same end', async () => {
     const steps = ['--steps', '120', '--interval', '40', '--density', '0.4', '--json']
     const whole = await train(...steps, '--checkpoint', at('whole.safetensors'))
-    const child = spawn(process.execPath, [main, ...trained(...steps, '--checkpoint', at('part.safetensors'))])
+    // With its text in a file of tokens.
+    const stored = [...steps, '--store', at('train.tokens'), '--checkpoint', at('part.safetensors')]
+    const child = spawn(process.execPath, [main, ...trained(...stored)])
     child.stdout.once('data', () => child.kill('SIGTERM'))
     const code = await new Promise((resolve) => child.on('exit', resolve))
     const last = (text: string) => {
@@ -320,6 +322,7 @@ describe('hebb train --task translation, hebb translate', function () {
       expect([resumed.code, resumed.stderr]).to.deep.equal([0, ''])
       expect(last(resumed.stdout)).to.include({ event: 'done', validationBleu: last(whole.stdout).validationBleu })
     }
+    expect(readFileSync(at('train.tokens'), 'latin1')).to.contain('hebb tokens')
     const weights = (file: string) => readFileSync(at(file)).length
     expect(weights('part.safetensors')).to.be.closeTo(weights('whole.safetensors'), 400)
   })

@@ -30,6 +30,7 @@ import {
 import { count, percent } from '../settings/format.js'
 import { corpusBleu } from '../text/bleu.js'
 import { trainTokenizer } from '../text/byte_pair.js'
+import { lengthsOf } from '../text/dataset.js'
 import { readLines, readParallel } from '../text/lines.js'
 import { type ParallelText, parallelLines, parallelText, type Tokenizers, tokenizersOf } from '../text/parallel.js'
 import { Tokenizer } from '../text/tokenizer.js'
@@ -159,12 +160,12 @@ export async function translationsOf(
   return { translations: await translator.translate(fitting, options), tooLong: long.size }
 }
 
-async function textsOf(files: Files, tokenizer: Tokenizers): Promise<Texts> {
+async function textsOf(files: Files, tokenizer: Tokenizers, { store }: Settings): Promise<Texts> {
   const { validationSource, validationTarget } = files
   const { sources, references } = await linesOf(validationSource, validationTarget)
   const name = `${validationSource} and ${validationTarget}`
   const validation = await parallelLines(sources, references, { tokenizer, name })
-  const train = await parallelText(files.source, files.target, { tokenizer })
+  const train = await parallelText(files.source, files.target, { tokenizer, ...(store !== undefined && { store }) })
   return { train, validation, sources, references }
 }
 
@@ -186,7 +187,7 @@ async function begin(asked: Given, device: Device, say: (line: string) => void):
   const given = before?.given ?? asked
   const settings = settingsOf(valuesOf('translation', given)) as unknown as Settings
   const tokenizers = before?.tokenizers ?? tokenizersOf(await tokenizerOf(given, files, settings, say))
-  const texts = await textsOf(files, tokenizers)
+  const texts = await textsOf(files, tokenizers, settings)
   const { width, feedForward, layers, heads, perHead, dropout, density, seed, labelSmoothing, linkWarmup } = settings
   const { source, target } = tokenizers
   const model =
@@ -231,9 +232,10 @@ async function goOn(given: Given, device: Device): Promise<TranslationRun> {
     if (notes.settings === undefined || notes.files === undefined || !tokenizers)
       throw new HebbError('INVALID_ARGUMENT', `Expected ${file} to be a checkpoint of hebb train, got one of a program`)
     const files = filesOf(given, JSON.parse(notes.files))
-    const texts = await textsOf(locatedFiles(files, JSON.parse(notes.paths ?? '{}')), tokenizers)
+    const settings: Settings = JSON.parse(notes.settings)
+    const texts = await textsOf(locatedFiles(files, JSON.parse(notes.paths ?? '{}')), tokenizers, settings)
     return {
-      ...{ settings: JSON.parse(notes.settings) as Settings, files, trainer, ...texts },
+      ...{ settings, files, trainer, ...texts },
       intervals: (options) =>
         isOver(trainer) ? none() : trainer.resume(texts.train, { ...options, validation: texts.validation }),
     }
@@ -289,7 +291,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   }
   const every = given.every ?? trainer.notes.every ?? '1'
   const { kind, name, simd, threads } = device.info
-  const tokens = (text: ParallelText) => count(text.target.tokens.length - text.pairs)
+  const tokens = (text: ParallelText) => count(lengthsOf(text.target, 1).reduce((sum, length) => sum + length, 0))
   say(`${settings.method} on ${train.name}: ${count(train.pairs)} pairs, ${tokens(train)} target tokens`)
   const parameters = trainer.model.parameters.reduce((sum, parameter) => sum + parameter.capacity, 0)
   if (settings.from !== undefined) say(`from ${settings.from}, whose weights, links and tokenizer it begins with`)

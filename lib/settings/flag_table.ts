@@ -426,6 +426,12 @@ export const table = {
     commands: TRANSLATION,
     otherwise: 'trained on both files',
   }),
+  store: flag(path('file'), {
+    help: 'keep the training text as tokens in this file, and not in memory: for texts larger than that',
+    group: 'Translation:',
+    commands: TRANSLATION,
+    setting: 'given',
+  }),
   vocabulary: flag(integer(260), {
     help: 'tokens of a tokenizer that is trained',
     group: 'Translation:',

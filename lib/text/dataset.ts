@@ -1,6 +1,7 @@
 /** Texts in the numbers of their tokens, as models are trained on them: what goes in, and what it is compared with. */
 import { expect, show } from '../error.js'
 import type { TokenBatchesOptions } from './batches.js'
+import type { StoredText } from './token_file.js'
 import { Tokenizer } from './tokenizer.js'
 
 /** Sequences of numbers, one behind another. */
@@ -13,7 +14,7 @@ export interface TokenizedText {
 
 /** What a step takes of sequences: all but so many tokens where each begins, and where it ends. */
 export interface TextPart {
-  readonly text: TokenizedText
+  readonly text: TokenizedText | StoredText
   readonly skip?: number
   readonly drop?: number
 }
@@ -62,12 +63,14 @@ export function checkTokenizer(tokenizer: Tokenizer): void {
 }
 
 /** [sequences] tokens of each, without so many at its ends. */
-export function lengthsOf({ starts }: TokenizedText, ends = 0): Int32Array {
+export function lengthsOf(text: TokenizedText | StoredText, ends = 0): Int32Array {
+  if ('lengths' in text) return text.lengths.map((length) => length - ends)
+  const { starts } = text
   return starts.subarray(1).map((end, i) => end - (starts[i] as number) - ends)
 }
 
 /** Numbers one after another, without knowing how many they will be. */
-class Growing {
+export class Growing {
   #numbers = new Int32Array(1024)
   #length = 0
 

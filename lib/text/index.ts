@@ -6,7 +6,6 @@ export { type BatchOrder, TokenBatches, type TokenBatchesOptions, tokenBatches }
 export { type Bleu, type BleuOptions, type BleuSmoothing, type BleuTokenization, corpusBleu } from './bleu.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
 export { type Chrf, type ChrfOptions, corpusChrf } from './chrf.js'
-export { Corpus, type CorpusOptions, type CorpusState, corpus } from './corpus.js'
 export type { TextDataset, TextPart, TokenizedText, Tokenizers } from './dataset.js'
 export {
   LabelledText,
@@ -17,9 +16,11 @@ export {
 export { type ParallelLine, readLines, readParallel } from './lines.js'
 export type { References } from './metric.js'
 export {
+  type ParallelLinesOptions,
   type ParallelText,
   type ParallelTextOptions,
   parallelLines,
   parallelText,
 } from './parallel.js'
+export { StoredText, type TokenFile } from './token_file.js'
 export { type DecodeOptions, DecodeStream, type EncodeOptions, Tokenizer, type TokenizerJson } from './tokenizer.js'

@@ -10,15 +10,25 @@ import {
   type Tokenizers,
 } from './dataset.js'
 import { readParallel } from './lines.js'
+import { type StoredText, tokenFile } from './token_file.js'
 import { Tokenizer } from './tokenizer.js'
 
 export type { TokenizedText, Tokenizers }
 
-export interface ParallelTextOptions {
+export interface ParallelLinesOptions {
   /** For both languages, or one for each. */
   tokenizer: Tokenizer | Tokenizers
   /** For messages. Default: the names of the files. */
   name?: string | undefined
+}
+
+export interface ParallelTextOptions extends ParallelLinesOptions {
+  /**
+   * A file that tokens are kept in, 2 or 4 bytes each, in place of memory, for texts larger than that; training reads
+   * each batch from there. It is made once, and again where texts (by name, size and time) or tokenizers are others.
+   * Some 40 bytes a pair stay in memory.
+   */
+  store?: string | undefined
 }
 
 /** The tokens that a target begins and ends with. */
@@ -46,21 +56,21 @@ export function sourceTokens({ source }: Tokenizers, line: string): Int32Array {
 }
 
 /** Made by parallelText() and parallelLines(). */
-export class ParallelText extends TextDataset {
+export class ParallelText<Text extends TokenizedText | StoredText = TokenizedText | StoredText> extends TextDataset {
   readonly task = 'translation'
   /** Sentences with their translations. */
   readonly pairs: number
   /** Sources, without special tokens. */
-  readonly source: TokenizedText
+  readonly source: Text
   /** Targets, each from <s> to </s>. */
-  readonly target: TokenizedText
+  readonly target: Text
 
   /** @internal */
-  constructor(name: string, source: TokenizedText, target: TokenizedText, tokenizers: Tokenizers) {
+  constructor(name: string, source: Text, target: Text, tokenizers: Tokenizers) {
     super(name, tokenizers)
-    this.pairs = source.starts.length - 1
     this.source = source
     this.target = target
+    this.pairs = lengthsOf(source).length
   }
 
   get samples(): number {
@@ -82,45 +92,63 @@ export class ParallelText extends TextDataset {
   }
 }
 
-async function textOf(
-  name: string,
-  pairs: Iterable<readonly [string, string]> | AsyncIterable<readonly [string, string]>,
-  tokenizer: ParallelTextOptions['tokenizer'],
-): Promise<ParallelText> {
-  const tokenizers = tokenizersOf(tokenizer)
-  const ends = [specialOf(tokenizers.target, BEGIN), specialOf(tokenizers.target, END)] as const
-  const [sources, targets] = [new GrowingText(), new GrowingText()]
-  for await (const [source, target] of pairs) {
-    sources.push(sourceTokens(tokenizers, source))
-    targets.push([ends[0], ...tokenizers.target.encode(target, { special: false }), ends[1]])
-  }
-  return new ParallelText(name, sources.text, targets.text, tokenizers)
+/** The tokens of a line and of its translation. */
+type Encode = (source: string, target: string) => [Int32Array, number[]]
+
+function encoderOf(tokenizers: Tokenizers): Encode {
+  const [begin, end] = [specialOf(tokenizers.target, BEGIN), specialOf(tokenizers.target, END)]
+  return (source, target) => [
+    sourceTokens(tokenizers, source),
+    [begin, ...tokenizers.target.encode(target, { special: false }), end],
+  ]
 }
 
 const NAMES = { tokenizer: true, name: true } as const
 
 /**
- * Two files whose lines are each other's translations, as tokens in memory (4 bytes each). MISSING_FILE and BAD_FILE
- * as readParallel() has them; INVALID_ARGUMENT for a tokenizer without the tokens <s> and </s>.
+ * Two files whose lines are each other's translations, as tokens in memory (4 bytes each), or in a file (`store`).
+ * MISSING_FILE and BAD_FILE as readParallel() has them; INVALID_ARGUMENT for a tokenizer without the tokens <s> and
+ * </s>; CANNOT_WRITE for a file that cannot be written.
  */
+export function parallelText(
+  source: string,
+  target: string,
+  options: ParallelTextOptions & { store?: undefined },
+): Promise<ParallelText<TokenizedText>>
+export function parallelText(source: string, target: string, options: ParallelTextOptions): Promise<ParallelText>
 export async function parallelText(
   source: string,
   target: string,
   options: ParallelTextOptions,
 ): Promise<ParallelText> {
-  const { tokenizer, name = `${source} and ${target}` } = known(options, 'parallelText()', NAMES)
-  const pairs = async function* () {
-    for await (const line of readParallel(source, target)) yield [line.source, line.target] as const
+  const given = known(options, 'parallelText()', { ...NAMES, store: true })
+  const { name = `${source} and ${target}`, store } = given
+  const tokenizers = tokenizersOf(given.tokenizer)
+  const encode = encoderOf(tokenizers)
+  if (store === undefined) {
+    const [sources, targets] = [new GrowingText(), new GrowingText()]
+    for await (const line of readParallel(source, target)) {
+      const [one, other] = encode(line.source, line.target)
+      sources.push(one)
+      targets.push(other)
+    }
+    return new ParallelText(name, sources.text, targets.text, tokenizers)
   }
-  return textOf(name, pairs(), tokenizer)
+  const { texts } = await tokenFile({
+    ...{ file: store, files: [source, target], tokenizers: [tokenizers.source, tokenizers.target] },
+    tuples: async function* () {
+      for await (const line of readParallel(source, target)) yield encode(line.source, line.target)
+    },
+  })
+  return new ParallelText<StoredText>(name, texts[0] as StoredText, texts[1] as StoredText, tokenizers)
 }
 
 /** The same of sentences that are there, as many sources as targets. */
 export async function parallelLines(
   sources: readonly string[],
   targets: readonly string[],
-  options: ParallelTextOptions,
-): Promise<ParallelText> {
+  options: ParallelLinesOptions,
+): Promise<ParallelText<TokenizedText>> {
   const { tokenizer, name = 'the sentences' } = known(options, 'parallelLines()', NAMES)
   for (const [what, lines] of Object.entries({ sources, targets }))
     expect(
@@ -131,9 +159,13 @@ export async function parallelLines(
     sources.length === targets.length,
     () => `Expected as many sources as targets, got ${sources.length} and ${targets.length}`,
   )
-  return textOf(
-    name,
-    sources.map((source, i) => [source, targets[i] as string] as const),
-    tokenizer,
-  )
+  const tokenizers = tokenizersOf(tokenizer)
+  const encode = encoderOf(tokenizers)
+  const [one, other] = [new GrowingText(), new GrowingText()]
+  for (const [i, source] of sources.entries()) {
+    const [tokens, translation] = encode(source, targets[i] as string)
+    one.push(tokens)
+    other.push(translation)
+  }
+  return new ParallelText(name, one.text, other.text, tokenizers)
 }

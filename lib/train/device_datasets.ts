@@ -8,7 +8,7 @@ import type { Device } from '../device.js'
 import { HebbError } from '../error.js'
 import type { TextDataset } from '../text/dataset.js'
 import { DeviceDataset, type Order, SampleOrder, StreamOrder } from './feed.js'
-import { DeviceText, TextOrder, type TextOrderOptions } from './text_feed.js'
+import { DeviceText, StoredOrder, storeOf, TextOrder, type TextOrderOptions } from './text_feed.js'
 
 /** How many data sets are kept, and how many orders of each. */
 const MOST = 4
@@ -58,9 +58,15 @@ export class DeviceDatasets {
 
   /** A text in batches of so many tokens: with a seed for training, in random orders. */
   ofText(text: TextDataset, options: TextOrderOptions): TextOrder {
-    const entry = this.#entry(text, () => new DeviceText(this.#device, text), options.seed !== undefined)
-    const make = () => new TextOrder(this.#device, entry.data, text.lengths, options)
-    return this.#order(entry, JSON.stringify(options), make)
+    const isTrained = options.seed !== undefined
+    const name = JSON.stringify(options)
+    const file = storeOf(text)
+    if (file) {
+      const entry = this.#entry(text, () => undefined, isTrained)
+      return this.#order(entry, name, () => new StoredOrder(this.#device, text, file, options))
+    }
+    const entry = this.#entry(text, () => new DeviceText(this.#device, text), isTrained)
+    return this.#order(entry, name, () => new TextOrder(this.#device, entry.data, text.lengths, options))
   }
 
   /** `first`: its first chunk. */

@@ -9,7 +9,7 @@ import { lengthsOf, TextDataset, type TextPart, type Vocabularies } from '../tex
 import { isTyped } from '../typed_array.js'
 import { checkData, checkVocabularies, featuresOf, lossFor, placesOf } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
-import { type Order, placeOf } from './feed.js'
+import { type Order, placeOf, type Span } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import type { Loss } from './loss.js'
 import { tasks } from './task.js'
@@ -80,13 +80,18 @@ export class Inference {
       this.#evaluating = { order, graph }
     }
     const { graph } = this.#evaluating
-    const span = await order.enter({ epoch: 0, step: 0, stepsPerEpoch: 1 }, batch, signal)
-    const next = order.next(span, 0, batch)
     const sums = noTotals()
-    await graph.program.replay(span.end, {
-      ...{ signal, begin: { step: 0, ...placeOf(next) } },
-      ...{ writes: [...graph.writes(next), [graph.totals, sums]], reads: [[graph.totals, sums]] },
-    })
+    let span: Span
+    let step = 0
+    do {
+      span = await order.enter({ epoch: 0, step, stepsPerEpoch: 1 }, batch, signal)
+      const next = order.next(span, step, batch)
+      await graph.program.replay(span.end - step, {
+        ...{ signal, begin: { step, ...placeOf(next) } },
+        ...{ writes: [...graph.writes(next), [graph.totals, sums]], reads: [[graph.totals, sums]] },
+      })
+      step = span.end
+    } while (order instanceof TextOrder && step < order.steps)
     const totals = totalsOf(sums)
     const isClassified = isText || set.labels !== undefined
     const { samples } = span

@@ -5,6 +5,7 @@ import { SampleStream } from '../data/stream.js'
 import { expect, integer, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { TextDataset } from '../text/dataset.js'
+import { StoredText } from '../text/token_file.js'
 import { placesOf } from './check_data.js'
 import type { Plan, Run } from './checkpoint.js'
 import type { DeviceDatasets } from './device_datasets.js'
@@ -62,8 +63,10 @@ export async function sourceOf(data: TrainingData, model: Sequential, datasets: 
     const order: Source['order'] = ({ batchSize: tokens, packed }) =>
       datasets.ofText(data, { tokens, seed, places, packed })
     const texts = new Set([...data.inputs, data.labels].map(({ text }) => text))
-    const arrays = [...texts].flatMap(({ tokens, starts }) => [tokens, starts])
-    return { shown: data, samples: data.samples, check, order, checksum: () => checksum(arrays) }
+    const parts = [...texts].flatMap((text): (string | Int32Array)[] =>
+      text instanceof StoredText ? [`${text.part} ${text.file.checksum}`] : [text.tokens, text.starts],
+    )
+    return { shown: data, samples: data.samples, check, order, checksum: () => checksum(parts) }
   }
   if (!(data instanceof SampleStream))
     return {
