@@ -149,6 +149,7 @@ export type { LayerStart, Topology } from './topology/topology.js'
 export { type Averaged, type AverageOptions, averageCheckpoints } from './train/average.js'
 export type { Classification } from './train/classifier.js'
 export type { Evaluation, Predictable, RunOptions } from './train/inference.js'
+export { exportLlama, type Imported, type ImportOptions, importLlama } from './train/llama_files.js'
 export {
   type CrossEntropyOptions,
   crossEntropy,

@@ -20,6 +20,7 @@ try {
     { defineDescribe },
     { defineCompact },
     { defineAverage },
+    { defineImport, defineExport },
     { defineDoctor },
   ] = await Promise.all([
     import('./train.js'),
@@ -29,6 +30,7 @@ try {
     import('./describe.js'),
     import('./compact.js'),
     import('./average.js'),
+    import('./hugging_face.js'),
     import('./doctor.js'),
   ])
   const program = new Command('hebb')
@@ -41,6 +43,8 @@ try {
   defineDescribe(program)
   defineCompact(program)
   defineAverage(program)
+  defineImport(program)
+  defineExport(program)
   defineDoctor(program)
   await program.parseAsync()
 } catch (error) {

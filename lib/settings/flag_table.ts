@@ -20,7 +20,19 @@ import {
   topologies,
 } from './choices.js'
 import { datasets, usual } from './datasets.js'
-import { choice, type FlagType, integer, interval, number, oneOf, path, share, toggle, widths } from './flag_types.js'
+import {
+  choice,
+  type FlagType,
+  integer,
+  interval,
+  number,
+  oneOf,
+  path,
+  share,
+  shareOr,
+  toggle,
+  widths,
+} from './flag_types.js'
 import { densityText } from './format.js'
 
 /** 'translation' and 'evaluateTranslation': `hebb train` and `hebb evaluate` for that task. */
@@ -34,6 +46,8 @@ export type CommandName =
   | 'describe'
   | 'compact'
   | 'average'
+  | 'import'
+  | 'export'
   | 'doctor'
 
 /** What of a run decides what others are by default, or whether they are taken. */
@@ -566,6 +580,11 @@ export const table = {
     help: 'where links differ, take all that any of the files has, 0 where one lacks them',
     commands: { average: {} },
   }),
+  links: flag(shareOr('nonzero'), {
+    help: 'what becomes a link of a sparse layer: weights that are not 0, or this share of the largest',
+    commands: { import: {} },
+    otherwise: 'all weights, as fully connected layers',
+  }),
   replaceUnk: flag(toggle(), {
     help: "put the source's most attended word in place of each unknown token, where the tokenizer has one",
     commands: { translate: {}, evaluateTranslation: {} },
@@ -637,6 +656,8 @@ export const table = {
       compare: { required: 'the folder where the runs are kept' },
       compact: { help: 'where the compact network goes', required: 'the file where the compact network goes' },
       average: { help: 'where the mean goes', required: 'the file where the mean goes' },
+      import: { help: 'where the checkpoint goes', required: 'the file where the checkpoint goes' },
+      export: { help: 'where the files go', required: 'the folder where the files go' },
     },
   }),
   json: flag(toggle(), {
@@ -652,6 +673,8 @@ export const table = {
       describe: {},
       compact: {},
       average: {},
+      import: {},
+      export: {},
       doctor: {},
     },
   }),

@@ -44,6 +44,16 @@ export function share({ none = false, whole = true } = {}): FlagType<number> {
   }
 }
 
+/** A share in (0, 1], or a word in its place. */
+export function shareOr<const T extends string>(word: T): FlagType<number | T> {
+  const { placeholder, read } = share()
+  return {
+    ...(placeholder !== undefined && { placeholder }),
+    values: `${word} | 0.05 | 5%`,
+    read: (text, name) => (text === word ? word : read(text, name)),
+  }
+}
+
 /** The name of one of several things. */
 export function choice(choices: Readonly<Record<string, unknown>>): FlagType<string> {
   const names = Object.keys(choices)

@@ -18,7 +18,7 @@ import { isLossName, type Loss } from './loss.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
 
 /** Files of a later version may hold what this one does not understand. */
-const VERSION = 1
+export const VERSION = 1
 
 /** What updates and rates are laid out over. */
 export interface Plan {
@@ -105,7 +105,10 @@ export function namedModules(module: Module, path = ''): Map<Module, string> {
 }
 
 /** One tokenizer for both sides is kept once. */
-function serialisedTokenizers({ source, target }: Tokenizers): { source: TokenizerJson; target?: TokenizerJson } {
+export function serialisedTokenizers({ source, target }: Tokenizers): {
+  source: TokenizerJson
+  target?: TokenizerJson
+} {
   const isOne = target === source || JSON.stringify(target) === JSON.stringify(source)
   return { source: source.toJSON(), ...(!isOne && { target: target.toJSON() }) }
 }
@@ -204,7 +207,7 @@ function expectSame(name: string, links: Links, made: Links): void {
 }
 
 /** A matrix of so many cells, by row, which is 0 where there is no link. */
-function scattered({ rowOffsets, columnIndices }: Links, values: Float32Array, cells: number): Float32Array {
+export function scattered({ rowOffsets, columnIndices }: Links, values: Float32Array, cells: number): Float32Array {
   const matrix = new Float32Array(cells)
   const rows = rowOffsets.length - 1
   for (let row = 0; row < rows; ++row)

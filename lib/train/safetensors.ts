@@ -93,9 +93,9 @@ async function writeTo(
   await writeAll(handle, start, 0)
 }
 
-interface Entry {
+interface Entry<Type extends string = StoredType> {
   readonly name: string
-  readonly type: StoredType
+  readonly type: Type
   readonly shape: readonly number[]
   readonly begin: number
   readonly end: number
@@ -109,23 +109,99 @@ export async function readTensors(
   file: string,
   wanted: (name: string) => boolean = () => true,
 ): Promise<{ metadata: Readonly<Record<string, string>>; tensors: Map<string, Stored> }> {
+  return reading(file, 'a checkpoint', (handle) => readFrom(handle, file, wanted))
+}
+
+/** What `read` makes of a file, which is told of by its name where it cannot be read. */
+async function reading<T>(file: string, what: string, read: (handle: FileHandle) => Promise<T>): Promise<T> {
   let handle: FileHandle
   try {
     handle = await open(file, 'r')
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR')
-      throw new HebbError('MISSING_FILE', `Expected a checkpoint at ${file}, got none`, { cause })
+      throw new HebbError('MISSING_FILE', `Expected ${what} at ${file}, got none`, { cause })
     throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${message}`, { cause })
   }
   try {
-    return await readFrom(handle, file, wanted)
+    return await read(handle)
   } catch (cause) {
     if (cause instanceof HebbError) throw cause
     throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${(cause as Error).message}`, { cause })
   } finally {
     await handle.close()
   }
+}
+
+/** Types of numbers in files of other programs, with their bytes. */
+const FLOATS = { F64: 8, F32: 4, F16: 2, BF16: 2 } as const
+
+/** A tensor in a file of any program. */
+export interface Foreign {
+  readonly name: string
+  readonly file: string
+  readonly shape: readonly number[]
+  /** Its elements, rounded to 32 bits where they have more. */
+  read(): Promise<Float32Array>
+}
+
+/**
+ * The tensors of a safetensors file that another program may have made. Each is read when it is asked for.
+ * MISSING_FILE; BAD_FILE names what does not fit together, and a tensor of numbers that are no floats.
+ */
+export async function foreignTensors(file: string): Promise<Foreign[]> {
+  const bad = (what: string) => new HebbError('BAD_FILE', `Expected ${file} to be a safetensors file: ${what}`)
+  const what = 'a safetensors file'
+  return reading(file, what, async (handle) => {
+    const { size } = await handle.stat()
+    const truncated = () => bad(`it has ${size} bytes, fewer than its header says. Fetch it again.`)
+    const length = Buffer.alloc(8)
+    if ((await handle.read(length, 0, 8, 0)).bytesRead < 8) throw truncated()
+    const headerBytes = Number(length.readBigUInt64LE())
+    if (headerBytes > LONGEST_HEADER) throw bad('it does not begin with the length of a header')
+    if (headerBytes > size - 8) throw truncated()
+    const header = Buffer.alloc(headerBytes)
+    await fill(handle, header, 8, truncated)
+    const { entries } = parseHeader(header, size - 8 - headerBytes, FLOATS, bad, truncated)
+    return entries.map(({ name, type, shape, begin, end }) => ({
+      ...{ name, file, shape },
+      read: () =>
+        reading(file, what, async (again) => {
+          const bytes = new Uint8Array(end - begin)
+          await fill(again, bytes, 8 + headerBytes + begin, truncated)
+          return floats(type, bytes.buffer)
+        }),
+    }))
+  })
+}
+
+async function fill(handle: FileHandle, bytes: Uint8Array, position: number, truncated: () => Error): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesRead } = await handle.read(bytes, at, Math.min(CHUNK, bytes.length - at), position + at)
+    if (bytesRead === 0) throw truncated()
+    at += bytesRead
+  }
+}
+
+function floats(type: keyof typeof FLOATS, buffer: ArrayBuffer): Float32Array {
+  if (type === 'F32') return new Float32Array(buffer)
+  if (type === 'F64') return Float32Array.from(new Float64Array(buffer))
+  const halves = new Uint16Array(buffer)
+  const bits = new Uint32Array(halves.length)
+  const numbers = new Float32Array(bits.buffer)
+  if (type === 'BF16') {
+    for (let i = 0; i < halves.length; ++i) bits[i] = (halves[i] as number) << 16
+    return numbers
+  }
+  for (let i = 0; i < halves.length; ++i) {
+    const half = halves[i] as number
+    const exponent = (half >> 10) & 31
+    const fraction = half & 1023
+    // Below the normal numbers of 16 bits, products of a power of two; they are normal ones of 32 bits.
+    if (exponent === 0) numbers[i] = (half & 0x8000 ? -fraction : fraction) * 2 ** -24
+    else bits[i] = ((half & 0x8000) << 16) | (exponent === 31 ? 0x7f800000 : (exponent + 112) << 23) | (fraction << 13)
+  }
+  return numbers
 }
 
 async function readFrom(handle: FileHandle, file: string, wanted: (name: string) => boolean) {
@@ -149,7 +225,7 @@ async function readFrom(handle: FileHandle, file: string, wanted: (name: string)
   if (headerBytes > LONGEST_HEADER) throw bad('it does not begin with the length of a header')
   if (headerBytes > size - 8) throw truncated()
   const header = Buffer.from(await fill(new Uint8Array(headerBytes)))
-  const { entries, metadata } = parseHeader(header, size - 8 - headerBytes, bad, truncated)
+  const { entries, metadata } = parseHeader(header, size - 8 - headerBytes, SIZES, bad, truncated)
   const checksum = metadata.checksum ?? ''
   if (!/^sha256:[0-9a-f]{64}$/.test(checksum)) throw bad('it has no checksum, so another program made it')
   const hash = createHash('sha256').update(length)
@@ -173,12 +249,15 @@ async function readFrom(handle: FileHandle, file: string, wanted: (name: string)
   return { metadata, tensors }
 }
 
-function parseHeader(
+const SIZES: Readonly<Record<StoredType, number>> = { F32: 4, F64: 8, I32: 4, I64: 8, U8: 1 }
+
+function parseHeader<Type extends string>(
   header: Buffer,
   dataBytes: number,
+  sizes: Readonly<Record<Type, number>>,
   bad: (what: string) => HebbError,
   truncated: () => HebbError,
-): { entries: Entry[]; metadata: Record<string, string> } {
+): { entries: Entry<Type>[]; metadata: Record<string, string> } {
   const isObject = (value: unknown): value is Record<string, unknown> =>
     typeof value === 'object' && value !== null && !Array.isArray(value)
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
@@ -192,18 +271,18 @@ function parseHeader(
   const { __metadata__: metadata = {}, ...rest } = json
   if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string'))
     throw bad('its metadata are not texts')
-  const entries: Entry[] = []
+  const entries: Entry<Type>[] = []
   for (const [name, tensor] of Object.entries(rest)) {
     if (!isObject(tensor)) throw bad(`its header tells nothing of the tensor '${name}'`)
     const { dtype, shape, data_offsets: offsets } = tensor
-    if (typeof dtype !== 'string' || !Object.hasOwn(types, dtype))
-      throw bad(`its tensor '${name}' has the type '${dtype}', not one of ${Object.keys(types).join(', ')}`)
+    if (typeof dtype !== 'string' || !Object.hasOwn(sizes, dtype))
+      throw bad(`its tensor '${name}' has the type '${dtype}', not one of ${Object.keys(sizes).join(', ')}`)
     if (!Array.isArray(shape) || !shape.every(isCount)) throw bad(`its tensor '${name}' has no shape`)
     if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
       throw bad(`its tensor '${name}' has no place`)
     const [begin, end] = offsets as [number, number]
-    const type = dtype as StoredType
-    const bytes = shape.reduce((product: number, n) => product * n, types[type].BYTES_PER_ELEMENT)
+    const type = dtype as Type
+    const bytes = shape.reduce((product: number, n) => product * n, sizes[type])
     if (end - begin !== bytes)
       throw bad(`its tensor '${name}' takes ${end - begin} bytes, but its shape needs ${bytes}`)
     entries.push({ name, type, shape, begin, end })
