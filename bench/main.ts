@@ -31,6 +31,7 @@ import { peers } from './peers.js'
 import { predictors } from './predictors.js'
 import { responsiveness } from './responsiveness.js'
 import { search } from './search.js'
+import { server } from './server.js'
 import { step } from './step.js'
 import { translation } from './translation.js'
 import { update } from './update.js'
@@ -47,6 +48,7 @@ const benches: Record<string, Bench> = {
   growth,
   loop,
   search,
+  server,
   memory,
   huge,
   cpp,
