@@ -9,6 +9,7 @@ import { dirname, join, resolve } from 'node:path'
 
 const COLUMNS = 120
 const FORMATTED = /\.(h|cc|cu|cuh)$/
+const GENERATED = 'test/api.d.ts'
 const SOURCE = /\.(ts|js|mjs|h|cc|cu|cuh|py|sh|cmake)$|(^|\/)CMakeLists\.txt$|^\.ci\/run$/
 
 const root = resolve(import.meta.dirname, '..')
@@ -16,7 +17,7 @@ const check = process.argv.includes('--check')
 const git = (...args: string[]) =>
   execFileSync('git', args, { cwd: root, encoding: 'utf8' }).split('\0').filter(Boolean)
 const deleted = new Set(git('ls-files', '-z', '--deleted'))
-const files = git('ls-files', '-z').filter((file) => SOURCE.test(file) && !deleted.has(file))
+const files = git('ls-files', '-z').filter((file) => SOURCE.test(file) && file !== GENERATED && !deleted.has(file))
 
 /** The root's .clang-format, and what a folder's own one adds to it (InheritParentConfig). */
 const styles = new Map<string, string>()
