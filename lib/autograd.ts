@@ -94,6 +94,7 @@ export interface Application {
   backward(outputGradient: Activations, output: Activations): void
 }
 
+/** What a Tape is made with. */
 export interface TapeOptions {
   /** Whether backward() will be called. */
   training: boolean
@@ -103,6 +104,10 @@ export interface TapeOptions {
   frozen?: ReadonlySet<Parameter> | undefined
 }
 
+/**
+ * Records the operations of a forward pass in a Program and, by backward(), those of their gradients in reverse order
+ * (reverse-mode automatic differentiation). Nothing is computed before the Program is replayed.
+ */
 export class Tape {
   readonly program: Program
   readonly device: Device
@@ -278,6 +283,7 @@ export class Tape {
     for (const record of records) record()
   }
 
+  /** Gives back what the tape owns. */
   dispose(): void {
     for (const owned of [...this.#memory, ...this.#axes]) owned.dispose()
   }

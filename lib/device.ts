@@ -5,6 +5,7 @@ import type { LinkPredictor, PredictionRoute } from './tensor.js'
 
 export type { DeviceInfo, Memory } from './native.js'
 
+/** How a device is opened. */
 export interface DeviceOptions {
   /**
    * 'cpu', 'cuda' (fails when there is none), or 'auto' (default): CUDA when the build, the driver and the backend
@@ -89,6 +90,7 @@ export class Device {
     }
   }
 
+  /** What the device is: processor, threads, memory. Throws DISPOSED after dispose(). */
   get info(): DeviceInfo {
     return this.#use().info
   }

@@ -94,6 +94,7 @@ export interface NativeProgram {
   dispose(): void
 }
 
+/** What a device is. */
 export interface DeviceInfo {
   /** 'cpu' or 'cuda'. */
   readonly kind: string
@@ -115,6 +116,7 @@ export interface DeviceInfo {
   readonly detail: string
 }
 
+/** Native memory of a device, in bytes. */
 export interface Memory {
   /** Live native buffers. */
   readonly buffers: number
@@ -137,6 +139,10 @@ export interface NativeDevice {
   dispose(): void
 }
 
+/**
+ * The links of a sparse layer, in CSR: those of row r, an output, come from the inputs columnIndices[rowOffsets[r]] to
+ * columnIndices[rowOffsets[r + 1] - 1].
+ */
 export interface Links {
   /** [rows + 1] */
   readonly rowOffsets: Int32Array

@@ -652,4 +652,5 @@ export interface OperandsOf {
   }
 }
 
+/** The operations that a Program records. */
 export type OperationName = keyof OperandsOf

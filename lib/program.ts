@@ -40,6 +40,7 @@ export interface Segment {
   columns?: number
 }
 
+/** What replay() takes. */
 export interface ReplayOptions {
   /** Where to begin; without it, where the last one ended. One that is refused changes nothing. */
   begin?: Segment | undefined
@@ -97,6 +98,7 @@ function segmentOf({ step, scalars, samples = 0, first = 0, columns = 0 }: Segme
   return { step, scalars: scalars && Float64Array.from(scalars), samples, columns, next: first }
 }
 
+/** What a Program is made with. */
 export interface ProgramOptions {
   /** Numbers that operations read and that may differ from step to step. Default 1. */
   scalars?: number | undefined
@@ -116,6 +118,10 @@ export interface ProgramOptions {
  */
 export type Lifetime = 'step' | 'given' | 'kept'
 
+/**
+ * Operations that are recorded once and replayed as steps, on one device: what a training step is made of. An operation
+ * that does not fit is refused when it is recorded, with INVALID_ARGUMENT.
+ */
 export class Program {
   readonly device: Device
   readonly batch: number

@@ -107,6 +107,7 @@ export class Tensor<T extends TensorType = 'float32'> {
     this.#length = length
   }
 
+  /** Gives the native memory back. Safe to call twice. */
   dispose(): void {
     this.native.dispose()
   }
@@ -141,6 +142,7 @@ export class Axis {
     return this.#memory.read()
   }
 
+  /** Gives the native memory back. Safe to call twice. */
   dispose(): void {
     this.#memory.dispose()
   }
@@ -263,6 +265,7 @@ export class SparseMatrix {
     return this.native.predictLinks(predictor, known(options, 'predictLinks()', { route: true }).route ?? 'auto')
   }
 
+  /** Gives the native memory back. Safe to call twice. */
   dispose(): void {
     this.native.dispose()
   }
@@ -301,6 +304,7 @@ export function inColumnOrder<T extends Elements>(elements: T, slots: Int32Array
   return ordered as T
 }
 
+/** Links with the sizes of their layer: W [rows = outputs][cols = inputs]. */
 export interface PlainCsr extends Links {
   readonly rows: number
   readonly cols: number
@@ -311,6 +315,10 @@ export interface PlainCsr extends Links {
  */
 export const linkPredictors = ['CH2-L3n', 'CH3-L3n', 'CH2-L3p', 'CH3-L3p'] as const
 
+/**
+ * How a missing link is scored by topology alone: the Cannistraci-Hebb indices CH2 and CH3 on paths of length 3, by
+ * nodes (L3n) or by paths (L3p); arXiv 2501.19107. predictLinks() has the formulas.
+ */
 export type LinkPredictor = (typeof linkPredictors)[number]
 
 /** Missing links with a nonzero score, by row, then column. */
@@ -328,6 +336,10 @@ export interface LinkScores {
  */
 export const predictionRoutes = ['auto', 'sparse', 'dense'] as const
 
+/**
+ * How scores are computed: 'sparse' path by path, 'dense' by products of matrices a tile at a time, 'auto' the faster
+ * one.
+ */
 export type PredictionRoute = (typeof predictionRoutes)[number]
 
 /**

@@ -97,6 +97,7 @@ import type { Activations, Axis, SparseMatrix, Tensor } from './tensor.js'
 export interface OperandsOf {
 ${bodies.join('')}}
 
+/** The operations that a Program records. */
 export type OperationName = keyof OperandsOf
 `
 }

@@ -13,6 +13,7 @@ export interface CsvColumn {
   readonly deviation: number
 }
 
+/** What csv() takes. */
 export interface CsvOptions {
   /** The last so many columns are targets, the others inputs. Default 1. */
   targets?: number | undefined
@@ -24,6 +25,7 @@ export interface CsvOptions {
   columns?: readonly CsvColumn[] | undefined
 }
 
+/** What csv() has read: two data sets, both standardised by the training set's columns. */
 export interface CsvData extends TrainAndTest {
   /** All columns in their order: to standardise other inputs, and to read a network's outputs in the targets' units. */
   readonly columns: readonly CsvColumn[]

@@ -16,6 +16,7 @@ export interface Augment {
   readonly flip: boolean
 }
 
+/** What dataset() takes. Arrays whose lengths do not fit are refused with INVALID_ARGUMENT. */
 export interface DatasetOptions {
   /** [samples][features], row-major. Bytes stand for value / 255. */
   x: Uint8Array | Float32Array

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { HebbError } from '../error.js'
 
+/** What an IDX file holds: unsigned bytes, row-major, of [...shape]. */
 export interface Idx {
   readonly shape: readonly number[]
   readonly data: Uint8Array

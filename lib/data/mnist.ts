@@ -8,6 +8,7 @@ import { expect, HebbError } from '../error.js'
 import { type Dataset, dataset } from './dataset.js'
 import { readIdx } from './idx.js'
 
+/** A training set and the test set that belongs to it. */
 export interface TrainAndTest {
   readonly train: Dataset
   readonly test: Dataset

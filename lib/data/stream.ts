@@ -5,6 +5,7 @@ import { type Dataset, type DatasetOptions, dataset } from './dataset.js'
 /** Some neighbouring samples, as dataset() takes them. */
 export type Chunk = Pick<DatasetOptions, 'x' | 'y' | 'weights'>
 
+/** What stream() takes: dataset()'s options for all chunks, and how chunks are read. */
 export interface StreamOptions extends Omit<DatasetOptions, 'x' | 'y' | 'weights'> {
   /** All of them. */
   samples: number
@@ -34,6 +35,7 @@ export class SampleStream {
     return Math.floor(this.samples / this.chunk)
   }
 
+  /** Chunks of an epoch, the shorter one counted. */
   get chunks(): number {
     return Math.ceil(this.samples / this.chunk)
   }

@@ -39,6 +39,7 @@ function between(
   }
 }
 
+/** Densities as functions of the number of updates done, from 0: what density rules are made of. */
 export const densitySchedule = {
   /** The same density throughout. */
   constant(options: { density: number }): DensitySchedule {
@@ -86,6 +87,7 @@ export const constantDensity = maker(
   }),
 )
 
+/** What sigmoidDensity() and cubicDensity() take. Densities and shares are in (0, 1]. */
 export interface DecayOptions {
   /** Density at the start, where the target is lower. Default 0.5. */
   initialDensity?: number | undefined
@@ -139,6 +141,7 @@ export const cubicDensity = maker('cubicDensity', (options: DecayOptions = {}): 
   }
 })
 
+/** What overshootDensity() takes. */
 export interface OvershootOptions {
   /**
    * Density beyond the target, each up to a share of the updates. Default: 5% of all possible links up to 0.6 of the

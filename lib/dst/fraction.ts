@@ -2,6 +2,7 @@
 import { expect, integer, known, number, show } from '../error.js'
 import { maker } from '../recipe.js'
 
+/** Where a run is when a Fraction is asked. */
 export interface FractionPoint {
   readonly step: number
   /** The step after which updates stop. */
@@ -11,6 +12,10 @@ export interface FractionPoint {
   readonly target: number
 }
 
+/**
+ * The share of a layer's links, in [0, 1], that an update replaces. A function of your own must be given to
+ * Trainer.load() again.
+ */
 export type Fraction = (point: FractionPoint) => number
 
 /** zeta / 2 (1 + cos(pi step / lastStep)). */
@@ -19,6 +24,7 @@ export const cosine = maker('cosine', (zeta: number): Fraction => {
   return ({ step, lastStep }) => (zeta / 2) * (1 + Math.cos((Math.PI * step) / lastStep))
 })
 
+/** The same share, in [0, 1], at every update. */
 export const constantFraction = maker('constantFraction', (zeta: number): Fraction => {
   number(zeta, 'zeta', 0, 1)
   return () => zeta
@@ -35,6 +41,7 @@ export const excess = maker(
       Math.max(0, 1 - target / density),
 )
 
+/** When topology updates are, and how much each replaces. */
 export interface UpdateSchedule {
   /** Steps between updates, or 'epoch'. */
   readonly every: number | 'epoch'
@@ -43,6 +50,11 @@ export interface UpdateSchedule {
   readonly fraction: Fraction
 }
 
+/**
+ * When topology updates are: every so many steps or every epoch (default), up to a share `until` of all steps (default
+ * 0.75), each replacing a `fraction` of the links: a number in [0, 1], or a function such as cosine(0.3). Throws
+ * INVALID_ARGUMENT for what is out of range.
+ */
 export function updateSchedule(options: {
   every?: number | 'epoch'
   until?: number | undefined

@@ -12,6 +12,7 @@ export interface KeptLayer extends PlainCsr {
 /** Gives exactly `count` missing links, each once, in any order. */
 export type RegrowFunction = (layer: KeptLayer, count: number) => NewLinks | Promise<NewLinks>
 
+/** Missing links that are to be, the i-th leading from input col[i] to output row[i]. */
 export interface NewLinks {
   readonly row: ArrayLike<number>
   readonly col: ArrayLike<number>
@@ -25,6 +26,7 @@ export interface BuiltInRegrow {
   readonly route?: PredictionRoute
 }
 
+/** What soft() and topK() take beside the predictor. */
 export interface ScoreOptions {
   /**
    * How scores are computed: 'auto', 'sparse' or 'dense'. Only a GPU's 'dense', on tensor cores, can choose other links
@@ -33,6 +35,7 @@ export interface ScoreOptions {
   route?: PredictionRoute | undefined
 }
 
+/** Which missing links an update adds: random(), topK(), soft(), largestGradient(), or a function of your own. */
 export type RegrowRule = BuiltInRegrow | RegrowFunction
 
 function scores(predictor: LinkPredictor, options: ScoreOptions): Pick<BuiltInRegrow, 'predictor' | 'route'> {

@@ -34,6 +34,7 @@ export interface BuiltInRemove {
   readonly temperature?: { readonly from: number; readonly to: number }
 }
 
+/** Which links an update removes: magnitude(), relativeImportance() and their kin, or a function of your own. */
 export type RemoveRule = BuiltInRemove | RemoveFunction
 
 export interface SoftOptions {

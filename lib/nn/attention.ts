@@ -88,6 +88,7 @@ export function projection(
     : new SparseLinear({ ...options, density, ...(topology && { topology }) })
 }
 
+/** What a MultiHeadAttention is made with. */
 export interface MultiHeadAttentionOptions extends ProjectionOptions {
   features: number
   heads: number

@@ -4,6 +4,7 @@ import { expect, known, show } from '../error.js'
 import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 
+/** What a Dropout is made with. */
 export interface DropoutOptions {
   /** Of losing an element, in [0, 1). 16 random bits decide: rounded to a multiple of 2^-16, 1 - 2^-16 at most. */
   probability: number

@@ -54,6 +54,7 @@ export function sequencesOf(x: Value, who: string): Sequences {
 
 const inUse = () => new HebbError('DISPOSED', 'Expected a model in use by a trainer, got one that is not')
 
+/** What an Embedding is made with. */
 export interface EmbeddingOptions {
   /** Entries of the vocabulary. */
   words: number
@@ -156,6 +157,7 @@ export class Scores implements Module {
   }
 }
 
+/** What Positions are made with. */
 export interface PositionsOptions {
   features: number
   /** Tokens of the longest sequence. Default 1024. */

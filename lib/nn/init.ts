@@ -4,6 +4,7 @@ import type { Program } from '../program.js'
 import { maker } from '../recipe.js'
 import { type DenseParameter, SparseParameter } from './parameter.js'
 
+/** How a layer's weights are drawn: independently, with mean 0. swi(), kaiming(), xavier() and normal() make them. */
 export interface WeightInit {
   readonly name: string
   /** Default 'normal'. */

@@ -8,6 +8,7 @@ import { makerOf, remember } from '../recipe.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter } from './parameter.js'
 
+/** What a LayerNorm is made with. */
 export interface LayerNormOptions {
   features: number
   /** Added to the variance. Default 1e-5. */
@@ -100,6 +101,7 @@ export class LayerNorm extends Norm {
 }
 makerOf('LayerNorm', LayerNorm)
 
+/** What an RMSNorm is made with. */
 export interface RMSNormOptions {
   features: number
   /** Added to the mean of squares. Default 1e-6. */

@@ -8,6 +8,7 @@ import { checkWeightInit, drawWeights, kaiming, type WeightInit } from './init.j
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter } from './parameter.js'
 
+/** What a Linear is made with. */
 export interface LinearOptions {
   inFeatures: number
   outFeatures: number

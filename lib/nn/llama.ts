@@ -17,6 +17,7 @@ import { Residual } from './residual.js'
 import { Sequential } from './sequential.js'
 import type { SparseLinear } from './sparse_linear.js'
 
+/** What a GatedFeedForward is made with. */
 export interface GatedFeedForwardOptions {
   features: number
   /** Neurons between. */
@@ -101,6 +102,7 @@ export class GatedFeedForward implements Module {
 }
 makerOf('GatedFeedForward', GatedFeedForward)
 
+/** What llama() takes. Numbers are checked when it is called: INVALID_ARGUMENT. */
 export interface LlamaOptions {
   /** Entries of the vocabulary. */
   words: number

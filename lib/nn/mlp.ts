@@ -13,6 +13,7 @@ import type { Module } from './module.js'
 import { Sequential } from './sequential.js'
 import { SparseLinear } from './sparse_linear.js'
 
+/** What mlp() takes. Numbers are checked when it is called: INVALID_ARGUMENT. */
 export interface MlpOptions {
   /** Neurons a layer, input first, classes last. */
   widths: readonly number[]

@@ -58,7 +58,9 @@ export function usesOf(module: Module, uses = new Map<Module, number>()): Map<Mo
 export interface Module {
   /** Features that it expects, when it cares. */
   readonly inFeatures?: number | undefined
+  /** Features that it gives, when they are known before it is recorded. */
   readonly outFeatures?: number | undefined
+  /** What an optimizer steps, those of its children included. None before materialise() and after dispose(). */
   readonly parameters: readonly Parameter[]
   /** Modules that this one is made of, by the names that their parameters have in a file, and that messages use. */
   readonly children?: ReadonlyMap<string, Module>
@@ -77,6 +79,7 @@ export interface Module {
    * computed for some columns at a time, where it has many outputs.
    */
   readonly head?: Module | undefined
+  /** Makes its parameters, on the device that `materials` name; a Trainer calls it once. */
   materialise(materials: Materials): void
   /** Records what `head` is given. Without it, that is the module's input. */
   body?(tape: Tape, x: Value, ...inputs: Value[]): Value
@@ -85,5 +88,6 @@ export interface Module {
    * attention to another sequence, have the others after the first.
    */
   forward(tape: Tape, x: Value, ...inputs: Value[]): Value
+  /** Gives its parameters' memory back. It is then a description again. */
   dispose(): void
 }

@@ -76,12 +76,14 @@ abstract class ParameterArrays {
     return [this.values, ...this.#slots.values()]
   }
 
+  /** Gives the native memory of all its arrays back. Safe to call twice. */
   dispose(): void {
     for (const tensor of [...this.arrays, ...this.#scalars.values()]) tensor.dispose()
     this.#gradient?.dispose()
   }
 }
 
+/** A matrix [rows][cols] of numbers, row-major, with its optimizer state; cols is 1 for a vector. */
 export class DenseParameter extends ParameterArrays {
   readonly rows: number
   readonly cols: number
@@ -124,6 +126,7 @@ export class Pool {
 /** How a sparse layer's forward product is computed: link by link, or in dense tiles, zeros included. */
 export type ExecutionForm = 'csr' | 'dense-tile'
 
+/** What a SparseParameter is made with. */
 export interface SparseParameterOptions {
   name: string
   /** Number of the layer in its model, part of every random counter. */
@@ -210,6 +213,7 @@ export class SparseParameter extends ParameterArrays {
   }
 }
 
+/** What an optimizer steps: a matrix or a vector, or the values of a sparse layer's links. */
 export type Parameter = DenseParameter | SparseParameter
 
 /** How many elements a parameter has, as operations want to know it: a sparse layer's links, or a count. */

@@ -33,6 +33,7 @@ export function pooling(tape: Tape, x: Value, kind: Kind = 'mean'): Value {
   })
 }
 
+/** What a Pooling is made with. */
 export interface PoolingOptions {
   /**
    * 'mean' (default): the mean of a sequence's tokens. 'max': the largest number of each feature. 'first': the first

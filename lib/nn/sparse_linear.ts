@@ -13,6 +13,7 @@ import { linear } from './linear.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter, SparseParameter } from './parameter.js'
 
+/** What a SparseLinear is made with. */
 export interface SparseLinearOptions {
   inFeatures: number
   outFeatures: number

@@ -18,6 +18,7 @@ import { Sequential } from './sequential.js'
 
 const activations = { relu: () => new Relu(), gelu: () => new Gelu(), silu: () => new Silu() }
 
+/** What encoderLayer() and decoderLayer() take. */
 export interface TransformerLayerOptions {
   features: number
   heads: number
@@ -117,6 +118,7 @@ export function decoderLayer(options: TransformerLayerOptions): Sequential {
   return layer(['attention', 'crossAttention'], true, known(options, 'decoderLayer()', LAYER))
 }
 
+/** What transformer() takes. Numbers are checked when it is called: INVALID_ARGUMENT. */
 export interface TransformerOptions extends Omit<TransformerLayerOptions, 'densities'> {
   /** Entries of the vocabularies of source and target. */
   sourceWords: number

@@ -5,6 +5,7 @@ import { maker } from '../recipe.js'
 import { byGroups, type ClippingOptions, type Group, type Optimizer } from './optimizer.js'
 import type { Rate } from './rates.js'
 
+/** The numbers of Adam's step, of all parameters or of a group of them. */
 export interface AdamNumbers {
   /** Default 0.001. */
   learningRate?: number | Rate
@@ -35,6 +36,7 @@ export interface AdamNumbers {
   stepsBy?: 'link' | 'parameter'
 }
 
+/** What adam() takes. What is out of range is refused with INVALID_ARGUMENT. */
 export interface AdamOptions extends AdamNumbers, ClippingOptions {
   /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
   groups?: readonly Group<AdamNumbers>[] | undefined

@@ -21,8 +21,13 @@ export interface RatePoint {
   readonly density: number
 }
 
+/**
+ * A learning rate, asked for before every step: of at least 0, else the step is refused with INVALID_ARGUMENT. linear()
+ * and others make them; a function of your own must be given to Trainer.load() again.
+ */
 export type Rate = (point: RatePoint) => number
 
+/** The same rate, of at least 0, in every step. */
 export const constant = maker('constant', (rate: number): Rate => {
   number(rate, 'learningRate', 0)
   return () => rate

@@ -8,6 +8,7 @@ import { maker } from '../recipe.js'
 import { byGroups, type ClippingOptions, type Group, type Optimizer } from './optimizer.js'
 import type { Rate } from './rates.js'
 
+/** The numbers of SGD's step, of all parameters or of a group of them. */
 export interface SgdNumbers {
   learningRate: number | Rate
   /** Default 0. */
@@ -16,6 +17,7 @@ export interface SgdNumbers {
   weightDecay?: number | undefined
 }
 
+/** What sgd() takes. What is out of range is refused with INVALID_ARGUMENT. */
 export interface SgdOptions extends SgdNumbers, ClippingOptions {
   /** Numbers of their own for some of the parameters: [{ match: '*.bias', weightDecay: 0 }]. */
   groups?: readonly Group<SgdNumbers>[] | undefined

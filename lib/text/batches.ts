@@ -7,6 +7,7 @@ const PURPOSE = 18
 /** The special tokens of a sentence: begin and end around a source, and of a target the one or the other. */
 const [SOURCE_ENDS, TARGET_ENDS] = [2, 1]
 
+/** What tokenBatches() takes. */
 export interface TokenBatchesOptions {
   /** [sentences] of pairs, tokens of each source and each target, special tokens not counted. */
   sourceLengths?: ArrayLike<number>

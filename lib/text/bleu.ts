@@ -9,6 +9,7 @@ export type BleuTokenization = '13a' | 'intl' | 'char' | 'none'
 /** What a precision becomes of which no n-gram matched. */
 export type BleuSmoothing = 'exp' | 'floor' | 'add-k' | 'none'
 
+/** What corpusBleu() takes. */
 export interface BleuOptions {
   /** Compare lower-cased lines. Default false. */
   lowercase?: boolean | undefined
@@ -28,6 +29,7 @@ export interface BleuOptions {
   smoothValue?: number | undefined
 }
 
+/** The BLEU of some translations, and what it is made of (Papineni et al., 2002). */
 export interface Bleu {
   /** From 0 to 100. */
   readonly score: number

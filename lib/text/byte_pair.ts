@@ -7,6 +7,7 @@ import { expect, integer, known, show } from '../error.js'
 import { characterOfByte, inBytes, wordsOfBytes } from './pipeline.js'
 import { Tokenizer } from './tokenizer.js'
 
+/** What trainTokenizer() takes. */
 export interface TrainTokenizerOptions {
   /** Tokens in all: the special ones, 256 bytes, and merges. Fewer, if the texts have no pairs left. Default 4,000. */
   vocabulary?: number | undefined

@@ -3,6 +3,7 @@ import { integer, known, number } from '../error.js'
 import { version } from '../package.js'
 import { common, countNgrams, flag, type References, referenceSets, words } from './metric.js'
 
+/** What corpusChrf() takes. */
 export interface ChrfOptions {
   /** n-grams of up to so many characters. Default 6. */
   charOrder?: number | undefined
@@ -14,6 +15,7 @@ export interface ChrfOptions {
   lowercase?: boolean | undefined
 }
 
+/** The chrF of some translations (Popović, 2015). */
 export interface Chrf {
   /** From 0 to 100. */
   readonly score: number

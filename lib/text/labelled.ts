@@ -5,6 +5,7 @@ import { checkTokenizer, GrowingText, lengthsOf, TextDataset, type TextPart, typ
 import { readParallel } from './lines.js'
 import type { Tokenizer } from './tokenizer.js'
 
+/** What labelledText() and labelledLines() take. */
 export interface LabelledTextOptions {
   /** Each line is what it makes of it, with the special tokens that its tokenizer.json puts around a text. */
   tokenizer: Tokenizer

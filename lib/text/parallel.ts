@@ -15,6 +15,7 @@ import { Tokenizer } from './tokenizer.js'
 
 export type { TokenizedText, Tokenizers }
 
+/** What parallelLines() takes. */
 export interface ParallelLinesOptions {
   /** For both languages, or one for each. */
   tokenizer: Tokenizer | Tokenizers
@@ -22,6 +23,7 @@ export interface ParallelLinesOptions {
   name?: string | undefined
 }
 
+/** What parallelText() takes. */
 export interface ParallelTextOptions extends ParallelLinesOptions {
   /**
    * A file that tokens are kept in, 2 or 4 bytes each, in place of memory, for texts larger than that; training reads

@@ -28,11 +28,13 @@ const inByteLevel = /"type":"ByteLevel"/
 /** The contents of a tokenizer.json, of Hugging Face's format version 1.0. */
 export type TokenizerJson = Readonly<Record<string, unknown>>
 
+/** What Tokenizer.encode() takes. */
 export interface EncodeOptions {
   /** Whether the tokens that the tokenizer.json puts before and after every text are put there. Default true. */
   special?: boolean | undefined
 }
 
+/** What Tokenizer.decode() takes. */
 export interface DecodeOptions {
   /** Whether special tokens are left out. Default false. */
   skipSpecial?: boolean | undefined

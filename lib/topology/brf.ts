@@ -2,6 +2,7 @@ import { expect, known, number, show } from '../error.js'
 import { maker } from '../recipe.js'
 import { drawn, type Topology } from './topology.js'
 
+/** What brf() takes. */
 export interface BrfOptions {
   /** Randomness in [0, 1]: 0 links a neuron to the nearest ones of the other side, 1 to any. Default 0.25. */
   r?: number | undefined

@@ -2,6 +2,7 @@ import { known, number } from '../error.js'
 import { maker } from '../recipe.js'
 import { drawn, type Topology } from './topology.js'
 
+/** What bsw() takes. */
 export interface BswOptions {
   /**
    * Probability in [0, 1] that a link of the ring lattice is rewired: 0 the lattice, 1 links anywhere (Erdős-Rényi).

@@ -4,6 +4,7 @@ import { addon } from '../native.js'
 import { maker, remember } from '../recipe.js'
 import { drawn, type Topology } from './topology.js'
 
+/** What csti() takes. */
 export interface CstiOptions {
   /** The training set whose features are correlated. */
   data: Dataset

@@ -5,6 +5,7 @@ import type { Module } from '../nn/module.js'
 import type { PlainCsr } from '../tensor.js'
 import { isTyped } from '../typed_array.js'
 
+/** What describeTopology() takes. */
 export interface DescribeOptions {
   /**
    * Steps of work up to which clustering and path lengths are exact; beyond, they are estimated from samples. Default
@@ -35,6 +36,7 @@ export interface Degrees {
   readonly histogram: readonly { readonly degree: number; readonly neurons: number }[]
 }
 
+/** What the links of one sparse layer look like. */
 export interface LayerDescription {
   readonly inFeatures: number
   readonly outFeatures: number
@@ -62,6 +64,7 @@ export interface LayerDescription {
   readonly percolated: { readonly links: number; readonly inputs: number; readonly outputs: number }
 }
 
+/** What the links of a model look like, a layer at a time and together. */
 export interface TopologyDescription {
   readonly layers: readonly LayerDescription[]
   readonly links: number

@@ -15,6 +15,7 @@ import type { Loss } from './loss.js'
 import { tasks } from './task.js'
 import { DeviceText, TextOrder } from './text_feed.js'
 
+/** How good a network is on some data: mean loss, and accuracy in [0, 1]. */
 export interface Evaluation {
   readonly loss: number
   /** Share of what the task counts that is right: samples, or the tokens of translations; NaN for a regression. */
@@ -25,6 +26,7 @@ export interface Evaluation {
   readonly dropped?: number
 }
 
+/** What evaluate(), predict() and their kin take. */
 export interface RunOptions {
   /** Stops after the batch that runs; the promise then rejects with code ABORTED. */
   signal?: AbortSignal | undefined

@@ -36,8 +36,10 @@ interface LossOf<Targets extends string, Target> {
 export type LabelLoss = LossOf<'labels', Tensor<'int32'>>
 /** `target`: [outputs][columns]. */
 export type ValueLoss = LossOf<'values', Activations>
+/** A loss that is recorded on the tape: of class numbers, or of values. */
 export type LossFunction = LabelLoss | ValueLoss
 
+/** What crossEntropy() takes. */
 export interface CrossEntropyOptions {
   /**
    * The share of a target's probability that is spread over the other classes (label smoothing, Szegedy et al., 2016),
@@ -84,6 +86,10 @@ const losses = {
   } satisfies ValueLoss as ValueLoss,
 }
 
+/**
+ * The built-in losses: 'crossEntropy' of labels (softmax and negative log-likelihood, natural logarithm),
+ * 'meanSquaredError' of targets.
+ */
 export type LossName = keyof typeof losses
 /** A loss by its name, one made by crossEntropy(), or one of your own. */
 export type Loss = LossName | LossFunction

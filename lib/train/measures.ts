@@ -6,6 +6,7 @@ import { Program } from '../program.js'
 import { type PredictionRoute, Tensor } from '../tensor.js'
 import { History } from './history.js'
 
+/** What the links of a model are like now. Shares are in [0, 1]. */
 export interface TopologyMeasures {
   /** Links in the sparse layers. */
   readonly links: number

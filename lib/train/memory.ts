@@ -23,6 +23,7 @@ export interface MemoryParts {
   readonly other: number
 }
 
+/** A trainer's native memory in bytes, by what it is for. */
 export interface TrainerMemory extends Memory {
   /** Their sum is `bytes`. */
   readonly parts: MemoryParts

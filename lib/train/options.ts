@@ -17,6 +17,7 @@ import type { TopologyMeasures } from './measures.js'
  */
 export type NamedGradients = ReadonlyMap<string, Tensor>
 
+/** What a Trainer is made with. What does not fit, or is nobody's option, is refused with INVALID_ARGUMENT. */
 export interface TrainerOptions {
   optimizer: Optimizer
   /** The method of dynamic sparse training; default staticSparse(). */
@@ -76,6 +77,7 @@ export interface CheckpointOptions {
   onError?: ((error: Error) => void) | undefined
 }
 
+/** What resume() takes, and fit() too. */
 export interface ResumeOptions {
   /** Evaluated after every epoch, or interval. */
   validation?: Dataset | TextDataset | undefined
@@ -89,6 +91,7 @@ export interface ResumeOptions {
   checkpoint?: CheckpointOptions | undefined
 }
 
+/** What fit() takes: how long, in what parts, and what is done beside it. */
 export interface FitOptions extends ResumeOptions {
   /** Passes over samples. Of text, say `steps`. */
   epochs?: number | undefined
@@ -115,11 +118,13 @@ export interface FitOptions extends ResumeOptions {
   microBatchSize?: number | undefined
 }
 
+/** What trainOn() takes. */
 export interface TrainOnOptions extends RunOptions {
   /** Samples computed at a time, as FitOptions has it. */
   microBatchSize?: number | undefined
 }
 
+/** Where a run is, as onProgress is told. */
 export interface Progress {
   /** From 1. */
   readonly epoch: number
@@ -129,6 +134,10 @@ export interface Progress {
   readonly stepsPerEpoch: number
 }
 
+/**
+ * What fit() reports after each epoch, or interval of text. Times are seconds, losses and accuracies means, accuracies
+ * in [0, 1].
+ */
 export interface Epoch extends TopologyMeasures {
   /** From 1. */
   readonly epoch: number
@@ -151,6 +160,7 @@ export interface Epoch extends TopologyMeasures {
   readonly gradientNorm?: number
 }
 
+/** A batch of your own, for trainOn(). */
 export interface Batch {
   /** [samples][features], as the network sees it (already normalised). */
   x: Float32Array

@@ -23,6 +23,7 @@ import {
   Translator,
 } from './translator.js'
 
+/** What load() takes. */
 export interface LoadOptions {
   /** Default 'auto'. */
   device?: DeviceChoice | undefined

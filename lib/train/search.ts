@@ -25,6 +25,7 @@ const FIRST_ROOM = 32
 /** Scores of words that are read at once, at most, unless a single sentence has more. */
 const MOST_SCORES = 2 ** 24
 
+/** What a Search is made with: the special tokens, and how long sentences may be. */
 export interface SearchOptions {
   /** The token that a translation begins with, which the model is given, and the one that ends it. */
   begin: number
@@ -33,6 +34,10 @@ export interface SearchOptions {
   places?: number | undefined
 }
 
+/**
+ * How Search.translate() and translate() look for the best translation: beam search, hypotheses ranked by
+ * logProbability / ((5 + length) / 6) ** lengthPenalty (Wu et al., 2016).
+ */
 export interface TranslateOptions {
   /** Hypotheses of a sentence that live side by side. Default 2; 1 takes the best word each time. */
   beam?: number | undefined
@@ -50,6 +55,7 @@ export interface TranslateOptions {
   signal?: AbortSignal | undefined
 }
 
+/** A translation that a search has found, in tokens. */
 export interface Hypothesis {
   /** Without begin and end. */
   readonly tokens: Int32Array
@@ -61,6 +67,7 @@ export interface Hypothesis {
   readonly finished: boolean
 }
 
+/** What Search.score() takes. */
 export interface ForcedScoreOptions {
   /** Source tokens that are scored side by side. Default 2048. */
   batchTokens?: number | undefined
@@ -68,6 +75,7 @@ export interface ForcedScoreOptions {
   signal?: AbortSignal | undefined
 }
 
+/** How probable a model finds a translation that is there. */
 export interface ForcedScore {
   /** Natural logarithm of the target's probability, its end counted. */
   readonly logProbability: number

@@ -25,6 +25,7 @@ export interface Source {
   checksum(): Promise<string>
 }
 
+/** What a network can be trained on: samples in memory, samples that are read a chunk at a time, or text. */
 export type TrainingData = Dataset | SampleStream | TextDataset
 
 /** Steps between two reports on a text. */

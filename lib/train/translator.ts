@@ -9,6 +9,7 @@ import type { Tokenizer } from '../text/tokenizer.js'
 import { type Attended, crossAttention, meanOfHeads } from './cross_attention.js'
 import { Search, type TranslateOptions } from './search.js'
 
+/** What translate() and translations() take. */
 export interface TranslationOptions extends TranslateOptions {
   /**
    * Default false. True: where the target's tokenizer has an unknown token, each one of a translation becomes the word
