@@ -132,6 +132,8 @@ export class MultiHeadAttention implements Module {
   readonly key: Projection
   readonly value: Projection
   readonly output: Projection
+  /** Tokens of the longest sequence, where places are told by turning. */
+  readonly places: number | undefined
   readonly #rotary: Required<RotaryOptions> | undefined
   #angles: Rotary | undefined
   #draws: { readonly seed: number; readonly layer: number } | undefined
@@ -164,6 +166,7 @@ export class MultiHeadAttention implements Module {
     expect(dropout < 1, () => `Expected dropout to be at least 0 and below 1, got ${dropout}`)
     if (options.rotary !== undefined) {
       this.#rotary = rotaryOptions(options.rotary)
+      this.places = this.#rotary.places
       expect(
         (features / this.heads) % 2 === 0,
         () => `Expected heads of an even number of features to rotate, got ${features / this.heads}`,

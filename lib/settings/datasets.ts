@@ -72,6 +72,7 @@ export const usual: Readonly<Record<TaskName, { readonly dataset: string; readon
   classification: { dataset: 'mnist', density: 0.01 },
   regression: { dataset: 'csv', density: 0.1 },
   translation: { dataset: 'none, it has files', density: 0.05 },
+  lm: { dataset: 'none, it has files', density: 0.3 },
 }
 
 function given(place: string | undefined, what: string): string {

@@ -30,6 +30,8 @@ export interface Vocabularies {
   readonly tokenizers: Tokenizers
   /** The names of the classes, by number, where sequences are classified. */
   readonly classes?: readonly string[] | undefined
+  /** The number of the token between documents, of a language model. */
+  readonly separator?: number | undefined
 }
 
 /** Sequences of tokens with what a model is to tell of them. */
@@ -37,8 +39,11 @@ export abstract class TextDataset implements Vocabularies {
   readonly name: string
   readonly tokenizers: Tokenizers
   readonly classes: readonly string[] | undefined = undefined
+  readonly separator: number | undefined = undefined
+  /** Whether batches are filled with true tokens where nothing else is asked for. */
+  readonly packed: boolean = false
   /** What it is for; see Task in lib/train/task.ts. */
-  abstract readonly task: 'classification' | 'translation'
+  abstract readonly task: 'classification' | 'translation' | 'lm'
   /** How many sequences, or tuples of them, there are. */
   abstract readonly samples: number
   /** What the model takes, each as one input. */
@@ -53,6 +58,11 @@ export abstract class TextDataset implements Vocabularies {
     this.name = name
     this.tokenizers = tokenizers
   }
+}
+
+/** What is kept of a text. */
+export function vocabulariesOf({ tokenizers, classes, separator }: Vocabularies): Vocabularies {
+  return { tokenizers, classes, separator }
 }
 
 export function checkTokenizer(tokenizer: Tokenizer): void {
@@ -85,6 +95,10 @@ export class Growing {
     this.#length = length
   }
 
+  replaceLast(number: number): void {
+    this.#numbers[this.#length - 1] = number
+  }
+
   get length(): number {
     return this.#length
   }
@@ -106,6 +120,12 @@ export class GrowingText {
   push(tokens: ArrayLike<number>): void {
     this.#tokens.push(tokens)
     this.#starts.push([this.#tokens.length])
+  }
+
+  /** Goes on with the last one. */
+  extend(tokens: ArrayLike<number>): void {
+    this.#tokens.push(tokens)
+    this.#starts.replaceLast(this.#tokens.length)
   }
 
   get text(): TokenizedText {

@@ -13,6 +13,16 @@ export {
   labelledLines,
   labelledText,
 } from './labelled.js'
+export {
+  type DocumentForm,
+  type DocumentOptions,
+  type Documents,
+  LanguageText,
+  type LanguageTextOptions,
+  languageDocuments,
+  languageText,
+  readDocuments,
+} from './language.js'
 export { type ParallelLine, readLines, readParallel } from './lines.js'
 export type { References } from './metric.js'
 export {

@@ -1,11 +1,13 @@
 /** Whether a network, a data set and a loss fit together. */
 import type { Dataset } from '../data/dataset.js'
 import { expect, show } from '../error.js'
+import { MultiHeadAttention } from '../nn/attention.js'
 import { Embedding, Positions } from '../nn/embedding.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Transformer } from '../nn/transformer.js'
 import { TextDataset, type Vocabularies } from '../text/dataset.js'
+import { LanguageText } from '../text/language.js'
 import { type Loss, lossFunction } from './loss.js'
 
 /** The loss for a data set: what was asked for, or what its targets are. */
@@ -30,9 +32,14 @@ function* modulesIn(module: Module): Generator<Module> {
 
 /** Tokens of the longest sequence that a model takes, if it tells. */
 export function placesOf(model: Module): number | undefined {
-  const places = [...modulesIn(model)].flatMap((module) => (module instanceof Positions ? [module.places] : []))
+  const places = [...modulesIn(model)].flatMap((module) =>
+    module instanceof Positions || module instanceof MultiHeadAttention ? (module.places ?? []) : [],
+  )
   return places.length > 0 ? Math.min(...places) : undefined
 }
+
+const separatorText = ({ separator, tokenizers }: Vocabularies) =>
+  separator === undefined ? 'none' : show(tokenizers.source.tokenOf(separator))
 
 /** Refuses text in other tokens, or of other classes, than those that the model was trained on, where it was. */
 export function checkVocabularies(data: Dataset | TextDataset, known: Vocabularies | undefined): void {
@@ -46,12 +53,43 @@ export function checkVocabularies(data: Dataset | TextDataset, known: Vocabulari
         "tokenizer. Use the model's own: its `tokenizers`.",
     )
   }
+  expect(
+    known.separator === data.separator,
+    () =>
+      `Expected ${data.name} with the separator that the model was trained with, ${separatorText(known)}, got ` +
+      `${separatorText(data)}. Say it when you make it: \`separator\`.`,
+  )
   const [expected, given] = [JSON.stringify(known.classes), JSON.stringify(data.classes)]
   expect(
     given === expected,
     () =>
       `Expected ${data.name} to have the classes that the model was trained on, ${expected}, got ${given}. Say ` +
       'them when you make it: `classes`.',
+  )
+}
+
+/** Refuses a text whose next tokens the model cannot tell. */
+function checkLanguage(model: Module, { name, tokenizers: { source }, window }: LanguageText): void {
+  const attentions = [...modulesIn(model)].filter((module) => module instanceof MultiHeadAttention)
+  expect(
+    attentions.every(({ causal }) => causal),
+    () =>
+      `Expected a model such as llama(), whose tokens see none behind them, for ${name}, got one without a causal ` +
+      'attention',
+  )
+  const scores = model.outFeatures as number
+  expect(
+    source.size <= scores,
+    () =>
+      `Expected a tokenizer of at most ${scores} tokens, the scores that the model gives, got ${source.size} for ` +
+      name,
+  )
+  const places = placesOf(model) ?? Number.POSITIVE_INFINITY
+  expect(
+    window <= places,
+    () =>
+      `Expected windows of at most ${places} tokens, the places of the model, got ${window} for ${name}. Say ` +
+      `window: ${places} when you make it, or give the model more places.`,
   )
 }
 
@@ -87,6 +125,7 @@ export function checkText(model: Module, text: TextDataset, loss?: Loss): void {
         text.name,
     )
   }
+  if (text instanceof LanguageText) checkLanguage(model, text)
   expect(
     classes === undefined || (model.outFeatures as number) >= classes.length,
     () =>

@@ -191,6 +191,7 @@ export async function writeCheckpoint(
     layers: text(layers),
     ...(vocabularies && { tokenizers: text(serialisedTokenizers(vocabularies.tokenizers)) }),
     ...(vocabularies?.classes && { classes: text(vocabularies.classes) }),
+    ...(vocabularies?.separator !== undefined && { separator: text(vocabularies.separator) }),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
 }
@@ -274,9 +275,16 @@ export class Checkpoint {
     const classes = this.#metadata.classes === undefined ? undefined : this.#json('classes')
     if (classes !== undefined && !(Array.isArray(classes) && classes.every((name) => typeof name === 'string')))
       throw this.#bad("its 'classes' are not names")
+    const separator = this.#metadata.separator === undefined ? undefined : this.#json('separator')
+    if (
+      separator !== undefined &&
+      !(Number.isInteger(separator) && Number(separator) >= 0 && Number(separator) < made.size)
+    )
+      throw this.#bad("its 'separator' is no token")
     return {
       tokenizers: { source: made, target: target === source ? made : Tokenizer.from(target) },
       ...(classes && { classes: classes as string[] }),
+      ...(separator !== undefined && { separator: separator as number }),
     }
   }
 

@@ -106,7 +106,7 @@ export interface FitOptions extends ResumeOptions {
   batchSize?: number | undefined
   /**
    * Of text: fill batches with so many true tokens, in a random order of sentences, in place of counting padding that
-   * is not computed. Default false, as papers count.
+   * is not computed. Default false, as papers count; of text made by languageText(), true.
    */
   packed?: boolean | undefined
   /**

@@ -61,7 +61,7 @@ export async function sourceOf(data: TrainingData, model: Sequential, datasets: 
   const check = () => {}
   if (data instanceof TextDataset) {
     const places = placesOf(model)
-    const order: Source['order'] = ({ batchSize: tokens, packed }) =>
+    const order: Source['order'] = ({ batchSize: tokens, packed = data.packed }) =>
       datasets.ofText(data, { tokens, seed, places, packed })
     const texts = new Set([...data.inputs, data.labels].map(({ text }) => text))
     const parts = [...texts].flatMap((text): (string | Int32Array)[] =>

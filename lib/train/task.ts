@@ -9,7 +9,7 @@ import type { LossName } from './loss.js'
 /** The number by which runs and epochs are compared. */
 export interface Figure {
   /** In logs 'testAccuracy', 'bestTestAccuracy'; in tables of results 'accuracy', 'bestAccuracy'. */
-  readonly name: 'accuracy' | 'meanSquaredError'
+  readonly name: 'accuracy' | 'meanSquaredError' | 'perplexity'
   /** For a person. */
   readonly title: string
   /** Follows the number for a person: '%' where that is a hundred times the figure. */
@@ -33,7 +33,7 @@ export type FigureName = Figure['name']
 /** What an evaluation may tell. */
 export type MeasureName = FigureName | 'loss'
 
-export type TaskName = 'classification' | 'regression' | 'translation'
+export type TaskName = 'classification' | 'regression' | 'translation' | 'lm'
 
 export const tasks: Readonly<Record<TaskName, Task>> = {
   /** One of several classes for each sample, or for each sequence of a text, by softmax and cross-entropy. */
@@ -77,6 +77,20 @@ export const tasks: Readonly<Record<TaskName, Task>> = {
       text: (value) => (100 * value).toFixed(2),
     },
     measured: ({ accuracy, loss }) => ({ accuracy, loss }),
+  },
+  /** The next token of a text, given those before it. */
+  lm: {
+    name: 'lm',
+    loss: 'crossEntropy',
+    counts: 'tokens',
+    figure: {
+      name: 'perplexity',
+      title: 'perplexity',
+      unit: '',
+      better: 'lower',
+      text: (value) => value.toFixed(2),
+    },
+    measured: ({ accuracy, loss }) => ({ perplexity: Math.exp(loss), accuracy, loss }),
   },
 }
 

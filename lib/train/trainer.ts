@@ -13,7 +13,8 @@ import { sparseLayers } from '../nn/sparse_linear.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { type PlainCsr, Tensor } from '../tensor.js'
-import { TextDataset, type Tokenizers, type Vocabularies } from '../text/dataset.js'
+import { TextDataset, type Tokenizers, type Vocabularies, vocabulariesOf } from '../text/dataset.js'
+import { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
 import { checkCounts, checkData, checkVocabularies, featuresOf, lossFor } from './check_data.js'
@@ -52,8 +53,8 @@ function microBatchOf(size: unknown): number | undefined {
 }
 
 /** What says which of a run's states is the best: larger is better. */
-function bestFigure({ accuracy, loss }: Evaluation): number {
-  return Number.isNaN(accuracy) ? -loss : accuracy
+function bestFigure({ accuracy, loss }: Evaluation, data: Dataset | TextDataset | undefined): number {
+  return Number.isNaN(accuracy) || data instanceof LanguageText ? -loss : accuracy
 }
 
 /** What gradients are multiplied by, checked. */
@@ -254,7 +255,7 @@ export class Trainer {
 
   /**
    * The run of fit() that was last begun: what it was asked for, how many of its epochs are done, and the best
-   * validation so far (accuracy where there are labels, else the loss below 0) with its step.
+   * validation so far (accuracy where there are labels, else, and of a language model, the loss below 0) with its step.
    */
   get run(): Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best'> | undefined {
     if (!this.#run) return undefined
@@ -335,7 +336,7 @@ export class Trainer {
       this.#scheduler.begin()
       this.#stepper.step = 0
       this.#run = run
-      if (isText) this.#vocabularies = { tokenizers: data.tokenizers, classes: data.classes }
+      if (isText) this.#vocabularies = vocabulariesOf(data)
     } finally {
       this.#busy = false
     }
@@ -716,7 +717,7 @@ export class Trainer {
       ...(await this.#measures.read()),
     }
     const { best } = run
-    const figure = report.validation ? bestFigure(report.validation) : Number.NaN
+    const figure = report.validation ? bestFigure(report.validation, validation) : Number.NaN
     const isBest = figure > (best?.figure ?? Number.NEGATIVE_INFINITY) && this.#isAtTarget(report.links)
     if (isBest) run.best = { figure, step: this.#stepper.step }
     Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
