@@ -60,7 +60,8 @@ describe('flags', () => {
         const { operands, unknown } = command.parseOptions(words)
         expect(unknown, example).to.deep.equal([])
         expect(operands.length, example).to.be.at.most(name === 'average' ? 9 : 1)
-        const mode = (command.opts().task === 'translation' ? 'translation' : name) as CommandName
+        const { task } = command.opts()
+        const mode = (['translation', 'lm'].includes(task) ? task : name) as CommandName
         const { given } = read(mode, { out: 'x', ...command.opts() })
         if (!('resume' in given)) valuesOf(mode, given)
         for (const flag of Object.keys(command.opts())) command.setOptionValue(flag, undefined)
@@ -71,9 +72,9 @@ describe('flags', () => {
       /--epochs <n> +passes over the training set \(default: 100\)/,
       /--initial-density <share> +[\s\S]*for chtss,\s+gmp,\s+granet/,
       /--momentum <x> +.*\s+along, for sgd \(default: 0.9\)/,
-      /default: classification: 0.01;\s+regression: 0.1;\s+translation: 0.05;\s+dense: 1/,
+      /default: classification: 0.01;\s+regression: 0.1;\s+translation: 0.05;\s+lm: 0.3;\s+dense: 1/,
       /--targets <n> .*\s+to be predicted, for csv \(default: 1\)/,
-      /sgd: 0.025; adam: 0.001/,
+      /sgd: 0.025; adam: 0.001;\s+shakespeare: 0.003/,
       /for classification,\s+translation\s+\(default: 0\)/,
     ])
       expect(help).to.match(text)

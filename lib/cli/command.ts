@@ -46,20 +46,20 @@ export function define(
     readonly does: string
     readonly argument?: readonly [name: string, help: string]
     readonly examples: readonly string[]
-    /** A mode whose flags the command takes, too. */
-    readonly also?: CommandName
+    /** Modes whose flags the command takes, too. */
+    readonly also?: readonly CommandName[]
     run(call: Call): Promise<void> | void
   },
 ): void {
-  const { does, argument, examples, also, run } = parts
+  const { does, argument, examples, also = [], run } = parts
   const command = program.command(name).description(does)
   if (argument) command.argument(...argument)
-  const own = takenBy(name)
-  for (const flag of [...own, ...(also ? takenBy(also).filter((one) => !own.includes(one)) : [])]) {
-    const { type, group } = declared(flag)
+  const modes = [name, ...also]
+  for (const flag of new Set(modes.flatMap(takenBy))) {
+    const { type, group, commands } = declared(flag)
     const option = new Option(
       `--${typed(flag, name)}${type.placeholder === undefined ? '' : ` <${type.placeholder}>`}`,
-      helpOf(flag, own.includes(flag) ? name : (also as CommandName)),
+      helpOf(flag, modes.find((mode) => commands[mode]) as CommandName),
     )
     command.addOption(group ? option.helpGroup(group) : option)
   }

@@ -190,12 +190,13 @@ interface Cell {
 
 /** All cells in the order in which they run: a data set, a density and a method after the other, the seeds together. */
 function cellsOf(given: Given, lists: Lists, out: string): Cell[] {
+  const { task } = given
   expect(
-    given.task !== 'translation',
+    task !== 'translation' && task !== 'lm',
     () =>
-      "Expected --task to be 'classification' or 'regression', got 'translation', which is not compared yet. Run " +
-      'hebb train --task translation with a --checkpoint for each method, density and seed, then hebb evaluate FILE ' +
-      '--source F --target F --json on each.',
+      `Expected --task to be 'classification' or 'regression', got '${task}', which is not compared yet. Run hebb ` +
+      `train --task ${task} with a --checkpoint for each method, density and seed, then hebb evaluate FILE ` +
+      `${task === 'lm' ? '--data F' : '--source F --target F'} --json on each.`,
   )
   // Without a list, what holds by default: of the density, by the method.
   const none = withDefaults('compare', given)

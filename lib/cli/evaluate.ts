@@ -27,7 +27,7 @@ export function defineEvaluate(program: Command): void {
       'hebb evaluate run.safetensors --data DIR --json',
       'hebb evaluate en-de.best.safetensors --source F --target F --beam 4',
     ],
-    also: 'evaluateTranslation',
+    also: ['evaluateTranslation'],
     run: evaluate,
   })
 }

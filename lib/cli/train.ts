@@ -36,6 +36,7 @@ import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
+import { trainLanguage } from './language.js'
 import { ProgressLine } from './progress.js'
 import {
   beginRun,
@@ -48,11 +49,12 @@ import {
   resumeRun,
   type TrainingRun,
 } from './run.js'
+import { TASKS } from './text_run.js'
 import { trainTranslation } from './translation.js'
 
 export function defineTrain(program: Command): void {
   define(program, 'train', {
-    does: "trains the paper's sparse MLP, or a sparse Transformer that translates",
+    does: "trains the paper's sparse MLP, a sparse Transformer that translates, or a sparse language model",
     examples: [
       'hebb train --epochs 20',
       'hebb train --method chtss --density 5% --seed 1 --json',
@@ -60,10 +62,11 @@ export function defineTrain(program: Command): void {
       'hebb train --task regression --data FILE.csv --targets 2 --epochs 20',
       'hebb train --task translation --source F --target F --validation-source F --validation-target F --checkpoint F',
       'hebb train --task translation --from F --source F --target F --validation-source F --validation-target F',
+      'hebb train --task lm --data FILE --validation FILE --preset shakespeare --checkpoint F',
       'hebb train --checkpoint run.safetensors --every 5',
       'hebb train --resume run.safetensors',
     ],
-    also: 'translation',
+    also: TASKS,
     run: trainAny,
   })
 }
@@ -71,9 +74,9 @@ export function defineTrain(program: Command): void {
 /** By the task, or by that of the run that is gone on with or begun from. */
 async function trainAny(call: Call): Promise<void> {
   const { task, resume, from = resume } = call.texts
-  if (task === 'translation') return trainTranslation(call)
-  if (task === undefined && typeof from === 'string' && (await notesIn(from)).task === 'translation')
-    return trainTranslation(call)
+  const of = task ?? (typeof from === 'string' ? (await notesIn(from)).task : undefined)
+  if (of === 'translation') return trainTranslation(call)
+  if (of === 'lm') return trainLanguage(call)
   return train(call)
 }
 
@@ -115,11 +118,12 @@ async function start(
 
 async function train({ texts, version }: Call): Promise<void> {
   const taken = new Set(takenBy('train'))
-  for (const name of takenBy('translation'))
-    expect(
-      texts[name] === undefined || taken.has(name),
-      () => `Expected --${typed(name)} beside --task translation, got it alone`,
-    )
+  for (const task of TASKS)
+    for (const name of takenBy(task))
+      expect(
+        texts[name] === undefined || taken.has(name),
+        () => `Expected --${typed(name)} beside --task ${task}, got it alone`,
+      )
   const { given } = read('train', texts)
   if (given.report !== undefined) await expectPlace(given.report, REPORT)
   await expectFree(given)

@@ -6,14 +6,12 @@ import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Device } from '../device.js'
-import type { Method } from '../dst/method.js'
-import { expect, HebbError, show } from '../error.js'
+import { expect, HebbError } from '../error.js'
 import { expectPlace } from '../files.js'
 import { transformer } from '../nn/transformer.js'
 import { adam } from '../optim/adam.js'
 import { inoam, noam, type Rate } from '../optim/rates.js'
-import { type Interval, type LayerLinks, type TranslationReport, translationReport } from '../report/translation.js'
-import { methods, pick, topologies } from '../settings/choices.js'
+import { type Interval, type TranslationReport, translationReport } from '../report/translation.js'
 import { intervalOf } from '../settings/flag_types.js'
 import {
   type FlagName,
@@ -21,7 +19,6 @@ import {
   isSetting,
   read,
   settingsOf,
-  takenBy,
   typed,
   type Values,
   valuesOf,
@@ -35,7 +32,7 @@ import { readLines, readParallel } from '../text/lines.js'
 import { type ParallelText, parallelLines, parallelText, type Tokenizers, tokenizersOf } from '../text/parallel.js'
 import { Tokenizer } from '../text/tokenizer.js'
 import { placesOf } from '../train/check_data.js'
-import { namedParameters, notesIn } from '../train/checkpoint.js'
+import { notesIn } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { load, type Predictor } from '../train/predictor.js'
@@ -46,7 +43,8 @@ import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
 import { pretrained } from './pretrained.js'
 import { ProgressLine } from './progress.js'
-import { deviceOf, methodWith } from './run.js'
+import { deviceOf } from './run.js'
+import { bestOf, checkTaken, isOver, keptOf, layersOf, methodBySteps, none } from './text_run.js'
 
 /** What a run was asked for, as its checkpoint notes it. */
 type Settings = { readonly [name in FlagName]?: Values[name] } & {
@@ -107,22 +105,6 @@ function rateOf({ schedule, rateFactor: factor, warmup, width, steps }: Settings
   const dips = { period, rise: Math.round(period / 5) }
   const isPlain = schedule === 'noam' || period < LEAST_PERIOD
   return isPlain ? noam({ width, warmup, factor }) : inoam({ width, warmup, factor, ...dips })
-}
-
-/** The method, updated by steps and not by epochs, with the parts that were asked for. */
-function methodOf(settings: Settings): Method {
-  const { method, topology, predictor, removal, initialDensity, steps } = settings
-  expect(
-    topology !== 'csti',
-    () => "Expected a topology that needs no samples for the task 'translation', got 'csti'. Take brf or bsw.",
-  )
-  const { updates } = pick(methods, method, 'method')()
-  return methodWith(
-    method,
-    { topology, predictor, removal, initialDensity },
-    (name) => pick(topologies, name, 'topology')({} as never),
-    updates && { updates: { ...updates, every: updatesEvery(steps) } },
-  )
 }
 
 interface TranslationRun {
@@ -201,7 +183,7 @@ async function begin(asked: Given, device: Device, say: (line: string) => void):
       ...{ learningRate: rateOf(settings), beta1: 0.9, beta2: 0.998, epsilon: 1e-9 },
       ...(linkWarmup !== undefined && { warmup: linkWarmup }),
     }),
-    dst: methodOf(settings),
+    dst: methodBySteps(settings, updatesEvery(settings.steps)),
     loss: crossEntropy({ labelSmoothing: labelSmoothing ?? 0, paddingClass: target.idOf(PADDING) }),
     device,
   }
@@ -245,30 +227,8 @@ async function goOn(given: Given, device: Device): Promise<TranslationRun> {
   }
 }
 
-/** A run that is over is measured once more. */
-const isOver = ({ run }: Trainer) => run !== undefined && run.epoch >= run.epochs
-async function* none(): AsyncGenerator<Epoch, void, undefined> {}
-
-/** Where the best state of a run goes. */
-export function bestOf(file: string): string {
-  return file.replace(/(\.safetensors)?$/, '.best.safetensors')
-}
-
-/** Where the state after a step goes that is kept beside it. */
-const keptOf = (file: string, step: number): string => file.replace(/(\.safetensors)?$/, `.step${step}.safetensors`)
-
-/** Refuses flags of other tasks. */
-function checkTaken(texts: Call['texts']): void {
-  const taken = new Set(takenBy('translation'))
-  for (const name of takenBy('train'))
-    expect(
-      texts[name] === undefined || taken.has(name),
-      () => `Expected no --${typed(name)} for the task 'translation', got ${show(texts[name])}`,
-    )
-}
-
 export async function trainTranslation({ texts, version }: Call): Promise<void> {
-  checkTaken(texts)
+  checkTaken(texts, 'translation')
   const { given } = read('translation', texts)
   expect(
     given.from === undefined || given.resume === undefined,
@@ -459,37 +419,4 @@ async function translated(
     ...{ source, reference: references[i] as string, translation: found.translations[i] as string },
   }))
   return { bleu: { score, signature }, samples, attention: found.attention, tooLong: found.tooLong }
-}
-
-/** The sparse layers by name, those of attentions by head: rows of queries, keys and values, columns of outputs. */
-async function layersOf(trainer: Trainer, heads: number): Promise<LayerLinks[]> {
-  const names = new Map(namedParameters(trainer.model).map(([name, parameter]) => [parameter, name]))
-  const layers: LayerLinks[] = []
-  for (const [i, parameter] of trainer.model.sparse.entries()) {
-    const name = (names.get(parameter) as string).replace('modules.0.', '').replace(/\.weights$/, '')
-    const { rows, cols, rowOffsets, columnIndices } = await trainer.links(i)
-    const [, whole, head] = /^(.*\.attention\.(?:query|key|value|output))\.(\d+)$/.exec(name) ?? []
-    if (whole !== undefined) {
-      // A head's own layer: the heads follow one another.
-      const before = head === '0' ? undefined : layers.pop()
-      const ofOutputs = !whole.endsWith('.output')
-      layers.push({
-        name: whole,
-        rows: ofOutputs ? rows + (before?.rows ?? 0) : rows,
-        cols: ofOutputs ? cols : cols + (before?.cols ?? 0),
-        links: columnIndices.length + (before?.links ?? 0),
-        heads: [...(before?.heads ?? []), columnIndices.length],
-      })
-      continue
-    }
-    const [, part] = /\.attention\.(query|key|value|output)$/.exec(name) ?? []
-    const ofHeads = part === undefined ? undefined : new Array<number>(heads).fill(0)
-    for (let row = 0; ofHeads && row < rows; ++row)
-      for (const col of columnIndices.subarray(rowOffsets[row], rowOffsets[row + 1])) {
-        const head = part === 'output' ? Math.floor((col * heads) / cols) : Math.floor((row * heads) / rows)
-        ofHeads[head] = (ofHeads[head] as number) + 1
-      }
-    layers.push({ name, rows, cols, links: columnIndices.length, ...(ofHeads && { heads: ofHeads }) })
-  }
-  return layers
 }

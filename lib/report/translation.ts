@@ -45,13 +45,56 @@ export interface TranslationReport {
 }
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`
-const percent = (value: number) => `${Number((100 * value).toPrecision(3))}%`
+export const percent = (value: number) => `${Number((100 * value).toPrecision(3))}%`
 
-function table(head: readonly string[], body: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], body: readonly (readonly string[])[]): string {
   const cells = (tag: string, texts: readonly string[]) =>
     `<tr>${texts.map((text) => `<${tag}>${escaped(text)}</${tag}>`).join('')}</tr>`
   const rows = body.map((texts) => cells('td', texts))
   return `<div class="wide"><table class="settings">${cells('th', head)}${rows.join('')}</table></div>`
+}
+
+/** Tables of the layers, and of their heads. */
+export function linksOf(layers: readonly LayerLinks[]): string[] {
+  if (layers.length === 0) return []
+  const ofHeads = ({ heads = [], rows, cols }: LayerLinks) =>
+    heads.map((of) => percent((of * heads.length) / (rows * cols))).join(' ')
+  return [
+    '<h2>Links at the end</h2>',
+    table(
+      ['layer', 'inputs', 'outputs', 'links', 'density', 'density of each head'],
+      layers.map((one) => [
+        ...[one.name, String(one.cols), String(one.rows), String(one.links)],
+        ...[percent(one.links / (one.rows * one.cols)), ofHeads(one)],
+      ]),
+    ),
+  ]
+}
+
+/** What ends a report: the device's memory, and what was asked for. */
+export function endsOf(memory: TrainerMemory, settings: Readonly<Record<string, unknown>>): string[] {
+  return [
+    '<h2>Memory of the device</h2>',
+    table(
+      ['part', 'at the end', 'at the peak'],
+      [
+        ...Object.entries(memory.parts).map(([name, bytes]) => [
+          name,
+          megabytes(bytes),
+          megabytes(memory.peak[name as keyof typeof memory.peak]),
+        ]),
+        ['all', megabytes(memory.bytes), megabytes(memory.peakBytes)],
+      ],
+    ),
+    '<h2>Settings</h2>',
+    table(
+      ['setting', 'value'],
+      Object.entries(settings).map(([name, value]) => [
+        name,
+        typeof value === 'string' ? value : JSON.stringify(value),
+      ]),
+    ),
+  ]
 }
 
 export function translationReport(report: TranslationReport): string {
@@ -80,26 +123,13 @@ export function translationReport(report: TranslationReport): string {
     }),
   ]
   const best = intervals.reduce((a, b) => (b.validationAccuracy > a.validationAccuracy ? b : a))
-  const ofHeads = ({ heads, links, rows, cols }: LayerLinks) =>
-    heads ? heads.map((of) => percent((of * heads.length) / (rows * cols))).join(' ') : percent(links / (rows * cols))
   const parts = [
     `<h1>${escaped(title)}</h1>`,
     `<p>Token accuracy ${percent(best.validationAccuracy)} on the validation set, best after step ${best.step}.` +
       (bleu ? ` BLEU ${bleu.score.toFixed(2)} there <span class="soft">(${escaped(bleu.signature)})</span>.` : '') +
       '</p>',
     `<h2>Over the steps</h2><div class="row">${charts.join('')}</div>`,
-    ...(layers.length > 0
-      ? [
-          '<h2>Links at the end</h2>',
-          table(
-            ['layer', 'inputs', 'outputs', 'links', 'density', 'density of each head'],
-            layers.map((one) => [
-              ...[one.name, String(one.cols), String(one.rows), String(one.links)],
-              ...[percent(one.links / (one.rows * one.cols)), one.heads ? ofHeads(one) : ''],
-            ]),
-          ),
-        ]
-      : []),
+    ...linksOf(layers),
     ...(samples.length > 0
       ? [
           '<h2>Samples of the validation set</h2>',
@@ -112,26 +142,7 @@ export function translationReport(report: TranslationReport): string {
     ...(attention.length > 0
       ? ['<h2>What the decoder attends to in its last layer</h2>', ...attention.map(heatMap)]
       : []),
-    '<h2>Memory of the device</h2>',
-    table(
-      ['part', 'at the end', 'at the peak'],
-      [
-        ...Object.entries(memory.parts).map(([name, bytes]) => [
-          name,
-          megabytes(bytes),
-          megabytes(memory.peak[name as keyof typeof memory.peak]),
-        ]),
-        ['all', megabytes(memory.bytes), megabytes(memory.peakBytes)],
-      ],
-    ),
-    '<h2>Settings</h2>',
-    table(
-      ['setting', 'value'],
-      Object.entries(settings).map(([name, value]) => [
-        name,
-        typeof value === 'string' ? value : JSON.stringify(value),
-      ]),
-    ),
+    ...endsOf(memory, settings),
   ]
   return page(title, parts)
 }

@@ -48,19 +48,45 @@ export const topologies: Record<string, (data: TrainAndTest) => Topology> = {
   'erdos-renyi': () => erdosRenyi(),
 }
 
-/** What a translator is like. */
+/** What a translator or a language model is like, and how the latter is trained. */
 export interface Preset {
+  readonly task: 'translation' | 'lm'
   readonly vocabulary: number
   readonly width: number
   readonly feedForward: number
   readonly layers: number
-  readonly rateFactor: number
+  readonly heads: number
+  /** Of translators. */
+  readonly rateFactor?: number
+  /** Of language models, and all that follows. */
+  readonly window?: number
+  readonly batchTokens?: number
+  readonly steps?: number
+  readonly interval?: number
+  readonly learningRate?: number
+  readonly warmup?: number
+  readonly updateEvery?: number
 }
 
-/** The paper's Transformer for Multi30k (section 4.2), and one that two cores train within the hour. */
+/**
+ * The paper's Transformer for Multi30k (section 4.2), and one that two cores train within the hour; a language model
+ * that two cores train on a megabyte of text in some minutes, and a larger one for books.
+ */
 export const presets: Readonly<Record<string, Preset>> = {
-  multi30k: { vocabulary: 8000, width: 512, feedForward: 1024, layers: 6, rateFactor: 0.25 },
-  'multi30k-small': { vocabulary: 4000, width: 256, feedForward: 512, layers: 3, rateFactor: 0.5 },
+  multi30k: {
+    ...{ task: 'translation', vocabulary: 8000, width: 512, feedForward: 1024, layers: 6, heads: 8, rateFactor: 0.25 },
+  },
+  'multi30k-small': {
+    ...{ task: 'translation', vocabulary: 4000, width: 256, feedForward: 512, layers: 3, heads: 8, rateFactor: 0.5 },
+  },
+  shakespeare: {
+    ...{ task: 'lm', vocabulary: 512, width: 128, feedForward: 344, layers: 4, heads: 4, window: 128 },
+    ...{ batchTokens: 2048, steps: 1000, interval: 100, learningRate: 3e-3, warmup: 100, updateEvery: 50 },
+  },
+  books: {
+    ...{ task: 'lm', vocabulary: 4000, width: 256, feedForward: 688, layers: 4, heads: 4, window: 256 },
+    ...{ batchTokens: 4096, steps: 1500, interval: 100, learningRate: 2e-3, warmup: 150, updateEvery: 50 },
+  },
 }
 
 export const distributions: Record<string, Distribution> = { uniform: 'uniform', erk: 'erk' }

