@@ -413,6 +413,17 @@ export interface Hypothesis {
     readonly finished: boolean;
 }
 
+// hebb: ImportOptions
+export interface ImportOptions {
+    density?: number | 'nonzero' | undefined;
+}
+
+// hebb: Imported
+export interface Imported {
+    readonly links: number;
+    readonly possible: number;
+}
+
 // hebb: KeptLayer
 export interface KeptLayer extends PlainCsr {
     readonly layer: number;
@@ -681,6 +692,7 @@ export declare class MultiHeadAttention implements Module {
     readonly key: Projection;
     readonly value: Projection;
     readonly output: Projection;
+    readonly places: number | undefined;
     constructor(options: MultiHeadAttentionOptions);
     get children(): ReadonlyMap<string, Module>;
     get parameters(): Parameter[];
@@ -2030,6 +2042,9 @@ export declare const erdosRenyi: () => Topology;
 // hebb: excess
 export declare const excess: () => Fraction;
 
+// hebb: exportLlama
+export declare function exportLlama(file: string, folder: string): Promise<void>;
+
 // hebb: gmp
 export declare function gmp(parts?: Parts): Method;
 
@@ -2038,6 +2053,9 @@ export declare function granet(parts?: Parts): Method;
 
 // hebb: historicalMagnitude
 export declare function historicalMagnitude(): BuiltInRemove;
+
+// hebb: importLlama
+export declare function importLlama(folder: string, out: string, options?: ImportOptions): Promise<Imported>;
 
 // hebb: inColumnOrder
 export declare function inColumnOrder<T extends Elements>(elements: T, slots: Int32Array): T;
@@ -2353,32 +2371,6 @@ export interface ChrfOptions {
     lowercase?: boolean | undefined;
 }
 
-// hebb/text: Corpus
-export declare class Corpus<Line> implements AsyncIterable<Line> {
-    get epoch(): number;
-    [Symbol.asyncIterator](): AsyncGenerator<Line>;
-    state(): CorpusState;
-    restore(state: CorpusState): void;
-}
-
-// hebb/text: CorpusOptions
-export interface CorpusOptions {
-    files: readonly string[];
-    targets?: readonly string[] | undefined;
-    chunk?: number | undefined;
-    seed?: number | undefined;
-}
-
-// hebb/text: CorpusState
-export interface CorpusState {
-    readonly seed: number;
-    readonly chunk: number;
-    readonly files: number;
-    readonly epoch: number;
-    readonly filesDone: number;
-    readonly linesDone: number;
-}
-
 // hebb/text: DecodeOptions
 export interface DecodeOptions {
     skipSpecial?: boolean | undefined;
@@ -2389,6 +2381,23 @@ export interface DecodeOptions {
 export declare class DecodeStream {
     push(id: number): string;
     end(): string;
+}
+
+// hebb/text: DocumentForm
+export type DocumentForm = 'file' | 'line' | 'paragraph' | 'json' | {
+    readonly line: string;
+};
+
+// hebb/text: DocumentOptions
+export interface DocumentOptions {
+    documents?: DocumentForm | undefined;
+}
+
+// hebb/text: Documents
+export interface Documents {
+    readonly text: TokenizedText;
+    readonly bytes: Float64Array;
+    readonly words: Float64Array;
 }
 
 // hebb/text: EncodeOptions
@@ -2417,18 +2426,53 @@ export interface LabelledTextOptions {
     name?: string | undefined;
 }
 
+// hebb/text: LanguageText
+export declare class LanguageText extends TextDataset {
+    readonly task = "lm";
+    readonly packed = true;
+    readonly documents: Documents;
+    readonly count: number;
+    readonly window: number;
+    readonly masked: boolean;
+    readonly separator: number;
+    readonly windows: TokenizedText;
+    get samples(): number;
+    get inputs(): readonly TextPart[];
+    get labels(): TextPart;
+    get lengths(): {
+        readonly lengths: Int32Array;
+    };
+    get tokens(): number;
+}
+
+// hebb/text: LanguageTextOptions
+export interface LanguageTextOptions extends DocumentOptions {
+    tokenizer: Tokenizer;
+    window?: number | undefined;
+    masked?: boolean | undefined;
+    firstWindow?: boolean | undefined;
+    separator?: string | undefined;
+    name?: string | undefined;
+}
+
 // hebb/text: ParallelLine
 export interface ParallelLine {
     readonly source: string;
     readonly target: string;
 }
 
+// hebb/text: ParallelLinesOptions
+export interface ParallelLinesOptions {
+    tokenizer: Tokenizer | Tokenizers;
+    name?: string | undefined;
+}
+
 // hebb/text: ParallelText
-export declare class ParallelText extends TextDataset {
+export declare class ParallelText<Text extends TokenizedText | StoredText = TokenizedText | StoredText> extends TextDataset {
     readonly task = "translation";
     readonly pairs: number;
-    readonly source: TokenizedText;
-    readonly target: TokenizedText;
+    readonly source: Text;
+    readonly target: Text;
     get samples(): number;
     get inputs(): readonly TextPart[];
     get labels(): TextPart;
@@ -2439,20 +2483,28 @@ export declare class ParallelText extends TextDataset {
 }
 
 // hebb/text: ParallelTextOptions
-export interface ParallelTextOptions {
-    tokenizer: Tokenizer | Tokenizers;
-    name?: string | undefined;
+export interface ParallelTextOptions extends ParallelLinesOptions {
+    store?: string | undefined;
 }
 
 // hebb/text: References
 export type References = readonly string[] | readonly (readonly string[])[];
+
+// hebb/text: StoredText
+export declare class StoredText {
+    readonly file: TokenFile;
+    readonly part: number;
+    get lengths(): Int32Array;
+}
 
 // hebb/text: TextDataset
 export declare abstract class TextDataset implements Vocabularies {
     readonly name: string;
     readonly tokenizers: Tokenizers;
     readonly classes: readonly string[] | undefined;
-    abstract readonly task: 'classification' | 'translation';
+    readonly separator: number | undefined;
+    readonly packed: boolean;
+    abstract readonly task: 'classification' | 'translation' | 'lm';
     abstract readonly samples: number;
     abstract readonly inputs: readonly TextPart[];
     abstract readonly labels: TextPart;
@@ -2461,7 +2513,7 @@ export declare abstract class TextDataset implements Vocabularies {
 
 // hebb/text: TextPart
 export interface TextPart {
-    readonly text: TokenizedText;
+    readonly text: TokenizedText | StoredText;
     readonly skip?: number;
     readonly drop?: number;
 }
@@ -2483,6 +2535,17 @@ export interface TokenBatchesOptions {
     pool?: number | undefined;
     longest?: number | undefined;
     seed?: number | undefined;
+}
+
+// hebb/text: TokenFile
+export declare class TokenFile {
+    readonly file: string;
+    readonly checksum: string;
+    readonly lengths: readonly Int32Array[];
+    constructor(file: string, header: Header, lengths: readonly Int32Array[]);
+    get samples(): number;
+    get texts(): StoredText[];
+    read(tuples: Int32Array): Promise<TokenizedText[]>;
 }
 
 // hebb/text: TokenizedText
@@ -2520,14 +2583,6 @@ export interface TrainTokenizerOptions {
     special?: readonly string[] | undefined;
 }
 
-// hebb/text: corpus
-export declare function corpus(options: CorpusOptions & {
-    targets: readonly string[];
-}): Corpus<ParallelLine>;
-export declare function corpus(options: CorpusOptions & {
-    targets?: undefined;
-}): Corpus<string>;
-
 // hebb/text: corpusBleu
 export declare function corpusBleu(hypotheses: readonly string[], references: References, options?: BleuOptions): Bleu;
 
@@ -2540,11 +2595,23 @@ export declare function labelledLines(lines: readonly string[], labels: readonly
 // hebb/text: labelledText
 export declare function labelledText(file: string, labels: string, options: LabelledTextOptions): Promise<LabelledText>;
 
+// hebb/text: languageDocuments
+export declare function languageDocuments(documents: readonly string[], options: Omit<LanguageTextOptions, 'documents'>): Promise<LanguageText>;
+
+// hebb/text: languageText
+export declare function languageText(files: string | readonly string[], options: LanguageTextOptions): Promise<LanguageText>;
+
 // hebb/text: parallelLines
-export declare function parallelLines(sources: readonly string[], targets: readonly string[], options: ParallelTextOptions): Promise<ParallelText>;
+export declare function parallelLines(sources: readonly string[], targets: readonly string[], options: ParallelLinesOptions): Promise<ParallelText<TokenizedText>>;
 
 // hebb/text: parallelText
+export declare function parallelText(source: string, target: string, options: ParallelTextOptions & {
+    store?: undefined;
+}): Promise<ParallelText<TokenizedText>>;
 export declare function parallelText(source: string, target: string, options: ParallelTextOptions): Promise<ParallelText>;
+
+// hebb/text: readDocuments
+export declare function readDocuments(files: string | readonly string[], options?: DocumentOptions): AsyncGenerator<string>;
 
 // hebb/text: readLines
 export declare function readLines(...files: string[]): AsyncGenerator<string>;

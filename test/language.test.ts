@@ -27,6 +27,7 @@ import {
   parallelLines,
   readDocuments,
   type TextPart,
+  type TokenizedText,
   type Tokenizer,
   trainTokenizer,
 } from '../lib/text/index.js'
@@ -58,7 +59,8 @@ const trainerOf = (model = small()) =>
   })
 
 /** Sequences, as lists of numbers. */
-function sequences({ text: { tokens, starts }, skip = 0, drop = 0 }: TextPart): number[][] {
+function sequences({ text, skip = 0, drop = 0 }: TextPart): number[][] {
+  const { tokens, starts } = text as TokenizedText
   return [...starts.subarray(1)].map((end, i) => [...tokens.subarray(starts[i] + skip, end - drop)])
 }
 

@@ -7,6 +7,7 @@ import type { Tokenizer } from './tokenizer.js'
 /** How the documents of a file are told apart. */
 export type DocumentForm = 'file' | 'line' | 'paragraph' | 'json' | { readonly line: string }
 
+/** How documents are read from files. */
 export interface DocumentOptions {
   /**
    * 'file': a file is a document; 'line': each line; 'paragraph': what stands between empty lines; { line: '***' }:
@@ -16,6 +17,7 @@ export interface DocumentOptions {
   documents?: DocumentForm | undefined
 }
 
+/** What languageText() takes. */
 export interface LanguageTextOptions extends DocumentOptions {
   tokenizer: Tokenizer
   /** Tokens that the model is given of a document at a time; it tells the one behind each of them. Default 256. */

@@ -135,6 +135,7 @@ export class TokenFile {
     return this.#header.tuples
   }
 
+  /** The text of each part. */
   get texts(): StoredText[] {
     return this.lengths.map((_, part) => new StoredText(this, part))
   }

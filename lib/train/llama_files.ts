@@ -152,6 +152,7 @@ async function tensorsIn(folder: string): Promise<Map<string, Foreign>> {
   return found
 }
 
+/** What importLlama() takes. */
 export interface ImportOptions {
   /**
    * Projections and feed-forward layers keep this share of their weights, in (0, 1], those of the largest magnitude,
