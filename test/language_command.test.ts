@@ -133,7 +133,7 @@ describe('hebb train --task lm', function () {
     for (const [field, value, message] of [
       ['rope_scaling', { factor: 2 }, /Expected rope_scaling of .* to be null, got/],
       ['attention_bias', true, /Expected attention_bias of .* to be false, got true/],
-      ['hidden_size', 'wide', /to tell hidden_size, a number above 0, got 'wide'/],
+      ['hidden_size', 'wide', /hidden_size of .* to be a positive whole number, got 'wide'/],
       ['vocab_size', 270, /Expected a tokenizer of at most 270 tokens/],
     ] as const) {
       writeFileSync(at('bad.json'), JSON.stringify({ ...config, ...rest, [field]: value }))

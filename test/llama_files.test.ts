@@ -241,7 +241,7 @@ describe('Llama in the files of Hugging Face', () => {
         /config\.json to hold a JSON object/,
         'BAD_FILE',
       ],
-      [() => changed({ model_type: 'gpt2' }), /model_type in .* to be 'llama', got 'gpt2'/, 'UNSUPPORTED'],
+      [() => changed({ model_type: 'gpt2' }), /model_type of .* to be 'llama', got 'gpt2'/, 'UNSUPPORTED'],
       [() => changed({ hidden_act: 'gelu' }), /hidden_act .* 'silu', got 'gelu'/, 'UNSUPPORTED'],
       [() => changed({ attention_bias: true }), /attention_bias .* false, got true/, 'UNSUPPORTED'],
       [() => changed({ mlp_bias: true }), /mlp_bias/, 'UNSUPPORTED'],

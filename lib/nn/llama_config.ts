@@ -6,41 +6,69 @@ import type { LlamaOptions } from './llama.js'
 type Shape = Pick<LlamaOptions, 'words' | 'features' | 'hidden' | 'layers' | 'heads'> &
   Required<Pick<LlamaOptions, 'keyHeads' | 'epsilon' | 'base' | 'places' | 'tied'>>
 
-/** Reads one; MISSING_FILE and BAD_FILE, and UNSUPPORTED names what llama() has not. */
-export function llamaShape(file: string): Shape {
-  let config: Record<string, unknown>
+/** What a config.json holds. */
+export type Config = Readonly<Record<string, unknown>>
+
+/** A JSON object; `what` is its name where there is none. */
+export function jsonIn(file: string, what: string): Config {
+  let text: string
   try {
-    config = Object(JSON.parse(readFileSync(file, 'utf8')))
+    text = readFileSync(file, 'utf8')
   } catch (cause) {
-    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
-    throw isMissing
-      ? new HebbError('MISSING_FILE', `Expected a config.json at ${file}, got none`, { cause })
-      : new HebbError('BAD_FILE', `Expected ${file} to be JSON: ${(cause as Error).message}`, { cause })
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new HebbError('MISSING_FILE', `Expected ${what} at ${file}, got none`, { cause })
+    throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${message}`, { cause })
   }
-  const only = (name: string, ...values: unknown[]) => {
-    if (config[name] !== undefined && !values.includes(config[name]))
-      throw new HebbError(
-        'UNSUPPORTED',
-        `Expected ${name} of ${file} to be ${values.map(show).join(' or ')}, got ${show(config[name])}`,
-      )
+  try {
+    const json: unknown = JSON.parse(text)
+    if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Config
+  } catch {}
+  throw new HebbError('BAD_FILE', `Expected ${file} to hold a JSON object`)
+}
+
+/** What a config.json asks for. UNSUPPORTED names a field that llama() cannot be; BAD_FILE one that is none. */
+export function llamaShape(file: string, config: Config = jsonIn(file, 'config.json')): Shape {
+  const only = (name: string, ...allowed: unknown[]) => {
+    const value = config[name] ?? allowed[0]
+    if (!allowed.includes(value))
+      throw new HebbError('UNSUPPORTED', `Expected ${name} of ${file} to be ${show(allowed[0])}, got ${show(value)}`)
   }
-  const numberOf = (name: string, otherwise?: number): number => {
+  const count = (name: string, otherwise?: number) => {
     const value = config[name] ?? otherwise
-    if (typeof value !== 'number' || !(value > 0))
-      throw new HebbError('BAD_FILE', `Expected ${file} to tell ${name}, a number above 0, got ${show(value)}`)
+    if (!Number.isSafeInteger(value) || (value as number) < 1)
+      throw new HebbError('BAD_FILE', `Expected ${name} of ${file} to be a positive whole number, got ${show(value)}`)
+    return value as number
+  }
+  const positive = (name: string, value: unknown) => {
+    if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value))
+      throw new HebbError('BAD_FILE', `Expected ${name} of ${file} to be a positive number, got ${show(value)}`)
     return value
   }
   only('model_type', 'llama')
   only('hidden_act', 'silu')
+  only('attention_bias', false)
+  only('mlp_bias', false)
   only('rope_scaling', null)
-  for (const name of ['attention_bias', 'mlp_bias']) only(name, false)
-  const [features, heads] = [numberOf('hidden_size'), numberOf('num_attention_heads')]
-  only('head_dim', null, features / heads)
+  const { rope_parameters: rope = {} } = config
+  const { rope_type: ropeType = 'default', rope_theta: theta } = Object(rope)
+  if (ropeType !== 'default')
+    throw new HebbError('UNSUPPORTED', `Expected rope_type of ${file} to be 'default', got ${show(ropeType)}`)
+  const [features, heads] = [count('hidden_size'), count('num_attention_heads')]
+  const headFeatures = count('head_dim', features / heads)
+  if (headFeatures * heads !== features)
+    throw new HebbError(
+      'UNSUPPORTED',
+      `Expected head_dim of ${file} to be hidden_size / num_attention_heads, ${features / heads}, got ${headFeatures}`,
+    )
+  const tied = config.tie_word_embeddings ?? false
+  if (typeof tied !== 'boolean')
+    throw new HebbError('BAD_FILE', `Expected tie_word_embeddings of ${file} to be true or false, got ${show(tied)}`)
   return {
-    ...{ words: numberOf('vocab_size'), features, heads },
-    ...{ hidden: numberOf('intermediate_size'), layers: numberOf('num_hidden_layers') },
-    ...{ keyHeads: numberOf('num_key_value_heads', heads), epsilon: numberOf('rms_norm_eps', 1e-6) },
-    ...{ base: numberOf('rope_theta', 10_000), places: numberOf('max_position_embeddings', 2048) },
-    tied: config.tie_word_embeddings === true,
+    ...{ words: count('vocab_size'), features, hidden: count('intermediate_size'), heads, tied },
+    ...{ layers: count('num_hidden_layers'), keyHeads: count('num_key_value_heads', heads) },
+    places: count('max_position_embeddings', 2048),
+    epsilon: positive('rms_norm_eps', config.rms_norm_eps ?? 1e-6),
+    base: positive('rope_theta', theta ?? config.rope_theta ?? 10_000),
   }
 }

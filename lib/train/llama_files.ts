@@ -2,14 +2,14 @@
  * Llama in the files of Hugging Face: config.json, model.safetensors or its shards, tokenizer.json. Import makes a
  * checkpoint of them, export makes them of a checkpoint; both from file to file, a tensor at a time.
  */
-import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dense, staticSparse } from '../dst/methods.js'
 import { expect, HebbError, known, number, show } from '../error.js'
 import { expectPlace, type Kind, replaceFile } from '../files.js'
 import { Linear } from '../nn/linear.js'
-import { Llama, type LlamaOptions, llama } from '../nn/llama.js'
+import { Llama, llama } from '../nn/llama.js'
+import { jsonIn, llamaShape } from '../nn/llama_config.js'
 import { adam } from '../optim/adam.js'
 import { serialiseOnce } from '../recipe.js'
 import { Tokenizer } from '../text/tokenizer.js'
@@ -60,71 +60,6 @@ const CONFIG = [
   'dtype',
 ]
 
-type Config = Readonly<Record<string, unknown>>
-
-function readJson(file: string, what: string): Config {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ENOTDIR')
-      throw new HebbError('MISSING_FILE', `Expected ${what} at ${file}, got none`, { cause })
-    throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${message}`, { cause })
-  }
-  try {
-    const json: unknown = JSON.parse(text)
-    if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Config
-  } catch {}
-  throw new HebbError('BAD_FILE', `Expected ${file} to hold a JSON object`)
-}
-
-/** What a config.json asks for. Throws UNSUPPORTED for a model that llama() cannot be. */
-function optionsOf(config: Config, file: string): LlamaOptions {
-  const only = (name: string, ...allowed: unknown[]) => {
-    const value = config[name] ?? allowed[0]
-    if (!allowed.includes(value))
-      throw new HebbError('UNSUPPORTED', `Expected ${name} in ${file} to be ${show(allowed[0])}, got ${show(value)}`)
-  }
-  const count = (name: string, otherwise?: number) => {
-    const value = config[name] ?? otherwise
-    if (!Number.isSafeInteger(value) || (value as number) < 1)
-      throw new HebbError('BAD_FILE', `Expected ${name} in ${file} to be a positive whole number, got ${show(value)}`)
-    return value as number
-  }
-  const positive = (name: string, value: unknown) => {
-    if (typeof value !== 'number' || !(value > 0) || !Number.isFinite(value))
-      throw new HebbError('BAD_FILE', `Expected ${name} in ${file} to be a positive number, got ${show(value)}`)
-    return value
-  }
-  only('model_type', 'llama')
-  only('hidden_act', 'silu')
-  only('attention_bias', false)
-  only('mlp_bias', false)
-  only('rope_scaling', null)
-  const { rope_parameters: rope = {} } = config
-  const { rope_type: ropeType = 'default', rope_theta: theta } = Object(rope)
-  if (ropeType !== 'default')
-    throw new HebbError('UNSUPPORTED', `Expected rope_type in ${file} to be 'default', got ${show(ropeType)}`)
-  const [features, heads] = [count('hidden_size'), count('num_attention_heads')]
-  const headFeatures = count('head_dim', features / heads)
-  if (headFeatures * heads !== features)
-    throw new HebbError(
-      'UNSUPPORTED',
-      `Expected head_dim in ${file} to be hidden_size / num_attention_heads, ${features / heads}, got ${headFeatures}`,
-    )
-  const tied = config.tie_word_embeddings ?? false
-  if (typeof tied !== 'boolean')
-    throw new HebbError('BAD_FILE', `Expected tie_word_embeddings in ${file} to be true or false, got ${show(tied)}`)
-  return {
-    ...{ words: count('vocab_size'), features, hidden: count('intermediate_size'), heads, tied },
-    ...{ layers: count('num_hidden_layers'), keyHeads: count('num_key_value_heads', heads) },
-    places: count('max_position_embeddings', 2048),
-    epsilon: positive('rms_norm_eps', config.rms_norm_eps ?? 1e-6),
-    base: positive('rope_theta', theta ?? config.rope_theta ?? 10_000),
-  }
-}
-
 /** All tensors of a folder, by name. */
 async function tensorsIn(folder: string): Promise<Map<string, Foreign>> {
   const index = join(folder, 'model.safetensors.index.json')
@@ -135,7 +70,7 @@ async function tensorsIn(folder: string): Promise<Map<string, Foreign>> {
   })
   const found = new Map((whole ?? []).map((tensor) => [tensor.name, tensor]))
   if (whole) return found
-  const { weight_map: places } = readJson(index, 'model.safetensors, or model.safetensors.index.json and its shards,')
+  const { weight_map: places } = jsonIn(index, 'model.safetensors, or model.safetensors.index.json and its shards,')
   if (typeof places !== 'object' || places === null || !Object.values(places).every((file) => typeof file === 'string'))
     throw new HebbError('BAD_FILE', `Expected ${index} to have a weight_map that names the file of each tensor`)
   files = [...new Set(Object.values(places as Record<string, string>))]
@@ -209,8 +144,8 @@ export async function importLlama(folder: string, out: string, options: ImportOp
   if (density !== undefined && density !== 'nonzero') number(density, 'density', Number.MIN_VALUE, 1)
   await expectPlace(out, CHECKPOINT)
   const configFile = join(folder, 'config.json')
-  const config = readJson(configFile, 'config.json')
-  const shape = optionsOf(config, configFile)
+  const config = jsonIn(configFile, 'config.json')
+  const shape = llamaShape(configFile, config)
   const tokenizer = readTokenizer(join(folder, 'tokenizer.json'))
   if (tokenizer && tokenizer.size > shape.words)
     throw new HebbError(
