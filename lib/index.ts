@@ -12,6 +12,7 @@ export {
   type Value,
 } from './autograd.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
+export type { DataFormat, Normalisation } from './data/format.js'
 export { type Chunk, SampleStream, type StreamOptions, stream } from './data/stream.js'
 export { Device, type DeviceChoice, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
 export {
@@ -148,7 +149,14 @@ export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export { type Averaged, type AverageOptions, averageCheckpoints } from './train/average.js'
 export type { Classification } from './train/classifier.js'
-export type { Evaluation, Predictable, RunOptions } from './train/inference.js'
+export type {
+  Evaluation,
+  OutputName,
+  Outputs,
+  Predictable,
+  PredictOptions,
+  RunOptions,
+} from './train/inference.js'
 export { exportLlama, type Imported, type ImportOptions, importLlama } from './train/llama_files.js'
 export {
   type CrossEntropyOptions,

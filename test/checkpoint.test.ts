@@ -431,17 +431,19 @@ describe('checkpoints', () => {
       expect(device.memory().bytes).to.equal(values + topology)
       // No more capacity than links: chtss trains with half of all possible ones.
       for (const matrix of links) expect(matrix.capacity).to.equal(Math.round(0.1 * matrix.rows * matrix.cols))
-      expect(await predictor.predict(x)).to.deep.equal(expected)
+      expect(await predictor.predict(x, { raw: false })).to.deep.equal(expected)
       expect(await predictor.predict(test)).to.deep.equal(expected)
       // Calls may overlap, and the batch may be of any size.
-      const parts = await Promise.all([0, 1, 202].map((s) => predictor.predict(x.subarray(48 * s, 48 * s + 48))))
+      const parts = await Promise.all(
+        [0, 1, 202].map((s) => predictor.predict(x.subarray(48 * s, 48 * s + 48), { raw: false })),
+      )
       for (const [i, s] of [0, 1, 202].entries()) expect(parts[i]).to.deep.equal(expected.subarray(4 * s, 4 * s + 4))
       expect(await predictor.evaluate(test)).to.deep.equal(await trainer.evaluate(test))
       trainer.dispose()
       predictor.dispose()
       predictor.dispose()
       expect(device.memory()).to.include({ buffers: 0, bytes: 0 })
-      await expectRefusal(() => predictor.predict(x), 'DISPOSED', 'a disposed predictor')
+      await expectRefusal(() => predictor.predict(x, { raw: false }), 'DISPOSED', 'a disposed predictor')
       await expectRefusal(() => predictor.predict(new Float32Array(47)), 'INVALID_ARGUMENT', 'a wrong width')
     })
 

@@ -12,7 +12,7 @@ import { sgd } from '../optim/sgd.js'
 import { read, valuesOf } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
 import { expectNoRun } from '../train/checkpoint.js'
-import { load } from '../train/predictor.js'
+import { load, type Predictor } from '../train/predictor.js'
 import { CHECKPOINT } from '../train/safetensors.js'
 import { Trainer } from '../train/trainer.js'
 import { type Call, define } from './command.js'
@@ -74,9 +74,11 @@ async function compact({ argument, texts }: Call): Promise<void> {
     dst: staticSparse(),
     device,
     trackHistory: false,
+    format: original.format,
   })
   const x = Float32Array.from({ length: SAMPLES * (original.model.inFeatures as number) }, () => 4 * Math.random() - 2)
-  const [whole, less] = [await original.predict(x), await trainer.predict(x)]
+  const outputs = (model: Predictor | Trainer) => model.predict(x, { raw: false })
+  const [whole, less] = [await outputs(original), await outputs(trainer)]
   const scale = whole.reduce((most, output) => Math.max(most, Math.abs(output)), Number.MIN_VALUE)
   const difference =
     whole.reduce((most, output, i) => Math.max(most, Math.abs(output - (less[i] as number))), 0) / scale
@@ -91,7 +93,7 @@ async function compact({ argument, texts }: Call): Promise<void> {
   const times: [number[], number[]] = [[], []]
   for (let i = 0; i < 2 * REPETITIONS; ++i) {
     const start = performance.now()
-    await (i % 2 ? trainer : original).predict(x)
+    await outputs(i % 2 ? trainer : original)
     times[i % 2 ? 1 : 0].push(performance.now() - start)
   }
   const median = (list: number[]) => list.sort((one, two) => one - two)[REPETITIONS >> 1] as number

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, HebbError, integer, known, show } from '../error.js'
 import { sampleWithoutReplacement } from '../tensor.js'
 import { type Dataset, dataset } from './dataset.js'
+import type { DataFormat } from './format.js'
 import type { TrainAndTest } from './mnist.js'
 
 /** A column as it is standardised: what the network sees of a number is (number - mean) / deviation. */
@@ -110,6 +111,20 @@ function checkColumns(columns: readonly CsvColumn[], names: readonly string[], f
   return columns
 }
 
+/** How the rows of a file become what the network sees: each column was standardised when it was read. */
+function formatOf(columns: readonly CsvColumn[], inputs: number): DataFormat {
+  const of = (some: readonly CsvColumn[]) => ({
+    mean: some.map(({ mean }) => mean),
+    deviation: some.map(({ deviation }) => deviation),
+  })
+  const names = (some: readonly CsvColumn[]) => some.map(({ name }) => name)
+  const [first, last] = [columns.slice(0, inputs), columns.slice(inputs)]
+  return {
+    ...{ shape: [inputs], type: 'float32', inputs: of(first), inputNames: names(first) },
+    targets: { ...of(last), names: names(last) },
+  }
+}
+
 /**
  * A regression from a CSV file: a header with the names of the columns, then a line of numbers for each sample, inputs
  * first and targets last. A share of the rows, picked at random by `seed`, is the test set. Every column is
@@ -153,7 +168,8 @@ export async function csv(file: string, options: CsvOptions = {}): Promise<CsvDa
         }
       return out
     }
-    return dataset({ x: seen(0, inputs), y: seen(inputs, targets), shape: [inputs], name })
+    const made = dataset({ x: seen(0, inputs), y: seen(inputs, targets), shape: [inputs], name })
+    return { ...made, format: formatOf(columns, inputs) }
   }
   return { train: part(kept, `${file} (kept)`), test: part(left, `${file} (held out)`), columns }
 }

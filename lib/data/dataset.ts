@@ -4,6 +4,7 @@
  */
 import { expect, HebbError, integer, known, show } from '../error.js'
 import { isTyped } from '../typed_array.js'
+import { type Affine, affineOf, type DataFormat, formatOf } from './format.js'
 
 /** Random crops and flips of images, for training alone: whoever evaluates or predicts sees them as they are. */
 export interface Augment {
@@ -46,8 +47,11 @@ export interface DatasetOptions {
   classNames?: readonly string[] | undefined
 }
 
-/** Samples with their targets, in host memory. */
-export interface Dataset {
+/**
+ * Samples with their targets, in host memory. value * scale + shift is what the network sees; `scale` and `shift` are
+ * NaN where each channel has its own.
+ */
+export interface Dataset extends Affine {
   readonly name: string
   readonly x: Uint8Array | Float32Array
   /** Class numbers, for classification. */
@@ -63,14 +67,11 @@ export interface Dataset {
   readonly features: number
   /** Classes, or outputs of a regression. */
   readonly classes: number
-  /** value * scale + shift is what the network sees. NaN where each channel has its own. */
-  readonly scale: number
-  readonly shift: number
-  /** One scale and one shift for every channel: of [channels][height][width]. */
-  readonly perChannel?: { readonly scale: Float32Array; readonly shift: Float32Array }
   readonly augment?: Augment
   /** What the classes are called. */
   readonly classNames?: readonly string[]
+  /** What a model keeps of it that is trained on it: how raw inputs become what the network sees, and names. */
+  readonly format: DataFormat
 }
 
 /**
@@ -160,18 +161,11 @@ export function dataset(options: DatasetOptions): Dataset {
     )
   }
   const weights = options.weights && weightsOf(options.weights, samples)
-  const unit = isTyped(x, 'Uint8Array') ? 1 / 255 : 1
-  const scales = deviations.map((deviation) => unit / deviation)
-  const shifts = means.map((mean, i) => -mean / (deviations[i] as number))
+  const format = (more: Pick<DataFormat, 'classNames' | 'targets'>) =>
+    formatOf(x, shape, { mean: [...means], deviation: [...deviations] }, more)
   const common = {
     ...{ name, x, shape, samples, features },
-    ...(scales.length === 1
-      ? { scale: scales[0] as number, shift: shifts[0] as number }
-      : {
-          scale: Number.NaN,
-          shift: Number.NaN,
-          perChannel: { scale: Float32Array.from(scales), shift: Float32Array.from(shifts) },
-        }),
+    ...affineOf(format({})),
     ...(augment && { augment: { padding: augment.padding, flip: augment.flip } }),
     ...(weights && { weights }),
   }
@@ -191,7 +185,11 @@ export function dataset(options: DatasetOptions): Dataset {
     const bad = y.findIndex((v) => !Number.isFinite(v))
     if (bad >= 0) throw new HebbError('NON_FINITE', `Expected finite targets, got ${y[bad]} at ${bad}`)
     expect(options.ignore === undefined, () => `Expected no label to ignore for targets, got ${show(options.ignore)}`)
-    return { ...common, targets: y, classes: y.length / samples }
+    return {
+      ...common,
+      ...{ targets: y, classes: y.length / samples },
+      format: format({ targets: { mean: [0], deviation: [1] } }),
+    }
   }
   expect(y.length === samples, () => `Expected ${samples} labels, one a sample, got ${y.length}`)
   const labels = Int32Array.from(y)
@@ -219,5 +217,6 @@ export function dataset(options: DatasetOptions): Dataset {
     classes,
     ...(ignore !== undefined && { ignore }),
     ...(classNames && { classNames: [...classNames] }),
+    format: format(classNames ? { classNames: [...classNames] } : {}),
   }
 }

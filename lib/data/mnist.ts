@@ -14,11 +14,21 @@ export interface TrainAndTest {
   readonly test: Dataset
 }
 
+interface Kind {
+  readonly mean: number
+  readonly deviation: number
+  readonly classNames: readonly string[]
+}
+
+const DIGITS = [...'0123456789']
+/** As github.com/zalandoresearch/fashion-mnist names them. */
+const GARMENTS = 'T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot'.split(',')
+
 async function images(
   directory: string,
   part: 'train' | 't10k',
   name: string,
-  normalise: { mean: number; deviation: number },
+  { classNames, ...normalise }: Kind,
 ): Promise<Dataset> {
   const [x, y] = await Promise.all([
     readIdx(join(directory, `${part}-images-idx3-ubyte`)),
@@ -39,17 +49,13 @@ async function images(
       'BAD_FILE',
       `Expected ${y.file} to hold labels in [0, 10), got ${y.data[bad]} for sample ${bad}. Fetch it again.`,
     )
-  return dataset({ x: x.data, y: y.data, shape: x.shape.slice(1), classes: 10, normalise, name })
+  return dataset({ x: x.data, y: y.data, shape: x.shape.slice(1), classes: 10, normalise, name, classNames })
 }
 
-async function both(
-  directory: string,
-  name: string,
-  normalise: { mean: number; deviation: number },
-): Promise<TrainAndTest> {
+async function both(directory: string, name: string, kind: Kind): Promise<TrainAndTest> {
   const [train, test] = await Promise.all([
-    images(directory, 'train', `${name} train`, normalise),
-    images(directory, 't10k', `${name} test`, normalise),
+    images(directory, 'train', `${name} train`, kind),
+    images(directory, 't10k', `${name} test`, kind),
   ])
   return { train, test }
 }
@@ -73,7 +79,7 @@ function installedMnist(): string {
  * or gzipped). Normalised by (0.1307, 0.3081).
  */
 export async function mnist(directory?: string): Promise<TrainAndTest> {
-  return both(directory ?? installedMnist(), 'MNIST', { mean: 0.1307, deviation: 0.3081 })
+  return both(directory ?? installedMnist(), 'MNIST', { mean: 0.1307, deviation: 0.3081, classNames: DIGITS })
 }
 
 /**
@@ -81,5 +87,5 @@ export async function mnist(directory?: string): Promise<TrainAndTest> {
  * Normalised by (0.2860, 0.3530).
  */
 export async function fashionMnist(directory: string): Promise<TrainAndTest> {
-  return both(directory, 'Fashion-MNIST', { mean: 0.286, deviation: 0.353 })
+  return both(directory, 'Fashion-MNIST', { mean: 0.286, deviation: 0.353, classNames: GARMENTS })
 }

@@ -1,5 +1,6 @@
 /** Whether a network, a data set and a loss fit together. */
 import type { Dataset } from '../data/dataset.js'
+import { type DataFormat, featuresIn, isDataFormat } from '../data/format.js'
 import { expect, show } from '../error.js'
 import { MultiHeadAttention } from '../nn/attention.js'
 import { Embedding, Positions } from '../nn/embedding.js'
@@ -91,6 +92,26 @@ function checkLanguage(model: Module, { name, tokenizers: { source }, window }: 
       `Expected windows of at most ${places} tokens, the places of the model, got ${window} for ${name}. Say ` +
       `window: ${places} when you make it, or give the model more places.`,
   )
+}
+
+/** What is told of the data that a model was trained on, where it fits the model. */
+export function checkFormat(
+  format: DataFormat | undefined,
+  { inFeatures, outFeatures }: Module,
+): DataFormat | undefined {
+  if (format === undefined) return undefined
+  expect(isDataFormat(format), () => `Expected format to be that of a data set, its \`format\`, got ${show(format)}`)
+  const features = featuresIn(format)
+  expect(
+    features === inFeatures,
+    () => `Expected the format of samples of ${inFeatures} features, the width of the model's input, got ${features}`,
+  )
+  const classes = format.classNames?.length ?? 0
+  expect(
+    classes <= (outFeatures as number),
+    () => `Expected the format of ${outFeatures} classes, the width of the model's output, got ${classes}`,
+  )
+  return format
 }
 
 /** Refuses text that the model cannot take. */

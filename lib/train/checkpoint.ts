@@ -3,6 +3,7 @@
  * and how the model, the optimizer and the method were made. All randomness is counters (seed, update, epoch), so these
  * few numbers are the random state.
  */
+import { type DataFormat, isDataFormat } from '../data/format.js'
 import { HebbError } from '../error.js'
 import type { Links } from '../native.js'
 import { Linear } from '../nn/linear.js'
@@ -80,6 +81,8 @@ interface TrainingState {
   readonly progress: Progress
   /** Of the text that it was trained on. */
   readonly vocabularies: Vocabularies | undefined
+  /** Of the data set that it was trained on. */
+  readonly format: DataFormat | undefined
   /** The links that were ever active, by layer, as row * cols + col. */
   history(parameter: SparseParameter): Promise<BigUint64Array | undefined>
 }
@@ -121,7 +124,7 @@ export async function writeCheckpoint(
   state: TrainingState,
   notes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { model, optimizer, method, loss, lossScale, progress, vocabularies } = state
+  const { model, optimizer, method, loss, lossScale, progress, vocabularies, format } = state
   const tensors: Outgoing[] = []
   const layers: Record<string, number> = {}
   const add = (
@@ -192,6 +195,7 @@ export async function writeCheckpoint(
     ...(vocabularies && { tokenizers: text(serialisedTokenizers(vocabularies.tokenizers)) }),
     ...(vocabularies?.classes && { classes: text(vocabularies.classes) }),
     ...(vocabularies?.separator !== undefined && { separator: text(vocabularies.separator) }),
+    ...(format && { data: text(format) }),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
   })
 }
@@ -286,6 +290,14 @@ export class Checkpoint {
       ...(classes && { classes: classes as string[] }),
       ...(separator !== undefined && { separator: separator as number }),
     }
+  }
+
+  /** That of the data set that the model was trained on: older files, and those of text, have none. */
+  get format(): DataFormat | undefined {
+    if (this.#metadata.data === undefined) return undefined
+    const format = this.#object('data')
+    if (!isDataFormat(format)) throw this.#bad("its 'data' does not tell what the model was trained on")
+    return format
   }
 
   /** The model, the optimizer or the method, made again. */

@@ -1,7 +1,9 @@
-/** Lines of text through a classifier: in tokens, and back as the names of classes. */
+/** Outputs of a network as a person reads them; lines of text through a classifier. */
+import { type DataFormat, inUnits } from '../data/format.js'
 import { expect, HebbError, show } from '../error.js'
 import type { Vocabularies } from '../text/dataset.js'
 import { LabelledText, tokenizedLines } from '../text/labelled.js'
+import type { Known, OutputName, Outputs } from './inference.js'
 
 /** The class of a line. */
 export interface Classification {
@@ -24,6 +26,42 @@ export function linesFor(known: Vocabularies | undefined, lines: readonly string
   const { source } = known.tokenizers
   const tokens = tokenizedLines(lines, source, (line) => `line ${line}`)
   return new LabelledText('the lines', tokens, new Int32Array(lines.length), known.classes, source)
+}
+
+/** Of each sample's logits [samples][columns] the probabilities, by softmax. */
+function probabilitiesOf(logits: Float32Array, columns: number): Float32Array {
+  const out = new Float32Array(logits.length)
+  for (let first = 0; first < logits.length; first += columns) {
+    const own = logits.subarray(first, first + columns)
+    const most = own.reduce((one, other) => Math.max(one, other), Number.NEGATIVE_INFINITY)
+    const powers = Float64Array.from(own, (logit) => Math.exp(logit - most))
+    const total = powers.reduce((sum, power) => sum + power, 0)
+    out.set(
+      powers.map((power) => power / total),
+      first,
+    )
+  }
+  return out
+}
+
+/** The names of the classes, by number, of what a model was trained on, if they have some. */
+export const classesOf = ({ vocabularies, format }: Known): readonly string[] | undefined =>
+  vocabularies?.classes ?? format?.classNames
+
+/** What predict() was asked for, of logits [samples][columns]. */
+export function outputsOf<Output extends OutputName>(
+  logits: Float32Array,
+  columns: number,
+  output: Output | undefined,
+  of: Known,
+): Outputs[Output] {
+  const make: { readonly [Name in OutputName]: () => Outputs[Name] } = {
+    logits: () => logits,
+    probabilities: () => probabilitiesOf(logits, columns),
+    labels: () => classified(logits, columns, classesOf(of) ?? []).map(({ label }) => label),
+    values: () => inUnits(of.format?.targets as NonNullable<DataFormat['targets']>, logits),
+  }
+  return make[output ?? 'logits']() as Outputs[Output]
 }
 
 /** The most probable class of each line. `logits`: [lines][columns], of which the first are the classes'. */

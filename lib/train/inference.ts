@@ -1,7 +1,8 @@
 /** Runs a network forward: outputs for samples, and how good they are. For a trainer as for a predictor. */
 import { type Dataset, expectSamples } from '../data/dataset.js'
+import { type DataFormat, featuresIn, isScaled, scaled, seenBy } from '../data/format.js'
 import type { Device } from '../device.js'
-import { expect, show } from '../error.js'
+import { expect, HebbError, known, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
 import type { BatchOrder } from '../text/batches.js'
@@ -11,7 +12,7 @@ import { checkData, checkVocabularies, featuresOf, lossFor, placesOf } from './c
 import type { DeviceDatasets } from './device_datasets.js'
 import { type Order, placeOf, type Span } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
-import type { Loss } from './loss.js'
+import { type Loss, lossFunction } from './loss.js'
 import { tasks } from './task.js'
 import { DeviceText, TextOrder } from './text_feed.js'
 
@@ -32,8 +33,50 @@ export interface RunOptions {
   signal?: AbortSignal | undefined
 }
 
-/** What outputs are asked for of: samples as the network sees them, or data that it could be trained on. */
-export type Predictable = Float32Array | Dataset | TextDataset
+/**
+ * What outputs are asked for of: samples [samples][features], or data that the network could be trained on. Bytes are
+ * raw inputs; of numbers, see PredictOptions.
+ */
+export type Predictable = Uint8Array | Float32Array | Dataset | TextDataset
+
+/** What predict() gives, by its name. */
+export interface Outputs {
+  /** [samples][outputs] as the network gives them. */
+  logits: Float32Array
+  /** [samples][classes], of each sample 1 together. */
+  probabilities: Float32Array
+  /** [samples] the most probable class: its name, or its number where classes have no names. */
+  labels: string[]
+  /** [samples][targets] of a regression, in the units of its targets. */
+  values: Float32Array
+}
+
+export type OutputName = keyof Outputs
+
+export interface PredictOptions<Output extends OutputName = OutputName> extends RunOptions {
+  /**
+   * Whether `x` is raw, as files have it, and to be scaled as in training. Bytes always are. A Float32Array could be
+   * either, so it must be said for a network whose training data were scaled; for others, raw is what they see.
+   */
+  raw?: boolean | undefined
+  /** Default 'logits'. */
+  output?: Output | undefined
+}
+
+/** What a model knows of the data that it was trained on. */
+export interface Known {
+  readonly vocabularies: Vocabularies | undefined
+  readonly format: DataFormat | undefined
+}
+
+/** Samples that predict() has taken. */
+export interface Samples {
+  readonly samples: number
+  /** As the network sees them: [count][features]. */
+  read(first: number, count: number): Float32Array
+}
+
+const PREDICT = { signal: true, raw: true, output: true } as const
 
 const BATCH = 256
 const TEXT_BATCH = 2048 // tokens
@@ -108,9 +151,10 @@ export class Inference {
     this.#datasets.ofText(text, { tokens: TEXT_BATCH, places: placesOf(this.#model) })
   }
 
-  /** `samples`: what check() has counted in x, whose memory may be gone by now. */
-  async predict(x: Predictable, samples: number, { signal }: RunOptions): Promise<Float32Array> {
-    if (x instanceof TextDataset) return this.#predictText(x, signal)
+  /** `checked`: what check() has taken, whose memory may be gone by now. */
+  async predict(checked: Samples | TextDataset, { signal }: RunOptions): Promise<Float32Array> {
+    if (checked instanceof TextDataset) return this.#predictText(checked, signal)
+    const { samples } = checked
     const features = this.#model.inFeatures as number
     const classes = this.#model.outFeatures as number
     const batch = Math.min(samples, BATCH)
@@ -132,7 +176,7 @@ export class Inference {
         ...{ signal, begin: { step: 0, columns: count } },
         writes: graph.writes({
           ...{ samples: 0, first: 0, columns: count },
-          host: { x: slice(x, first, count, features), samples: count },
+          host: { x: checked.read(first, count), samples: count },
         }),
         reads: [[graph.output, out.subarray(first * classes, (first + count) * classes), count]],
       })
@@ -177,20 +221,44 @@ export class Inference {
     return out
   }
 
-  /** Refuses what predict() cannot take; returns the number of samples. */
-  check(x: Predictable, known?: Vocabularies): number {
-    if (x instanceof TextDataset) return this.#checkText(x, known)
+  /** Refuses what predict() cannot take. */
+  check(x: Predictable, options: PredictOptions, of: Known): Samples | TextDataset {
+    const { raw, output = 'logits' } = known(options, 'predict()', PREDICT)
+    expect(raw === undefined || typeof raw === 'boolean', () => `Expected raw to be true or false, got ${show(raw)}`)
+    checkOutput(output, of.format, this.#loss)
+    const numbers = isTyped(x, 'Uint8Array') || isTyped(x, 'Float32Array') ? x : undefined
+    const data = numbers ? undefined : (x as Dataset | TextDataset)
+    expect(
+      raw === undefined || !data,
+      () => `Expected no raw beside ${data?.name}, which tells itself how it is scaled`,
+    )
+    if (data instanceof TextDataset) return this.#checkText(data, of.vocabularies)
     const features = featuresOf(this.#model)
-    const samples = isTyped(x, 'Float32Array') ? x.length / features : x?.samples
+    const samples = numbers ? numbers.length / features : (data?.samples as number)
     expect(
       samples > 0 && Number.isInteger(samples),
       () => `Expected x to hold samples of ${features} features, got ${show(x)}`,
     )
-    if (!isTyped(x, 'Float32Array')) checkData(this.#model, x, this.#loss)
-    return samples
+    if (!numbers) {
+      checkData(this.#model, data as Dataset, this.#loss)
+      return { samples, read: (first, count) => partOf(data as Dataset, first, count) }
+    }
+    const scale = scalingFor(numbers, raw, of.format)
+    return {
+      samples,
+      read(first, count) {
+        const [begin, end] = [first * features, (first + count) * features]
+        expect(
+          numbers.length >= end,
+          () =>
+            `Expected x to keep its ${end} numbers, got ${numbers.length}. Was its ArrayBuffer transferred or resized?`,
+        )
+        return scale(numbers.subarray(begin, end))
+      },
+    }
   }
 
-  #checkText(text: TextDataset, known: Vocabularies | undefined): number {
+  #checkText(text: TextDataset, known: Vocabularies | undefined): TextDataset {
     checkData(this.#model, text, this.#loss)
     checkVocabularies(text, known)
     expect(
@@ -206,7 +274,7 @@ export class Inference {
         `Expected lines of at most ${places} tokens, as the model takes, got ${lengths[long]} in line ${long + 1}. ` +
         'Nothing is cut: leave it out, or divide it.',
     )
-    return text.samples
+    return text
   }
 
   dispose(): void {
@@ -215,26 +283,74 @@ export class Inference {
   }
 }
 
-/** Samples [first, first + count) as the network sees them. */
-function slice(x: Float32Array | Dataset, first: number, count: number, features: number): Float32Array {
-  const [begin, end] = [first * features, (first + count) * features]
-  if (isTyped(x, 'Float32Array')) {
+/** Samples [first, first + count) of a data set as the network sees them. */
+function partOf(data: Dataset, first: number, count: number): Float32Array {
+  expectSamples(data)
+  const { x, features } = data
+  return scaled(x.subarray(first * features, (first + count) * features), features, data)
+}
+
+/** Refuses an output that a network of this task does not have. */
+function checkOutput(output: OutputName, format: DataFormat | undefined, loss: Loss | undefined): void {
+  const names: OutputName[] = ['logits', 'probabilities', 'labels', 'values']
+  expect(names.includes(output), () => `Expected output to be '${names.join("', '")}', got ${show(output)}`)
+  if (output === 'logits') return
+  const targets = loss ? lossFunction(loss).targets : format?.targets ? 'values' : 'labels'
+  const fitting =
+    targets === 'values' ? "'values' or 'logits' for a regression" : "'labels', 'probabilities' or 'logits'"
+  expect(
+    (output === 'values') === (targets === 'values'),
+    () => `Expected output to be ${fitting}, got ${show(output)}`,
+  )
+  expect(
+    output !== 'values' || format?.targets !== undefined,
+    () =>
+      "Expected a model that knows the units of its targets for output 'values', got one that does not. Take 'logits'.",
+  )
+}
+
+/** What makes of inputs what the network sees; refuses inputs of which that cannot be told, and what is no number. */
+function scalingFor(
+  x: Uint8Array | Float32Array,
+  raw: boolean | undefined,
+  format: DataFormat | undefined,
+): (part: Uint8Array | Float32Array) => Float32Array {
+  const unknown =
+    'Expected a model that knows how its inputs were scaled, got one that was not trained by fit(), or saved by an ' +
+    'older hebb. Give it inputs as it sees them, in a Float32Array without raw, or say `format` when you load it.'
+  if (isTyped(x, 'Uint8Array')) {
+    expect(raw !== false, () => 'Expected a Float32Array for raw: false, got bytes, which are raw')
+    expect(format !== undefined, () => unknown)
     expect(
-      x.length >= end,
-      () => `Expected x to keep its ${end} numbers, got ${x.length}. Was its ArrayBuffer transferred or resized?`,
+      format.type === 'uint8',
+      () =>
+        'Expected a Float32Array, as the model was trained on numbers, got bytes. Float32Array.from() converts them.',
     )
-    return x.subarray(begin, end)
+    return (part) => seenBy(format, part)
   }
-  expectSamples(x)
-  const seen = new Float32Array(x.x.subarray(begin, end))
-  const { perChannel } = x
-  const plane = perChannel ? features / perChannel.scale.length : features
-  for (let i = 0; i < seen.length; ++i) {
-    const channel = Math.floor((i % features) / plane)
-    const [scale, shift] = perChannel
-      ? [perChannel.scale[channel] as number, perChannel.shift[channel] as number]
-      : [x.scale, x.shift]
-    seen[i] = (seen[i] as number) * scale + shift
+  const bad = x.findIndex((value) => !Number.isFinite(value))
+  if (bad >= 0) {
+    const features = format ? featuresIn(format) : undefined
+    const where = features ? `feature ${bad % features} of sample ${Math.floor(bad / features)}` : `${bad}`
+    throw new HebbError('NON_FINITE', `Expected finite inputs, got ${x[bad]} at ${where}`)
   }
-  return seen
+  if (raw === undefined) {
+    expect(!format || !isScaled(format), () =>
+      format?.type === 'uint8'
+        ? 'Expected a Uint8Array of raw inputs, as the model was trained on bytes, or raw: false for a Float32Array ' +
+          'that is scaled already, got a Float32Array'
+        : 'Expected raw: true for inputs as files have them, or raw: false for inputs that are scaled already, as ' +
+          'the model was trained on scaled ones, got neither',
+    )
+    return (part) => part as Float32Array
+  }
+  if (!raw) return (part) => part as Float32Array
+  expect(format !== undefined, () => unknown)
+  expect(
+    format.type === 'float32',
+    () =>
+      'Expected a Uint8Array of raw inputs, as the model was trained on bytes, got a Float32Array. Uint8Array.from() ' +
+      'converts it.',
+  )
+  return (part) => seenBy(format, part)
 }

@@ -1,5 +1,6 @@
 /** What users say to a trainer, and what it reports. */
 import type { Dataset } from '../data/dataset.js'
+import type { DataFormat } from '../data/format.js'
 import type { DeviceChoice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import type { Sequential } from '../nn/sequential.js'
@@ -49,6 +50,11 @@ export interface TrainerOptions {
    * that share gradients alone would come to have other links.
    */
   onGradients?: ((gradients: NamedGradients, at: { readonly step: number }) => unknown) | undefined
+  /**
+   * How raw inputs become what the network sees, and names of classes: a data set's `format`. It is saved with the
+   * model, for predict(). fit() takes that of what it trains on; needed by those who train with trainOn() alone.
+   */
+  format?: DataFormat | undefined
 }
 
 /**

@@ -2,17 +2,26 @@
  * What a trained network does: outputs for samples, and how good they are. Holds no gradient and no optimizer state.
  */
 import type { Dataset } from '../data/dataset.js'
+import type { DataFormat } from '../data/format.js'
 import { type Device, type DeviceChoice, type Memory, openDevice } from '../device.js'
 import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
 import type { TextDataset, Tokenizers, Vocabularies } from '../text/dataset.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
-import { checkCounts, checkData, checkVocabularies } from './check_data.js'
+import { checkCounts, checkData, checkFormat, checkVocabularies } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
-import { type Classification, classified, linesFor } from './classifier.js'
+import { type Classification, classesOf, classified, linesFor, outputsOf } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
-import { type Evaluation, Inference, type Predictable, type RunOptions } from './inference.js'
+import {
+  type Evaluation,
+  Inference,
+  type OutputName,
+  type Outputs,
+  type Predictable,
+  type PredictOptions,
+  type RunOptions,
+} from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
 import {
@@ -31,10 +40,12 @@ export interface LoadOptions {
   model?: Sequential | undefined
   /** Needed when it was trained with a loss of your own. */
   loss?: Loss | undefined
+  /** How raw inputs become what the network sees, and names, in place of what the file says: a data set's `format`. */
+  format?: DataFormat | undefined
 }
 
 /** What a predictor takes of a checkpoint beside the network. */
-type Kept = Pick<Checkpoint, 'notes' | 'vocabularies'>
+type Kept = Pick<Checkpoint, 'notes' | 'vocabularies' | 'format'>
 
 /**
  * A trained network from a file, for use without training: it has weights and links, and no gradients or optimizer
@@ -45,6 +56,8 @@ export class Predictor {
   readonly model: Sequential
   /** What was noted with the checkpoint. */
   readonly notes: Readonly<Record<string, string>>
+  /** Of the data set that the model was trained on, if it is known. */
+  readonly format: DataFormat | undefined
   readonly #vocabularies: Vocabularies | undefined
   readonly #ownsDevice: boolean
   readonly #datasets: DeviceDatasets
@@ -62,6 +75,7 @@ export class Predictor {
     this.#ownsDevice = ownsDevice
     this.#datasets = new DeviceDatasets(device)
     this.notes = kept.notes
+    this.format = kept.format
     this.#vocabularies = kept.vocabularies
     this.#loss = loss
     this.#workspace = new Tensor(device, 'uint8', 0)
@@ -73,19 +87,28 @@ export class Predictor {
     return this.#vocabularies?.tokenizers
   }
 
-  /** The names of the classes, by number, of the text that the model was trained on, if it was. */
+  /** The names of the classes, by number, of the data that the model was trained on, if they have some. */
   get classes(): readonly string[] | undefined {
-    return this.#vocabularies?.classes
+    return classesOf(this.#known)
+  }
+
+  get #known() {
+    return { vocabularies: this.#vocabularies, format: this.format }
   }
 
   /**
-   * The network's outputs (logits) for [samples][features] as the network sees them, for a data set, or for a text made
-   * by labelledText(): [samples][classes]. Calls may overlap; they wait for each other.
+   * What the network says of samples [samples][features], of a data set, or of a text made by labelledText(): logits,
+   * probabilities, labels, or the values of a regression. Uint8Array: raw inputs, scaled as in training. Float32Array:
+   * as the network sees it; where training data were scaled, `raw` must say which. Calls may overlap; they wait for
+   * each other.
    */
-  async predict(x: Predictable, options: RunOptions = {}): Promise<Float32Array> {
-    known(options, 'predict()', { signal: true })
-    const samples = this.#inference.check(x, this.#vocabularies)
-    return this.#inTurn(() => this.#inference.predict(x, samples, options))
+  async predict<Output extends OutputName = 'logits'>(
+    x: Predictable,
+    options: PredictOptions<Output> = {},
+  ): Promise<Outputs[Output]> {
+    const checked = this.#inference.check(x, options, this.#known)
+    const logits = await this.#inTurn(() => this.#inference.predict(checked, options))
+    return outputsOf(logits, this.model.outFeatures as number, options.output, this.#known)
   }
 
   /** The most probable class of each line. For models trained on text made by labelledText(). */
@@ -189,7 +212,7 @@ export class Predictor {
  * ask for as much memory as the network takes that it describes.
  */
 export async function load(file: string, options: LoadOptions = {}): Promise<Predictor> {
-  known(options, 'load()', { device: true, model: true, loss: true })
+  known(options, 'load()', { device: true, model: true, loss: true, format: true })
   const checkpoint = await readCheckpoint(file, { training: false })
   const model = options.model ?? checkpoint.model()
   expect(
@@ -199,8 +222,9 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Pre
   checkpoint.check(model)
   const loss = options.loss ? checkLoss(options.loss) : checkpoint.loss
   const { notes, vocabularies } = checkpoint // before a device is opened: they may be bad
+  const format = checkFormat(options.format ?? checkpoint.format, model)
   const { device, owned } = openDevice(options.device ?? 'auto')
-  const predictor = new Predictor(device, owned, model, { notes, vocabularies }, loss)
+  const predictor = new Predictor(device, owned, model, { notes, vocabularies, format }, loss)
   try {
     await materialiseSaved(device, model, checkpoint)
   } catch (error) {

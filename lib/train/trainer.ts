@@ -1,4 +1,5 @@
 import { type Dataset, dataset } from '../data/dataset.js'
+import type { DataFormat } from '../data/format.js'
 import { type Device, openDevice } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { method } from '../dst/method.js'
@@ -17,13 +18,21 @@ import { TextDataset, type Tokenizers, type Vocabularies, vocabulariesOf } from 
 import { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
-import { checkCounts, checkData, checkVocabularies, featuresOf, lossFor } from './check_data.js'
+import { checkCounts, checkData, checkFormat, checkVocabularies, featuresOf, lossFor } from './check_data.js'
 import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeCheckpoint } from './checkpoint.js'
-import { type Classification, classified, linesFor } from './classifier.js'
+import { type Classification, classesOf, classified, linesFor, outputsOf } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf } from './feed.js'
 import { noTotals, totalsOf } from './graph.js'
-import { type Evaluation, Inference, type Predictable, type RunOptions } from './inference.js'
+import {
+  type Evaluation,
+  Inference,
+  type OutputName,
+  type Outputs,
+  type Predictable,
+  type PredictOptions,
+  type RunOptions,
+} from './inference.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise, type Origin } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
@@ -76,6 +85,7 @@ const OPTIONS = {
   device: true,
   trackHistory: true,
   onGradients: true,
+  format: true,
 } as const
 const RUN = { validation: true, signal: true, onProgress: true, checkpoint: true } as const
 
@@ -87,6 +97,7 @@ export class Trainer {
   #notes: Readonly<Record<string, string>>
   /** Of the text that the model was trained on. */
   #vocabularies: Vocabularies | undefined
+  #format: DataFormat | undefined
   #translator: Translator | undefined
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
@@ -143,6 +154,7 @@ export class Trainer {
     )
     this.method = method(dst)
     this.#vocabularies = origin?.checkpoint.vocabularies // before a device is opened: they may be bad
+    this.#format = checkFormat(options.format ?? origin?.checkpoint.format, model)
     const { device, owned } = openDevice(options.device ?? 'auto')
     this.device = device
     this.#ownsDevice = owned
@@ -194,9 +206,9 @@ export class Trainer {
     const optimizer = options.optimizer ?? (checkpoint.deserialise('optimizer') as Optimizer)
     const dst = options.dst ?? (checkpoint.deserialise('dst') as Method)
     const loss = options.loss ?? checkpoint.loss
-    const { device = 'auto', trackHistory = checkpoint.hasHistory, onGradients } = options
+    const { device = 'auto', trackHistory = checkpoint.hasHistory, onGradients, format } = options
     const { lossScale = checkpoint.lossScale } = options
-    const all = { optimizer, dst, ...(loss && { loss }), lossScale, device, trackHistory, onGradients }
+    const all = { optimizer, dst, ...(loss && { loss }), lossScale, device, trackHistory, onGradients, format }
     return new Trainer(model, all, { checkpoint, anew: false }).#whenReady()
   }
 
@@ -243,9 +255,18 @@ export class Trainer {
     return this.#vocabularies?.tokenizers
   }
 
-  /** The names of the classes, by number, of the text that the model was trained on, if it was. */
+  /** Of the data set that the model was last trained on, if it is known. */
+  get format(): DataFormat | undefined {
+    return this.#format
+  }
+
+  /** The names of the classes, by number, of the data that the model was trained on, if they have some. */
   get classes(): readonly string[] | undefined {
-    return this.#vocabularies?.classes
+    return classesOf(this.#known)
+  }
+
+  get #known() {
+    return { vocabularies: this.#vocabularies, format: this.#format }
   }
 
   /** Steps trained so far. */
@@ -337,6 +358,7 @@ export class Trainer {
       this.#stepper.step = 0
       this.#run = run
       if (isText) this.#vocabularies = vocabulariesOf(data)
+      else this.#format = (train.shown as Dataset).format
     } finally {
       this.#busy = false
     }
@@ -370,6 +392,8 @@ export class Trainer {
         'with the same, or begin a run with fit().',
     )
     train.check(run.batchSize)
+    // An older checkpoint has none, and these are the data that it was trained on.
+    if (!(data instanceof TextDataset)) this.#format ??= (train.shown as Dataset).format
     await this.#own(options)
     yield* this.#epochs(run, train, options)
   }
@@ -433,13 +457,17 @@ export class Trainer {
   }
 
   /**
-   * The network's outputs (logits) for [samples][features] as the network sees them, for a data set, or for a text made
-   * by labelledText(): [samples][classes].
+   * What the network says of samples [samples][features], of a data set, or of a text made by labelledText(): logits,
+   * probabilities, labels, or the values of a regression. Uint8Array: raw inputs, scaled as in training. Float32Array:
+   * as the network sees it; where training data were scaled, `raw` must say which.
    */
-  async predict(x: Predictable, options: RunOptions = {}): Promise<Float32Array> {
-    known(options, 'predict()', { signal: true })
-    const samples = this.#inference.check(x, this.#vocabularies)
-    return this.#alone(() => this.#inference.predict(x, samples, options), options.signal)
+  async predict<Output extends OutputName = 'logits'>(
+    x: Predictable,
+    options: PredictOptions<Output> = {},
+  ): Promise<Outputs[Output]> {
+    const checked = this.#inference.check(x, options, this.#known)
+    const logits = await this.#alone(() => this.#inference.predict(checked, options), options.signal)
+    return outputsOf(logits, this.model.outFeatures as number, options.output, this.#known)
   }
 
   /** The most probable class of each line. For models trained on text made by labelledText(). */
@@ -773,6 +801,7 @@ export class Trainer {
         method: this.method,
         loss: this.#loss,
         vocabularies: this.#vocabularies,
+        format: this.#format,
         lossScale: this.#lossScale,
         progress: {
           step: this.#stepper.step,
