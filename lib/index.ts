@@ -182,6 +182,7 @@ export type {
   TrainerOptions,
   TrainOnOptions,
 } from './train/options.js'
+export type { Estimate, Perplexity, PerplexityOptions } from './train/perplexity.js'
 export {
   type LoadOptions,
   load,

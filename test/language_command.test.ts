@@ -72,6 +72,45 @@ describe('hebb train --task lm', function () {
     expect(events(over.stdout)[0]).to.include({ event: 'done', steps: 120 })
   })
 
+  it('is evaluated: perplexity a token and a word, bits per byte, with errors', async () => {
+    const best = at('m.best.safetensors')
+    const evaluate = (...more: string[]) => hebb('evaluate', best, '--device', 'cpu', ...more)
+    const [noted, strided, said] = [
+      await evaluate('--json'),
+      await evaluate('--data', at('a.txt'), '--window', '16', '--stride', '4', '--documents', 'file', '--json'),
+      await evaluate(),
+    ]
+    expect([noted.stderr, strided.stderr, said.stderr]).to.deep.equal(['', '', ''])
+    const found = JSON.parse(noted.stdout)
+    expect(found).to.include({
+      window: 32,
+      stride: 32,
+      documents: 20,
+      words: 240,
+      by: 'windows',
+      units: 20,
+      masked: true,
+    })
+    expect(found.data).to.deep.equal([at('val.txt')])
+    expect(found.perplexity).to.be.closeTo(Math.exp(found.loss), 1e-9)
+    expect(found.perplexity).to.be.within(1, 1.5)
+    expect(found.bitsPerByte).to.be.closeTo((found.loss * found.tokens) / found.bytes / Math.LN2, 1e-9)
+    expect(found.wordPerplexity).to.be.closeTo(Math.exp((found.loss * found.tokens) / found.words), 1e-9)
+    expect(found.lossError).to.be.above(0)
+    expect(JSON.parse(strided.stdout)).to.include({ window: 16, stride: 4, documents: 1 })
+    expect(said.stdout).to.match(
+      /perplexity {6}1\.\d\d ± 0\.\d\d a token\n {16}[\d.]+ ± [\d.]+ a word, of 240\nbits per byte {3}/,
+    )
+    for (const [flags, message] of [
+      [['--source', 'x'], /Expected no --source for .*m\.best\.safetensors, which is a language model, got x/],
+      [['--stride', '33'], /stride/],
+      [['--window', '33'], /Expected windows of at most 32 tokens, the places of the model, got 33/],
+    ] as const) {
+      const refused = await evaluate(...flags)
+      expect([refused.code, message.test(refused.stderr)], refused.stderr).to.deep.equal([1, true])
+    }
+  })
+
   it('goes on after a kill to the same bits, and logs JSON lines', async () => {
     const steps = ['--steps', '100', '--interval', '25', '--every', '10steps', '--json']
     const whole = await train(...steps, '--checkpoint', at('whole.safetensors'))

@@ -1,6 +1,7 @@
 /**
  * hebb evaluate: a checkpoint on a test part. The data set, its folder and how it was normalised are those noted with
- * the run, where flags do not say otherwise. A translator is evaluated on two files of sentences.
+ * the run, where flags do not say otherwise. A translator is evaluated on two files of sentences, a language model on
+ * text files.
  */
 import type { Command } from 'commander'
 import { expect, HebbError } from '../error.js'
@@ -10,38 +11,47 @@ import { type FlagName, read, takenBy, typed, valuesOf, withDefaults } from '../
 import { count, percent } from '../settings/format.js'
 import { corpusBleu } from '../text/bleu.js'
 import { corpusChrf } from '../text/chrf.js'
+import { languageText } from '../text/language.js'
 import { parallelLines } from '../text/parallel.js'
+import { placesOf } from '../train/check_data.js'
+import type { Estimate } from '../train/perplexity.js'
 import { load, type Predictor } from '../train/predictor.js'
 import { tasks, told } from '../train/task.js'
 import { type Call, define } from './command.js'
+import { filesIn, locatedTexts } from './language.js'
 import { deviceOf, notedPlace, notedSettings, readData } from './run.js'
 import { linesOf, locatedFiles, translationsOf } from './translation.js'
 
 /** What a saved network does on a data set's test part. */
 export function defineEvaluate(program: Command): void {
   define(program, 'evaluate', {
-    does: 'tells how good a saved network is on the test part of a data set, or on sentences and their translations',
+    does: 'tells how good a saved network is on a test set, on sentences and their translations, or on text',
     argument: ['<file>', 'a checkpoint'],
     examples: [
       'hebb evaluate run.safetensors',
       'hebb evaluate run.safetensors --data DIR --json',
       'hebb evaluate en-de.best.safetensors --source F --target F --beam 4',
+      'hebb evaluate lm.best.safetensors --data FILE --stride 64',
     ],
-    also: ['evaluateTranslation'],
+    also: ['evaluateTranslation', 'evaluateLm'],
     run: evaluate,
   })
 }
 
-/** Refuses what only the other kind of checkpoints has a use for. */
-function expectTaken(texts: Call['texts'], file: string, isTranslator: boolean): void {
-  const [own, others]: FlagName[][] = [takenBy('evaluate'), takenBy('evaluateTranslation')]
-  const [taken, refused] = isTranslator ? [others, own] : [own, others]
-  for (const name of refused as FlagName[])
+type Kind = 'evaluate' | 'evaluateTranslation' | 'evaluateLm'
+const KINDS: Readonly<Record<Kind, string>> = {
+  evaluate: 'no model of text',
+  evaluateTranslation: 'a translator',
+  evaluateLm: 'a language model',
+}
+
+/** Refuses what only the other kinds of checkpoints have a use for. */
+function expectTaken(texts: Call['texts'], file: string, kind: Kind): void {
+  const taken: FlagName[] = takenBy(kind)
+  for (const name of (Object.keys(KINDS) as Kind[]).flatMap(takenBy))
     expect(
-      texts[name] === undefined || (taken as FlagName[]).includes(name),
-      () =>
-        `Expected no --${typed(name)} for ${file}, which is ${isTranslator ? 'a translator' : 'no translator'}, got ` +
-        `${texts[name]}`,
+      texts[name] === undefined || taken.includes(name),
+      () => `Expected no --${typed(name)} for ${file}, which is ${KINDS[kind]}, got ${texts[name]}`,
     )
 }
 
@@ -51,12 +61,11 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
   using device = deviceOf(withDefaults('evaluate', given))
   using predictor = await load(file, { device })
   const { notes } = predictor
-  const isTranslator = predictor.tokenizers !== undefined
-  expectTaken(texts, file, isTranslator)
-  if (isTranslator) {
-    await evaluateTranslator(file, predictor, texts)
-    return
-  }
+  const ofText = predictor.separator === undefined ? 'evaluateTranslation' : 'evaluateLm'
+  const kind = predictor.tokenizers ? ofText : 'evaluate'
+  expectTaken(texts, file, kind)
+  if (kind === 'evaluateTranslation') return await evaluateTranslator(file, predictor, texts)
+  if (kind === 'evaluateLm') return await evaluateLanguage(file, predictor, texts)
   const dataset = given.dataset ?? notes.dataset
   if (dataset === undefined) throw new HebbError('INVALID_ARGUMENT', `Expected --dataset, as ${file} does not tell it`)
   const task = tasks[pick(datasets, dataset, 'dataset').task]
@@ -117,4 +126,49 @@ async function evaluateTranslator(file: string, predictor: Predictor, texts: Cal
   if (dropped) console.log(`                ${count(dropped)} pairs are too long for accuracy and loss, and left out`)
   if (tooLong > 0)
     console.log(`                ${count(tooLong)} sentences are longer than the model takes, and count as ''`)
+}
+
+/** Perplexity of text files, a token and a word, and bits per byte, with standard errors. */
+async function evaluateLanguage(file: string, predictor: Predictor, texts: Call['texts']): Promise<void> {
+  const { given } = read('evaluateLm', texts)
+  const { notes, tokenizers, separator } = predictor
+  const noted = notes.task === 'lm' ? JSON.parse(notes.settings ?? '{}') : {}
+  const { stride, documents = noted.documents } = given
+  const [named, paths] = [notes.files, notes.paths].map((text) => JSON.parse(text ?? '{}'))
+  const files =
+    given.data === undefined ? named.validation && [locatedTexts(named, paths).validation] : filesIn(given.data)
+  expect(files !== undefined, () => `Expected --data with a text file for ${file}, got none`)
+  const window = given.window ?? noted.window ?? placesOf(predictor.model)
+  const text = await languageText(files, {
+    ...{ tokenizer: (tokenizers as NonNullable<typeof tokenizers>).source, separator, documents, window },
+    masked: noted.joined !== true,
+  })
+  const start = performance.now()
+  const found = await predictor.perplexity(text, { ...(stride !== undefined && { stride }) })
+  const seconds = (performance.now() - start) / 1000
+  const { loss, perplexity, wordPerplexity, bitsPerByte, ...counts } = found
+  if (given.json) {
+    const all = { loss, perplexity, wordPerplexity, bitsPerByte }
+    const flat = Object.entries(all).flatMap(([name, { value, error }]) => [
+      [name, value],
+      [`${name}Error`, error],
+    ])
+    const { masked, count } = text
+    console.log(
+      JSON.stringify({ file, data: files, ...Object.fromEntries(flat), ...counts, masked, documents: count, seconds }),
+    )
+    return
+  }
+  const line = (title: string, { value, error }: Estimate, digits: number, rest: string) =>
+    console.log(`${title.padEnd(16)}${value.toFixed(digits)} ± ${error.toFixed(digits)} ${rest}`)
+  const { tokens, words, bytes, by, units, stride: step } = counts
+  console.log(
+    `${text.name}: ${count(tokens)} tokens in windows of ${count(counts.window)}, ${count(step)} apart, in ` +
+      `${seconds.toFixed(2)} s`,
+  )
+  line('loss', loss, 4, 'a token')
+  line('perplexity', perplexity, 2, 'a token')
+  line('', wordPerplexity, 2, `a word, of ${count(words)}`)
+  line('bits per byte', bitsPerByte, 4, `of ${count(bytes)} bytes`)
+  console.log(`${''.padEnd(16)}standard errors over ${count(units)} ${by}; the ends of documents are tokens, too`)
 }

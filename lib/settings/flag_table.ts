@@ -622,7 +622,7 @@ export const table = {
   window: flag(integer(1), {
     help: 'tokens that the model is given at a time',
     group: 'Language models:',
-    commands: LM,
+    commands: { lm: {}, evaluateLm: { optional: 'as it was trained' } },
     default: preset('window'),
     otherwise: ofPresets('window', ['lm']),
     setting: 'given',
@@ -631,6 +631,12 @@ export const table = {
     help: "a config.json of Hugging Face's LLaMA, which gives the shape",
     group: 'Language models:',
     commands: LM,
+  }),
+  stride: flag(integer(1), {
+    help: 'tokens from a window to the next; the fewer, the more stand before each token that is counted',
+    group: 'Language models:',
+    commands: { evaluateLm: {} },
+    otherwise: 'the window',
   }),
   updateEvery: flag(integer(1), {
     help: 'steps between topology updates',

@@ -7,12 +7,14 @@ import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
 import type { BatchOrder } from '../text/batches.js'
 import { lengthsOf, TextDataset, type TextPart, type Vocabularies } from '../text/dataset.js'
+import { LanguageText } from '../text/language.js'
 import { isTyped } from '../typed_array.js'
 import { checkData, checkVocabularies, featuresOf, lossFor, placesOf } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
 import { type Order, placeOf, type Span } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import { type Loss, lossFunction } from './loss.js'
+import { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 import { tasks } from './task.js'
 import { DeviceText, TextOrder } from './text_feed.js'
 
@@ -144,6 +146,20 @@ export class Inference {
       ...{ loss: totals.loss, accuracy: isClassified ? totals.accuracy : Number.NaN, samples },
       ...(order instanceof TextOrder && { dropped: order.batches.dropped.length }),
     }
+  }
+
+  perplexity(text: LanguageText, options: PerplexityOptions): Promise<Perplexity> {
+    return perplexity({ device: this.#device, model: this.#model, workspace: this.#workspace }, text, options)
+  }
+
+  /** Refuses what perplexity() cannot take. */
+  checkLanguage(text: LanguageText, known?: Vocabularies): void {
+    expect(
+      text instanceof LanguageText,
+      () => `Expected a text made by languageText() or languageDocuments(), got ${show(text)}`,
+    )
+    checkData(this.#model, text)
+    checkVocabularies(text, known)
   }
 
   /** Refuses a text of which nothing can be evaluated. */

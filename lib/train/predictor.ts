@@ -8,6 +8,7 @@ import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Tensor } from '../tensor.js'
 import type { TextDataset, Tokenizers, Vocabularies } from '../text/dataset.js'
+import type { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { checkCounts, checkData, checkFormat, checkVocabularies } from './check_data.js'
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
@@ -24,6 +25,7 @@ import {
 } from './inference.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
+import type { Perplexity, PerplexityOptions } from './perplexity.js'
 import {
   type CrossAttention,
   type ScoredTranslation,
@@ -87,6 +89,12 @@ export class Predictor {
     return this.#vocabularies?.tokenizers
   }
 
+  /** The token between documents, of a language model. */
+  get separator(): string | undefined {
+    const { separator, tokenizers } = this.#vocabularies ?? {}
+    return separator === undefined ? undefined : tokenizers?.source.tokenOf(separator)
+  }
+
   /** The names of the classes, by number, of the data that the model was trained on, if they have some. */
   get classes(): readonly string[] | undefined {
     return classesOf(this.#known)
@@ -124,6 +132,15 @@ export class Predictor {
     checkCounts(data)
     checkVocabularies(data, this.#vocabularies)
     return this.#inTurn(() => this.#inference.evaluate(data, options))
+  }
+
+  /**
+   * How well a language model tells a text: loss a token, perplexity a token and a word, bits per byte, each with its
+   * standard error. Loss is plain cross-entropy, whatever it was trained by.
+   */
+  async perplexity(text: LanguageText, options: PerplexityOptions = {}): Promise<Perplexity> {
+    this.#inference.checkLanguage(text, this.#vocabularies)
+    return this.#inTurn(() => this.#inference.perplexity(text, options))
   }
 
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */

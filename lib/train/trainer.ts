@@ -47,6 +47,7 @@ import type {
   TrainerOptions,
   TrainOnOptions,
 } from './options.js'
+import type { Perplexity, PerplexityOptions } from './perplexity.js'
 import { CHECKPOINT } from './safetensors.js'
 import { planOf, type Source, sourceOf, type TrainingData } from './source.js'
 import { disposed, Stepper } from './stepper.js'
@@ -454,6 +455,15 @@ export class Trainer {
     checkCounts(data)
     checkVocabularies(data, this.#vocabularies)
     return this.#alone(() => this.#inference.evaluate(data, options), options.signal)
+  }
+
+  /**
+   * How well a language model tells a text: loss a token, perplexity a token and a word, bits per byte, each with its
+   * standard error. Loss is plain cross-entropy, whatever it was trained by.
+   */
+  async perplexity(text: LanguageText, options: PerplexityOptions = {}): Promise<Perplexity> {
+    this.#inference.checkLanguage(text, this.#vocabularies)
+    return this.#alone(() => this.#inference.perplexity(text, options), options.signal)
   }
 
   /**

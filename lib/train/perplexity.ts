@@ -1,0 +1,220 @@
+/**
+ * How well a language model tells texts: the mean loss of their tokens, by windows that may overlap, with what follows
+ * from it and standard errors.
+ */
+import type { Tape, Value } from '../autograd.js'
+import type { Device } from '../device.js'
+import { expect, integer, known } from '../error.js'
+import type { Sequential } from '../nn/sequential.js'
+import type { Transfer } from '../program.js'
+import type { Tensor } from '../tensor.js'
+import type { LanguageText } from '../text/language.js'
+import { placesOf } from './check_data.js'
+import type { BatchTensors, Feed, NextBatch } from './feed.js'
+import { Graph, noTotals } from './graph.js'
+import type { RunOptions } from './inference.js'
+import { Given } from './search.js'
+
+export interface PerplexityOptions extends RunOptions {
+  /** Tokens that the model is given at a time. Default: the text's window. */
+  window?: number | undefined
+  /**
+   * Tokens from the beginning of a window to that of the next. Of a window, those are counted that the one before has
+   * not: each token once, and the smaller the stride, the more tokens stand before it. Default: the window, as in
+   * training.
+   */
+  stride?: number | undefined
+}
+
+/** A number with its standard error, over documents or windows that are taken as independent. */
+export interface Estimate {
+  readonly value: number
+  /** NaN where there is one unit alone. */
+  readonly error: number
+}
+
+export interface Perplexity {
+  /** Mean over tokens, in natural logarithms: the ends of documents are tokens, too. */
+  readonly loss: Estimate
+  /** exp(loss): a token. */
+  readonly perplexity: Estimate
+  /** exp(loss of all tokens / words), where words are what stands between white space. */
+  readonly wordPerplexity: Estimate
+  /** Loss of all tokens / (ln 2 x bytes of UTF-8): what compares models of different tokenizers. */
+  readonly bitsPerByte: Estimate
+  /** That were counted. */
+  readonly tokens: number
+  readonly words: number
+  readonly bytes: number
+  /** What errors are over: documents where there are 30 at least, else windows. */
+  readonly by: 'documents' | 'windows'
+  readonly units: number
+  readonly window: number
+  readonly stride: number
+}
+
+/** Documents from which on errors are over them. */
+const MANY = 30
+/** Labels that do not count. */
+const IGNORED = -1
+
+/** What the model is given of a document of so many tokens, and the first label of it that counts. */
+export interface Window {
+  readonly begin: number
+  readonly end: number
+  readonly counted: number
+}
+
+/** The labels of the tokens [begin, end) are those at [begin + 1, end]; each label from 1 on counts in one window. */
+export function* windowsOf(tokens: number, window: number, stride: number): Generator<Window> {
+  for (let [begin, counted] = [0, 1]; counted < tokens; begin += stride) {
+    const end = Math.min(begin + window, tokens - 1)
+    yield { begin, end, counted }
+    counted = end + 1
+  }
+}
+
+/** sum of `ofs` / sum of `tos` over units, with its standard error (ratio estimator, linearised). */
+export function ratioOf(ofs: ArrayLike<number>, tos: ArrayLike<number>): Estimate {
+  const sum = (numbers: ArrayLike<number>) => Array.from(numbers).reduce((a, b) => a + b, 0)
+  const [count, all] = [ofs.length, sum(tos)]
+  const value = sum(ofs) / all
+  const squares = sum(Array.from(ofs, (of, i) => (of - value * (tos[i] as number)) ** 2))
+  return { value, error: count > 1 ? Math.sqrt((count / (count - 1)) * squares) / all : Number.NaN }
+}
+
+const exponential = ({ value, error }: Estimate): Estimate => ({
+  value: Math.exp(value),
+  error: Math.exp(value) * error,
+})
+
+/** One sequence a step, from the host, with labels of which some do not count. */
+class WindowFeed implements Feed {
+  readonly isWeighted = false
+  readonly ignore = IGNORED
+  readonly #columns: number
+  readonly #given = new WeakMap<Tape, Given>()
+  #tokens = new Int32Array(0)
+  #labels = new Int32Array(0)
+
+  constructor(columns: number) {
+    this.#columns = columns
+  }
+
+  /** `tokens`: from the first that is given to the last that is a label; labels before `counted` do not count. */
+  take(tokens: Int32Array, counted: number): void {
+    this.#tokens = tokens.slice(0, -1)
+    this.#labels = tokens.slice(1).fill(IGNORED, 0, counted)
+  }
+
+  isLike(other: Feed): boolean {
+    return other === this
+  }
+
+  fill(tape: Tape): void {
+    this.#given.set(tape, new Given(tape, this.#columns, 1))
+  }
+
+  inputs(tape: Tape): Value[] {
+    return [(this.#given.get(tape) as Given).tokens]
+  }
+
+  targets(): never {
+    throw new TypeError('text has labels')
+  }
+
+  writes(tape: Tape, _next: NextBatch, { labels }: BatchTensors): Transfer[] {
+    const all = new Int32Array((labels as Tensor<'int32'>).length).fill(IGNORED)
+    all.set(this.#labels)
+    const given = this.#given.get(tape) as Given
+    return [...given.writes(this.#tokens, Int32Array.of(0, this.#tokens.length)), [labels as Tensor<'int32'>, all]]
+  }
+}
+
+/** What the options come to for a text and a model. */
+function shapeOf(model: Sequential, text: LanguageText, options: PerplexityOptions) {
+  known(options, 'perplexity()', { window: true, stride: true, signal: true })
+  const places = placesOf(model) ?? Number.POSITIVE_INFINITY
+  const window = integer(options.window ?? text.window, 'window', 1)
+  expect(window <= places, () => `Expected window to be at most ${places}, the places of the model, got ${window}`)
+  return { window, stride: integer(options.stride ?? window, 'stride', 1, window) }
+}
+
+/** `workspace`: for the values of its graph. */
+export async function perplexity(
+  { device, model, workspace }: { device: Device; model: Sequential; workspace: Tensor<'uint8'> },
+  text: LanguageText,
+  options: PerplexityOptions = {},
+): Promise<Perplexity> {
+  const { window, stride } = shapeOf(model, text, options)
+  const { tokens, starts } = text.documents.text
+  const count = starts.length - 1
+  const longest = text.documents.text.starts
+    .subarray(1)
+    .reduce((most, end, d) => Math.max(most, end - (starts[d] as number)), 0)
+  const columns = Math.min(window, longest - 1)
+  const feed = new WindowFeed(columns)
+  const graph = new Graph({ device, model, batch: columns, features: 0, feed, loss: 'crossEntropy', workspace })
+  const [losses, counts]: [number[], number[]] = [[], []]
+  /** The document of each window. */
+  const documents: number[] = []
+  const next = { samples: 0, first: 0, columns }
+  try {
+    for (let d = 0; d < count; ++d) {
+      const document = tokens.subarray(starts[d], starts[d + 1])
+      for (const { begin, end, counted } of windowsOf(document.length, window, stride)) {
+        feed.take(document.subarray(begin, end + 1), counted - begin - 1)
+        const sums = noTotals()
+        await graph.program.replay(1, {
+          ...{ signal: options.signal, begin: { step: 0, ...next } },
+          ...{ writes: [...graph.writes(next), [graph.totals, sums]], reads: [[graph.totals, sums]] },
+        })
+        losses.push(sums[0] as number)
+        counts.push(sums[2] as number)
+        documents.push(d)
+      }
+    }
+  } finally {
+    graph.dispose()
+  }
+  return { ...told(text, losses, counts, documents), window, stride }
+}
+
+/** What losses of windows come to. */
+function told(
+  { documents }: LanguageText,
+  losses: readonly number[],
+  counts: readonly number[],
+  ofDocuments: readonly number[],
+): Omit<Perplexity, 'window' | 'stride'> {
+  const byDocument = (numbers: readonly number[]) => {
+    const sums = new Float64Array(documents.bytes.length)
+    for (const [i, number] of numbers.entries()) {
+      const d = ofDocuments[i] as number
+      sums[d] = (sums[d] as number) + number
+    }
+    return sums
+  }
+  const isByDocuments = documents.bytes.length >= MANY
+  const tokens = byDocument(counts)
+  const [ofs, tos] = isByDocuments ? [byDocument(losses), tokens] : [losses, counts]
+  // A window has the words and bytes of its document in proportion to its tokens.
+  const shared = (numbers: Float64Array) =>
+    isByDocuments
+      ? numbers
+      : counts.map((of, i) => {
+          const d = ofDocuments[i] as number
+          return ((numbers[d] as number) * of) / (tokens[d] as number)
+        })
+  const sum = (numbers: ArrayLike<number>) => Array.from(numbers).reduce((a, b) => a + b, 0)
+  const [loss, ofWords, ofBytes] = [tos, shared(documents.words), shared(documents.bytes)].map((to) => ratioOf(ofs, to))
+  const { value, error } = ofBytes as Estimate
+  return {
+    loss: loss as Estimate,
+    perplexity: exponential(loss as Estimate),
+    wordPerplexity: exponential(ofWords as Estimate),
+    bitsPerByte: { value: value / Math.LN2, error: error / Math.LN2 },
+    ...{ tokens: sum(counts), words: sum(documents.words), bytes: sum(documents.bytes) },
+    ...{ by: isByDocuments ? 'documents' : 'windows', units: ofs.length },
+  }
+}
