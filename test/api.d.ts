@@ -127,8 +127,20 @@ export interface CstiOptions {
     data: Dataset;
 }
 
+// hebb: DataFormat
+export interface DataFormat {
+    readonly shape: readonly number[];
+    readonly type: 'uint8' | 'float32';
+    readonly inputs: Normalisation;
+    readonly inputNames?: readonly string[];
+    readonly classNames?: readonly string[];
+    readonly targets?: Normalisation & {
+        readonly names?: readonly string[];
+    };
+}
+
 // hebb: Dataset
-export interface Dataset {
+export interface Dataset extends Affine {
     readonly name: string;
     readonly x: Uint8Array | Float32Array;
     readonly labels?: Int32Array;
@@ -139,14 +151,9 @@ export interface Dataset {
     readonly samples: number;
     readonly features: number;
     readonly classes: number;
-    readonly scale: number;
-    readonly shift: number;
-    readonly perChannel?: {
-        readonly scale: Float32Array;
-        readonly shift: Float32Array;
-    };
     readonly augment?: Augment;
     readonly classNames?: readonly string[];
+    readonly format: DataFormat;
 }
 
 // hebb: DatasetOptions
@@ -308,6 +315,12 @@ export interface Epoch extends TopologyMeasures {
 
 // hebb: ErrorCode
 export type ErrorCode = 'INVALID_ARGUMENT' | 'OUT_OF_MEMORY' | 'ABORTED' | 'NON_FINITE' | 'DISPOSED' | 'DEVICE_UNAVAILABLE' | 'UNSUPPORTED' | 'MISSING_FILE' | 'BAD_FILE' | 'CANNOT_WRITE' | 'INTERNAL';
+
+// hebb: Estimate
+export interface Estimate {
+    readonly value: number;
+    readonly error: number;
+}
 
 // hebb: Evaluation
 export interface Evaluation {
@@ -569,6 +582,7 @@ export interface LoadOptions {
     device?: DeviceChoice | undefined;
     model?: Sequential | undefined;
     loss?: Loss | undefined;
+    format?: DataFormat | undefined;
 }
 
 // hebb: Loss
@@ -730,6 +744,12 @@ export type NamedParameters = readonly (readonly [
 export interface NewLinks {
     readonly row: ArrayLike<number>;
     readonly col: ArrayLike<number>;
+}
+
+// hebb: Normalisation
+export interface Normalisation {
+    readonly mean: readonly number[];
+    readonly deviation: readonly number[];
 }
 
 // hebb: OperandsOf
@@ -1277,6 +1297,17 @@ export interface Optimizer {
     record(program: Program, groups: readonly ParameterGroup[], scale?: Tensor<'float64'>): void;
 }
 
+// hebb: OutputName
+export type OutputName = keyof Outputs;
+
+// hebb: Outputs
+export interface Outputs {
+    logits: Float32Array;
+    probabilities: Float32Array;
+    labels: string[];
+    values: Float32Array;
+}
+
 // hebb: OvershootOptions
 export interface OvershootOptions {
     by?: readonly {
@@ -1293,6 +1324,27 @@ export interface ParameterGroup {
     readonly parameters: readonly Parameter[];
     readonly index: number;
     readonly frozen: boolean;
+}
+
+// hebb: Perplexity
+export interface Perplexity {
+    readonly loss: Estimate;
+    readonly perplexity: Estimate;
+    readonly wordPerplexity: Estimate;
+    readonly bitsPerByte: Estimate;
+    readonly tokens: number;
+    readonly words: number;
+    readonly bytes: number;
+    readonly by: 'documents' | 'windows';
+    readonly units: number;
+    readonly window: number;
+    readonly stride: number;
+}
+
+// hebb: PerplexityOptions
+export interface PerplexityOptions extends RunOptions {
+    window?: number | undefined;
+    stride?: number | undefined;
 }
 
 // hebb: PlainCsr
@@ -1338,8 +1390,14 @@ export interface PositionsOptions {
     kind?: 'sinusoidal' | 'learned' | undefined;
 }
 
+// hebb: PredictOptions
+export interface PredictOptions<Output extends OutputName = OutputName> extends RunOptions {
+    raw?: boolean | undefined;
+    output?: Output | undefined;
+}
+
 // hebb: Predictable
-export type Predictable = Float32Array | Dataset | TextDataset;
+export type Predictable = Uint8Array | Float32Array | Dataset | TextDataset;
 
 // hebb: PredictionRoute
 export type PredictionRoute = (typeof predictionRoutes)[number];
@@ -1349,11 +1407,14 @@ export declare class Predictor {
     readonly device: Device;
     readonly model: Sequential;
     readonly notes: Readonly<Record<string, string>>;
+    readonly format: DataFormat | undefined;
     get tokenizers(): Tokenizers | undefined;
+    get separator(): string | undefined;
     get classes(): readonly string[] | undefined;
-    predict(x: Predictable, options?: RunOptions): Promise<Float32Array>;
+    predict<Output extends OutputName = 'logits'>(x: Predictable, options?: PredictOptions<Output>): Promise<Outputs[Output]>;
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
     evaluate(data: Dataset | TextDataset, options?: RunOptions): Promise<Evaluation>;
+    perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
     translations(lines: readonly string[], options?: TranslationOptions): Promise<Translation[][]>;
     tooLong(lines: readonly string[]): {
@@ -1776,6 +1837,7 @@ export declare class Trainer {
     static from(file: string, options?: TrainerLoadOptions): Promise<Trainer>;
     get notes(): Readonly<Record<string, string>>;
     get tokenizers(): Tokenizers | undefined;
+    get format(): DataFormat | undefined;
     get classes(): readonly string[] | undefined;
     get step(): number;
     get run(): Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best'> | undefined;
@@ -1787,7 +1849,8 @@ export declare class Trainer {
     resume(data: TrainingData, options?: ResumeOptions): AsyncGenerator<Epoch, void, undefined>;
     trainOn(batch: Batch, options?: TrainOnOptions): Promise<number>;
     evaluate(data: Dataset | TextDataset, options?: RunOptions): Promise<Evaluation>;
-    predict(x: Predictable, options?: RunOptions): Promise<Float32Array>;
+    perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
+    predict<Output extends OutputName = 'logits'>(x: Predictable, options?: PredictOptions<Output>): Promise<Outputs[Output]>;
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
     tooLong(lines: readonly string[]): {
@@ -1829,6 +1892,7 @@ export interface TrainerOptions {
     onGradients?: ((gradients: NamedGradients, at: {
         readonly step: number;
     }) => unknown) | undefined;
+    format?: DataFormat | undefined;
 }
 
 // hebb: TrainingData
@@ -2267,6 +2331,8 @@ export interface CsvOptions {
     columns?: readonly CsvColumn[] | undefined;
 }
 
+// hebb/data: DataFormat is hebb: DataFormat
+
 // hebb/data: Dataset is hebb: Dataset
 
 // hebb/data: DatasetOptions is hebb: DatasetOptions
@@ -2276,6 +2342,8 @@ export interface Idx {
     readonly shape: readonly number[];
     readonly data: Uint8Array;
 }
+
+// hebb/data: Normalisation is hebb: Normalisation
 
 // hebb/data: SampleStream is hebb: SampleStream
 

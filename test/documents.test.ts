@@ -3,7 +3,7 @@
  * that they name; only for a shorter time. What is not run is in the repository's sources word by word, or run by CI.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { expect } from 'chai'
@@ -126,6 +126,8 @@ function projectIn(folder: string): void {
   for (const name of ['@types/node', 'undici-types'])
     symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   symlinkSync(main, join(folder, 'node_modules/.bin/hebb'))
+  for (const name of ['my-llama', 'my-masked-llama'])
+    cpSync(join(root, 'test/vectors/llama-tiny'), join(folder, name), { recursive: true })
   const next = randomFrom(1)
   const spelt = (words: string) => (number: number) => words.split(' ')[number]
   const lines = Array.from({ length: 60 }, () =>
