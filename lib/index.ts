@@ -198,4 +198,5 @@ export {
 } from './train/search.js'
 export type { TrainingData } from './train/source.js'
 export { Trainer } from './train/trainer.js'
+export { Training } from './train/training.js'
 export type { CrossAttention, ScoredTranslation, Translation, TranslationOptions } from './train/translator.js'

@@ -1845,8 +1845,8 @@ export declare class Trainer {
         epochs: number;
         stepsPerEpoch: number;
     }): void;
-    fit(data: TrainingData, options: FitOptions): AsyncGenerator<Epoch, void, undefined>;
-    resume(data: TrainingData, options?: ResumeOptions): AsyncGenerator<Epoch, void, undefined>;
+    fit(data: TrainingData, options: FitOptions): Training;
+    resume(data: TrainingData, options?: ResumeOptions): Training;
     trainOn(batch: Batch, options?: TrainOnOptions): Promise<number>;
     evaluate(data: Dataset | TextDataset, options?: RunOptions): Promise<Evaluation>;
     perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
@@ -1893,6 +1893,20 @@ export interface TrainerOptions {
         readonly step: number;
     }) => unknown) | undefined;
     format?: DataFormat | undefined;
+}
+
+// hebb: Training
+export declare class Training implements AsyncGenerator<Epoch, void, undefined>, Promise<readonly Epoch[]> {
+    constructor(epochs: AsyncGenerator<Epoch, void, undefined>);
+    next(): Promise<IteratorResult<Epoch, void>>;
+    return(): Promise<IteratorResult<Epoch, void>>;
+    throw(error: unknown): Promise<IteratorResult<Epoch, void>>;
+    [Symbol.asyncIterator](): this;
+    [Symbol.asyncDispose](): Promise<void>;
+    then<Fulfilled = readonly Epoch[], Rejected = never>(onFulfilled?: ((history: readonly Epoch[]) => Fulfilled | PromiseLike<Fulfilled>) | null, onRejected?: ((reason: any) => Rejected | PromiseLike<Rejected>) | null): Promise<Fulfilled | Rejected>;
+    catch<Rejected = never>(onRejected?: ((reason: any) => Rejected | PromiseLike<Rejected>) | null): Promise<readonly Epoch[] | Rejected>;
+    finally(onFinally?: (() => void) | null): Promise<readonly Epoch[]>;
+    get [Symbol.toStringTag](): string;
 }
 
 // hebb: TrainingData

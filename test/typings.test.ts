@@ -8,7 +8,8 @@ import { main } from './programs.js'
 
 const root = dirname(dirname(dirname(main)))
 const PROGRAM = `
-import { adam, Device, Trainer, chts, dataset, load, mlp, sgd, stream, transformer, type FitOptions } from 'hebb'
+import { adam, Device, Trainer, chts, dataset, load, mlp, sgd, stream, transformer } from 'hebb'
+import type { Epoch, FitOptions } from 'hebb'
 import { mnist } from 'hebb/data'
 import { corpusBleu, trainTokenizer } from 'hebb/text'
 declare const signal: AbortSignal | undefined
@@ -22,10 +23,12 @@ const data = dataset({ x: new Float32Array(8), y: [0], shape: [8], classes: n, n
 const checkpoint = { file: 'run', best: text, everyEpochs: n, onError: undefined }
 const options: FitOptions = { epochs: n, batchSize: n, signal, checkpoint, validation: undefined }
 for await (const { trainLoss, validation } of trainer.fit(data, options)) console.log(trainLoss, validation?.accuracy)
+const history: readonly Epoch[] = await trainer.fit(data, options)
+const rest: AsyncGenerator<Epoch, void, undefined> & Promise<readonly Epoch[]> = trainer.resume(data)
 await trainer.evaluate(data, { signal })
 await trainer.save('x', { notes: undefined })
 const predictor = await load('x', { device: undefined, loss: undefined })
-export { adam, corpusBleu, mnist, predictor, stream, trainTokenizer, transformer }
+export { adam, corpusBleu, history, mnist, rest, predictor, stream, trainTokenizer, transformer }
 `
 
 describe('typings', () => {

@@ -52,6 +52,7 @@ import { CHECKPOINT } from './safetensors.js'
 import { planOf, type Source, sourceOf, type TrainingData } from './source.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
+import { Training } from './training.js'
 import { type CrossAttention, type Translation, type TranslationOptions, Translator } from './translator.js'
 
 /** Columns to compute at a time, checked: draws belong to four of them together, and memory lies in sixteens. */
@@ -315,10 +316,16 @@ export class Trainer {
   }
 
   /**
-   * Trains for some epochs, from the first one on, and gives a report after each. Leaving the loop stops the training;
-   * within it, the trainer may be saved, evaluated and asked for predictions.
+   * Trains for some epochs, from the first one on, and gives a report after each: `for await (const epoch of
+   * trainer.fit(...))`, or `const history = await trainer.fit(...)` for all of them at the end. Leaving the loop stops
+   * the training; within it, the trainer may be saved, evaluated and asked for predictions. Without a loop or an await
+   * nothing starts.
    */
-  async *fit(data: TrainingData, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
+  fit(data: TrainingData, options: FitOptions): Training {
+    return new Training(this.#fit(data, options))
+  }
+
+  async *#fit(data: TrainingData, options: FitOptions): AsyncGenerator<Epoch, void, undefined> {
     const names = { ...RUN, epochs: true, batchSize: true, microBatchSize: true, ...TEXT } as const
     known(options, 'fit()', names)
     const isText = data instanceof TextDataset
@@ -368,9 +375,13 @@ export class Trainer {
 
   /**
    * Goes on with the run of fit() that was stopped or saved before its end, as if it had not been: the result is the
-   * same to the last bit.
+   * same to the last bit. In a loop, or awaited, as fit().
    */
-  async *resume(data: TrainingData, options: ResumeOptions = {}): AsyncGenerator<Epoch, void, undefined> {
+  resume(data: TrainingData, options: ResumeOptions = {}): Training {
+    return new Training(this.#resume(data, options))
+  }
+
+  async *#resume(data: TrainingData, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
     known(options, 'resume()', RUN)
     const train = await this.#sourceOf(data, options)
     const run = this.#run
