@@ -7,6 +7,7 @@ import { defineCompare } from '../lib/cli/compare.js'
 import { defineDescribe } from '../lib/cli/describe.js'
 import { defineDoctor } from '../lib/cli/doctor.js'
 import { defineEvaluate } from '../lib/cli/evaluate.js'
+import { defineGenerate } from '../lib/cli/generate.js'
 import { defineExport, defineImport } from '../lib/cli/hugging_face.js'
 import { defineTrain } from '../lib/cli/train.js'
 import { defineTranslate } from '../lib/cli/translate.js'
@@ -16,7 +17,15 @@ import { isSetting, lists, planKeys, read, settingsOf, takenBy, typed, valuesOf 
 import { suggestion } from '../lib/suggestion.js'
 
 const program = new Command('hebb').version('1.2.3')
-const defined = [defineTrain, defineCompare, defineEvaluate, defineTranslate, defineDescribe, defineCompact]
+const defined = [
+  defineTrain,
+  defineCompare,
+  defineEvaluate,
+  defineTranslate,
+  defineGenerate,
+  defineDescribe,
+  defineCompact,
+]
 for (const define of [...defined, defineAverage, defineImport, defineExport, defineDoctor]) define(program)
 const commands = Object.fromEntries(program.commands.map((command) => [command.name(), command]))
 const flagsOf = (name: string) => commands[name].options.map((option) => option.long?.slice(2) as string)

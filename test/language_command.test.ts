@@ -111,6 +111,53 @@ describe('hebb train --task lm', function () {
     }
   })
 
+  it('writes by hebb generate, the same by the same seed, and ends with its reader', async () => {
+    const best = at('m.best.safetensors')
+    const write = (...more: string[]) => hebb('generate', best, '--device', 'cpu', ...more)
+    const greedy = await write('--prompt', 'two three four', '--temperature', '0', '--stop', ' eight')
+    expect(greedy).to.deep.equal({ code: 0, stdout: ' five six seven\n', stderr: '' })
+    const flags = [
+      '--tokens',
+      '8',
+      '--temperature',
+      '3',
+      '--top-k',
+      '40',
+      '--top-p',
+      '90%',
+      '--repetition-penalty',
+      '1.2',
+    ]
+    const [one, again, other] = [
+      await write(...flags, '--seed', '1'),
+      await write(...flags, '--seed', '1'),
+      await write(...flags, '--seed', '2'),
+    ]
+    expect(one.stderr).to.equal('')
+    expect(again.stdout).to.equal(one.stdout)
+    expect(other.stdout).not.to.equal(one.stdout)
+    const json = await write('--prompt', 'two three four', '--temperature', '0', '--stop', 'seven', '--json')
+    const tokens = events(json.stdout)
+    expect(tokens.map(({ text }) => text).join('')).to.equal(' five six ')
+    expect(tokens[0]).to.have.keys('id', 'text', 'logProbability')
+    const endless = '"$0" "$@" --tokens 100000 --temperature 5 | head -c 20'
+    const piped = spawn('bash', ['-c', endless, process.execPath, main, 'generate', best, '--device', 'cpu'])
+    let said = ''
+    piped.stderr.on('data', (data) => {
+      said += data
+    })
+    await new Promise((resolve) => piped.on('close', resolve))
+    expect(said).to.equal('')
+    for (const [call, message] of [
+      [['--top-p', '2'], /Expected --top-p to be in \(0, 1\]/],
+      [['--repetition-penalty', '0'], /Expected repetitionPenalty to be above 0/],
+      [['--beam', '2'], /unknown option '--beam'/],
+    ] as const) {
+      const { code, stderr } = await write(...call)
+      expect([code, message.test(stderr)], stderr).to.deep.equal([1, true])
+    }
+  })
+
   it('goes on after a kill to the same bits, and logs JSON lines', async () => {
     const steps = ['--steps', '100', '--interval', '25', '--every', '10steps', '--json']
     const whole = await train(...steps, '--checkpoint', at('whole.safetensors'))

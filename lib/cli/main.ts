@@ -17,6 +17,7 @@ try {
     { defineCompare },
     { defineEvaluate },
     { defineTranslate },
+    { defineGenerate },
     { defineDescribe },
     { defineCompact },
     { defineAverage },
@@ -27,6 +28,7 @@ try {
     import('./compare.js'),
     import('./evaluate.js'),
     import('./translate.js'),
+    import('./generate.js'),
     import('./describe.js'),
     import('./compact.js'),
     import('./average.js'),
@@ -40,6 +42,7 @@ try {
   defineCompare(program)
   defineEvaluate(program)
   defineTranslate(program)
+  defineGenerate(program)
   defineDescribe(program)
   defineCompact(program)
   defineAverage(program)

@@ -226,16 +226,23 @@ export class MultiHeadAttention implements Module {
     if (this.dropout > 0) this.#draws = { seed: materials.seed, layer: materials.nextLayer() }
   }
 
+  /** Queries of x, and keys and values of `memory`, turned by the places of their tokens where these are rotary. */
+  project(tape: Tape, x: Value, memory = x): { readonly query: Value; readonly key: Value; readonly value: Value } {
+    const angles = this.#angles?.angles(tape, sequencesOf(x, 'rotary positions'))
+    const turned = (of: Value, by: number) => (angles ? rotate(tape, of, angles, by) : of)
+    return {
+      query: turned(this.query.forward(tape, x), this.heads),
+      key: turned(this.key.forward(tape, memory), this.keyHeads),
+      value: this.value.forward(tape, memory),
+    }
+  }
+
   forward(tape: Tape, x: Value, ...inputs: Value[]): Value {
     const memory = this.cross ? inputs[0] : x
     if (!memory)
       throw new HebbError('INVALID_ARGUMENT', 'Expected a second input for attention across sequences, got none')
     const { heads, causal } = this
-    const angles = this.#angles?.angles(tape, sequencesOf(x, 'rotary positions'))
-    const turned = (of: Value, by: number) => (angles ? rotate(tape, of, angles, by) : of)
-    const query = turned(this.query.forward(tape, x), heads)
-    const key = turned(this.key.forward(tape, memory), this.keyHeads)
-    const value = this.value.forward(tape, memory)
+    const { query, key, value } = this.project(tape, x, memory)
     const dropout = tape.training && this.#draws ? { probability: this.dropout, ...this.#draws } : undefined
     const attended = attention(tape, query, key, value, { heads, causal, dropout })
     return this.output.forward(tape, attended)

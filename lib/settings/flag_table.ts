@@ -46,6 +46,7 @@ export type CommandName =
   | 'evaluateTranslation'
   | 'evaluateLm'
   | 'translate'
+  | 'generate'
   | 'describe'
   | 'compact'
   | 'average'
@@ -219,7 +220,7 @@ export const table = {
   seed: flag(integer(0), {
     help: 'seed of everything random',
     group: 'The run:',
-    commands: { train: {}, ...TEXT, compare: { list: 'seeds', help: 'seeds of everything random' } },
+    commands: { train: {}, ...TEXT, generate: {}, compare: { list: 'seeds', help: 'seeds of everything random' } },
     default: 0,
     setting: 'always',
   }),
@@ -647,6 +648,42 @@ export const table = {
     setting: 'given',
   }),
 
+  prompt: flag(text('text', { empty: true }), {
+    help: 'what the text begins with',
+    commands: { generate: {} },
+    default: '',
+    otherwise: 'nothing',
+  }),
+  tokens: flag(integer(1), {
+    help: 'most tokens that are written',
+    commands: { generate: {} },
+    default: 256,
+  }),
+  temperature: flag(number(0), {
+    help: 'what scores are divided by; 0 takes the best token each time',
+    commands: { generate: {} },
+    default: 1,
+  }),
+  topK: flag(integer(1), {
+    help: 'only so many of the best tokens',
+    commands: { generate: {} },
+    otherwise: 'all',
+  }),
+  topP: flag(share(), {
+    help: 'only the best tokens, as few as have this share of the probability together',
+    commands: { generate: {} },
+    default: 1,
+  }),
+  repetitionPenalty: flag(number(0), {
+    help: 'divides the scores of tokens that the text has, those below 0 are multiplied',
+    commands: { generate: {} },
+    default: 1,
+  }),
+  stop: flag(text('text'), {
+    help: 'ends before this text',
+    commands: { generate: {} },
+  }),
+
   beam: flag(integer(1), {
     help: 'hypotheses of a sentence that live side by side',
     commands: { translate: {}, evaluateTranslation: {} },
@@ -689,7 +726,7 @@ export const table = {
   device: flag(oneOf('auto', 'cpu', 'cuda'), {
     help: 'what computes',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
+    commands: { ...ANY_RUN, translate: {}, generate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
     default: 'auto',
   }),
   threads: flag(integer(0, 1024), {
@@ -710,13 +747,13 @@ export const table = {
   blas: flag(oneOf('own', 'cublas'), {
     help: 'dense products on a GPU',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
+    commands: { ...ANY_RUN, translate: {}, generate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
     default: 'own',
   }),
   deterministic: flag(oneOf('device', 'everywhere'), {
     help: "a GPU's routes, the fastest or those with the CPU's bits",
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
+    commands: { ...ANY_RUN, translate: {}, generate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
     default: 'device',
   }),
 
@@ -766,6 +803,7 @@ export const table = {
       train: { help: 'JSON lines on stdout, and nothing else' },
       ...TEXT,
       translate: { help: 'JSON lines on stdout, one a sentence' },
+      generate: { help: 'JSON lines on stdout, one a token' },
       compare: {},
       evaluate: {},
       evaluateTranslation: {},

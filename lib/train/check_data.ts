@@ -26,7 +26,7 @@ export function featuresOf(model: Module): number {
 }
 
 /** The modules of a model, however deep. */
-function* modulesIn(module: Module): Generator<Module> {
+export function* modulesIn(module: Module): Generator<Module> {
   yield module
   for (const child of module.children?.values() ?? []) yield* modulesIn(child)
 }

@@ -14,6 +14,7 @@ import { checkCounts, checkData, checkFormat, checkVocabularies } from './check_
 import { type Checkpoint, readCheckpoint } from './checkpoint.js'
 import { type Classification, classesOf, classified, linesFor, outputsOf } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
+import { type GeneratedToken, type GenerateOptions, Generation } from './generation.js'
 import {
   type Evaluation,
   Inference,
@@ -67,6 +68,7 @@ export class Predictor {
   readonly #inference: Inference
   readonly #loss: Loss | undefined
   #translating: Translator | undefined
+  readonly #generations = new Set<Generation>()
   #queue: Promise<unknown> = Promise.resolve()
   #disposed = false
 
@@ -154,6 +156,27 @@ export class Predictor {
     return this.#inTurn(() => this.#translator().translations(lines, options))
   }
 
+  /**
+   * Goes on from a prompt, token by token, by a language model: `for await (const { text } of model.generate('Once'))`.
+   * Leave the loop to end it: its memory is given back then. Several may be written side by side.
+   */
+  async *generate(prompt: string, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+    const { device, model } = this
+    const begin = async () => new Generation(device, model, this.#vocabularies, prompt, options)
+    const generation = await this.#inTurn(begin)
+    this.#generations.add(generation)
+    try {
+      for (;;) {
+        const token = await this.#inTurn(() => generation.next())
+        if (!token) return
+        yield token
+      }
+    } finally {
+      this.#generations.delete(generation)
+      generation.dispose()
+    }
+  }
+
   /** Which of the lines are longer than the model takes, with their tokens: translations() refuses them. */
   tooLong(lines: readonly string[]): { readonly line: number; readonly tokens: number }[] {
     return this.#translator().tooLong(lines)
@@ -203,6 +226,7 @@ export class Predictor {
     this.#disposed = true
     this.#inference.dispose()
     this.#translating?.dispose()
+    for (const generation of this.#generations) generation.dispose()
     this.#workspace.dispose()
     this.#datasets.dispose()
     this.model.dispose()

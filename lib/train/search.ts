@@ -10,6 +10,7 @@ import type { Device } from '../device.js'
 import { expect, HebbError, integer, known, number, show } from '../error.js'
 import { add } from '../nn/add.js'
 import { attention, MultiHeadAttention } from '../nn/attention.js'
+import { Llama } from '../nn/llama.js'
 import type { Module } from '../nn/module.js'
 import type { Parameter } from '../nn/parameter.js'
 import { Recompute } from '../nn/recompute.js'
@@ -172,14 +173,15 @@ export function forward(
   if (module instanceof MultiHeadAttention) return attend(module, x)
   if (module instanceof Residual) return add(tape, x, forward(module.module, tape, x, attend))
   if (module instanceof Recompute) return forward(module.module, tape, x, attend)
-  if (module instanceof Sequential)
-    return module.modules.reduce((value, inner) => forward(inner, tape, value, attend), x)
+  const row = module instanceof Llama ? [module.embedding, module.layers, module.head] : undefined
+  const modules = module instanceof Sequential ? module.modules : row
+  if (modules) return modules.reduce((value, inner) => forward(inner, tape, value, attend), x)
   // An attention within would see the latest token alone.
   if (!attentionsIn(module).next().done)
     throw new HebbError(
       'UNSUPPORTED',
-      'Expected attentions of a decoder within Sequential, Residual and Recompute, to translate, got one in a module ' +
-        'of another kind',
+      'Expected attentions of a decoder within Sequential, Residual and Recompute, to write word by word, got one in ' +
+        'a module of another kind',
     )
   return module.forward(tape, x)
 }

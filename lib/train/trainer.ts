@@ -23,6 +23,7 @@ import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeChe
 import { type Classification, classesOf, classified, linesFor, outputsOf } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf } from './feed.js'
+import { type GeneratedToken, type GenerateOptions, Generation } from './generation.js'
 import { noTotals, totalsOf } from './graph.js'
 import {
   type Evaluation,
@@ -101,6 +102,7 @@ export class Trainer {
   #vocabularies: Vocabularies | undefined
   #format: DataFormat | undefined
   #translator: Translator | undefined
+  readonly #generations = new Set<Generation>()
   readonly #optimizer: Optimizer
   readonly #loss: Loss | undefined
   readonly #lossScale: number
@@ -505,6 +507,27 @@ export class Trainer {
     }, options.signal)
   }
 
+  /**
+   * Goes on from a prompt, token by token, by a language model. Leave the loop to end it: its memory is given back
+   * then. Between two tokens the trainer is free for other calls; if it is trained, the rest is by what it has learned.
+   */
+  async *generate(prompt: string, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+    const { device, model } = this
+    const begin = async () => new Generation(device, model, this.#vocabularies, prompt, options)
+    const generation = await this.#alone(begin, options.signal)
+    this.#generations.add(generation)
+    try {
+      for (;;) {
+        const token = await this.#alone(() => generation.next(this.#stepper.step), options.signal)
+        if (!token) return
+        yield token
+      }
+    } finally {
+      this.#generations.delete(generation)
+      generation.dispose()
+    }
+  }
+
   /** Which of the lines are longer than the model takes, with their tokens: translate() refuses them. */
   tooLong(lines: readonly string[]): { readonly line: number; readonly tokens: number }[] {
     if (this.#disposed) throw disposed()
@@ -578,6 +601,7 @@ export class Trainer {
     this.#stepper.dispose()
     this.#inference.dispose()
     this.#translator?.dispose()
+    for (const generation of this.#generations) generation.dispose()
     this.#workspace.dispose()
     this.#datasets.dispose()
     this.#scheduler.dispose()
