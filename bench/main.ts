@@ -2,10 +2,10 @@
  * npm run bench -- [names...] [--rounds 5] [--threads 2] [--full] [--programs 'spmm|sddmm'] [--save] [--quick]
  *
  * Runs the benchmarks of the given names, one after the other, and prints one table: the median of the rounds, and
- * their least and largest. Without names: all but the C++ ones, which have to be built, and huge; about a quarter of an
- * hour. `all` runs those, too, and every shape of all (--full). What is compared is measured in turns in one run.
- * --save writes bench/results/<date>-<processor>.json, rows of every shape included, and plots. --programs chooses
- * among the C++ ones. --quick only shows that everything runs.
+ * their least and largest. Without names: all but the C++ ones, which have to be built, huge, and tfjs, which installs
+ * TensorFlow.js; about a quarter of an hour. `all` runs those, too, and every shape of all (--full). What is compared
+ * is measured in turns in one run. --save writes bench/results/<date>-<processor>.json, rows of every shape included,
+ * and plots. --programs chooses among the C++ ones. --quick only shows that everything runs.
  */
 import { parseArgs } from 'node:util'
 import { Device } from '../lib/index.js'
@@ -33,6 +33,7 @@ import { responsiveness } from './responsiveness.js'
 import { search } from './search.js'
 import { server } from './server.js'
 import { step } from './step.js'
+import { tfjs } from './tfjs.js'
 import { translation } from './translation.js'
 import { update } from './update.js'
 
@@ -51,9 +52,11 @@ const benches: Record<string, Bench> = {
   server,
   memory,
   huge,
+  tfjs,
   cpp,
 }
-const usual = Object.keys(benches).filter((name) => name !== 'cpp' && name !== 'huge')
+const named = ['cpp', 'huge', 'tfjs'] // only when they are named, or with all
+const usual = Object.keys(benches).filter((name) => !named.includes(name))
 
 function fail(message: string): never {
   console.error(message)

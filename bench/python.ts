@@ -1,4 +1,4 @@
-/** PyTorch as a peer: where it is, what it runs on, and a process that answers a line with a line. */
+/** Peers in processes of their own; and PyTorch: where it is, and what it runs on. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -23,27 +23,13 @@ export interface About {
   readonly blas: string
 }
 
-/**
- * A script of peers/ in a process of its own, which sleeps between requests. Its own loops and its matrix library count
- * their threads apart. `more`: of its environment.
- */
-export class PythonProcess {
+/** A process that sleeps between requests: a line of JSON is answered by one. Lines of other text are passed over. */
+export class LineProcess {
   readonly #process: ChildProcess
   readonly #lines: AsyncIterator<string>
 
-  constructor(python: string, script: string, blasThreads: number, more: NodeJS.ProcessEnv = {}) {
-    const n = String(blasThreads)
-    const env = {
-      ...process.env,
-      OMP_NUM_THREADS: n,
-      OPENBLAS_NUM_THREADS: n,
-      MKL_NUM_THREADS: n,
-      BLIS_NUM_THREADS: n,
-      PYTHONDONTWRITEBYTECODE: '1',
-      ...more,
-    }
-    const path = fileURLToPath(new URL(`peers/${script}`, import.meta.url))
-    const child = spawn(python, [path], { stdio: ['pipe', 'pipe', 'inherit'], env })
+  constructor(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env })
     child.on('error', () => {}) // and where it does not start or ends, its answer is missing
     child.stdin.on('error', () => {})
     this.#process = child
@@ -59,9 +45,11 @@ export class PythonProcess {
   }
 
   async answer<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next()
-    if (done) throw new Error('the process ended without an answer')
-    return JSON.parse(value)
+    for (;;) {
+      const { value, done } = await this.#lines.next()
+      if (done) throw new Error('the process ended without an answer')
+      if (value.startsWith('{')) return JSON.parse(value)
+    }
   }
 
   async stop(): Promise<void> {
@@ -69,5 +57,24 @@ export class PythonProcess {
     const exited = once(this.#process, 'exit')
     this.#process.kill()
     await exited
+  }
+}
+
+/**
+ * A script of peers/ in a process of its own. Its own loops and its matrix library count their threads apart. `more`:
+ * of its environment.
+ */
+export class PythonProcess extends LineProcess {
+  constructor(python: string, script: string, blasThreads: number, more: NodeJS.ProcessEnv = {}) {
+    const n = String(blasThreads)
+    super(python, [fileURLToPath(new URL(`peers/${script}`, import.meta.url))], {
+      ...process.env,
+      OMP_NUM_THREADS: n,
+      OPENBLAS_NUM_THREADS: n,
+      MKL_NUM_THREADS: n,
+      BLIS_NUM_THREADS: n,
+      PYTHONDONTWRITEBYTECODE: '1',
+      ...more,
+    })
   }
 }
