@@ -12,7 +12,7 @@ export {
   type Value,
 } from './autograd.js'
 export { type Augment, type Dataset, type DatasetOptions, dataset } from './data/dataset.js'
-export type { DataFormat, Normalisation } from './data/format.js'
+export type { DataFormat, Normalisation, RawInputs } from './data/format.js'
 export { type Chunk, SampleStream, type StreamOptions, stream } from './data/stream.js'
 export { Device, type DeviceChoice, type DeviceInfo, type DeviceOptions, device, type Memory } from './device.js'
 export {

@@ -9,6 +9,7 @@ import { defineDoctor } from '../lib/cli/doctor.js'
 import { defineEvaluate } from '../lib/cli/evaluate.js'
 import { defineGenerate } from '../lib/cli/generate.js'
 import { defineExport, defineImport } from '../lib/cli/hugging_face.js'
+import { definePredict } from '../lib/cli/predict.js'
 import { defineTrain } from '../lib/cli/train.js'
 import { defineTranslate } from '../lib/cli/translate.js'
 import { HebbError } from '../lib/index.js'
@@ -21,6 +22,7 @@ const defined = [
   defineTrain,
   defineCompare,
   defineEvaluate,
+  definePredict,
   defineTranslate,
   defineGenerate,
   defineDescribe,
@@ -68,7 +70,7 @@ describe('flags', () => {
         expect([hebb, called]).to.deep.equal(['hebb', name])
         const { operands, unknown } = command.parseOptions(words)
         expect(unknown, example).to.deep.equal([])
-        expect(operands.length, example).to.be.at.most(name === 'average' ? 9 : 1)
+        expect(operands.length, example).to.be.at.most({ average: 9, predict: 2 }[name] ?? 1)
         const { task } = command.opts()
         const mode = (['translation', 'lm'].includes(task) ? task : name) as CommandName
         const { given } = read(mode, { out: 'x', ...command.opts() })

@@ -45,15 +45,18 @@ export function define(
   parts: {
     readonly does: string
     readonly argument?: readonly [name: string, help: string]
+    /** Behind it, where there is one. */
+    readonly input?: readonly [name: string, help: string]
     readonly examples: readonly string[]
     /** Modes whose flags the command takes, too. */
     readonly also?: readonly CommandName[]
     run(call: Call): Promise<void> | void
   },
 ): void {
-  const { does, argument, examples, also = [], run } = parts
+  const { does, argument, input, examples, also = [], run } = parts
   const command = program.command(name).description(does)
   if (argument) command.argument(...argument)
+  if (input) command.argument(...input)
   const modes = [name, ...also]
   for (const flag of new Set(modes.flatMap(takenBy))) {
     const { type, group, commands } = declared(flag)

@@ -16,6 +16,7 @@ try {
     { defineTrain },
     { defineCompare },
     { defineEvaluate },
+    { definePredict },
     { defineTranslate },
     { defineGenerate },
     { defineDescribe },
@@ -27,6 +28,7 @@ try {
     import('./train.js'),
     import('./compare.js'),
     import('./evaluate.js'),
+    import('./predict.js'),
     import('./translate.js'),
     import('./generate.js'),
     import('./describe.js'),
@@ -34,6 +36,7 @@ try {
     import('./average.js'),
     import('./hugging_face.js'),
     import('./doctor.js'),
+    import('../index.js'), // every part that a checkpoint may name
   ])
   const program = new Command('hebb')
     .description('Neural networks that are sparse from the first step to the last')
@@ -41,6 +44,7 @@ try {
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)
+  definePredict(program)
   defineTranslate(program)
   defineGenerate(program)
   defineDescribe(program)

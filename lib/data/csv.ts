@@ -51,31 +51,59 @@ function fieldsOf(line: string): string[] {
 const isNumber = (text: string) => text.trim() !== '' && Number.isFinite(Number(text))
 
 /** All numbers of a file, by row, and the names of its columns. */
-function parse(text: string, file: string): { names: string[]; values: Float64Array; rows: number } {
+export interface Table {
+  /** Empty where the first line holds numbers, and may. */
+  readonly names: readonly string[]
+  readonly values: Float64Array
+  readonly rows: number
+  readonly columns: number
+}
+
+/** `inputs`: a file of inputs alone may have one column, one row, and, if 'unnamed', no header. */
+function parse(text: string, file: string, inputs?: 'named' | 'unnamed'): Table {
   const bad = (message: string) => new HebbError('BAD_FILE', `Expected ${file} to be a table of numbers: ${message}`)
   const lines = text.replace(/^\ufeff/, '').split(/\r?\n/)
   while (lines.length > 0 && lines.at(-1)?.trim() === '') lines.pop()
-  const names = fieldsOf(lines[0] ?? '').map((name) => name.trim())
-  if (names.length < 2)
-    throw bad(`its first line names ${show(names[0])}, not two columns or more. Separate the columns by commas.`)
-  if (names.every(isNumber))
+  const first = fieldsOf(lines[0] ?? '').map((name) => name.trim())
+  const columns = first.length
+  if (columns < (inputs ? 1 : 2) || (columns === 1 && first[0] === ''))
+    throw bad(`its first line names ${show(first[0])}, not two columns or more. Separate the columns by commas.`)
+  const isHeaderless = first.every(isNumber)
+  if (isHeaderless && inputs !== 'unnamed')
     throw bad('its first line holds numbers. Put a line with the names of the columns before it.')
-  const rows = lines.length - 1
-  if (rows < 2) throw bad(`it has ${rows} ${rows === 1 ? 'row' : 'rows'} below its header, fewer than 2`)
-  const values = new Float64Array(rows * names.length)
+  const header = isHeaderless ? 0 : 1
+  const rows = lines.length - header
+  const least = inputs ? 1 : 2
+  if (rows < least) throw bad(`it has ${rows} ${rows === 1 ? 'row' : 'rows'} below its header, fewer than ${least}`)
+  const values = new Float64Array(rows * columns)
   for (let row = 0; row < rows; ++row) {
-    const fields = fieldsOf(lines[row + 1] as string)
-    if (fields.length !== names.length)
-      throw bad(`line ${row + 2} has ${fields.length} fields, and the header ${names.length}`)
+    const fields = fieldsOf(lines[row + header] as string)
+    const line = row + header + 1
+    if (fields.length !== columns)
+      throw bad(`line ${line} has ${fields.length} fields, and the ${header ? 'header' : 'first'} ${columns}`)
     for (const [column, field] of fields.entries()) {
       if (!isNumber(field))
         throw bad(
-          `column ${show(names[column])} of line ${row + 2} is ${show(field)}. Leave such rows out, or write numbers.`,
+          `column ${header ? show(first[column]) : column + 1} of line ${line} is ${show(field)}. Leave such rows ` +
+            'out, or write numbers.',
         )
-      values[row * names.length + column] = Number(field)
+      values[row * columns + column] = Number(field)
     }
   }
-  return { names, values, rows }
+  return { names: isHeaderless ? [] : first, values, rows, columns }
+}
+
+async function textOf(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT')
+      throw new HebbError('MISSING_FILE', `Expected a CSV file at ${file}, got none`, { cause })
+    throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${cause.message}`, { cause })
+  })
+}
+
+/** Reads a file of inputs alone, which is no whole data set. */
+export async function readTable(file: string, inputs: 'named' | 'unnamed'): Promise<Table> {
+  return parse(await textOf(file), file, inputs)
 }
 
 /** Mean and deviation of each column over some rows. */
@@ -139,11 +167,7 @@ export async function csv(file: string, options: CsvOptions = {}): Promise<CsvDa
     typeof testShare === 'number' && testShare > 0 && testShare < 1,
     () => `Expected testShare to be in (0, 1), got ${show(testShare)}`,
   )
-  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT')
-      throw new HebbError('MISSING_FILE', `Expected a CSV file at ${file}, got none`, { cause })
-    throw new HebbError('BAD_FILE', `Expected to be able to read ${file}: ${cause.message}`, { cause })
-  })
+  const text = await textOf(file)
   const { names, values, rows } = parse(text, file)
   expect(
     targets < names.length,

@@ -50,8 +50,8 @@ async function images(directory: string, part: 'train' | 'test'): Promise<Datase
   })
 }
 
-/** The files hold images column by column. */
-function transposed(data: Uint8Array): Uint8Array {
+/** EMNIST's files hold images column by column. */
+export function transposed(data: Uint8Array): Uint8Array {
   const upright = new Uint8Array(data.length)
   for (let image = 0; image < data.length; image += SIDE * SIDE)
     for (let y = 0; y < SIDE; ++y)

@@ -4,6 +4,9 @@
  */
 import { isTyped } from '../typed_array.js'
 
+/** Inputs as files have them. Doubles are for columns whose numbers are large beside what they vary by. */
+export type RawInputs = Uint8Array | Float32Array | Float64Array
+
 /** (value - mean) / deviation: one of each for all, for every channel of [channels, height, width], or every column. */
 export interface Normalisation {
   readonly mean: readonly number[]
@@ -52,11 +55,7 @@ export function affineOf({ type, inputs: { mean, deviation } }: Pick<DataFormat,
 }
 
 /** Raw samples [samples][features] as the network sees them, to the bits that evaluation and prediction have. */
-export function scaled(
-  raw: Uint8Array | Float32Array,
-  features: number,
-  { scale, shift, perChannel }: Affine,
-): Float32Array {
+export function scaled(raw: RawInputs, features: number, { scale, shift, perChannel }: Affine): Float32Array {
   const seen = new Float32Array(raw)
   const plane = perChannel ? features / perChannel.scale.length : features
   for (let i = 0; i < seen.length; ++i) {
@@ -70,15 +69,19 @@ export function scaled(
 }
 
 /** Rows of numbers, each column by its own mean and deviation, as csv() has them. */
-function standardised(raw: Float32Array, { mean, deviation }: Normalisation): Float32Array {
-  const columns = mean.length
-  return raw.map((value, i) => (value - (mean[i % columns] as number)) / (deviation[i % columns] as number))
+function standardised(raw: RawInputs, { mean, deviation }: Normalisation): Float32Array {
+  const seen = new Float32Array(raw.length)
+  for (let i = 0; i < raw.length; ++i) {
+    const column = i % mean.length
+    seen[i] = ((raw[i] as number) - (mean[column] as number)) / (deviation[column] as number)
+  }
+  return seen
 }
 
 /** Raw samples as the network sees them. */
-export function seenBy(format: DataFormat, raw: Uint8Array | Float32Array): Float32Array {
+export function seenBy(format: DataFormat, raw: RawInputs): Float32Array {
   const isTable = format.inputNames !== undefined
-  return isTable ? standardised(raw as Float32Array, format.inputs) : scaled(raw, featuresIn(format), affineOf(format))
+  return isTable ? standardised(raw, format.inputs) : scaled(raw, featuresIn(format), affineOf(format))
 }
 
 /** Outputs of a regression [samples][targets] in the units of its targets. */

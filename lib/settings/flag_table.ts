@@ -45,6 +45,7 @@ export type CommandName =
   | 'evaluate'
   | 'evaluateTranslation'
   | 'evaluateLm'
+  | 'predict'
   | 'translate'
   | 'generate'
   | 'describe'
@@ -155,6 +156,11 @@ const ANY_RUN = { ...RUN, translation: {}, lm: {} } as const
 const TRANSLATION = { translation: {} } as const
 const LM = { lm: {} } as const
 const TEXT = { translation: {}, lm: {} } as const
+/** What computes on a device. */
+const COMPUTING = {
+  ...ANY_RUN,
+  ...{ evaluate: {}, evaluateTranslation: {}, evaluateLm: {}, predict: {}, translate: {}, generate: {} },
+}
 
 /** What the preset of a model for text says. */
 const preset =
@@ -704,6 +710,15 @@ export const table = {
     commands: { translate: {} },
     default: 1,
   }),
+  top: flag(integer(1), {
+    help: 'tell the n most probable classes, the best first',
+    commands: { predict: {} },
+    default: 1,
+  }),
+  probabilities: flag(toggle(), {
+    help: 'tell the probability behind each class',
+    commands: { predict: {} },
+  }),
   union: flag(toggle(), {
     help: 'where links differ, take all that any of the files has, 0 where one lacks them',
     commands: { average: {} },
@@ -726,34 +741,26 @@ export const table = {
   device: flag(oneOf('auto', 'cpu', 'cuda'), {
     help: 'what computes',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, generate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
+    commands: COMPUTING,
     default: 'auto',
   }),
   threads: flag(integer(0, 1024), {
     help: 'CPU threads; results do not depend on them',
     group: 'Where it runs:',
-    commands: {
-      ...ANY_RUN,
-      translate: {},
-      evaluate: {},
-      evaluateTranslation: {},
-      evaluateLm: {},
-      describe: {},
-      compact: {},
-    },
+    commands: { ...COMPUTING, describe: {}, compact: {} },
     default: 0,
     otherwise: 'all the process may use',
   }),
   blas: flag(oneOf('own', 'cublas'), {
     help: 'dense products on a GPU',
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, generate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
+    commands: COMPUTING,
     default: 'own',
   }),
   deterministic: flag(oneOf('device', 'everywhere'), {
     help: "a GPU's routes, the fastest or those with the CPU's bits",
     group: 'Where it runs:',
-    commands: { ...ANY_RUN, translate: {}, generate: {}, evaluate: {}, evaluateTranslation: {}, evaluateLm: {} },
+    commands: COMPUTING,
     default: 'device',
   }),
 
@@ -804,6 +811,7 @@ export const table = {
       ...TEXT,
       translate: { help: 'JSON lines on stdout, one a sentence' },
       generate: { help: 'JSON lines on stdout, one a token' },
+      predict: { help: 'JSON lines on stdout, one a sample' },
       compare: {},
       evaluate: {},
       evaluateTranslation: {},

@@ -12,8 +12,11 @@ export interface Classification {
   readonly probability: number
 }
 
-/** Lines as the classifier takes them, without labels. Refuses a model that is none, and lines without a token. */
-export function linesFor(known: Vocabularies | undefined, lines: readonly string[]): LabelledText {
+/**
+ * Lines as the classifier takes them, without labels; `before`: how many came before them. Refuses a model that is
+ * none, and lines without a token.
+ */
+export function linesFor(known: Vocabularies | undefined, lines: readonly string[], before = 0): LabelledText {
   if (!known?.classes)
     throw new HebbError(
       'INVALID_ARGUMENT',
@@ -24,7 +27,7 @@ export function linesFor(known: Vocabularies | undefined, lines: readonly string
     () => `Expected lines to be lines of text, got ${show(lines)}`,
   )
   const { source } = known.tokenizers
-  const tokens = tokenizedLines(lines, source, (line) => `line ${line}`)
+  const tokens = tokenizedLines(lines, source, (line) => `line ${before + line}`)
   return new LabelledText('the lines', tokens, new Int32Array(lines.length), known.classes, source)
 }
 

@@ -1,6 +1,6 @@
 /** Runs a network forward: outputs for samples, and how good they are. For a trainer as for a predictor. */
 import { type Dataset, expectSamples } from '../data/dataset.js'
-import { type DataFormat, featuresIn, isScaled, scaled, seenBy } from '../data/format.js'
+import { type DataFormat, featuresIn, isScaled, type RawInputs, scaled, seenBy } from '../data/format.js'
 import type { Device } from '../device.js'
 import { expect, HebbError, known, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
@@ -39,7 +39,7 @@ export interface RunOptions {
  * What outputs are asked for of: samples [samples][features], or data that the network could be trained on. Bytes are
  * raw inputs; of numbers, see PredictOptions.
  */
-export type Predictable = Uint8Array | Float32Array | Dataset | TextDataset
+export type Predictable = RawInputs | Dataset | TextDataset
 
 /** What predict() gives, by its name. */
 export interface Outputs {
@@ -57,8 +57,8 @@ export type OutputName = keyof Outputs
 
 export interface PredictOptions<Output extends OutputName = OutputName> extends RunOptions {
   /**
-   * Whether `x` is raw, as files have it, and to be scaled as in training. Bytes always are. A Float32Array could be
-   * either, so it must be said for a network whose training data were scaled; for others, raw is what they see.
+   * Whether `x` is raw, as files have it, and to be scaled as in training. Bytes always are. Numbers could be either,
+   * so it must be said for a network whose training data were scaled; for others, raw is what they see.
    */
   raw?: boolean | undefined
   /** Default 'logits'. */
@@ -242,7 +242,7 @@ export class Inference {
     const { raw, output = 'logits' } = known(options, 'predict()', PREDICT)
     expect(raw === undefined || typeof raw === 'boolean', () => `Expected raw to be true or false, got ${show(raw)}`)
     checkOutput(output, of.format, this.#loss)
-    const numbers = isTyped(x, 'Uint8Array') || isTyped(x, 'Float32Array') ? x : undefined
+    const numbers = isNumbers(x) ? x : undefined
     const data = numbers ? undefined : (x as Dataset | TextDataset)
     expect(
       raw === undefined || !data,
@@ -325,12 +325,17 @@ function checkOutput(output: OutputName, format: DataFormat | undefined, loss: L
   )
 }
 
+const isNumbers = (x: unknown): x is RawInputs =>
+  isTyped(x, 'Uint8Array') || isTyped(x, 'Float32Array') || isTyped(x, 'Float64Array')
+
+const asSeen = (part: RawInputs) => (isTyped(part, 'Float32Array') ? part : Float32Array.from(part))
+
 /** What makes of inputs what the network sees; refuses inputs of which that cannot be told, and what is no number. */
 function scalingFor(
-  x: Uint8Array | Float32Array,
+  x: RawInputs,
   raw: boolean | undefined,
   format: DataFormat | undefined,
-): (part: Uint8Array | Float32Array) => Float32Array {
+): (part: RawInputs) => Float32Array {
   const unknown =
     'Expected a model that knows how its inputs were scaled, got one that was not trained by fit(), or saved by an ' +
     'older hebb. Give it inputs as it sees them, in a Float32Array without raw, or say `format` when you load it.'
@@ -344,7 +349,7 @@ function scalingFor(
     )
     return (part) => seenBy(format, part)
   }
-  const bad = x.findIndex((value) => !Number.isFinite(value))
+  const bad = x.findIndex((value) => !Number.isFinite(Math.fround(value)))
   if (bad >= 0) {
     const features = format ? featuresIn(format) : undefined
     const where = features ? `feature ${bad % features} of sample ${Math.floor(bad / features)}` : `${bad}`
@@ -358,9 +363,9 @@ function scalingFor(
         : 'Expected raw: true for inputs as files have them, or raw: false for inputs that are scaled already, as ' +
           'the model was trained on scaled ones, got neither',
     )
-    return (part) => part as Float32Array
+    return asSeen
   }
-  if (!raw) return (part) => part as Float32Array
+  if (!raw) return asSeen
   expect(format !== undefined, () => unknown)
   expect(
     format.type === 'float32',

@@ -8,6 +8,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { gzipSync } from 'node:zlib'
 import { csv } from '../../lib/data/csv.js'
 import { parseIdx, readIdx } from '../../lib/data/idx.js'
+import { parseNpy } from '../../lib/data/npy.js'
 import { Device, type ErrorCode, HebbError, load, Trainer } from '../../lib/index.js'
 import { readLines, Tokenizer } from '../../lib/text/index.js'
 import { readTensors } from '../../lib/train/safetensors.js'
@@ -15,7 +16,7 @@ import { readTensors } from '../../lib/train/safetensors.js'
 export type Input = Buffer<ArrayBuffer>
 
 export interface Target {
-  readonly name: 'idx' | 'csv' | 'safetensors' | 'checkpoint' | 'tokenizer' | 'lines'
+  readonly name: 'idx' | 'npy' | 'csv' | 'safetensors' | 'checkpoint' | 'tokenizer' | 'lines'
   /** How the input ended; throws when it ended as nothing should. */
   run(input: Buffer, scratch: string): Promise<string>
   mutate(input: Input, random: () => number): Input
@@ -180,6 +181,16 @@ export const targets: readonly Target[] = [
           throw new Error(`${shape} is not the shape of ${data.length} bytes`)
       }, ['BAD_FILE'])
     },
+    mutate: mutateBytes,
+  },
+  {
+    name: 'npy',
+    run: (input) =>
+      endOf(() => {
+        const { shape, data } = parseNpy(input)
+        if (shape.reduce((product, n) => product * n, 1) !== data.length)
+          throw new Error(`${shape} is not the shape of ${data.length} elements`)
+      }, ['BAD_FILE']),
     mutate: mutateBytes,
   },
   {
