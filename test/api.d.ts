@@ -399,6 +399,21 @@ export declare class Gelu extends ActivationFunction {
     constructor();
 }
 
+// hebb: GenerateOptions
+export interface GenerateOptions extends SamplingOptions {
+    tokens?: number | undefined;
+    stop?: string | readonly string[] | undefined;
+    seed?: number | undefined;
+    signal?: AbortSignal | undefined;
+}
+
+// hebb: GeneratedToken
+export interface GeneratedToken {
+    readonly id: number;
+    readonly text: string;
+    readonly logProbability: number;
+}
+
 // hebb: GradientTarget
 export interface GradientTarget<Memory> {
     readonly gradient: Memory;
@@ -713,6 +728,11 @@ export declare class MultiHeadAttention implements Module {
     get sparse(): SparseParameter[];
     get relations(): Relation[];
     materialise(materials: Materials): void;
+    project(tape: Tape, x: Value, memory?: Value): {
+        readonly query: Value;
+        readonly key: Value;
+        readonly value: Value;
+    };
     forward(tape: Tape, x: Value, ...inputs: Value[]): Value;
     dispose(): void;
 }
@@ -1397,7 +1417,7 @@ export interface PredictOptions<Output extends OutputName = OutputName> extends 
 }
 
 // hebb: Predictable
-export type Predictable = Uint8Array | Float32Array | Dataset | TextDataset;
+export type Predictable = RawInputs | Dataset | TextDataset;
 
 // hebb: PredictionRoute
 export type PredictionRoute = (typeof predictionRoutes)[number];
@@ -1417,6 +1437,7 @@ export declare class Predictor {
     perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
     translations(lines: readonly string[], options?: TranslationOptions): Promise<Translation[][]>;
+    generate(prompt: string, options?: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined>;
     tooLong(lines: readonly string[]): {
         readonly line: number;
         readonly tokens: number;
@@ -1487,6 +1508,9 @@ export interface RatePoint {
     readonly stepsSinceUpdate: number;
     readonly density: number;
 }
+
+// hebb: RawInputs
+export type RawInputs = Uint8Array | Float32Array | Float64Array;
 
 // hebb: Recompute
 export declare class Recompute extends Wrapper {
@@ -1853,6 +1877,7 @@ export declare class Trainer {
     predict<Output extends OutputName = 'logits'>(x: Predictable, options?: PredictOptions<Output>): Promise<Outputs[Output]>;
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
+    generate(prompt: string, options?: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined>;
     tooLong(lines: readonly string[]): {
         readonly line: number;
         readonly tokens: number;
@@ -2359,6 +2384,14 @@ export interface Idx {
 
 // hebb/data: Normalisation is hebb: Normalisation
 
+// hebb/data: Npy
+export interface Npy {
+    readonly shape: readonly number[];
+    readonly data: Uint8Array | Float32Array | Float64Array;
+}
+
+// hebb/data: RawInputs is hebb: RawInputs
+
 // hebb/data: SampleStream is hebb: SampleStream
 
 // hebb/data: StreamOptions is hebb: StreamOptions
@@ -2399,10 +2432,19 @@ export declare function mnist(directory?: string): Promise<TrainAndTest>;
 // hebb/data: parseIdx
 export declare function parseIdx(bytes: Uint8Array, name?: string): Idx;
 
+// hebb/data: parseNpy
+export declare function parseNpy(bytes: Uint8Array, name?: string): Npy;
+
 // hebb/data: readIdx
 export declare function readIdx(path: string): Promise<Idx & {
     readonly file: string;
 }>;
+
+// hebb/data: readInputs
+export declare function readInputs(file: string, format: DataFormat): Promise<RawInputs>;
+
+// hebb/data: readNpy
+export declare function readNpy(file: string): Promise<Npy>;
 
 // hebb/data: stream is hebb: stream
 
