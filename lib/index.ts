@@ -100,6 +100,7 @@ export {
   type TransformerOptions,
   transformer,
 } from './nn/transformer.js'
+export type { LayerWeights, NewWeights } from './nn/weights.js'
 export type { OperandsOf, OperationName } from './operands.js'
 export { type AdamNumbers, type AdamOptions, adam } from './optim/adam.js'
 export type { Group, NamedParameters, Optimizer, ParameterGroup } from './optim/optimizer.js'

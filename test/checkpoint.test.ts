@@ -54,7 +54,7 @@ import {
 import { DenseParameter, SparseParameter } from '../lib/nn/parameter.js'
 import { readTensors, writeTensors } from '../lib/train/safetensors.js'
 import { softmaxCrossEntropy } from './reference.js'
-import { expectRefusal } from './support.js'
+import { expectRefusal, linksOf } from './support.js'
 import { clusters, plane } from './synthetic.js'
 
 const widths = [48, 64, 56, 4]
@@ -538,7 +538,7 @@ describe('checkpoints', () => {
       for (let step = 0; step < 20; ++step) {
         await trainer.trainOn({ x, y: [step % 56] })
         for (const [layer, seen] of ever.entries()) {
-          const { cols, rowOffsets, columnIndices } = await trainer.links(layer)
+          const { cols, rowOffsets, columnIndices } = await linksOf(trainer, layer)
           for (let k = 0, row = 0; k < columnIndices.length; ++k) {
             while ((rowOffsets[row + 1] as number) <= k) ++row
             seen.add(row * cols + (columnIndices[k] as number))

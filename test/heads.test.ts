@@ -85,7 +85,7 @@ describe('heads with links of their own', () => {
         const links = isOfHeads
           ? await joinedOf(name)
           : await layerOf(parameters.get(`${name}.weights`) as SparseParameter)
-        module.startFrom({ links, values: links.values, bias: new Float32Array(module.outFeatures) })
+        module.setWeights({ links, values: links.values, bias: new Float32Array(module.outFeatures) })
       }
       const other = new Trainer(whole, { optimizer: optimizer(), dst: staticSparse(), device })
       const others = parametersOf(whole)

@@ -20,7 +20,7 @@ import {
   Trainer,
   updateSchedule,
 } from '../lib/index.js'
-import { byRow, cellsOf, everywhere, random } from './support.js'
+import { byRow, cellsOf, everywhere, linksOf, random } from './support.js'
 
 const [inputs, outputs, samples, rate] = [37, 11, 25, 0.1]
 const [epochs, stepsPerEpoch, density] = [4, 6, 0.2]
@@ -51,7 +51,7 @@ function denseGradient({ weights, biases }: Layer): Float64Array {
 }
 
 async function layerOf(trainer: Trainer): Promise<Layer> {
-  const csr = await trainer.links(0)
+  const csr = await linksOf(trainer, 0)
   const [sparse] = trainer.model.sparse
   const values = byRow(csr, await sparse.values.read(csr.columnIndices.length))
   const bias = trainer.model.parameters.find((parameter) => parameter !== sparse)

@@ -18,7 +18,7 @@ import {
   type TrainerOptions,
   updateSchedule,
 } from '../lib/index.js'
-import { at, expectRefusal, numbers, places, random } from './support.js'
+import { at, expectRefusal, linksOf, numbers, places, random } from './support.js'
 
 const FEATURES = 12
 const CLASSES = 5
@@ -158,7 +158,7 @@ for (const place of places) {
           losses.push(await trainer.trainOn(batch, { microBatchSize }))
         }
         const links: number[][] = []
-        for (const layer of [0, 1, 2]) links.push([...(await trainer.links(layer)).columnIndices])
+        for (const layer of [0, 1, 2]) links.push([...(await linksOf(trainer, layer)).columnIndices])
         trainer.dispose()
         return { losses, links }
       }

@@ -50,11 +50,11 @@ function network(): Sequential {
     const shape = { inFeatures: csr.cols, outFeatures: csr.rows }
     if (i === 2) {
       const last = new Linear(shape)
-      last.startFrom(begins[i])
+      last.setWeights(begins[i])
       return last
     }
     const layer = new SparseLinear({ ...shape, density: csr.columnIndices.length / (csr.rows * csr.cols) })
-    layer.startFrom({ links: csr, ...begins[i] })
+    layer.setWeights({ links: csr, ...begins[i] })
     return layer
   })
   return new Sequential([modules[0], new Relu(), modules[1], new Relu(), modules[2]])

@@ -13,7 +13,7 @@ import {
   Trainer,
   updateSchedule,
 } from '../lib/index.js'
-import { cellsOf } from './support.js'
+import { cellsOf, linksOf } from './support.js'
 import { randomFrom } from './synthetic.js'
 import { all, error, optimizer, state, test, train, widths } from './training.js'
 
@@ -149,7 +149,7 @@ describe("a method of the user's own", () => {
     )
     for (const layer of [0, 1]) {
       const updates = asked.filter((one) => one.layer === layer)
-      const after = cellsOf(await trainer.links(layer))
+      const after = cellsOf(await linksOf(trainer, layer))
       for (const [i, { given, removed, grown }] of updates.entries()) {
         const left = [...given.filter((cell) => !removed.includes(cell)), ...grown].sort((a, b) => a - b)
         expect(updates[i + 1]?.given ?? after, `layer ${layer}, after update ${i + 1}`).to.deep.equal(left)

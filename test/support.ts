@@ -19,6 +19,7 @@ import {
   type TensorType,
   type TypedArrayOf,
 } from '../lib/tensor.js'
+import type { Trainer } from '../lib/train/trainer.js'
 import type { Numbers, Sums } from './reference.js'
 
 /** Allowed rounding, in units of the sum of the terms' magnitudes. */
@@ -82,6 +83,13 @@ export function randomCsr(rows: number, cols: number, links: number, seed: numbe
 }
 
 /** What belongs to links, given by row as in `csr`, in the order in which tensors hold it: by column. */
+/** The links of a trainer's layer. */
+export async function linksOf(trainer: Trainer, layer: number | string): Promise<PlainCsr> {
+  const { rows, cols, links } = await trainer.weights(layer)
+  if (!links) throw new Error(`Expected layer ${layer} to have links, got none`)
+  return { rows, cols, ...links }
+}
+
 export function byColumn<T extends Float32Array | Uint8Array>(csr: PlainCsr, data: T): T {
   return inColumnOrder(data, cscSlots(csr, csr.cols))
 }

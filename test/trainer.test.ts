@@ -42,7 +42,7 @@ import {
   updateSchedule,
 } from '../lib/index.js'
 import { addon } from '../lib/native.js'
-import { at, byRow, cellsOf, everywhere, expectRefusal, places } from './support.js'
+import { at, byRow, cellsOf, everywhere, expectRefusal, linksOf, places } from './support.js'
 import { clusters, plane } from './synthetic.js'
 import { all, error, optimizer, state, test, train, widths } from './training.js'
 
@@ -386,12 +386,12 @@ describe('Trainer', () => {
       dst: chts(),
       device: 'cpu',
     })
-    const before = await trainer.links(0)
+    const before = await linksOf(trainer, 0)
     expect(before).to.include({ rows: 64, cols: 48 })
     expect(before.columnIndices).to.have.length(Math.round(0.1 * 64 * 48))
     for await (const { epoch, linksPerLayer } of trainer.fit(train, { epochs: 4 })) {
       for (const [layer, links] of linksPerLayer.entries()) {
-        const { rowOffsets, columnIndices } = await trainer.links(layer)
+        const { rowOffsets, columnIndices } = await linksOf(trainer, layer)
         expect([columnIndices.length, rowOffsets.at(-1)], `layer ${layer}, epoch ${epoch}`).to.deep.equal([
           links,
           links,
@@ -399,20 +399,18 @@ describe('Trainer', () => {
         expect({ rowOffsets, columnIndices }).to.deep.equal(await trainer.model.sparse[layer].matrix.read())
       }
     }
-    expect((await trainer.links(0)).columnIndices).to.not.deep.equal(before.columnIndices)
-    for (const layer of [-1, 2, 0.5])
-      expect((await expectRefusal(() => trainer.links(layer), 'INVALID_ARGUMENT', 'links')).message).to.match(
-        /layer to be an integer between 0 and 1/,
+    expect((await linksOf(trainer, 0)).columnIndices).to.not.deep.equal(before.columnIndices)
+    for (const layer of [-1, 3, 0.5, 'modules.1'])
+      expect((await expectRefusal(() => linksOf(trainer, layer), 'INVALID_ARGUMENT', 'links')).message).to.match(
+        /Expected a layer of the model, modules.0, modules.2, modules.4 or its number from 0 on, got/,
       )
     using dense = new Trainer(new Sequential([new Linear({ inFeatures: 48, outFeatures: 4 })]), {
       optimizer: optimizer(),
       device: 'cpu',
     })
-    expect((await expectRefusal(() => dense.links(0), 'INVALID_ARGUMENT', 'links')).message).to.match(
-      /a model with sparse layers/,
-    )
+    expect(await dense.weights(0)).to.have.keys('rows', 'cols', 'values', 'bias')
     dense.dispose()
-    expect((await expectRefusal(() => dense.links(0), 'DISPOSED', 'links')).message).to.match(/disposed/)
+    expect((await expectRefusal(() => linksOf(dense, 0), 'DISPOSED', 'links')).message).to.match(/disposed/)
   })
 
   describe('memory', () => {

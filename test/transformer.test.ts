@@ -72,7 +72,7 @@ async function trainerOf(device: Device, folder: string): Promise<{ trainer: Tra
   for (const [module, name] of namedModules(made)) {
     if (!(module instanceof SparseLinear)) continue
     const { values, ...links } = linksOf(tensorOf(`${name}.weights`))
-    module.startFrom({ links, values, bias: Float32Array.from(tensorOf(`${name}.bias`).data) })
+    module.setWeights({ links, values, bias: Float32Array.from(tensorOf(`${name}.bias`).data) })
   }
   const trainer = new Trainer(made, { optimizer: sgd({ learningRate: 0.1 }), device })
   await trainer.measures()

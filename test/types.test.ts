@@ -15,12 +15,12 @@ import {
   erdosRenyi,
   gmp,
   granet,
+  type LayerWeights,
   type LinkPredictor,
   type LinkScores,
   type Method,
   mest,
   mlp,
-  type PlainCsr,
   predictLinks,
   rigl,
   type Sequential,
@@ -45,7 +45,7 @@ it('types are what the documentation says', () => {
   expectTypeOf(emnist).returns.toEqualTypeOf<ReturnType<typeof mnist>>()
   expectTypeOf(cifar10).parameter(1).toEqualTypeOf<{ augment?: boolean } | undefined>()
   expectTypeOf(holdOut).returns.toEqualTypeOf<{ train: Dataset; validation: Dataset }>()
-  expectTypeOf<Trainer['links']>().returns.resolves.toEqualTypeOf<PlainCsr>()
+  expectTypeOf<Trainer['weights']>().returns.resolves.toEqualTypeOf<LayerWeights>()
   expectTypeOf<ReturnType<Trainer['fit']>>().toExtend<AsyncIterable<Epoch>>()
   expectTypeOf(predictLinks).returns.toEqualTypeOf<LinkScores>()
   expectTypeOf<SparseMatrix['predictLinks']>().returns.resolves.toEqualTypeOf<LinkScores>()

@@ -29,7 +29,7 @@ import {
 } from '../lib/index.js'
 import { cscSlots, inColumnOrder } from '../lib/tensor.js'
 import { counters, emulated } from './emulation/counters.js'
-import { at, numbers, places, randomCsr, sanitized } from './support.js'
+import { at, linksOf, numbers, places, randomCsr, sanitized } from './support.js'
 import { clusters } from './synthetic.js'
 import { error, optimizer, state } from './training.js'
 
@@ -112,7 +112,7 @@ async function afterLosing(module: Module): Promise<{ links: [Links, Links]; per
   await trainer.trainOn({ x, y })
   const { layers } = await trainer.describeTopology()
   const percolated = layers.map((layer) => layer.percolated.links)
-  return { links: [await trainer.links(0), await trainer.links(1)], percolated }
+  return { links: [await linksOf(trainer, 0), await linksOf(trainer, 1)], percolated }
 }
 
 const inColumn = ({ columnIndices }: Links, column: number) => columnIndices.filter((c) => c === column).length
@@ -173,12 +173,12 @@ describe('walls', () => {
     const start = { links, values: numbers(64, 6), bias: new Float32Array(features) }
     const layer = () => {
       const made = square()
-      made.startFrom(start)
+      made.setWeights(start)
       return made
     }
     const last = () => {
       const made = new Linear({ inFeatures: features, outFeatures: 4 })
-      made.startFrom({ values: numbers(4 * features, 7), bias: new Float32Array(4) })
+      made.setWeights({ values: numbers(4 * features, 7), bias: new Float32Array(4) })
       return made
     }
     const tied = () => {

@@ -1,10 +1,11 @@
 /** What runs on text have in common: their method, their files, their layers at the end. */
 import type { Method } from '../dst/method.js'
 import { expect, show } from '../error.js'
+import type { Links } from '../native.js'
 import type { LayerLinks } from '../report/translation.js'
 import { methods, pick, topologies } from '../settings/choices.js'
 import { takenBy, typed } from '../settings/flags.js'
-import { namedParameters } from '../train/checkpoint.js'
+import { sparseNames } from '../train/layer_weights.js'
 import type { Epoch } from '../train/options.js'
 import type { Trainer } from '../train/trainer.js'
 import type { Call } from './command.js'
@@ -55,11 +56,11 @@ export function checkTaken(texts: Call['texts'], task: TaskOfText): void {
 
 /** The sparse layers by name, those of attentions by head: rows of queries, keys and values, columns of outputs. */
 export async function layersOf(trainer: Trainer, heads: number): Promise<LayerLinks[]> {
-  const names = new Map(namedParameters(trainer.model).map(([name, parameter]) => [parameter, name]))
   const layers: LayerLinks[] = []
-  for (const [i, parameter] of trainer.model.sparse.entries()) {
-    const name = (names.get(parameter) as string).replace('modules.0.', '').replace(/\.weights$/, '')
-    const { rows, cols, rowOffsets, columnIndices } = await trainer.links(i)
+  for (const place of sparseNames(trainer.model)) {
+    const name = place.replace('modules.0.', '')
+    const { rows, cols, links } = await trainer.weights(place)
+    const { rowOffsets, columnIndices } = links as Links
     const [, whole, head] = /^(.*\.attention\.(?:query|key|value|output))\.(\d+)$/.exec(name) ?? []
     if (whole !== undefined) {
       // A head's own layer: the heads follow one another.

@@ -127,7 +127,7 @@ function build({ cols, dense, hasBias, bias, links }: Layer, outputs: Uint8Array
     const values = new Float32Array(outFeatures * inFeatures)
     for (const { row, col, value } of kept) values[row * inFeatures + col] = value
     const module = new Linear({ inFeatures, outFeatures, bias: withBias })
-    module.startFrom({ values, bias: newBias })
+    module.setWeights({ values, ...(withBias && { bias: newBias }) })
     return module
   }
   if (kept.length === 0) kept.push({ row: 0, col: 0, value: 0 }) // a sparse layer has a link
@@ -140,10 +140,10 @@ function build({ cols, dense, hasBias, bias, links }: Layer, outputs: Uint8Array
     density: kept.length / (inFeatures * outFeatures),
     bias: withBias,
   })
-  module.startFrom({
+  module.setWeights({
     links: { rowOffsets, columnIndices: Int32Array.from(kept, ({ col }) => col) },
     values: Float32Array.from(kept, ({ value }) => value),
-    bias: newBias,
+    ...(withBias && { bias: newBias }),
   })
   return module
 }

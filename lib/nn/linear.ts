@@ -7,6 +7,7 @@ import { makerOf, remember } from '../recipe.js'
 import { checkWeightInit, drawWeights, kaiming, type WeightInit } from './init.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter } from './parameter.js'
+import { checkWeights, type LayerWeights, type NewWeights } from './weights.js'
 
 /** What a Linear is made with. */
 export interface LinearOptions {
@@ -53,7 +54,7 @@ export class Linear implements Module {
   readonly sparse = []
   readonly #hasBias: boolean
   readonly #init: WeightInit
-  #start?: { values: Float32Array; bias: Float32Array }
+  #start?: Pick<LayerWeights, 'values' | 'bias'>
   #weights?: DenseParameter
   #bias?: DenseParameter
 
@@ -66,9 +67,12 @@ export class Linear implements Module {
     if (new.target === Linear) remember('Linear', [options], this)
   }
 
-  /** @internal Begins with these values by row and biases. */
-  startFrom(start: { values: Float32Array; bias: Float32Array }): void {
-    this.#start = start
+  /** Begins with these values, by row, and biases. Of a model in use, see Trainer.setWeights(). */
+  setWeights(weights: NewWeights): void {
+    expect(!this.#weights, () => 'Expected a layer that no trainer uses, got one in use. Use trainer.setWeights().')
+    const { inFeatures: cols, outFeatures: rows } = this
+    const name = `the layer ${cols} -> ${rows}`
+    this.#start = checkWeights(weights, { name, rows, cols, isSparse: false, hasBias: this.#hasBias })
   }
 
   get head(): Module {
@@ -91,7 +95,7 @@ export class Linear implements Module {
     if (restored) return
     if (this.#start) {
       waitFor(this.#weights.values.write(this.#start.values))
-      if (this.#bias) waitFor(this.#bias.values.write(this.#start.bias))
+      if (this.#bias && this.#start.bias) waitFor(this.#bias.values.write(this.#start.bias))
       return
     }
     drawWeights(initialise, this.#weights, this.#init, { seed, layer })

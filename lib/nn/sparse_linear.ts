@@ -12,6 +12,7 @@ import { checkWeightInit, drawWeights, type WeightInit } from './init.js'
 import { linear } from './linear.js'
 import type { Materials, Module } from './module.js'
 import { DenseParameter, type Parameter, SparseParameter } from './parameter.js'
+import { checkWeights, type LayerWeights, type NewWeights } from './weights.js'
 
 /** What a SparseLinear is made with. */
 export interface SparseLinearOptions {
@@ -66,7 +67,7 @@ export class SparseLinear implements Module {
   readonly #hasBias: boolean
   readonly #topology: Topology | undefined
   readonly #init: WeightInit | undefined
-  #start?: { links: Links; values: Float32Array; bias: Float32Array }
+  #start?: Pick<LayerWeights, 'values' | 'bias'> & { readonly links: Links }
   #weights?: SparseParameter | DenseParameter
   #bias?: DenseParameter
 
@@ -88,9 +89,16 @@ export class SparseLinear implements Module {
     if (new.target === SparseLinear) remember('SparseLinear', [options], this)
   }
 
-  /** @internal Begins with these links, values by row and biases, whatever the method would draw. */
-  startFrom(start: { links: Links; values: Float32Array; bias: Float32Array }): void {
-    this.#start = start
+  /**
+   * Begins with these links, values and biases, whatever the method would draw: as many links as the method begins
+   * with. Of a model in use, see Trainer.setWeights().
+   */
+  setWeights(weights: NewWeights): void {
+    expect(!this.#weights, () => 'Expected a layer that no trainer uses, got one in use. Use trainer.setWeights().')
+    const { inFeatures: cols, outFeatures: rows } = this
+    const name = `the layer ${cols} -> ${rows}`
+    const checked = checkWeights(weights, { name, rows, cols, isSparse: true, hasBias: this.#hasBias })
+    this.#start = { ...checked, links: checked.links as Links }
   }
 
   get head(): Module {
@@ -167,7 +175,7 @@ export class SparseLinear implements Module {
     if (this.#hasBias) this.#bias = new DenseParameter(device, 'bias', rows, 1)
     if (given) {
       materials.waitFor(weights.values.write(inColumnOrder(given.values, cscSlots(given.links, cols)), count))
-      if (this.#bias) materials.waitFor(this.#bias.values.write(given.bias))
+      if (this.#bias && given.bias) materials.waitFor(this.#bias.values.write(given.bias))
     }
     if (restored) return // the weights are restored, too
     const density = initial / (rows * cols)

@@ -5,9 +5,11 @@
 
 import type { DeviceInfo } from '../device.js'
 import { HebbError } from '../error.js'
+import type { Links } from '../native.js'
 import type { ExecutionForm } from '../nn/parameter.js'
 import type { Settings } from '../settings/flags.js'
 import type { PredictionRoute } from '../tensor.js'
+import { sparseNames } from '../train/layer_weights.js'
 import type { Epoch } from '../train/options.js'
 import { type FigureName, isBetter, type MeasureName, type Task, taskOf } from '../train/task.js'
 import type { Trainer } from '../train/trainer.js'
@@ -190,8 +192,9 @@ const MOST_INPUTS = 1 << 16
 export async function topologyEvent(trainer: Trainer, epoch: number, shape: readonly number[]): Promise<TopologyEvent> {
   const layers: LayerDegrees[] = []
   let looks: Pick<TopologyEvent, 'inputDegrees' | 'fields'> = {}
-  for (let layer = 0; layer < trainer.model.sparse.length; ++layer) {
-    const { rows, cols, rowOffsets, columnIndices } = await trainer.links(layer)
+  for (const [layer, name] of sparseNames(trainer.model).entries()) {
+    const { rows, cols, links } = await trainer.weights(name)
+    const { rowOffsets, columnIndices } = links as Links
     const inputs = new Int32Array(cols)
     for (const column of columnIndices) inputs[column] = (inputs[column] as number) + 1
     const outputs = rowOffsets.subarray(1).map((end, row) => end - (rowOffsets[row] as number))

@@ -6,6 +6,7 @@ import type { DataFormat } from '../data/format.js'
 import { type Device, type DeviceChoice, type Memory, openDevice } from '../device.js'
 import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
+import type { LayerWeights } from '../nn/weights.js'
 import { Tensor } from '../tensor.js'
 import type { TextDataset, Tokenizers, Vocabularies } from '../text/dataset.js'
 import type { LanguageText } from '../text/language.js'
@@ -24,6 +25,7 @@ import {
   type PredictOptions,
   type RunOptions,
 } from './inference.js'
+import { layerOf, readWeights } from './layer_weights.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
 import type { Perplexity, PerplexityOptions } from './perplexity.js'
@@ -208,6 +210,11 @@ export class Predictor {
   #translator(): Translator {
     this.#translating ??= new Translator(this.device, this.model, this.tokenizers)
     return this.#translating
+  }
+
+  /** A copy of a layer's weights, by its name, such as 'modules.0', or number: see Trainer.weights(). */
+  async weights(layer: number | string): Promise<LayerWeights> {
+    return this.#inTurn(() => readWeights(layerOf(this.model, layer)))
   }
 
   /** Degrees, clustering, path lengths and percolation of the links. */

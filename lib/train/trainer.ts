@@ -8,12 +8,12 @@ import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, known, show } from '../error.js'
 import { expectPlace, own } from '../files.js'
 import type { Lock } from '../lock.js'
-import type { SparseParameter } from '../nn/parameter.js'
 import { Sequential } from '../nn/sequential.js'
 import { sparseLayers } from '../nn/sparse_linear.js'
+import type { LayerWeights, NewWeights } from '../nn/weights.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
-import { type PlainCsr, Tensor } from '../tensor.js'
+import { Tensor } from '../tensor.js'
 import { TextDataset, type Tokenizers, type Vocabularies, vocabulariesOf } from '../text/dataset.js'
 import { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
@@ -34,6 +34,7 @@ import {
   type PredictOptions,
   type RunOptions,
 } from './inference.js'
+import { layerOf, readWeights, replaceWeights } from './layer_weights.js'
 import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise, type Origin } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
@@ -562,15 +563,30 @@ export class Trainer {
   }
 
   /**
-   * The links of a sparse layer as they are now: W [rows = outputs][cols = inputs], by row. Sparse layers are counted
-   * from 0, in the model's order.
+   * A copy of a layer's weights as they are now: links and values of a sparse one, all values of a fully connected one,
+   * and its biases. Layers have the names of their checkpoints, such as 'modules.0', and numbers from 0 on in the
+   * model's order.
    */
-  async links(layer: number): Promise<PlainCsr> {
-    const { sparse } = this.model
+  async weights(layer: number | string): Promise<LayerWeights> {
     if (this.#disposed) throw disposed()
-    expect(sparse.length > 0, () => 'Expected a model with sparse layers, got one without')
-    const { matrix } = sparse[integer(layer, 'layer', 0, sparse.length - 1)] as SparseParameter
-    return this.#alone(async () => ({ rows: matrix.rows, cols: matrix.cols, ...(await matrix.read()) }))
+    const found = layerOf(this.model, layer)
+    return this.#alone(() => readWeights(found))
+  }
+
+  /**
+   * Replaces a layer's weights, and the links of a sparse one, between steps: as many links as the layer has room for
+   * (what its method's density asks for), columns ascending in each row. A weight or bias that changes, and a new link,
+   * begin with an optimizer state of 0; others keep theirs. INVALID_ARGUMENT or NON_FINITE for what does not fit,
+   * before anything is changed. The next topology update brings the layer back to its method's density.
+   */
+  async setWeights(layer: number | string, weights: NewWeights): Promise<void> {
+    if (this.#disposed) throw disposed()
+    const found = layerOf(this.model, layer)
+    return this.#alone(async () => {
+      await replaceWeights(this.device, found, weights)
+      // Before the first step, nothing was ever active.
+      if (this.#stepper.step > 0 || !this.#stepper.fresh) await this.#measures.note()
+    })
   }
 
   /** Degrees, clustering, path lengths and percolation of the links as they are now. */
