@@ -83,6 +83,7 @@ describe('perplexity', () => {
     near(found.wordPerplexity, size ** (tokens / 3))
     near(found.bitsPerByte, (tokens * Math.log2(size)) / 9)
     expect([found.by, found.units, found.window, found.stride]).to.deep.equal(['windows', 2, 16, 16])
+    expect(found.unknown).to.equal(0)
   })
 
   for (const place of modelPlaces) {
@@ -134,6 +135,13 @@ describe('perplexity', () => {
     })
     return rows
   }
+
+  it('tells how many tokens are unknown to the tokenizer', async () => {
+    const { trainer } = await goldenTrainer(places[0])
+    const text = await languageDocuments(['w5 w6 another w7', 'other w8'], { tokenizer: words, window: 64 })
+    expect((await trainer.perplexity(text)).unknown).to.equal(2)
+    trainer.dispose()
+  })
 
   it('counts each token but the first once, whatever the stride', () => {
     const next = random(5)

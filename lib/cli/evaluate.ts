@@ -170,5 +170,7 @@ async function evaluateLanguage(file: string, predictor: Predictor, texts: Call[
   line('perplexity', perplexity, 2, 'a token')
   line('', wordPerplexity, 2, `a word, of ${count(words)}`)
   line('bits per byte', bitsPerByte, 4, `of ${count(bytes)} bytes`)
+  if (counts.unknown > 0)
+    console.log(`${''.padEnd(16)}${count(counts.unknown)} tokens are unknown ones: what they stand for is not told`)
   console.log(`${''.padEnd(16)}standard errors over ${count(units)} ${by}; the ends of documents are tokens, too`)
 }

@@ -44,6 +44,8 @@ export interface Perplexity {
   readonly bitsPerByte: Estimate
   /** That were counted. */
   readonly tokens: number
+  /** How many of them are the tokenizer's unknown one: which text each stands for is not told, and costs nothing. */
+  readonly unknown: number
   readonly words: number
   readonly bytes: number
   /** What errors are over: documents where there are 30 at least, else windows. */
@@ -182,7 +184,7 @@ export async function perplexity(
 
 /** What losses of windows come to. */
 function told(
-  { documents }: LanguageText,
+  { documents, tokenizers }: LanguageText,
   losses: readonly number[],
   counts: readonly number[],
   ofDocuments: readonly number[],
@@ -214,6 +216,7 @@ function told(
     perplexity: exponential(loss as Estimate),
     wordPerplexity: exponential(ofWords as Estimate),
     bitsPerByte: { value: value / Math.LN2, error: error / Math.LN2 },
+    unknown: documents.text.tokens.reduce((all, token) => all + Number(token === tokenizers.source.unknown), 0),
     ...{ tokens: sum(counts), words: sum(documents.words), bytes: sum(documents.bytes) },
     ...{ by: isByDocuments ? 'documents' : 'windows', units: ofs.length },
   }
