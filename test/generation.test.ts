@@ -1,5 +1,5 @@
 /** Text by language models: which token comes next, with the cache and without, and streams that end in many ways. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -8,7 +8,9 @@ import {
   adam,
   chts,
   Embedding,
+  exportLlama,
   type GenerateOptions,
+  importLlama,
   Linear,
   llama,
   load,
@@ -272,6 +274,36 @@ describe('a language model that writes', () => {
     expect(left).not.to.deep.equal([' six', ' seven', ' eight'])
     expect((await written(trainer, 'two three four', best)).text).to.equal(' one one one one')
   }).timeout(60_000)
+
+  it('writes by a model that was imported, as its tokenizer begins texts', async () => {
+    const [theirs, best] = [join(folder, 'theirs'), { temperature: 0, tokens: 4 }]
+    await exportLlama(file(), theirs)
+    const imported = join(folder, 'imported.safetensors')
+    for (const template of [false, true]) {
+      if (template) {
+        const path = join(theirs, 'tokenizer.json')
+        const single = [
+          { SpecialToken: { id: '</s>', type_id: 0 } },
+          { Sequence: { id: 'A', type_id: 0 } },
+          { SpecialToken: { id: '</s>', type_id: 0 } },
+        ]
+        const specials = { '</s>': { id: '</s>', ids: [tokenizer.idOf('</s>')], tokens: ['</s>'] } }
+        const pair = [...single, { Sequence: { id: 'B', type_id: 1 } }]
+        const json = JSON.parse(readFileSync(path, 'utf8'))
+        json.post_processor = { type: 'TemplateProcessing', single, pair, special_tokens: specials }
+        writeFileSync(path, JSON.stringify(json))
+      }
+      await importLlama(theirs, imported)
+      using model = await load(imported, { device: cpu() })
+      expect(model.separator).to.equal(undefined)
+      expect((await written(model, 'two three four', best)).text).to.equal(' five six seven eight')
+      const text = await languageDocuments([counted(2, 8)], {
+        tokenizer: model.tokenizers?.source as Tokenizer,
+        window: 24,
+      })
+      expect((await model.perplexity(text)).perplexity.value).to.be.below(3)
+    }
+  })
 
   it('refuses what cannot be', async () => {
     using model = await load(file(), { device: cpu() })

@@ -13,7 +13,7 @@ import { corpusBleu } from '../text/bleu.js'
 import { corpusChrf } from '../text/chrf.js'
 import { languageText } from '../text/language.js'
 import { parallelLines } from '../text/parallel.js'
-import { placesOf } from '../train/check_data.js'
+import { placesOf, tellsNext } from '../train/check_data.js'
 import type { Estimate } from '../train/perplexity.js'
 import { load, type Predictor } from '../train/predictor.js'
 import { tasks, told } from '../train/task.js'
@@ -61,7 +61,8 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
   using device = deviceOf(withDefaults('evaluate', given))
   using predictor = await load(file, { device })
   const { notes } = predictor
-  const ofText = predictor.separator === undefined ? 'evaluateTranslation' : 'evaluateLm'
+  const isLanguage = predictor.separator !== undefined || tellsNext(predictor.model)
+  const ofText = isLanguage ? 'evaluateLm' : 'evaluateTranslation'
   const kind = predictor.tokenizers ? ofText : 'evaluate'
   expectTaken(texts, file, kind)
   if (kind === 'evaluateTranslation') return await evaluateTranslator(file, predictor, texts)

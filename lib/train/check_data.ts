@@ -54,8 +54,9 @@ export function checkVocabularies(data: Dataset | TextDataset, known: Vocabulari
         "tokenizer. Use the model's own: its `tokenizers`.",
     )
   }
+  // A model that was imported knows none.
   expect(
-    known.separator === data.separator,
+    known.separator === undefined || known.separator === data.separator,
     () =>
       `Expected ${data.name} with the separator that the model was trained with, ${separatorText(known)}, got ` +
       `${separatorText(data)}. Say it when you make it: \`separator\`.`,
@@ -67,6 +68,13 @@ export function checkVocabularies(data: Dataset | TextDataset, known: Vocabulari
       `Expected ${data.name} to have the classes that the model was trained on, ${expected}, got ${given}. Say ` +
       'them when you make it: `classes`.',
   )
+}
+
+/** Whether a model is made to tell next tokens: it attends, and each token to those before it alone. */
+export function tellsNext(model: Module): boolean {
+  const all = [...modulesIn(model)]
+  const attentions = all.filter((module) => module instanceof MultiHeadAttention)
+  return attentions.length > 0 && attentions.every(({ causal, cross }) => causal && !cross)
 }
 
 /** Refuses a text whose next tokens the model cannot tell. */

@@ -9,12 +9,12 @@ import type { Device } from '../device.js'
 import { expect, HebbError, integer, known, show } from '../error.js'
 import { attention, type MultiHeadAttention } from '../nn/attention.js'
 import type { Sequential } from '../nn/sequential.js'
-import { Transformer } from '../nn/transformer.js'
 import { Activations, Tensor } from '../tensor.js'
 import type { Vocabularies } from '../text/dataset.js'
+import { separatorOf } from '../text/language.js'
 import { checkSampling, drawOf, type SamplingOptions, sample } from '../text/sampling.js'
-import type { DecodeStream } from '../text/tokenizer.js'
-import { modulesIn, placesOf } from './check_data.js'
+import type { DecodeStream, Tokenizer } from '../text/tokenizer.js'
+import { placesOf, tellsNext } from './check_data.js'
 import { forget, forward, Given, recorded } from './search.js'
 
 export interface GenerateOptions extends SamplingOptions {
@@ -176,6 +176,19 @@ function logProbabilityOf(scores: Float32Array, token: number): number {
   return (scores[token] as number) - most - Math.log(scores.reduce((sum, score) => sum + Math.exp(score - most), 0))
 }
 
+/**
+ * A prompt in tokens: as texts begin that the model was trained on here, or of one that was imported, as its tokenizer
+ * begins texts.
+ */
+function begun(tokenizer: Tokenizer, prompt: string, separator: number | undefined, end: number): Int32Array {
+  const tokens = tokenizer.encode(prompt, { special: false })
+  if (separator !== undefined) return Int32Array.of(separator, ...tokens)
+  const whole = tokenizer.encode(prompt)
+  if (whole.length === tokens.length) return Int32Array.of(end, ...tokens)
+  const hasEnd = whole.at(-1) === end && whole.length > 1
+  return hasEnd ? whole.slice(0, -1) : whole
+}
+
 /** A text that is being written. */
 export class Generation {
   readonly #next: NextToken
@@ -200,24 +213,22 @@ export class Generation {
     options: GenerateOptions,
   ) {
     known(options, 'generate()', NAMES)
-    const isDecoder = [...modulesIn(model)].every((one) => !(one instanceof Transformer)) && vocabularies !== undefined
-    if (!isDecoder || vocabularies?.separator === undefined)
+    if (!vocabularies || (vocabularies.separator === undefined && !tellsNext(model)))
       throw new HebbError(
         'INVALID_ARGUMENT',
         'Expected a language model such as llama(), trained on a text made by languageText(), got another one',
       )
-    const { separator, tokenizers } = vocabularies
     expect(typeof prompt === 'string', () => `Expected a prompt, a text, got ${show(prompt)}`)
     checkSampling(options)
     this.#most = integer(options.tokens ?? 256, 'tokens', 1)
     this.#seed = integer(options.seed ?? 0, 'seed', 0)
     this.#stops = stopsOf(options.stop)
     this.#options = options
-    this.#separator = separator
-    const tokens = tokenizers.source.encode(prompt, { special: false })
-    this.#text = Int32Array.of(separator, ...tokens)
-    this.#stream = tokenizers.source.decodeStream()
-    for (const token of tokens) this.#stream.push(token)
+    const tokenizer = vocabularies.tokenizers.source
+    this.#separator = vocabularies.separator ?? separatorOf(tokenizer)
+    this.#text = begun(tokenizer, prompt, vocabularies.separator, this.#separator)
+    this.#stream = tokenizer.decodeStream({ skipSpecial: true })
+    for (const token of this.#text) this.#stream.push(token)
     this.#next = new NextToken(device, model)
   }
 
