@@ -5,6 +5,16 @@
 #include <chrono>
 #include <utility>
 
+// The standard library of GCC 10 cannot wait on atomics. HEBB_FUTEX: for tests, in place of one that can.
+#if defined(HEBB_FUTEX) || (defined(__linux__) && !defined(__cpp_lib_atomic_wait))
+#define HEBB_WAITS_BY_FUTEX 1
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <climits>
+#endif
+
 namespace hebb::cpu {
 namespace {
 
@@ -15,6 +25,20 @@ void pauseOnce() {
   asm volatile("yield");
 #endif
 }
+
+/// Sleeps while `word` is what was `seen` of it. May return before that has changed.
+#if defined(HEBB_WAITS_BY_FUTEX)
+static_assert(sizeof(std::atomic<int32_t>) == sizeof(int32_t) && std::atomic<int32_t>::is_always_lock_free);
+void sleepWhile(std::atomic<int32_t>& word, int32_t seen) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+}
+void wakeAll(std::atomic<int32_t>& word) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+#else
+void sleepWhile(std::atomic<int32_t>& word, int32_t seen) { word.wait(seen); }
+void wakeAll(std::atomic<int32_t>& word) { word.notify_all(); }
+#endif
 
 /// Spins for about `microseconds` until done() holds; says whether it does.
 template <class Done>
@@ -62,7 +86,7 @@ Team::~Team() { stop(); }
 void Team::stop() {
   quit_.store(true);
   generation_.fetch_add(1);
-  generation_.notify_all();
+  wakeAll(generation_);
   for (auto& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -112,7 +136,7 @@ bool Team::runTogether(int64_t first, int64_t chunks, const void* context, Call 
   for (int rank = 0; rank < size_; ++rank)
     ranges_[rank].next.store(share(rank) << 32 | share(rank + 1), std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) > 0) generation_.notify_all();
+  if (sleepers_.load(std::memory_order_seq_cst) > 0) wakeAll(generation_);
 
   work(0);
 
@@ -124,7 +148,7 @@ bool Team::runTogether(int64_t first, int64_t chunks, const void* context, Call 
     for (;;) {
       const int32_t seen = finished_.load(std::memory_order_seq_cst);
       if (done()) break;
-      finished_.wait(seen);
+      sleepWhile(finished_, seen);
     }
     callerSleeps_.store(false, std::memory_order_relaxed);
     stalled = Clock::now() - begin > kStall;
@@ -154,7 +178,7 @@ void Team::work(int rank) {
       const int64_t chunks = chunks_;
       if (done_.fetch_add(1, std::memory_order_seq_cst) + 1 == chunks && rank != 0) {
         finished_.fetch_add(1, std::memory_order_seq_cst);
-        if (callerSleeps_.load(std::memory_order_seq_cst)) finished_.notify_all();
+        if (callerSleeps_.load(std::memory_order_seq_cst)) wakeAll(finished_);
       }
       word = next.load(std::memory_order_acquire);
     }
@@ -166,7 +190,7 @@ void Team::worker(int rank) {
   for (;;) {
     if (!spin([&] { return generation_.load(std::memory_order_acquire) != seen; }, kWorkerSpin)) {
       sleepers_.fetch_add(1, std::memory_order_seq_cst);
-      while (generation_.load(std::memory_order_seq_cst) == seen) generation_.wait(seen);
+      while (generation_.load(std::memory_order_seq_cst) == seen) sleepWhile(generation_, seen);
       sleepers_.fetch_sub(1, std::memory_order_relaxed);
     }
     seen = generation_.load(std::memory_order_acquire);
