@@ -220,9 +220,17 @@ function loadAddon(): { addon: Addon; path: string } {
   }
 }
 
-const loaded = loadAddon()
-loaded.addon.setErrorClass(HebbError)
+let loaded: ReturnType<typeof loadAddon> | undefined
 
-export const addon: Addon = loaded.addon
-/** The file that was loaded. */
-export const addonPath: string = loaded.path
+function load(): ReturnType<typeof loadAddon> {
+  if (!loaded) {
+    loaded = loadAddon()
+    loaded.addon.setErrorClass(HebbError)
+  }
+  return loaded
+}
+
+/** Loaded when it is first used: help, hebb doctor and hebb build are also for where there is none. */
+export const addon: Addon = new Proxy({} as Addon, { get: (_, name) => Reflect.get(load().addon, name) })
+/** The file that is loaded. */
+export const addonPath = (): string => load().path

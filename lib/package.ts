@@ -1,4 +1,4 @@
-/** Where this code runs from, and what to do where its addon is not found: which cure works depends on the place. */
+/** Where this code runs from, and what to do where its addon does not load: which cure works depends on the place. */
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -37,6 +37,9 @@ function findRoot(): string {
 /** The package's root folder. */
 export const packageRoot: string = findRoot()
 
+/** The program that builds the addon. */
+export const builder: string = join(packageRoot, 'binding', 'build.js')
+
 /** What its package.json says, if it is there. */
 export function manifest(): Manifest | undefined {
   const found = manifestIn(packageRoot)
@@ -62,11 +65,24 @@ export function cureOf(why: string): string {
     )
   if (existsSync(join(packageRoot, 'lib')) && existsSync(join(packageRoot, 'tsconfig.json')))
     return "Build it there with 'npm run build' (needs CMake and a C++20 compiler)."
-  const machine = /GLIBC|GLIBCXX|CXXABI/.test(why)
-    ? 'The binary in the package needs a newer C or C++ library than this machine has.'
-    : `The package has no binary for ${process.platform}-${process.arch}.`
-  return (
-    `${machine} Build one, with CMake and a C++20 compiler, where your package.json is: 'npm install --no-save ` +
-    `cmake-js@8 node-addon-api@8 && npx cmake-js build -d ${packageRoot}'.`
-  )
+  if (process.platform === 'win32')
+    return "hebb does not run on Windows itself. In WSL ('wsl --install') it runs as on Linux."
+  return `${obstacleOf(why)} Build one with 'npx hebb build' (needs CMake 3.22 and a C++20 compiler).`
+}
+
+/** Whether this Linux has another C library than glibc. */
+export function isMusl(): boolean {
+  if (process.platform !== 'linux') return false
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } }
+  return header.glibcVersionRuntime === undefined
+}
+
+/** Why the package's binaries do not load here. */
+function obstacleOf(why: string): string {
+  const here = `${process.platform}-${process.arch}`
+  if (isMusl()) return 'The binaries of the package are for glibc, and this Linux has musl.'
+  if (/GLIBC|GLIBCXX|CXXABI/.test(why))
+    return 'The binary that was found needs a newer C or C++ library than this machine has.'
+  if (/No native build was found/.test(why)) return `The package has no binary for ${here}.`
+  return `The binary that was found does not load on ${here}.`
 }

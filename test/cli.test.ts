@@ -373,6 +373,7 @@ describe('hebb', () => {
   it('doctor tells what was loaded', async () => {
     const { stdout } = await hebb('doctor', '--json')
     const lines = [
+      'hebb',
       'node',
       'platform',
       'addon',

@@ -2,6 +2,7 @@
 import { expect } from 'chai'
 import { Command } from 'commander'
 import { defineAverage } from '../lib/cli/average.js'
+import { defineBuild } from '../lib/cli/build.js'
 import { defineCompact } from '../lib/cli/compact.js'
 import { defineCompare } from '../lib/cli/compare.js'
 import { defineDescribe } from '../lib/cli/describe.js'
@@ -28,7 +29,7 @@ const defined = [
   defineDescribe,
   defineCompact,
 ]
-for (const define of [...defined, defineAverage, defineImport, defineExport, defineDoctor]) define(program)
+for (const define of [...defined, defineAverage, defineImport, defineExport, defineDoctor, defineBuild]) define(program)
 const commands = Object.fromEntries(program.commands.map((command) => [command.name(), command]))
 const flagsOf = (name: string) => commands[name].options.map((option) => option.long?.slice(2) as string)
 const refusal = (act: () => unknown): string => {

@@ -11,7 +11,6 @@ import { watchOutput } from './ending.js'
 watchOutput()
 
 try {
-  // Loaded here, so that an addon that is not there is a message and not a stack trace.
   const [
     { defineTrain },
     { defineCompare },
@@ -24,6 +23,7 @@ try {
     { defineAverage },
     { defineImport, defineExport },
     { defineDoctor },
+    { defineBuild },
   ] = await Promise.all([
     import('./train.js'),
     import('./compare.js'),
@@ -36,6 +36,7 @@ try {
     import('./average.js'),
     import('./hugging_face.js'),
     import('./doctor.js'),
+    import('./build.js'),
     import('../index.js'), // every part that a checkpoint may name
   ])
   const program = new Command('hebb')
@@ -53,6 +54,7 @@ try {
   defineImport(program)
   defineExport(program)
   defineDoctor(program)
+  defineBuild(program)
   await program.parseAsync()
 } catch (error) {
   if (!(error instanceof HebbError)) throw error

@@ -54,6 +54,7 @@ export type CommandName =
   | 'import'
   | 'export'
   | 'doctor'
+  | 'build'
 
 /** What of a run decides what others are by default, or whether they are taken. */
 export interface Basis {

@@ -14,7 +14,7 @@ import { backward, forward, fullCsr, gradients } from '../reference.js'
 import { columnsOf, expectClose, expectRefusal, expectSameBits, numbers, on } from '../support.js'
 import { clusters } from '../synthetic.js'
 
-const standIn = join(dirname(addonPath), 'libhebb_stand_in_cublas.so')
+const standIn = join(dirname(addonPath()), 'libhebb_stand_in_cublas.so')
 const emulated = /^driver.*Emulated GPU/.test(addon.cudaStatus().detail)
 
 /** Runs `act` with these variables in the environment. */
