@@ -149,6 +149,15 @@ export {
 export { erdosRenyi } from './topology/erdos_renyi.js'
 export type { LayerStart, Topology } from './topology/topology.js'
 export { type Averaged, type AverageOptions, averageCheckpoints } from './train/average.js'
+export {
+  type Callback,
+  type CallbackContext,
+  type CallbackOrFunction,
+  type EarlyStoppingOptions,
+  type EpochContext,
+  earlyStopping,
+  keepBest,
+} from './train/callbacks.js'
 export type { Classification } from './train/classifier.js'
 export type { GeneratedToken, GenerateOptions } from './train/generation.js'
 export type {

@@ -88,6 +88,25 @@ export interface BswOptions {
     beta?: number | undefined;
 }
 
+// hebb: Callback
+export interface Callback {
+    readonly name?: string | undefined;
+    readonly keepsBest?: boolean | undefined;
+    onBegin?(context: CallbackContext): unknown;
+    onEpoch?(epoch: Epoch, context: EpochContext): unknown;
+}
+
+// hebb: CallbackContext
+export interface CallbackContext {
+    readonly trainer: Trainer;
+    readonly state: Record<string, unknown>;
+    readonly validation: Dataset | TextDataset | undefined;
+    stop(reason?: string): void;
+}
+
+// hebb: CallbackOrFunction
+export type CallbackOrFunction = Callback | NonNullable<Callback['onEpoch']>;
+
 // hebb: CheckpointOptions
 export interface CheckpointOptions {
     file: string;
@@ -277,6 +296,13 @@ export interface DropoutOptions {
     probability: number;
 }
 
+// hebb: EarlyStoppingOptions
+export interface EarlyStoppingOptions {
+    patience: number;
+    monitor?: 'accuracy' | 'loss' | undefined;
+    minDelta?: number | undefined;
+}
+
 // hebb: Embedding
 export declare class Embedding implements Module {
     readonly outFeatures: number;
@@ -311,6 +337,12 @@ export interface Epoch extends TopologyMeasures {
     readonly updateSeconds: number;
     readonly learningRate: number;
     readonly gradientNorm?: number;
+}
+
+// hebb: EpochContext
+export interface EpochContext extends CallbackContext {
+    readonly figure: number;
+    readonly isAtTarget: boolean;
 }
 
 // hebb: ErrorCode
@@ -1565,6 +1597,7 @@ export interface ResumeOptions {
     signal?: AbortSignal | undefined;
     onProgress?: ((progress: Progress) => void) | undefined;
     checkpoint?: CheckpointOptions | undefined;
+    callbacks?: readonly CallbackOrFunction[] | undefined;
 }
 
 // hebb: RunOptions
@@ -1864,7 +1897,7 @@ export declare class Trainer {
     get format(): DataFormat | undefined;
     get classes(): readonly string[] | undefined;
     get step(): number;
-    get run(): Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best'> | undefined;
+    get run(): Readonly<Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best' | 'stopped'>> | undefined;
     plan(options: {
         epochs: number;
         stepsPerEpoch: number;
@@ -2134,6 +2167,9 @@ export declare const dips: (rate: number | Rate, options: {
     rise: number;
 }) => Rate;
 
+// hebb: earlyStopping
+export declare const earlyStopping: (options: EarlyStoppingOptions) => Callback;
+
 // hebb: encoderLayer
 export declare function encoderLayer(options: TransformerLayerOptions & {
     causal?: boolean | undefined;
@@ -2177,6 +2213,9 @@ export declare const inoam: (options: {
 
 // hebb: kaiming
 export declare const kaiming: () => WeightInit;
+
+// hebb: keepBest
+export declare const keepBest: () => Callback;
 
 // hebb: largestGradient
 export declare function largestGradient(): BuiltInRegrow;

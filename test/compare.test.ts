@@ -483,6 +483,39 @@ describe('hebb compare', () => {
     ])
   }).timeout(60_000)
 
+  it('--patience ends runs early, in train alike, and again when a folder is gone on with', async () => {
+    const flags = ['--epochs', '30', '--patience', '2', '--data', join(folder, 'a')]
+    const args = [...cells, '--methods', 'chts,chtss', ...flags, '--out', out]
+    expect((await hebb(args)).code).to.equal(0)
+    const { runs, table } = await results()
+    for (const run of runs) expect([run.epochs, run.settings.patience]).to.deep.equal([run.epoch, 2])
+    expect(runs[0].epochs).to.be.below(30)
+    expect(runs[0].bestEpoch).to.equal(runs[0].epochs - 2)
+    for (const row of table) expect([row.epochs, row.patience]).to.deep.equal([30, 2])
+    // As if it was killed before it told its end.
+    const log = join(out, 'cells', 'mnist-chts-0.1-seed0.jsonl')
+    const lines = (await readFile(log, 'utf8')).trim().split('\n')
+    expect(lines.filter((line) => JSON.parse(line).event === 'topology')).to.have.length(2)
+    await writeFile(log, `${lines.slice(0, -1).join('\n')}\n`)
+    expect((await hebb(args)).code).to.equal(0)
+    expect(timeless((await results()).runs)).to.deep.equal(timeless(runs))
+
+    const file = join(folder, 'patient.safetensors')
+    const one = [
+      'train',
+      ...cells.slice(1).filter((word) => word !== '--densities' && word !== '0.1'),
+      '--density',
+      '0.1',
+    ]
+    const trained = await hebb([...one, ...flags, '--checkpoint', file])
+    expect(trained.stdout).to.match(
+      new RegExp(`stopped after epoch ${runs[0].epochs}: the figure of the validation became no better in 2 epochs`),
+    )
+    const { code, stderr } = await hebb(['train', '--resume', file, '--device', 'cpu'])
+    expect(code).to.equal(1)
+    expect(stderr).to.match(/was stopped: /)
+  })
+
   it('takes a plan from a file, and says what is wrong with one', async () => {
     const file = join(folder, 'plan.json')
     const good = {

@@ -158,7 +158,7 @@ describe('documents', function () {
 
   const env = () => ({
     ...process.env,
-    HEBB_ADDON: resolve(root, addonPath),
+    HEBB_ADDON: resolve(root, addonPath()),
     PATH: `${join(folder, 'node_modules/.bin')}:${process.env.PATH}`,
   })
 

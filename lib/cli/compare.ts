@@ -49,6 +49,7 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { suggestion } from '../suggestion.js'
+import { isOver } from '../train/checkpoint.js'
 import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'
 import { stopping } from './ending.js'
@@ -399,7 +400,7 @@ async function compare(texts: Texts, version: string): Promise<void> {
       say(
         `${String(i + 1).padStart(String(cells.length).length)}/${cells.length} ${cell.name}: ` +
           (done
-            ? `${told(task.figure, figureOf(done, task))} after ${epochs} epochs`
+            ? `${told(task.figure, figureOf(done, task))} after ${done.epochs} epochs`
             : `failed after ${failed?.epochs} epochs, ${failed?.code}`),
       )
       if (failed) warn(`${cell.name} failed. ${failed.message}`)
@@ -466,7 +467,7 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
     run ??= beginRun(settings, data, device)
     const { trainer } = run
     const isNew = begun === 0
-    if (begun < settings.epochs) {
+    if (!(trainer.run && isOver(trainer.run))) {
       const epochs = run.epochs({
         signal,
         onProgress: ({ epoch, step, stepsPerEpoch }) =>
@@ -474,7 +475,7 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
       })
       for await (const epoch of epochs) {
         await tell(epochEvent(epoch, data.part, taskOf(settings)))
-        if ((epoch.epoch === 1 && isNew) || epoch.epoch === settings.epochs)
+        if ((epoch.epoch === 1 && isNew) || (trainer.run && isOver(trainer.run)))
           await tell(await topologyEvent(trainer, epoch.epoch, data.train.shape))
         // After the log: what a checkpoint has done is in the log, whenever the process is killed.
         await save(trainer, checkpoint, notes, warn)

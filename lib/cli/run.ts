@@ -27,6 +27,7 @@ import {
 import { datasets } from '../settings/datasets.js'
 import type { Settings, Values } from '../settings/flags.js'
 import type { Topology } from '../topology/topology.js'
+import { earlyStopping } from '../train/callbacks.js'
 import { crossEntropy } from '../train/loss.js'
 import type { Epoch, ResumeOptions } from '../train/options.js'
 import { Trainer } from '../train/trainer.js'
@@ -134,7 +135,7 @@ function optimizerOf({ optimizer, learningRate: from, momentum, weightDecay }: S
 }
 
 export function beginRun(settings: Settings, data: RunData, device: Device): TrainingRun {
-  const { density, distribution, seed, hidden, epochs, batchSize, microBatchSize, labelSmoothing } = settings
+  const { density, distribution, seed, hidden, epochs, batchSize, microBatchSize, labelSmoothing, patience } = settings
   const model = mlp({
     widths: [data.train.features, ...hidden, data.train.classes],
     density,
@@ -154,7 +155,10 @@ export function beginRun(settings: Settings, data: RunData, device: Device): Tra
     trainer,
     data,
     epochs: (options) =>
-      trainer.fit(data.train, { ...options, validation: data.measured, epochs, batchSize, microBatchSize }),
+      trainer.fit(data.train, {
+        ...{ ...options, validation: data.measured, epochs, batchSize, microBatchSize },
+        ...(patience !== undefined && { callbacks: [earlyStopping({ patience })] }),
+      }),
   }
 }
 

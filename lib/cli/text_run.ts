@@ -5,6 +5,7 @@ import type { Links } from '../native.js'
 import type { LayerLinks } from '../report/translation.js'
 import { methods, pick, topologies } from '../settings/choices.js'
 import { takenBy, typed } from '../settings/flags.js'
+import { isOver as isRunOver } from '../train/checkpoint.js'
 import { sparseNames } from '../train/layer_weights.js'
 import type { Epoch } from '../train/options.js'
 import type { Trainer } from '../train/trainer.js'
@@ -32,7 +33,7 @@ export function methodBySteps(settings: AskedParts & { readonly method: string }
 }
 
 /** A run that is over is measured once more. */
-export const isOver = ({ run }: Trainer) => run !== undefined && run.epoch >= run.epochs
+export const isOver = ({ run }: Trainer) => run !== undefined && isRunOver(run)
 export async function* none(): AsyncGenerator<Epoch, void, undefined> {}
 
 /** Where the best state of a run goes. */

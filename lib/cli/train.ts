@@ -31,7 +31,7 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
-import { notesIn } from '../train/checkpoint.js'
+import { isOver, notesIn } from '../train/checkpoint.js'
 import { taskOf, told } from '../train/task.js'
 import { type Call, define } from './command.js'
 import { stopping } from './ending.js'
@@ -173,7 +173,7 @@ async function train({ texts, version }: Call): Promise<void> {
     for await (const epoch of reports) {
       const reported = epochEvent(epoch, data.part, task)
       epochs.push(reported)
-      if (given.report !== undefined && (epochs.length === 1 || epoch.epoch === settings.epochs))
+      if (given.report !== undefined && (epochs.length === 1 || (trainer.run && isOver(trainer.run))))
         topologies.push(await topologyEvent(trainer, epoch.epoch, data.train.shape))
       line.clear()
       event(reported)
@@ -217,6 +217,7 @@ async function train({ texts, version }: Call): Promise<void> {
     )
   }
   say('')
+  if (trainer.run?.stopped !== undefined) say(`stopped after epoch ${done.epoch}: ${trainer.run.stopped}`)
   say(
     `${data.part === 'test' ? 'test' : 'held-out'} ${figure.title} ${told(figure, figureOf(done, task))} after the ` +
       `last epoch (best: ${told(figure, bestOf(done, task))} in epoch ${done.bestEpoch})`,

@@ -359,6 +359,14 @@ export const table = {
     default: 100,
     setting: 'always',
   }),
+  patience: flag(integer(1), {
+    help: 'stop early, after so many epochs in a row that bring nothing better; counted from the final density on',
+    group: 'The run:',
+    commands: RUN,
+    otherwise: 'all epochs',
+    setting: 'given',
+    column: { title: 'patience', label: (value) => `patience ${value}` },
+  }),
   batchSize: flag(integer(1), {
     help: 'samples a step',
     group: 'The run:',

@@ -55,7 +55,16 @@ export interface Run {
   totals: Float64Array
   /** The best validation so far, larger is better, and its step. */
   best?: { readonly figure: number; readonly step: number }
+  /** A callback has ended it: why. */
+  stopped?: string
+  /** How its callbacks were made, and what they count, by their names. */
+  callbacks?: Serialised
+  states?: Record<string, Record<string, unknown>>
 }
+
+/** Whether there is nothing to go on with. */
+export const isOver = ({ epoch, epochs, stopped }: Pick<Run, 'epoch' | 'epochs' | 'stopped'>): boolean =>
+  epoch >= epochs || stopped !== undefined
 
 function bestOf(best: unknown): Pick<Run, 'best'> {
   const { figure, step } = Object(best) as { figure?: unknown; step?: unknown }
@@ -72,7 +81,7 @@ export interface Progress {
 }
 
 /** Everything that save() writes. */
-interface TrainingState {
+export interface TrainingState {
   readonly model: Sequential
   readonly optimizer: object
   readonly method: object
@@ -119,11 +128,11 @@ export function serialisedTokenizers({ source, target }: Tokenizers): {
 /** Whether a tensor's name is of the model, and not of what is kept beside it. */
 export const isOfModel = (name: string): boolean => !reservedNames.includes(name.slice(0, name.indexOf('.')))
 
-export async function writeCheckpoint(
-  file: string,
+/** A state as files have it: what lasts longer than the call must be copied. */
+async function outgoing(
   state: TrainingState,
-  notes: Readonly<Record<string, string>> = {},
-): Promise<void> {
+  notes: Readonly<Record<string, string>>,
+): Promise<{ tensors: readonly Outgoing[]; metadata: Record<string, string> }> {
   const { model, optimizer, method, loss, lossScale, progress, vocabularies, format } = state
   const tensors: Outgoing[] = []
   const layers: Record<string, number> = {}
@@ -182,7 +191,7 @@ export async function writeCheckpoint(
   const { run } = progress
   if (run) add('run.totals', 'F64', [run.totals.length], () => run.totals)
   const text = (value: unknown) => JSON.stringify(value)
-  await writeTensors(file, tensors, {
+  const metadata = {
     ...Object.fromEntries(Object.entries(notes).map(([name, note]) => [`note.${name}`, note])),
     format: 'hebb',
     version: String(VERSION),
@@ -197,7 +206,26 @@ export async function writeCheckpoint(
     ...(vocabularies?.separator !== undefined && { separator: text(vocabularies.separator) }),
     ...(format && { data: text(format) }),
     progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
-  })
+  }
+  return { tensors, metadata }
+}
+
+export async function writeCheckpoint(
+  file: string,
+  state: TrainingState,
+  notes: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { tensors, metadata } = await outgoing(state, notes)
+  await writeTensors(file, tensors, metadata)
+}
+
+/** The state as a file would have it, in memory. */
+export async function snapshotOf(state: TrainingState): Promise<Checkpoint> {
+  const { tensors, metadata } = await outgoing(state, {})
+  const stored = new Map<string, Stored>()
+  for (const { name, type, shape, read } of tensors)
+    stored.set(name, { type, shape, data: (await read()).slice() as StoredArray })
+  return new Checkpoint('the best state', metadata, stored)
 }
 
 /** Refuses a layer that did not begin with the links of a file. */
@@ -493,6 +521,9 @@ export class Checkpoint {
         seconds: seconds(run.seconds),
         updateSeconds: seconds(run.updateSeconds),
         ...bestOf(run.best),
+        ...(typeof run.stopped === 'string' && { stopped: run.stopped }),
+        ...(Array.isArray(run.callbacks) && { callbacks: run.callbacks as Serialised }),
+        ...(run.states !== undefined && { states: this.#statesOf(run.states) }),
         totals: this.#tensor('run.totals', 'F64') as Float64Array,
       }
       if ((read.microBatchSize ?? 0) % 16 !== 0) throw this.#bad('its micro-batches are of no multiple of 16 samples')
@@ -514,6 +545,13 @@ export class Checkpoint {
       },
       run: read,
     }
+  }
+
+  #statesOf(states: unknown): Record<string, Record<string, unknown>> {
+    const isPlain = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+    if (!isPlain(states) || !Object.values(states as object).every(isPlain))
+      throw this.#bad(`its states of callbacks are ${JSON.stringify(states)}`)
+    return states as Record<string, Record<string, unknown>>
   }
 
   #json(name: string): unknown {
@@ -560,7 +598,7 @@ export async function expectNoRun(file: string): Promise<void> {
     if (error instanceof HebbError && ['MISSING_FILE', 'BAD_FILE'].includes(error.code)) return
     throw error
   }
-  if (run && run.epoch < run.epochs)
+  if (run && !isOver(run))
     throw new HebbError(
       'CANNOT_WRITE',
       `Expected a file without a run that is not finished, got ${file}, whose run has done ${run.epoch} of its ` +

@@ -7,6 +7,7 @@ import type { Sequential } from '../nn/sequential.js'
 import type { Optimizer } from '../optim/optimizer.js'
 import type { Tensor } from '../tensor.js'
 import type { TextDataset } from '../text/dataset.js'
+import type { CallbackOrFunction } from './callbacks.js'
 import type { Evaluation, RunOptions } from './inference.js'
 import type { Loss } from './loss.js'
 import type { TopologyMeasures } from './measures.js'
@@ -95,6 +96,11 @@ export interface ResumeOptions {
   /** Called at most every 50 ms while an epoch runs. */
   onProgress?: ((progress: Progress) => void) | undefined
   checkpoint?: CheckpointOptions | undefined
+  /**
+   * What is done after each epoch, in their order: earlyStopping(), keepBest(), functions of your own. Default of
+   * resume(): those of the run; functions of your own that were in a file must be given again.
+   */
+  callbacks?: readonly CallbackOrFunction[] | undefined
 }
 
 /** What fit() takes: how long, in what parts, and what is done beside it. */

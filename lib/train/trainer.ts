@@ -13,13 +13,26 @@ import { sparseLayers } from '../nn/sparse_linear.js'
 import type { LayerWeights, NewWeights } from '../nn/weights.js'
 import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
+import { deserialise, serialiseOnce } from '../recipe.js'
 import { Tensor } from '../tensor.js'
 import { TextDataset, type Tokenizers, type Vocabularies, vocabulariesOf } from '../text/dataset.js'
-import { LanguageText } from '../text/language.js'
+import type { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
 import { isTyped } from '../typed_array.js'
+import { type Callback, callEach, figureOf, type Named, namedCallbacks } from './callbacks.js'
 import { checkCounts, checkData, checkFormat, checkVocabularies, featuresOf, lossFor } from './check_data.js'
-import { type Checkpoint, type Plan, type Run, readCheckpoint, stepsOf, writeCheckpoint } from './checkpoint.js'
+import {
+  type Checkpoint,
+  isOver,
+  notesIn,
+  type Plan,
+  type Run,
+  readCheckpoint,
+  snapshotOf,
+  stepsOf,
+  type TrainingState,
+  writeCheckpoint,
+} from './checkpoint.js'
 import { type Classification, classesOf, classified, linesFor, outputsOf } from './classifier.js'
 import { DeviceDatasets } from './device_datasets.js'
 import { HostFeed, hostBatchOf } from './feed.js'
@@ -65,11 +78,6 @@ function microBatchOf(size: unknown): number | undefined {
   return columns
 }
 
-/** What says which of a run's states is the best: larger is better. */
-function bestFigure({ accuracy, loss }: Evaluation, data: Dataset | TextDataset | undefined): number {
-  return Number.isNaN(accuracy) || data instanceof LanguageText ? -loss : accuracy
-}
-
 /** What gradients are multiplied by, checked. */
 function lossScaleOf(scale: number): number {
   const exponent = Math.round(Math.log2(scale))
@@ -78,6 +86,27 @@ function lossScaleOf(scale: number): number {
     () => `Expected lossScale to be a power of two between 2^-126 and 2^126, such as 1024, got ${show(scale)}`,
   )
   return scale
+}
+
+/** Ends a run after the epoch that a callback was told of. */
+function stop(run: Run, reason = 'a callback asked for it'): void {
+  expect(typeof reason === 'string', () => `Expected the reason to stop to be a text, got ${show(reason)}`)
+  run.stopped ??= reason
+}
+
+/** Those of a run that was saved. */
+function callbacksOf(run: Run): Named {
+  try {
+    return namedCallbacks(run.callbacks === undefined ? [] : (deserialise(run.callbacks) as Callback[]))
+  } catch (cause) {
+    if (!(cause instanceof HebbError)) throw cause
+    throw new HebbError(
+      cause.code,
+      'Expected the callbacks of the run to be given again, as some are functions of your own, which a file cannot ' +
+        'hold. callbacks: [] leaves them out.',
+      { cause },
+    )
+  }
 }
 
 const TEXT = { steps: true, interval: true, packed: true } as const
@@ -91,7 +120,16 @@ const OPTIONS = {
   onGradients: true,
   format: true,
 } as const
-const RUN = { validation: true, signal: true, onProgress: true, checkpoint: true } as const
+const RUN = { validation: true, signal: true, onProgress: true, checkpoint: true, callbacks: true } as const
+
+/** What stands upon a model's parameters, and is made anew with them. */
+interface Parts {
+  readonly scheduler: Scheduler
+  readonly measures: Measures
+  readonly stepper: Stepper
+  readonly inference: Inference
+  readonly ready: Promise<void>
+}
 
 /** Trains a model on a device by a method. Owns all their native memory: dispose() gives it back. */
 export class Trainer {
@@ -108,15 +146,20 @@ export class Trainer {
   readonly #loss: Loss | undefined
   readonly #lossScale: number
   readonly #ownsDevice: boolean
-  readonly #scheduler: Scheduler
-  readonly #measures: Measures
-  readonly #stepper: Stepper
-  readonly #ready: Promise<void>
   readonly #datasets: DeviceDatasets
-  readonly #inference: Inference
+  readonly #make: (origin?: Origin) => Parts
+  #scheduler: Scheduler
+  #measures: Measures
+  #stepper: Stepper
+  #inference: Inference
+  #ready: Promise<void>
   readonly #workspace: Tensor<'uint8'>
   readonly #ledger: Ledger
   #run: Run | undefined
+  /** Of the run that was last begun. */
+  #callbacks: Named | undefined
+  /** Its best state, where that is kept in memory. */
+  #best: Checkpoint | undefined
   /** On what the run that was last begun saves to. */
   #locks: Lock[] = []
   #disposed = false
@@ -169,7 +212,6 @@ export class Trainer {
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
     this.#workspace = new Tensor(device, 'uint8', 0)
-    this.#inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
     this.#ledger = new Ledger(device, () => {
       const { links, ...of } = parametersOf(model)
       return {
@@ -177,15 +219,24 @@ export class Trainer {
         ...{ workspace: this.#scheduler.bytes, data: this.#datasets.bytes },
       }
     })
-    try {
+    this.#make = (origin) => {
       const { groups, ready } = materialise(device, model, this.method, optimizer, origin)
       const frozen = frozenOf(groups)
       const moving = model.sparse.filter((parameter) => !frozen.has(parameter))
-      this.#scheduler = new Scheduler(device, this.method, model.seed, moving, model.relations)
+      const scheduler = new Scheduler(device, this.method, model.seed, moving, model.relations)
       const full = this.method.dense ? sparseLayers(model).map((layer) => layer.inFeatures * layer.outFeatures) : []
-      this.#measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
+      const measures = new Measures(device, model.sparse, { trackHistory, full, regrow: this.method.regrow })
       const training = { optimizer, groups, onGradients, lossScale }
-      this.#stepper = new Stepper(device, model, training, this.#scheduler, this.#measures, this.#workspace)
+      const stepper = new Stepper(device, model, training, scheduler, measures, this.#workspace)
+      const inference = new Inference(device, model, this.#datasets, this.#workspace, loss)
+      return { scheduler, measures, stepper, inference, ready }
+    }
+    try {
+      const { ready, ...parts } = this.#make(origin)
+      this.#scheduler = parts.scheduler
+      this.#measures = parts.measures
+      this.#stepper = parts.stepper
+      this.#inference = parts.inference
       this.#datasets.onDrop((order) => this.#stepper.forget(order))
       this.#ready = ready.then(() => (checkpoint ? this.#restore(checkpoint) : origin?.checkpoint.begin(model)))
     } catch (error) {
@@ -282,11 +333,12 @@ export class Trainer {
   /**
    * The run of fit() that was last begun: what it was asked for, how many of its epochs are done, and the best
    * validation so far (accuracy where there are labels, else, and of a language model, the loss below 0) with its step.
+   * `stopped`: why a callback has ended it.
    */
-  get run(): Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best'> | undefined {
+  get run(): Readonly<Pick<Run, 'epochs' | 'batchSize' | 'epoch' | 'best' | 'stopped'>> | undefined {
     if (!this.#run) return undefined
-    const { epochs, batchSize, epoch, best } = this.#run
-    return { epochs, batchSize, epoch, ...(best && { best }) }
+    const { epochs, batchSize, epoch, best, stopped } = this.#run
+    return { epochs, batchSize, epoch, ...(best && { best }), ...(stopped !== undefined && { stopped }) }
   }
 
   /**
@@ -334,6 +386,7 @@ export class Trainer {
     const isText = data instanceof TextDataset
     const batchSize = integer(options.batchSize ?? (isText ? 1024 : 32), 'batchSize', 1)
     const microBatchSize = microBatchOf(options.microBatchSize)
+    const callbacks = namedCallbacks(options.callbacks ?? [])
     expect(
       !isText || microBatchSize === undefined,
       () => `Expected no microBatchSize for text, got ${microBatchSize}. Lower batchSize, or use Recompute.`,
@@ -361,9 +414,12 @@ export class Trainer {
     const { signal } = options
     if (signal?.aborted)
       throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
+    await this.#tellBegin(run, callbacks, options)
     await this.#own(options)
     this.#begin()
     try {
+      this.#callbacks = callbacks
+      this.#best = undefined
       this.#layOut(plan)
       this.#scheduler.begin()
       this.#stepper.step = 0
@@ -388,13 +444,14 @@ export class Trainer {
     known(options, 'resume()', RUN)
     const train = await this.#sourceOf(data, options)
     const run = this.#run
-    if (!run || run.epoch >= run.epochs) {
+    if (!run || isOver(run)) {
+      const ended = run?.stopped === undefined ? `has done its ${run?.epochs} epochs` : `was stopped: ${run.stopped}`
       throw new HebbError(
         'INVALID_ARGUMENT',
-        `Expected a run that is not finished, got ${run ? `one that has done its ${run.epochs} epochs` : 'none'}` +
-          '. Begin one with fit().',
+        `Expected a run that is not finished, got ${run ? `one that ${ended}` : 'none'}. Begin one with fit().`,
       )
     }
+    const callbacks = options.callbacks ? namedCallbacks(options.callbacks) : (this.#callbacks ?? callbacksOf(run))
     expect(
       train.samples === run.samples,
       () => `Expected the ${run.samples} samples that the run began with, got the ${train.samples} of ${data.name}`,
@@ -407,9 +464,11 @@ export class Trainer {
         'with the same, or begin a run with fit().',
     )
     train.check(run.batchSize)
+    await this.#tellBegin(run, callbacks, options)
     // An older checkpoint has none, and these are the data that it was trained on.
     if (!(data instanceof TextDataset)) this.#format ??= (train.shown as Dataset).format
     await this.#own(options)
+    this.#callbacks = callbacks
     yield* this.#epochs(run, train, options)
   }
 
@@ -706,10 +765,61 @@ export class Trainer {
   async *#epochs(run: Run, train: Source, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
     const locks = this.#locks
     try {
-      while (run.epoch < run.epochs) yield await this.#alone(() => this.#epoch(run, train, options), options.signal)
+      while (!isOver(run)) yield await this.#told(run, train, options)
     } finally {
       if (this.#locks === locks) this.#disown()
     }
+  }
+
+  /** Lets callbacks refuse a run before it begins, or goes on. */
+  async #tellBegin(run: Run, callbacks: Named, { validation, checkpoint }: ResumeOptions): Promise<void> {
+    const keepsBest = [...callbacks.values()].some((callback) => callback.keepsBest)
+    const { best, file } = checkpoint ?? {}
+    if (keepsBest) {
+      expect(
+        file === undefined || best !== undefined,
+        () =>
+          `Expected checkpoint.best beside keepBest() and checkpoint.file ${show(file)}, for a run that is gone on ` +
+          'with to find its best state there, got none',
+      )
+      if (run.best && best !== undefined) await notesIn(best)
+      expect(
+        !run.best || best !== undefined || this.#best !== undefined,
+        () =>
+          `Expected checkpoint.best to be the file of the run's best state, after step ${run.best?.step}, for ` +
+          'keepBest(), got none. It was kept in memory by another process; go on without keepBest().',
+      )
+    }
+    delete run.callbacks
+    if (callbacks.size === 0) return
+    run.callbacks = serialiseOnce([...callbacks.values()], 'callbacks')
+    run.states ??= {}
+    await callEach(callbacks, run.states, (callback, state) =>
+      callback.onBegin?.({ trainer: this, state, validation, stop: (reason) => stop(run, reason) }),
+    )
+  }
+
+  /** The next epoch, when callbacks were told of it and it is saved. While they look, the trainer is free. */
+  async #told(run: Run, train: Source, options: ResumeOptions): Promise<Epoch> {
+    const callbacks = this.#callbacks as Named
+    if (callbacks.size === 0)
+      return this.#alone(async () => {
+        const report = await this.#epoch(run, train, options)
+        await this.#keep(run, report, options)
+        return report
+      }, options.signal)
+    const report = await this.#alone(() => this.#epoch(run, train, options), options.signal)
+    const { validation } = options
+    const context = {
+      ...{ trainer: this, validation, stop: (reason?: string) => stop(run, reason) },
+      figure: report.validation ? figureOf(report.validation, validation) : Number.NaN,
+      isAtTarget: this.#isAtTarget(report.links),
+    }
+    run.states ??= {}
+    await callEach(callbacks, run.states, (callback, state) => callback.onEpoch?.(report, { ...context, state }))
+    // Not to be stopped: the epoch is done.
+    await this.#alone(() => this.#keep(run, report, options))
+    return report
   }
 
   /** Takes the files that a run saves to: for itself, in place of what a run had that was left without its end. */
@@ -805,11 +915,17 @@ export class Trainer {
       ...(gradientNorm !== undefined && { gradientNorm }),
       ...(await this.#measures.read()),
     }
-    const { best } = run
-    const figure = report.validation ? bestFigure(report.validation, validation) : Number.NaN
+    Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
+    return report
+  }
+
+  /** Saves what is to be saved after an epoch; at the run's end it goes back to the best state, where that is kept. */
+  async #keep(run: Run, report: Epoch, { validation, checkpoint }: ResumeOptions): Promise<void> {
+    const { best, epoch } = run
+    const keepsBest = [...(this.#callbacks?.values() ?? [])].some((callback) => callback.keepsBest)
+    const figure = report.validation ? figureOf(report.validation, validation) : Number.NaN
     const isBest = figure > (best?.figure ?? Number.NEGATIVE_INFINITY) && this.#isAtTarget(report.links)
     if (isBest) run.best = { figure, step: this.#stepper.step }
-    Object.assign(run, { epoch, done: 0, seconds: 0, updateSeconds: 0, totals: noTotals() })
     // First the best: what the other file says of it must be there.
     if (checkpoint?.best !== undefined && isBest) {
       const isSaved = await this.#saveNow({ ...checkpoint, file: checkpoint.best })
@@ -817,11 +933,42 @@ export class Trainer {
         delete run.best
         if (best) run.best = best
       }
-    }
+    } else if (keepsBest && isBest) this.#best = await snapshotOf(this.#state)
+    if (keepsBest && isOver(run)) await this.#returnTo(run, checkpoint?.best)
+    const everySteps = checkpoint?.everySteps ?? Number.POSITIVE_INFINITY
     const everyEpochs = checkpoint?.everyEpochs ?? (checkpoint?.everySteps ? Number.POSITIVE_INFINITY : 1)
-    if (checkpoint && (epoch % everyEpochs === 0 || epoch === epochs || this.#stepper.step % everySteps === 0))
+    if (checkpoint && (epoch % everyEpochs === 0 || isOver(run) || this.#stepper.step % everySteps === 0))
       await this.#saveNow(checkpoint)
-    return report
+  }
+
+  /** Makes parameters, links and optimizer state those of a run's best state, in a file or in memory. */
+  async #returnTo(run: Run, file: string | undefined): Promise<void> {
+    if (!run.best || run.best.step === this.#stepper.step) return
+    const checkpoint = file === undefined ? this.#best : await readCheckpoint(file, { training: true })
+    this.#best = undefined
+    if (!checkpoint) throw new TypeError('a best state is kept')
+    if (this.#disposed) throw disposed()
+    this.#stepper.dispose()
+    this.#inference.dispose()
+    this.#translator?.dispose()
+    this.#translator = undefined
+    this.#scheduler.dispose()
+    this.#measures.dispose()
+    this.model.dispose()
+    try {
+      const { scheduler, measures, stepper, inference, ready } = this.#make({ checkpoint, anew: false })
+      this.#scheduler = scheduler
+      this.#measures = measures
+      this.#stepper = stepper
+      this.#inference = inference
+      this.#ready = ready.then(() => this.#restore(checkpoint))
+      await this.#ready
+    } catch (error) {
+      if (this.#disposed) throw disposed()
+      this.dispose() // it has no parameters
+      throw error
+    }
+    this.#run = run
   }
 
   /** Whether no layer has more links than it is to have in the end: methods that prune are denser until late. */
@@ -854,25 +1001,26 @@ export class Trainer {
     for (const [name, note] of Object.entries(notes))
       expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
     this.#notes = { ...notes }
-    return writeCheckpoint(
-      file,
-      {
-        model: this.model,
-        optimizer: this.#optimizer,
-        method: this.method,
-        loss: this.#loss,
-        vocabularies: this.#vocabularies,
-        format: this.#format,
-        lossScale: this.#lossScale,
-        progress: {
-          step: this.#stepper.step,
-          plan: this.#stepper.plan,
-          updates: this.#scheduler.progress,
-          run: this.#run,
-        },
-        history: (parameter) => this.#measures.history(parameter),
+    return writeCheckpoint(file, this.#state, this.#notes)
+  }
+
+  /** All that is saved. */
+  get #state(): TrainingState {
+    return {
+      model: this.model,
+      optimizer: this.#optimizer,
+      method: this.method,
+      loss: this.#loss,
+      vocabularies: this.#vocabularies,
+      format: this.#format,
+      lossScale: this.#lossScale,
+      progress: {
+        step: this.#stepper.step,
+        plan: this.#stepper.plan,
+        updates: this.#scheduler.progress,
+        run: this.#run,
       },
-      this.#notes,
-    )
+      history: (parameter) => this.#measures.history(parameter),
+    }
   }
 }
