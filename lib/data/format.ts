@@ -13,6 +13,7 @@ export interface Normalisation {
   readonly deviation: readonly number[]
 }
 
+/** What a model keeps of the data set that it was trained on: a data set's and a model's `format`. */
 export interface DataFormat {
   /** Of one sample, such as [28, 28]. */
   readonly shape: readonly number[]

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { HebbError } from '../error.js'
 
+/** An array of NumPy, its elements by row. */
 export interface Npy {
   readonly shape: readonly number[]
   readonly data: Uint8Array | Float32Array | Float64Array

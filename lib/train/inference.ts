@@ -53,8 +53,10 @@ export interface Outputs {
   values: Float32Array
 }
 
+/** What predict() may be asked for. */
 export type OutputName = keyof Outputs
 
+/** How inputs are taken, and what is told of them. */
 export interface PredictOptions<Output extends OutputName = OutputName> extends RunOptions {
   /**
    * Whether `x` is raw, as files have it, and to be scaled as in training. Bytes always are. Numbers could be either,
