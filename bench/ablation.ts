@@ -16,12 +16,12 @@ import {
   cht,
   chts,
   chtss,
-  cosine,
+  cosineFraction,
   csti,
   type Distribution,
   erdosRenyi,
   kaiming,
-  linear,
+  linearDecay,
   type Method,
   magnitude,
   mlp,
@@ -62,11 +62,11 @@ const variants: Record<string, (data: Dataset) => Method | Setting> = {
   'chts, CSTI, CH3-L3p, soft RI': (data) =>
     chts({ topology: csti({ data }), regrow: soft('CH3-L3p'), remove: softRelativeImportance() }),
   'chts, T to 9': () => chts({ remove: softMagnitude({ to: 9 }) }),
-  'chts, zeta 0.1': () => chts({ updates: updateSchedule({ fraction: cosine(0.1) }) }),
-  'chts, zeta 0.5': () => chts({ updates: updateSchedule({ fraction: cosine(0.5) }) }),
+  'chts, zeta 0.1': () => chts({ updates: updateSchedule({ fraction: cosineFraction(0.1) }) }),
+  'chts, zeta 0.5': () => chts({ updates: updateSchedule({ fraction: cosineFraction(0.5) }) }),
   'chts, zeta 0.3 throughout': () => chts({ updates: updateSchedule({ fraction: 0.3 }) }),
-  'chts, until 0.9': () => chts({ updates: updateSchedule({ fraction: cosine(0.3), until: 0.9 }) }),
-  'chts, 4 updates an epoch': () => chts({ updates: updateSchedule({ every: 469, fraction: cosine(0.3) }) }),
+  'chts, until 0.9': () => chts({ updates: updateSchedule({ fraction: cosineFraction(0.3), until: 0.9 }) }),
+  'chts, 4 updates an epoch': () => chts({ updates: updateSchedule({ every: 469, fraction: cosineFraction(0.3) }) }),
   'chts, BRF r = 0': () => chts({ topology: brf({ r: 0 }) }),
   'chts, BRF r = 1': () => chts({ topology: brf({ r: 1 }) }),
   'chts, BRF uniform degrees': () => chts({ topology: brf({ degree: 'uniform' }) }),
@@ -75,14 +75,16 @@ const variants: Record<string, (data: Dataset) => Method | Setting> = {
   'chts, CSTI, soft RI, T to 2': (data) => correlated(data, { remove: softRelativeImportance({ to: 2 }) }),
   'chts, CSTI, soft RI, T to 9': (data) => correlated(data, { remove: softRelativeImportance({ to: 9 }) }),
   'chts, CSTI, RI': (data) => correlated(data, { remove: relativeImportance() }),
-  'chts, CSTI, soft RI, zeta 0.1': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.1) }) }),
-  'chts, CSTI, soft RI, zeta 0.5': (data) => correlated(data, { updates: updateSchedule({ fraction: cosine(0.5) }) }),
+  'chts, CSTI, soft RI, zeta 0.1': (data) =>
+    correlated(data, { updates: updateSchedule({ fraction: cosineFraction(0.1) }) }),
+  'chts, CSTI, soft RI, zeta 0.5': (data) =>
+    correlated(data, { updates: updateSchedule({ fraction: cosineFraction(0.5) }) }),
   'chts, CSTI, soft RI, until 0.9': (data) =>
-    correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.9 }) }),
+    correlated(data, { updates: updateSchedule({ fraction: cosineFraction(0.3), until: 0.9 }) }),
   'chts, CSTI, soft RI, until 0.5': (data) =>
-    correlated(data, { updates: updateSchedule({ fraction: cosine(0.3), until: 0.5 }) }),
+    correlated(data, { updates: updateSchedule({ fraction: cosineFraction(0.3), until: 0.5 }) }),
   'chts, CSTI, soft RI, 4 updates an epoch': (data) =>
-    correlated(data, { updates: updateSchedule({ every: 391, fraction: cosine(0.3) }) }),
+    correlated(data, { updates: updateSchedule({ every: 391, fraction: cosineFraction(0.3) }) }),
   'chts, CSTI, soft RI, Kaiming': (data) => correlated(data, { weights: kaiming() }),
   'chts, CSTI, soft RI, CH2-L3p': (data) => correlated(data, { regrow: soft('CH2-L3p') }),
   'chts, CSTI, soft RI, random': (data) => correlated(data, { regrow: random() }),
@@ -177,7 +179,7 @@ async function run(variant: string, seed: number, train: Dataset, validation: Da
   using trainer = new Trainer(model, {
     device,
     optimizer: sgd({
-      learningRate: linear({ from: learningRate, to: learningRate / 100, over: 0.9 }),
+      learningRate: linearDecay({ from: learningRate, to: learningRate / 100, over: 0.9 }),
       momentum: 0.9,
       weightDecay,
     }),

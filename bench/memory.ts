@@ -2,7 +2,7 @@
  * Native memory of the paper's MNIST network, data sets left out, as CHTs and CHTss train it: CHTss begins with half of
  * all links and gives memory back as it decays. And what it costs that Programs are bound again after an update.
  */
-import { chts, chtss, Device, linear, type Method, mlp, sgd, Trainer } from '../lib/index.js'
+import { chts, chtss, Device, linearDecay, type Method, mlp, sgd, Trainer } from '../lib/index.js'
 import {
   type BenchOptions,
   type Figure,
@@ -29,7 +29,7 @@ export async function memory({ threads, quick }: BenchOptions): Promise<Report> 
     using device = new Device({ kind: 'cpu', threads })
     const model = mlp({ widths: WIDTHS, density: 0.01, seed: 0 })
     using trainer = new Trainer(model, {
-      optimizer: sgd({ learningRate: linear({ from: 0.025, to: 2.5e-4 }), momentum: 0.9, weightDecay: 5e-4 }),
+      optimizer: sgd({ learningRate: linearDecay({ from: 0.025, to: 2.5e-4 }), momentum: 0.9, weightDecay: 5e-4 }),
       dst: method(),
       device,
     })

@@ -23,14 +23,13 @@ const trainer = new Trainer(model, { optimizer: adam({ learningRate: 0.002 }), d
 let last
 for await (const epoch of trainer.fit(train, { epochs, validation: test })) last = epoch
 
-// Back to the target's units: times its deviation, plus its mean.
+// Back to the target's units: times its deviation.
 const target = columns.at(-1)
 const error = Math.sqrt(last.validation.loss) * target.deviation
 console.log(`prices of the test set are off by ${error.toFixed(1)}; they vary by ${target.deviation.toFixed(1)}`)
 const house = [100, 4, 20, 5]
-const input = house.map((number, i) => (number - columns[i].mean) / columns[i].deviation)
-const [output] = await trainer.predict(Float32Array.from(input))
-const [predicted, true_] = [output * target.deviation + target.mean, price(...house)]
-console.log(`a house of 100 square metres: predicted ${predicted.toFixed(0)}, true ${true_.toFixed(0)}`)
+// Raw numbers are standardised as in training, and values are in the target's units.
+const [predicted] = await trainer.predict(Float32Array.from(house), { raw: true, output: 'values' })
+console.log(`a house of 100 square metres: predicted ${predicted.toFixed(0)}, true ${price(...house).toFixed(0)}`)
 trainer.dispose()
 await rm(folder, { recursive: true })

@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { adam, chts, cosine, layers, load, Sequential, SparseLinear, Trainer, updateSchedule } from 'hebb'
+import { adam, chts, cosineFraction, layers, load, Sequential, SparseLinear, Trainer, updateSchedule } from 'hebb'
 
 const steps = Number(process.argv[2] ?? 600)
 
@@ -62,7 +62,7 @@ function batch(samples) {
   return { x, y: Float32Array.from({ length: samples }, (_, row) => sum(row, 0, 4) * sum(row, 4, 8)) }
 }
 
-const dst = chts({ updates: updateSchedule({ every: 50, fraction: cosine(0.3) }) })
+const dst = chts({ updates: updateSchedule({ every: 50, fraction: cosineFraction(0.3) }) })
 const trainer = new Trainer(network(), { optimizer: adam({ learningRate: 0.01 }), dst })
 trainer.plan({ epochs: 1, stepsPerEpoch: steps }) // over which rates and rewiring are laid out
 let mean = 0

@@ -19,14 +19,14 @@ const validation = await labelledLines(texts.slice(0, 500), labels.slice(0, 500)
 const features = 64
 const model = new hebb.Sequential({
   embedding: new hebb.Embedding({ words: tokenizer.size, features, scale: Math.sqrt(features) }),
-  positions: new hebb.Positions({ features }),
+  positions: new hebb.PositionalEncoding({ features }),
   first: hebb.encoderLayer({ features, heads: 4, hidden: 128, density: 0.2, dropout: 0.1 }),
   second: hebb.encoderLayer({ features, heads: 4, hidden: 128, density: 0.2, dropout: 0.1 }),
   norm: new hebb.LayerNorm({ features }),
   pooling: new hebb.Pooling(), // from a column a token to one a line
   classes: new hebb.Linear({ inFeatures: features, outFeatures: train.classes.length }),
 })
-const dst = hebb.chts({ updates: hebb.updateSchedule({ every: 50, fraction: hebb.cosine(0.3) }) })
+const dst = hebb.chts({ updates: hebb.updateSchedule({ every: 50, fraction: hebb.cosineFraction(0.3) }) })
 const trainer = new hebb.Trainer(model, { optimizer: hebb.adam({ learningRate: 0.003 }), dst })
 for await (const report of trainer.fit(train, { steps: 400, interval: 100, batchSize: 512, validation }))
   console.log(`step ${trainer.step}: ${(100 * report.validation.accuracy).toFixed(1)}% of the other lines are right`)

@@ -28,8 +28,8 @@ export {
 } from './dst/density.js'
 export {
   constantFraction,
-  cosine,
-  excess,
+  cosineFraction,
+  excessFraction,
   type Fraction,
   type FractionPoint,
   type UpdateSchedule,
@@ -66,7 +66,7 @@ export { Gelu, Relu, Sigmoid, Silu, Tanh } from './nn/activations.js'
 export { MultiHeadAttention, type MultiHeadAttentionOptions } from './nn/attention.js'
 export type { Distribution } from './nn/distribution.js'
 export { Dropout, type DropoutOptions } from './nn/dropout.js'
-export { Embedding, type EmbeddingOptions, Positions, type PositionsOptions } from './nn/embedding.js'
+export { Embedding, type EmbeddingOptions, PositionalEncoding, type PositionalEncodingOptions } from './nn/embedding.js'
 export { kaiming, normal, swi, type WeightInit, xavier } from './nn/init.js'
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from './nn/layer_norm.js'
 export * as layers from './nn/layers.js'
@@ -106,11 +106,11 @@ export { type AdamNumbers, type AdamOptions, adam } from './optim/adam.js'
 export type { Group, NamedParameters, Optimizer, ParameterGroup } from './optim/optimizer.js'
 export {
   byDensity,
-  constant,
+  constantRate,
   cosineDecay,
   dips,
   inoam,
-  linear,
+  linearDecay,
   noam,
   type Rate,
   type RatePoint,

@@ -1422,21 +1422,21 @@ export interface PoolingOptions {
     kind?: Kind | undefined;
 }
 
-// hebb: Positions
-export declare class Positions implements Module {
+// hebb: PositionalEncoding
+export declare class PositionalEncoding implements Module {
     readonly inFeatures: number;
     readonly outFeatures: number;
     readonly places: number;
     readonly sparse: never[];
-    constructor(options: PositionsOptions);
+    constructor(options: PositionalEncodingOptions);
     get parameters(): Parameter[];
     materialise({ device, seed, nextLayer, restored, initialise }: Materials): void;
     forward(tape: Tape, x: Value): Value;
     dispose(): void;
 }
 
-// hebb: PositionsOptions
-export interface PositionsOptions {
+// hebb: PositionalEncodingOptions
+export interface PositionalEncodingOptions {
     features: number;
     places?: number | undefined;
     kind?: 'sinusoidal' | 'learned' | undefined;
@@ -2103,17 +2103,14 @@ export declare function chts(parts?: Parts): Method;
 // hebb: chtss
 export declare function chtss(parts?: Parts): Method;
 
-// hebb: constant
-export declare const constant: (rate: number) => Rate;
-
 // hebb: constantDensity
 export declare const constantDensity: () => DensityRule;
 
 // hebb: constantFraction
 export declare const constantFraction: (zeta: number) => Fraction;
 
-// hebb: cosine
-export declare const cosine: (zeta: number) => Fraction;
+// hebb: constantRate
+export declare const constantRate: (rate: number) => Rate;
 
 // hebb: cosineDecay
 export declare const cosineDecay: (options: {
@@ -2122,6 +2119,9 @@ export declare const cosineDecay: (options: {
     warmup?: number;
     cycles?: number;
 }) => Rate;
+
+// hebb: cosineFraction
+export declare const cosineFraction: (zeta: number) => Fraction;
 
 // hebb: crossEntropy
 export declare const crossEntropy: (options?: CrossEntropyOptions | undefined) => LabelLoss;
@@ -2178,8 +2178,8 @@ export declare function encoderLayer(options: TransformerLayerOptions & {
 // hebb: erdosRenyi
 export declare const erdosRenyi: () => Topology;
 
-// hebb: excess
-export declare const excess: () => Fraction;
+// hebb: excessFraction
+export declare const excessFraction: () => Fraction;
 
 // hebb: exportLlama
 export declare function exportLlama(file: string, folder: string): Promise<void>;
@@ -2256,8 +2256,8 @@ export declare function sparseLinear(tape: Tape, x: Value, weights: SparseParame
 // hebb: layers.tanh
 export declare const tanh: (tape: Tape, x: Value) => Value;
 
-// hebb: linear
-export declare const linear: (options: {
+// hebb: linearDecay
+export declare const linearDecay: (options: {
     from: number;
     to: number;
     over?: number;

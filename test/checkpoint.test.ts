@@ -30,10 +30,10 @@ import {
   dips,
   type Epoch,
   type ErrorCode,
-  excess,
+  excessFraction,
   gmp,
   granet,
-  linear,
+  linearDecay,
   load,
   type Method,
   type Module,
@@ -80,7 +80,7 @@ const methods: Record<string, () => Method> = {
   'cht, every 7 steps, which stops early': () =>
     cht({ updates: updateSchedule({ every: 7, fraction: 0.3 }), earlyStop: 0.25 }),
   'rigl, every 7 steps': () => rigl({ updates: often }),
-  'mest, every 7 steps': () => mest({ updates: updateSchedule({ every: 7, fraction: excess() }) }),
+  'mest, every 7 steps': () => mest({ updates: updateSchedule({ every: 7, fraction: excessFraction() }) }),
   'granet, every 7 steps': () => granet({ updates: often }),
 }
 
@@ -113,7 +113,7 @@ const runs: [name: string, create: () => Trainer][] = [
       trainerOf(
         chtss({ updates: often }),
         3,
-        adam({ learningRate: linear({ from: 0.003, to: 1e-4 }), beta2: 0.99, weightDecay: 0.01, decoupled: true }),
+        adam({ learningRate: linearDecay({ from: 0.003, to: 1e-4 }), beta2: 0.99, weightDecay: 0.01, decoupled: true }),
       ),
   ],
   [

@@ -20,7 +20,7 @@ import {
   type Method,
   mlp,
   Pooling,
-  Positions,
+  PositionalEncoding,
   Relu,
   rigl,
   Sequential,
@@ -88,7 +88,7 @@ const encoder = (
 ) =>
   new Sequential({
     embedding: new Embedding({ words, features: FEATURES, scale: Math.sqrt(FEATURES) }),
-    positions: new Positions({ features: FEATURES, places: 64 }),
+    positions: new PositionalEncoding({ features: FEATURES, places: 64 }),
     layer: encoderLayer({ features: FEATURES, heads: 4, hidden: 64, density, dropout }),
     norm: new LayerNorm({ features: FEATURES }),
     pooling,

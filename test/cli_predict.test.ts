@@ -14,7 +14,7 @@ import {
   load,
   mlp,
   Pooling,
-  Positions,
+  PositionalEncoding,
   Sequential,
   sgd,
   Trainer,
@@ -190,7 +190,7 @@ describe('hebb predict', () => {
     )
     const model = new Sequential({
       embedding: new Embedding({ words: tokenizer.size, features: 16 }),
-      positions: new Positions({ features: 16, places: 12 }),
+      positions: new PositionalEncoding({ features: 16, places: 12 }),
       norm: new LayerNorm({ features: 16 }),
       pooling: new Pooling(),
       classes: new Linear({ inFeatures: 16, outFeatures: 2 }),

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import {
   constantDensity,
-  cosine,
+  cosineFraction,
   cubicDensity,
   densitySchedule,
-  excess,
+  excessFraction,
   HebbError,
   overshootDensity,
   sigmoidDensity,
@@ -33,7 +33,7 @@ describe('schedules', () => {
           1 - densitySchedule.sigmoid({ ...ends, steepness: steepness as number })(c),
         'sparsity-cubic': () => (c: number) => 1 - densitySchedule.cubic(ends)(c),
         'drop-fraction-cosine': () => (c: number) =>
-          cosine(initial)({ step: c, lastStep: total, density: 0.1, target: 0.1 }),
+          cosineFraction(initial)({ step: c, lastStep: total, density: 0.1, target: 0.1 }),
       }[kind]()
       for (const [c, value] of values.entries()) expect(at(c), `update ${c}`).to.be.closeTo(value, 1e-9)
     })
@@ -73,8 +73,11 @@ describe('schedules', () => {
     ).to.equal(1)
     expect(overshootDensity().schedule({ target: 0.01, updates: 0 })(0), 'without updates').to.equal(0.01)
     // What exceeds the target is what goes, and comes back as other links.
-    expect(0.06 * (1 - excess()({ step: 3, lastStep: 9, density: 0.06, target: 0.01 }))).to.be.closeTo(0.01, 1e-12)
-    expect(excess()({ step: 9, lastStep: 9, density: 0.01, target: 0.01 })).to.equal(0)
+    expect(0.06 * (1 - excessFraction()({ step: 3, lastStep: 9, density: 0.06, target: 0.01 }))).to.be.closeTo(
+      0.01,
+      1e-12,
+    )
+    expect(excessFraction()({ step: 9, lastStep: 9, density: 0.01, target: 0.01 })).to.equal(0)
     for (const by of [
       [{ density: -1, until: 1 }],
       [{ density: 0.1, until: 2 }],

@@ -17,7 +17,7 @@ import {
   MultiHeadAttention,
   mlp,
   normal,
-  Positions,
+  PositionalEncoding,
   type Predictor,
   Residual,
   Sequential,
@@ -115,7 +115,7 @@ describe('a language model that writes', () => {
     const attention = new MultiHeadAttention({ features: 16, heads: 2, causal: true, density: 0.5 })
     return new Sequential({
       embedding: new Embedding({ words, features: 16 }),
-      positions: new Positions({ features: 16, places: 90, kind: 'learned' }),
+      positions: new PositionalEncoding({ features: 16, places: 90, kind: 'learned' }),
       attention: new Residual(new Sequential([attention])),
       head: new Linear({ inFeatures: 16, outFeatures: words }),
     })

@@ -18,7 +18,7 @@ import {
   dense,
   gmp,
   granet,
-  linear,
+  linearDecay,
   type Method,
   mest,
   mlp,
@@ -50,7 +50,7 @@ const file = new URL('vectors/goldens.json', import.meta.url)
  */
 export const goldens = (): Record<string, Golden> => JSON.parse(readFileSync(file, 'utf8'))
 
-const momentum = () => sgd({ learningRate: linear({ from: 0.05, to: 0.005 }), momentum: 0.9, weightDecay: 5e-4 })
+const momentum = () => sgd({ learningRate: linearDecay({ from: 0.05, to: 0.005 }), momentum: 0.9, weightDecay: 5e-4 })
 
 /** The first images of a data set. */
 function first(data: Dataset, samples: number): Dataset {

@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import {
   adam,
   chtss,
-  cosine,
+  cosineFraction,
   type Epoch,
   Linear,
   type Llama,
@@ -54,7 +54,7 @@ const small = (options = {}) =>
 const trainerOf = (model = small()) =>
   new Trainer(model, {
     optimizer: adam({ learningRate: 0.01 }),
-    dst: chtss({ updates: updateSchedule({ every: 10, fraction: cosine(0.3) }) }),
+    dst: chtss({ updates: updateSchedule({ every: 10, fraction: cosineFraction(0.3) }) }),
     device: { kind: 'cpu', threads: 1 },
   })
 

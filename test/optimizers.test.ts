@@ -13,7 +13,7 @@ import {
   chtss,
   LayerNorm,
   Linear,
-  linear,
+  linearDecay,
   type Method,
   mlp,
   type Optimizer,
@@ -532,7 +532,7 @@ describe('optimizers', () => {
 
   describe('groups', () => {
     it('have a column of the scalar table for each rate that differs', async () => {
-      const falling = linear({ from: 0.1, to: 0.01 })
+      const falling = linearDecay({ from: 0.1, to: 0.01 })
       const groups = [
         { match: '*.bias', learningRate: 0.1 },
         { match: 'modules.0.*', learningRate: falling },
@@ -611,7 +611,7 @@ describe('optimizers', () => {
       const folder = await mkdtemp(join(tmpdir(), 'hebb-groups-'))
       try {
         const file = join(folder, 'groups.safetensors')
-        const falling = linear({ from: 0.01, to: 0.001 })
+        const falling = linearDecay({ from: 0.01, to: 0.001 })
         const optimizer = adam({
           learningRate: falling,
           weightDecay: 0.1,

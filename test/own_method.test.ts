@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import {
   constantDensity,
-  cosine,
+  cosineFraction,
   erdosRenyi,
   type Links,
   type Method,
@@ -77,7 +77,7 @@ describe("a method of the user's own", () => {
   it('the documented ones are obeyed, update after update, and the number of links is exact', async () => {
     const own = method({
       density: constantDensity(),
-      updates: updateSchedule({ every: 100, until: 0.75, fraction: cosine(0.3) }),
+      updates: updateSchedule({ every: 100, until: 0.75, fraction: cosineFraction(0.3) }),
       // The places in columnIndices of `count` links: here those of the smallest weights.
       remove: ({ values }, count) =>
         [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b])).slice(0, count),

@@ -2,11 +2,11 @@ import { expect } from 'chai'
 import {
   byDensity,
   chtss,
-  constant,
+  constantRate,
   cosineDecay,
   dips,
   inoam,
-  linear,
+  linearDecay,
   mlp,
   noam,
   type Rate,
@@ -31,10 +31,10 @@ const at = (step: number, more: Partial<RatePoint> = {}): RatePoint => ({
 
 describe('rates', () => {
   const cases: [name: string, rate: Rate, values: [point: RatePoint, value: number][]][] = [
-    ['constant', constant(0.3), [[at(7), 0.3]]],
+    ['constant', constantRate(0.3), [[at(7), 0.3]]],
     [
       'linear, by the epoch',
-      linear({ from: 1, to: 0.1, over: 0.5 }),
+      linearDecay({ from: 1, to: 0.1, over: 0.5 }),
       [
         [at(0), 1],
         [at(199), 0.82],

@@ -17,7 +17,7 @@ import {
   Linear,
   mlp,
   Pooling,
-  Positions,
+  PositionalEncoding,
   Sequential,
   SparseLinear,
   sgd,
@@ -125,7 +125,7 @@ export async function checkpoints(folder: string, device: DeviceChoice): Promise
   const features = 16
   const classifying = new Sequential({
     embedding: new Embedding({ words, features }),
-    positions: new Positions({ features, places: 64 }),
+    positions: new PositionalEncoding({ features, places: 64 }),
     hidden: new SparseLinear({ inFeatures: features, outFeatures: 32, density }),
     pooling: new Pooling(),
     classes: new Linear({ inFeatures: 32, outFeatures: 2 }),

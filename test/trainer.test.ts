@@ -6,7 +6,7 @@ import {
   chts,
   chtss,
   constantFraction,
-  cosine,
+  cosineFraction,
   cubicDensity,
   Device,
   dataset,
@@ -46,7 +46,7 @@ import { at, byRow, cellsOf, everywhere, expectRefusal, linksOf, places } from '
 import { clusters, plane } from './synthetic.js'
 import { all, error, optimizer, state, test, train, widths } from './training.js'
 
-const everyEpoch = updateSchedule({ fraction: cosine(0.3), until: 0.75 })
+const everyEpoch = updateSchedule({ fraction: cosineFraction(0.3), until: 0.75 })
 const methods: Record<string, () => Method> = {
   static: staticSparse,
   set,
@@ -137,7 +137,7 @@ describe('Trainer', () => {
         it(`${place}: learns while links are regrown${decoupled ? ', with decoupled decay' : ''}`, async () => {
           const options = {
             optimizer: adam({ learningRate: 0.003, weightDecay: 1e-3, decoupled }),
-            dst: chts({ updates: updateSchedule({ every: 7, fraction: cosine(0.3), until: 0.75 }) }),
+            dst: chts({ updates: updateSchedule({ every: 7, fraction: cosineFraction(0.3), until: 0.75 }) }),
             device: at(place),
           }
           using trainer = new Trainer(mlp({ widths, density: 0.1, seed: 3 }), options)

@@ -13,7 +13,7 @@ import { soft, topK } from '../dst/regrow.js'
 import { expect, HebbError, show } from '../error.js'
 import { mlp } from '../nn/mlp.js'
 import type { Optimizer } from '../optim/optimizer.js'
-import { linear } from '../optim/rates.js'
+import { linearDecay } from '../optim/rates.js'
 import {
   decays,
   distributions,
@@ -130,7 +130,7 @@ export interface TrainingRun {
 }
 
 function optimizerOf({ optimizer, learningRate: from, momentum, weightDecay }: Settings): Optimizer {
-  const learningRate = linear({ from, to: from / 100, over: 0.9 })
+  const learningRate = linearDecay({ from, to: from / 100, over: 0.9 })
   return pick(optimizers, optimizer, 'optimizer').create({ learningRate, momentum, weightDecay })
 }
 

@@ -19,7 +19,7 @@ export interface FractionPoint {
 export type Fraction = (point: FractionPoint) => number
 
 /** zeta / 2 (1 + cos(pi step / lastStep)). */
-export const cosine = maker('cosine', (zeta: number): Fraction => {
+export const cosineFraction = maker('cosine', (zeta: number): Fraction => {
   number(zeta, 'zeta', 0, 1)
   return ({ step, lastStep }) => (zeta / 2) * (1 + Math.cos((Math.PI * step) / lastStep))
 })
@@ -34,7 +34,7 @@ export const constantFraction = maker('constantFraction', (zeta: number): Fracti
  * What exceeds the target density: with overshootDensity() a link that was grown has to prove itself until the next
  * update (MEST; Yuan et al. 2021).
  */
-export const excess = maker(
+export const excessFraction = maker(
   'excess',
   (): Fraction =>
     ({ density, target }) =>
@@ -52,8 +52,8 @@ export interface UpdateSchedule {
 
 /**
  * When topology updates are: every so many steps or every epoch (default), up to a share `until` of all steps (default
- * 0.75), each replacing a `fraction` of the links: a number in [0, 1], or a function such as cosine(0.3). Throws
- * INVALID_ARGUMENT for what is out of range.
+ * 0.75), each replacing a `fraction` of the links: a number in [0, 1], or a function such as cosineFraction(0.3).
+ * Throws INVALID_ARGUMENT for what is out of range.
  */
 export function updateSchedule(options: {
   every?: number | 'epoch'
@@ -69,7 +69,7 @@ export function updateSchedule(options: {
   number(until, 'until', 0, 1)
   expect(
     typeof fraction === 'function' || typeof fraction === 'number',
-    () => `Expected fraction to be a number or a schedule such as cosine(0.3), got ${show(fraction)}`,
+    () => `Expected fraction to be a number or a schedule such as cosineFraction(0.3), got ${show(fraction)}`,
   )
   return { every, until, fraction: typeof fraction === 'number' ? constantFraction(fraction) : fraction }
 }

@@ -3,7 +3,7 @@ import { swi } from '../nn/init.js'
 import { brf } from '../topology/brf.js'
 import { erdosRenyi } from '../topology/erdos_renyi.js'
 import { constantDensity, cubicDensity, overshootDensity, sigmoidDensity } from './density.js'
-import { cosine, excess, updateSchedule } from './fraction.js'
+import { cosineFraction, excessFraction, updateSchedule } from './fraction.js'
 import { type Method, method } from './method.js'
 import { largestGradient, random, soft, topK } from './regrow.js'
 import { historicalMagnitude, magnitude, magnitudeAndGradient, relativeImportance, softMagnitude } from './remove.js'
@@ -39,7 +39,7 @@ export function chts(parts: Parts = {}): Method {
     density: constantDensity(),
     remove: softMagnitude({ from: 1, to: 3 }),
     regrow: soft('CH2-L3n'),
-    updates: updateSchedule({ fraction: cosine(0.3), until: 0.75 }),
+    updates: updateSchedule({ fraction: cosineFraction(0.3), until: 0.75 }),
     percolate: true,
     topology: brf({ r: 0.25, degree: 'fixed' }),
     weights: swi(),
@@ -69,7 +69,7 @@ export function rigl(parts: Parts = {}): Method {
     name: 'rigl',
     remove: magnitude(),
     regrow: largestGradient(),
-    updates: updateSchedule({ fraction: cosine(0.3), until: 0.75 }),
+    updates: updateSchedule({ fraction: cosineFraction(0.3), until: 0.75 }),
     ...parts,
   })
 }
@@ -86,7 +86,7 @@ export function mest(parts: Parts = {}): Method {
     prune: magnitudeAndGradient({ share: 0.01 }),
     remove: magnitudeAndGradient({ share: 0.01 }),
     regrow: random(),
-    updates: updateSchedule({ fraction: excess(), until: 0.75 }),
+    updates: updateSchedule({ fraction: excessFraction(), until: 0.75 }),
     ...parts,
   })
 }

@@ -157,8 +157,8 @@ export class Scores implements Module {
   }
 }
 
-/** What Positions are made with. */
-export interface PositionsOptions {
+/** What PositionalEncoding are made with. */
+export interface PositionalEncodingOptions {
   features: number
   /** Tokens of the longest sequence. Default 1024. */
   places?: number | undefined
@@ -179,7 +179,7 @@ function sinusoids(places: number, features: number): Float32Array {
 }
 
 /** Adds to each token what tells its place in its sequence. */
-export class Positions implements Module {
+export class PositionalEncoding implements Module {
   readonly inFeatures: number
   readonly outFeatures: number
   readonly places: number
@@ -188,9 +188,9 @@ export class Positions implements Module {
   #table?: Tensor
   #learned?: DenseParameter
 
-  constructor(options: PositionsOptions) {
+  constructor(options: PositionalEncodingOptions) {
     const names = { features: true, places: true, kind: true } as const
-    const { features, places = 1024, kind = 'sinusoidal' } = known(options, 'Positions', names)
+    const { features, places = 1024, kind = 'sinusoidal' } = known(options, 'PositionalEncoding', names)
     this.inFeatures = this.outFeatures = integer(features, 'features', 1)
     this.places = integer(places, 'places', 1)
     expect(
@@ -198,7 +198,7 @@ export class Positions implements Module {
       () => `Expected kind to be 'sinusoidal' or 'learned', got ${show(kind)}`,
     )
     this.#isLearned = kind === 'learned'
-    if (new.target === Positions) remember('Positions', [options], this)
+    if (new.target === PositionalEncoding) remember('Positions', [options], this)
   }
 
   get parameters(): Parameter[] {
@@ -219,7 +219,7 @@ export class Positions implements Module {
   forward(tape: Tape, x: Value): Value {
     const table = this.#learned?.values ?? this.#table
     if (!table) throw inUse()
-    return positions(tape, x, sequencesOf(x, 'Positions'), table, this.#learned)
+    return positions(tape, x, sequencesOf(x, 'PositionalEncoding'), table, this.#learned)
   }
 
   dispose(): void {
@@ -228,4 +228,4 @@ export class Positions implements Module {
     this.#table = this.#learned = undefined
   }
 }
-makerOf('Positions', Positions)
+makerOf('Positions', PositionalEncoding)

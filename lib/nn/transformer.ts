@@ -7,7 +7,7 @@ import type { Topology } from '../topology/topology.js'
 import { Gelu, Relu, Silu } from './activations.js'
 import { MultiHeadAttention, projection } from './attention.js'
 import { Dropout } from './dropout.js'
-import { Embedding, Positions, Scores } from './embedding.js'
+import { Embedding, PositionalEncoding, Scores } from './embedding.js'
 import { type WeightInit, xavier } from './init.js'
 import { LayerNorm } from './layer_norm.js'
 import { Linear } from './linear.js'
@@ -178,7 +178,7 @@ export class Transformer implements Module {
     const table = (words: number) => new Embedding({ words, features, scale, weights })
     const ofTarget = table(targetWords)
     const input = (embedding: Embedding) =>
-      new Sequential({ embedding, positions: new Positions({ features, places }), ...lost(dropout) })
+      new Sequential({ embedding, positions: new PositionalEncoding({ features, places }), ...lost(dropout) })
     const stacks = { encoder: namesOf(['attention']), decoder: namesOf(['attention', 'crossAttention']) }
     const depths = { encoder: encoderLayers, decoder: decoderLayers }
     const each = <T>(stack: keyof typeof stacks, of: (path: string) => T) =>

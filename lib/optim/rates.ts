@@ -1,4 +1,7 @@
-/** Learning-rate schedules. A rate is asked for every step. */
+/**
+ * Learning-rate schedules. A rate is asked for every step. Checkpoints name them as they were called first: 'linear' is
+ * linearDecay(), 'constant' constantRate().
+ */
 import { expect, integer, known, number, show } from '../error.js'
 import { maker } from '../recipe.js'
 
@@ -28,7 +31,7 @@ export interface RatePoint {
 export type Rate = (point: RatePoint) => number
 
 /** The same rate, of at least 0, in every step. */
-export const constant = maker('constant', (rate: number): Rate => {
+export const constantRate = maker('constant', (rate: number): Rate => {
   number(rate, 'learningRate', 0)
   return () => rate
 })
@@ -37,8 +40,8 @@ export const constant = maker('constant', (rate: number): Rate => {
  * Falls (or rises) by equal parts, once an epoch, from `from` to `to` over the first `over` of the epochs (default 0.9,
  * the paper's 90 of 100), then stays.
  */
-export const linear = maker('linear', (options: { from: number; to: number; over?: number }): Rate => {
-  const { from, to, over = 0.9 } = known(options, 'linear()', { from: true, to: true, over: true })
+export const linearDecay = maker('linear', (options: { from: number; to: number; over?: number }): Rate => {
+  const { from, to, over = 0.9 } = known(options, 'linearDecay()', { from: true, to: true, over: true })
   number(from, 'from', 0)
   number(to, 'to', 0)
   number(over, 'over', 0, 1)
@@ -146,7 +149,7 @@ export function rateOf(rate: number | Rate): Rate {
   if (typeof rate === 'function') return rate
   expect(
     typeof rate === 'number',
-    () => `Expected learningRate to be a number or a schedule such as linear({ from, to }), got ${show(rate)}`,
+    () => `Expected learningRate to be a number or a schedule such as linearDecay({ from, to }), got ${show(rate)}`,
   )
-  return constant(rate)
+  return constantRate(rate)
 }

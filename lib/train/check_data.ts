@@ -3,7 +3,7 @@ import type { Dataset } from '../data/dataset.js'
 import { type DataFormat, featuresIn, isDataFormat } from '../data/format.js'
 import { expect, show } from '../error.js'
 import { MultiHeadAttention } from '../nn/attention.js'
-import { Embedding, Positions } from '../nn/embedding.js'
+import { Embedding, PositionalEncoding } from '../nn/embedding.js'
 import type { Module } from '../nn/module.js'
 import type { Sequential } from '../nn/sequential.js'
 import { Transformer } from '../nn/transformer.js'
@@ -34,7 +34,7 @@ export function* modulesIn(module: Module): Generator<Module> {
 /** Tokens of the longest sequence that a model takes, if it tells. */
 export function placesOf(model: Module): number | undefined {
   const places = [...modulesIn(model)].flatMap((module) =>
-    module instanceof Positions || module instanceof MultiHeadAttention ? (module.places ?? []) : [],
+    module instanceof PositionalEncoding || module instanceof MultiHeadAttention ? (module.places ?? []) : [],
   )
   return places.length > 0 ? Math.min(...places) : undefined
 }

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import {
   type Batch,
   chts,
-  cosine,
+  cosineFraction,
   Device,
   erdosRenyi,
   HebbError,
@@ -46,7 +46,7 @@ describe('abort', () => {
   /** A trainer whose next step has a long update before it, after `batches` were trained on. */
   async function beforeUpdate(size: number, batches: readonly Batch[]): Promise<Trainer> {
     const model = mlp({ widths: [64, size, size, 4], density: 0.5, topology: erdosRenyi() })
-    const updates = updateSchedule({ every: batches.length, until: 1, fraction: cosine(0.3) })
+    const updates = updateSchedule({ every: batches.length, until: 1, fraction: cosineFraction(0.3) })
     const trainer = new Trainer(model, { optimizer: optimizer(), dst: chts({ updates }), device: 'cpu' })
     trainer.plan({ epochs: 2, stepsPerEpoch: batches.length })
     for (const batch of batches) await trainer.trainOn(batch)
