@@ -31,6 +31,7 @@ import {
   type Tokenizer,
   trainTokenizer,
 } from '../lib/text/index.js'
+import type { StoredText } from '../lib/text/token_file.js'
 import { expectRefusal, expectSameBits, random } from './support.js'
 
 /** Documents that count on from a random number, which a model of next tokens can learn but for their beginnings. */
@@ -146,6 +147,37 @@ describe('text for language models', () => {
     expect(other.windows.tokens[0]).to.equal(tokenizer.idOf('<s>'))
   })
 
+  it('keeps the tokens of larger texts in a file, with the same windows and the same bits of training', async () => {
+    const one = file('stored.txt', `${lines.slice(0, 60).join('\n')}\n`)
+    const two = file('more.txt', `${lines.slice(60).join('\n')}\n`)
+    for (const options of [{}, { masked: false }, { masked: false, window: 7 }, { window: 7, firstWindow: true }]) {
+      const how = { tokenizer, window: 32, documents: 'line', ...options } as const
+      const held = await languageText([one, two], how)
+      const store = join(folder, 'a.tokens')
+      const stored = await languageText([one, two], { ...how, store })
+      const { file: of } = stored.windows as StoredText
+      const [windows] = await of.read(Int32Array.from({ length: stored.samples }, (_, i) => i))
+      expect(sequences({ text: windows })).to.deep.equal(sequences({ text: held.windows }), JSON.stringify(options))
+      expect([stored.samples, stored.tokens]).to.deep.equal([held.samples, held.tokens])
+    }
+    const how = { tokenizer, window: 32, documents: 'line', store: join(folder, 'b.tokens') } as const
+    const [held, stored] = [
+      await languageText([one, two], { ...how, store: undefined }),
+      await languageText([one, two], how),
+    ]
+    expect(stored.count).to.equal(undefined)
+    const ends = []
+    for (const text of [held, stored]) {
+      using trainer = trainerOf()
+      for await (const report of trainer.fit(text, { steps: 20, interval: 10, batchSize: 192, validation: text }))
+        ends.push([report.trainLoss, report.validation?.loss])
+      const error =
+        text === stored && (await expectRefusal(() => trainer.perplexity(text), 'INVALID_ARGUMENT', 'stored'))
+      if (error) expect(error.message).to.contain('Make it without store')
+    }
+    expect(ends.slice(2)).to.deep.equal(ends.slice(0, 2))
+  })
+
   it('hides documents from each other, or does not', async () => {
     const documents = ['one two three', 'four five six']
     const others = ['nine nine nine', 'four five six']
@@ -181,6 +213,7 @@ describe('text for language models', () => {
       ['an empty window', { window: 0 }, 'window'],
       ['masks that are no flag', { masked: 1 }, 'masked to be true or false, got 1'],
       ['a misspelt option', { mask: true }, "'mask'"],
+      ['first windows of all together', { masked: false, firstWindow: true }, 'Expected firstWindow, or masked: false'],
     ] as const) {
       const error = await expectRefusal(() => make(options), 'INVALID_ARGUMENT', what)
       expect(error.message).to.contain(message)

@@ -215,6 +215,10 @@ describe('hebb train --task lm', function () {
     expect(settings).to.include({ width: 32, feedForward: 40, layers: 2, joined: true, separator: '<eod>' })
     const { metadata, tensors } = await readTensors(at('c.safetensors'), isOfModel)
     expect(JSON.parse(metadata.separator)).to.equal(1)
+    // The same with its tokens in a file.
+    const stored = await hebb(...base, ...more, '--joined', '--separator', '<eod>', '--store', at('a.tokens'))
+    expect([stored.code, stored.stderr, existsSync(at('a.tokens'))]).to.deep.equal([0, '', true])
+    expect(events(stored.stdout).at(-1).validationLoss).to.equal(events(stdout).at(-1).validationLoss)
     expect([...tensors.keys()].some((name) => name.includes('head.'))).to.equal(false)
     for (const [field, value, message] of [
       ['rope_scaling', { factor: 2 }, /Expected rope_scaling of .* to be null, got/],

@@ -79,14 +79,18 @@ const pathsOf = ({ data, validation }: Files): Files => ({
 })
 
 /** How texts are read, by the settings of a run. */
-function textsBy({ documents, joined, firstWindow, separator, window }: Settings, tokenizer: Tokenizer) {
+function textsBy({ documents, joined, firstWindow, separator, window, store }: Settings, tokenizer: Tokenizer) {
   return (files: readonly string[], isTrained: boolean) =>
     languageText(files, {
       ...{ tokenizer, window, masked: joined !== true, firstWindow: isTrained && firstWindow === true },
       ...(documents !== undefined && { documents }),
       ...(separator !== undefined && { separator }),
+      ...(isTrained && store !== undefined && { store }),
     })
 }
+
+const documents = ({ count: all }: LanguageText) =>
+  all === undefined ? '' : `${count(all)} document${all > 1 ? 's' : ''}, `
 
 interface LanguageRun {
   readonly settings: Settings
@@ -212,7 +216,7 @@ export async function trainLanguage({ texts, version }: Call): Promise<void> {
   }
   const { kind, name, simd, threads } = device.info
   say(
-    `${settings.method} on ${train.name}: ${count(train.count)} document${train.count > 1 ? 's' : ''}, ` +
+    `${settings.method} on ${train.name}: ${documents(train)}` +
       `${count(train.tokens)} tokens in ${count(train.samples)} windows; ${count(validation.tokens)} of validation`,
   )
   const parameters = trainer.model.parameters.reduce((sum, parameter) => sum + parameter.capacity, 0)

@@ -85,7 +85,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   books: {
     ...{ task: 'lm', vocabulary: 4000, width: 256, feedForward: 688, layers: 4, heads: 4, window: 256 },
-    ...{ batchTokens: 4096, steps: 1500, interval: 100, learningRate: 2e-3, warmup: 150, updateEvery: 50 },
+    ...{ batchTokens: 4096, steps: 1500, interval: 250, learningRate: 2e-3, warmup: 150, updateEvery: 50 },
   },
 }
 

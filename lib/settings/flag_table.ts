@@ -485,8 +485,8 @@ export const table = {
   }),
   store: flag(path('file'), {
     help: 'keep the training text as tokens in this file, and not in memory: for texts larger than that',
-    group: 'Translation:',
-    commands: TRANSLATION,
+    group: 'Text:',
+    commands: TEXT,
     setting: 'given',
   }),
   vocabulary: flag(integer(260), {

@@ -2,6 +2,7 @@
 import { expect, HebbError, integer, known, show } from '../error.js'
 import { checkTokenizer, GrowingText, lengthsOf, TextDataset, type TextPart, type TokenizedText } from './dataset.js'
 import { readLines } from './lines.js'
+import { StoredText, tokenFile } from './token_file.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** How the documents of a file are told apart. */
@@ -34,6 +35,12 @@ export interface LanguageTextOptions extends DocumentOptions {
    * first of </s>, <|endoftext|> and <|end_of_text|> that the tokenizer has.
    */
   separator?: string | undefined
+  /**
+   * Of texts larger than memory: the file where the tokens of windows are kept, 2 or 4 bytes each, and read from batch
+   * by batch. It is made once, or again where texts, tokenizer or options are others. A document at a time is in
+   * memory.
+   */
+  store?: string | undefined
   /** For messages. Default: the names of the files. */
   name?: string | undefined
 }
@@ -69,40 +76,43 @@ export interface Documents {
   readonly words: Float64Array
 }
 
+/** How documents are cut. */
+type Shape = Pick<LanguageText, 'window' | 'masked' | 'separator'> & { readonly firstWindow: boolean }
+
 /** Made by languageText() and languageDocuments(). */
-export class LanguageText extends TextDataset {
+export class LanguageText<Text extends TokenizedText | StoredText = TokenizedText | StoredText> extends TextDataset {
   readonly task = 'lm'
   override readonly packed = true
-  /** As they are evaluated: without masks, all of them are one. */
-  readonly documents: Documents
-  /** How many there are in truth. */
-  readonly count: number
+  /** As they are evaluated: without masks, all of them are one. Of a text that is in a file, undefined. */
+  readonly documents: Text extends StoredText ? undefined : Documents
+  /** How many there are in truth, where that is known. */
+  readonly count: number | undefined
   readonly window: number
   readonly masked: boolean
   /** The number of the token between documents. */
   override readonly separator: number
   /** Each window with the token behind it, where the next one begins. */
-  readonly windows: TokenizedText
+  readonly windows: Text
 
   /** @internal */
   constructor(
     name: string,
-    documents: Documents,
+    documents: Text extends StoredText ? StoredText : Documents,
     tokenizer: Tokenizer,
-    shape: Pick<LanguageText, 'count' | 'window' | 'masked' | 'separator'> & { firstWindow: boolean },
+    { count, window, masked, separator, firstWindow }: Shape & Pick<LanguageText, 'count'>,
   ) {
     super(name, { source: tokenizer, target: tokenizer })
-    const { count, window, masked, separator, firstWindow } = shape
-    this.documents = documents
+    const isStored = documents instanceof StoredText
+    this.documents = (isStored ? undefined : documents) as this['documents']
     this.count = count
     this.window = window
     this.masked = masked
     this.separator = separator
-    this.windows = windowsOf(documents.text, window, firstWindow)
+    this.windows = (isStored ? documents : windowsOf(documents.text, window, firstWindow)) as Text
   }
 
   get samples(): number {
-    return this.windows.starts.length - 1
+    return lengthsOf(this.windows).length
   }
 
   get inputs(): readonly TextPart[] {
@@ -120,21 +130,40 @@ export class LanguageText extends TextDataset {
 
   /** Tokens that are told, in all windows. */
   get tokens(): number {
-    return this.windows.tokens.length - this.samples
+    return this.lengths.lengths.reduce((sum, length) => sum + length, 0)
   }
 }
 
-/** Every token of a document but the first is told once. */
+/** Every token but the first is told once. */
+function* cut(tokens: Int32Array, window: number, firstWindow: boolean): Generator<Int32Array> {
+  for (let first = 0; first + 1 < tokens.length; first += window) {
+    yield tokens.subarray(first, first + window + 1)
+    if (firstWindow) return
+  }
+}
+
 function windowsOf({ tokens, starts }: TokenizedText, window: number, firstWindow: boolean): TokenizedText {
   const all = new GrowingText()
-  for (let d = 0; d + 1 < starts.length; ++d) {
-    const [begin, end] = [starts[d] as number, starts[d + 1] as number]
-    for (let first = begin; first + 1 < end; first += window) {
-      all.push(tokens.subarray(first, Math.min(first + window + 1, end)))
-      if (firstWindow) break
-    }
-  }
+  for (let d = 0; d + 1 < starts.length; ++d)
+    for (const one of cut(tokens.subarray(starts[d], starts[d + 1]), window, firstWindow)) all.push(one)
   return all.text
+}
+
+/** The same of documents that come one by one. */
+async function* windowsIn(
+  texts: AsyncIterable<string>,
+  tokenizer: Tokenizer,
+  { window, masked, separator, firstWindow }: Shape,
+): AsyncGenerator<[Int32Array]> {
+  // What is left of the documents before, without masks: it is less than a window.
+  let left = Int32Array.of(separator)
+  for await (const text of texts) {
+    const tokens = Int32Array.of(...left, ...tokenizer.encode(text, { special: false }), separator)
+    const whole = masked ? tokens.length : tokens.length - ((tokens.length - 1) % window)
+    for (const one of cut(tokens.subarray(0, whole), window, firstWindow)) yield [one]
+    if (!masked) left = tokens.slice(whole - 1)
+  }
+  if (left.length > 1) yield [left]
 }
 
 const DOCUMENTS = { documents: true } as const
@@ -218,15 +247,23 @@ export async function* readDocuments(
   }
 }
 
+function shapeOf(options: LanguageTextOptions): Shape {
+  const { tokenizer, window = WINDOW, masked = true, firstWindow = false, separator } = options
+  for (const [what, flag] of Object.entries({ masked, firstWindow }))
+    expect(typeof flag === 'boolean', () => `Expected ${what} to be true or false, got ${show(flag)}`)
+  expect(masked || !firstWindow, () => 'Expected firstWindow, or masked: false, got both')
+  integer(window, 'window', 1, 2 ** 24)
+  return { window, masked, firstWindow, separator: separatorOf(tokenizer, separator) }
+}
+
 async function textOf(
   name: string,
   texts: Iterable<string> | AsyncIterable<string>,
-  { tokenizer, window = WINDOW, masked = true, firstWindow = false, separator }: LanguageTextOptions,
-): Promise<LanguageText> {
-  const token = separatorOf(tokenizer, separator)
-  integer(window, 'window', 1, 2 ** 24)
-  for (const [what, flag] of Object.entries({ masked, firstWindow }))
-    expect(typeof flag === 'boolean', () => `Expected ${what} to be true or false, got ${show(flag)}`)
+  options: LanguageTextOptions,
+): Promise<LanguageText<TokenizedText>> {
+  const { tokenizer } = options
+  const shape = shapeOf(options)
+  const { masked, separator: token } = shape
   const [all, bytes, words]: [GrowingText, number[], number[]] = [new GrowingText(), [], []]
   let count = 0
   for await (const text of texts) {
@@ -245,29 +282,44 @@ async function textOf(
   }
   if (count === 0) throw new HebbError('BAD_FILE', `Expected text in ${name}, got none`)
   const documents = { text: all.text, bytes: Float64Array.from(bytes), words: Float64Array.from(words) }
-  return new LanguageText(name, documents, tokenizer, { count, window, masked, separator: token, firstWindow })
+  return new LanguageText<TokenizedText>(name, documents, tokenizer, { ...shape, count })
 }
 
 /**
- * The documents of text files for a language model, as tokens in memory (8 bytes each). Each begins and ends with the
- * separator; windows of so many tokens, and the token behind, are what batches are made of. Errors are those of
- * readDocuments(); INVALID_ARGUMENT for a tokenizer without the separator.
+ * The documents of text files for a language model, as tokens in memory (8 bytes each), or in a file (`store`). Each
+ * begins and ends with the separator; windows of so many tokens, and the token behind, are what batches are made of.
+ * Errors are those of readDocuments(); INVALID_ARGUMENT for a tokenizer without the separator, CANNOT_WRITE for a file
+ * that cannot be written.
  */
+export function languageText(
+  files: string | readonly string[],
+  options: LanguageTextOptions & { store?: undefined },
+): Promise<LanguageText<TokenizedText>>
+export function languageText(files: string | readonly string[], options: LanguageTextOptions): Promise<LanguageText>
 export async function languageText(
   files: string | readonly string[],
   options: LanguageTextOptions,
 ): Promise<LanguageText> {
   const all = typeof files === 'string' ? [files] : files
-  const { documents, name, ...rest } = known(options, 'languageText()', { ...NAMES, ...DOCUMENTS })
+  const { documents, name, ...rest } = known(options, 'languageText()', { ...NAMES, ...DOCUMENTS, store: true })
   const called = name ?? (Array.isArray(all) ? all.join(', ') : 'the files')
-  return textOf(called, readDocuments(all, { documents }), rest)
+  const texts = () => readDocuments(all, { documents })
+  const { store, tokenizer } = rest
+  if (store === undefined) return textOf(called, texts(), rest)
+  const shape = shapeOf(rest)
+  const file = await tokenFile({
+    ...{ file: store, files: all, tokenizers: [tokenizer], settings: JSON.stringify({ ...shape, documents }) },
+    tuples: () => windowsIn(texts(), tokenizer, shape),
+  })
+  if (file.samples === 0) throw new HebbError('BAD_FILE', `Expected text in ${called}, got none`)
+  return new LanguageText<StoredText>(called, file.texts[0] as StoredText, tokenizer, { ...shape, count: undefined })
 }
 
 /** The same of documents that are there. */
 export async function languageDocuments(
   documents: readonly string[],
-  options: Omit<LanguageTextOptions, 'documents'>,
-): Promise<LanguageText> {
+  options: Omit<LanguageTextOptions, 'documents' | 'store'>,
+): Promise<LanguageText<TokenizedText>> {
   const { name = 'the documents', ...rest } = known(options, 'languageDocuments()', NAMES)
   expect(
     Array.isArray(documents) && documents.length > 0 && documents.every((text) => typeof text === 'string'),

@@ -41,8 +41,13 @@ export class StoredText {
 }
 
 /** What says that a file has been made of these texts by these tokenizers. */
-async function sourceOf(files: readonly string[], tokenizers: readonly Tokenizer[]): Promise<string> {
+async function sourceOf(
+  files: readonly string[],
+  tokenizers: readonly Tokenizer[],
+  settings: string | undefined,
+): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify(tokenizers))
+  if (settings !== undefined) hash.update(settings)
   for (const file of files) {
     // A file that is missing is told of by who reads it.
     const { size, mtimeMs } = (await stat(file).catch(() => undefined)) ?? { size: 0, mtimeMs: 0 }
@@ -272,6 +277,8 @@ export interface Making {
   readonly files: readonly string[]
   /** Of each part. */
   readonly tokenizers: readonly Tokenizer[]
+  /** What else the tuples depend on. Default: nothing. */
+  readonly settings?: string
   /** The sequences of each tuple, read once, where the file was not made of the same before. */
   readonly tuples: () => AsyncIterable<readonly ArrayLike<number>[]>
 }
@@ -280,9 +287,9 @@ export interface Making {
  * A file of tokens, made now or as it was made of the same texts by the same tokenizers before. Texts are told by name,
  * size and time. CANNOT_WRITE where it cannot be written, or another file lies there.
  */
-export async function tokenFile({ file, files, tokenizers, tuples }: Making): Promise<TokenFile> {
+export async function tokenFile({ file, files, tokenizers, settings, tuples }: Making): Promise<TokenFile> {
   expect(typeof file === 'string' && file !== '', () => `Expected store to be the name of a file, got ${show(file)}`)
-  const source = await sourceOf(files, tokenizers)
+  const source = await sourceOf(files, tokenizers, settings)
   const before = await opened(file, source)
   if (before) return before
   const size = Math.max(...tokenizers.map((tokenizer) => tokenizer.size))

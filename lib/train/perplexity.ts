@@ -8,7 +8,7 @@ import { expect, integer, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Transfer } from '../program.js'
 import type { Tensor } from '../tensor.js'
-import type { LanguageText } from '../text/language.js'
+import type { Documents, LanguageText } from '../text/language.js'
 import { placesOf } from './check_data.js'
 import type { BatchTensors, Feed, NextBatch } from './feed.js'
 import { Graph, noTotals } from './graph.js'
@@ -149,11 +149,11 @@ export async function perplexity(
   options: PerplexityOptions = {},
 ): Promise<Perplexity> {
   const { window, stride } = shapeOf(model, text, options)
-  const { tokens, starts } = text.documents.text
+  const { documents: all, name } = text
+  expect(all !== undefined, () => `Expected a text that is in memory to measure, got ${name}. Make it without store.`)
+  const { tokens, starts } = all.text
   const count = starts.length - 1
-  const longest = text.documents.text.starts
-    .subarray(1)
-    .reduce((most, end, d) => Math.max(most, end - (starts[d] as number)), 0)
+  const longest = starts.subarray(1).reduce((most, end, d) => Math.max(most, end - (starts[d] as number)), 0)
   const columns = Math.min(window, longest - 1)
   const feed = new WindowFeed(columns)
   const graph = new Graph({ device, model, batch: columns, features: 0, feed, loss: 'crossEntropy', workspace })
@@ -179,12 +179,13 @@ export async function perplexity(
   } finally {
     graph.dispose()
   }
-  return { ...told(text, losses, counts, documents), window, stride }
+  return { ...told(all, text.tokenizers.source.unknown, losses, counts, documents), window, stride }
 }
 
 /** What losses of windows come to. */
 function told(
-  { documents, tokenizers }: LanguageText,
+  documents: Documents,
+  unknown: number | undefined,
   losses: readonly number[],
   counts: readonly number[],
   ofDocuments: readonly number[],
@@ -216,7 +217,7 @@ function told(
     perplexity: exponential(loss as Estimate),
     wordPerplexity: exponential(ofWords as Estimate),
     bitsPerByte: { value: value / Math.LN2, error: error / Math.LN2 },
-    unknown: documents.text.tokens.reduce((all, token) => all + Number(token === tokenizers.source.unknown), 0),
+    unknown: documents.text.tokens.reduce((all, token) => all + Number(token === unknown), 0),
     ...{ tokens: sum(counts), words: sum(documents.words), bytes: sum(documents.bytes) },
     ...{ by: isByDocuments ? 'documents' : 'windows', units: ofs.length },
   }
