@@ -110,6 +110,7 @@ export type CallbackOrFunction = Callback | NonNullable<Callback['onEpoch']>;
 // hebb: CheckpointOptions
 export interface CheckpointOptions {
     file: string;
+    overwrite?: boolean | undefined;
     best?: string | undefined;
     everyEpochs?: number | undefined;
     everySteps?: number | undefined;
@@ -1596,7 +1597,7 @@ export interface ResumeOptions {
     validation?: Dataset | TextDataset | undefined;
     signal?: AbortSignal | undefined;
     onProgress?: ((progress: Progress) => void) | undefined;
-    checkpoint?: CheckpointOptions | undefined;
+    checkpoint?: CheckpointOptions | false | undefined;
     callbacks?: readonly CallbackOrFunction[] | undefined;
 }
 

@@ -201,7 +201,7 @@ describe('checkpoints', () => {
             epochs: 8,
             batchSize: 33,
             validation: test,
-            checkpoint: { file, everySteps: 5 },
+            checkpoint: { file, everySteps: 5, overwrite: true },
             signal: stop.signal,
           })
           for await (const epoch of run) if (seen.push(epoch) === 4) break

@@ -1,10 +1,11 @@
 /** fit() and resume() as values: iterated, awaited, or left alone. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rename, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { expect } from 'chai'
-import { chts, type Epoch, mlp, Trainer } from '../lib/index.js'
+import { type CheckpointOptions, chts, type Epoch, mlp, Trainer } from '../lib/index.js'
+import { clusters } from './synthetic.js'
 import { all, error, optimizer, state, test, train, widths } from './training.js'
 
 const trainerOf = () =>
@@ -121,5 +122,123 @@ describe('a training', () => {
     expect((await error(async () => void (await training))).code).to.equal('DISPOSED')
     expect((await error(async () => void (await training))).code).to.equal('DISPOSED')
     expect((await error(async () => void (await trainer.fit(train, { epochs: 1 })))).code).to.equal('DISPOSED')
+  })
+
+  describe('that is saved', () => {
+    const begin = async (trainer: Trainer, checkpoint: CheckpointOptions, validation?: typeof test) => {
+      for await (const { epoch } of trainer.fit(train, { epochs: 4, checkpoint, validation })) if (epoch === 2) break
+      trainer.dispose()
+    }
+    const epochIn = async (file: string) => {
+      using trainer = await Trainer.load(file, { device: 'cpu' })
+      return trainer.run?.epoch
+    }
+    /** The warnings of this library while `act` runs. */
+    const warnings = async (act: () => Promise<unknown>): Promise<string[]> => {
+      const told: string[] = []
+      const listen = ({ name, message }: Error) => void (name === 'HebbWarning' && told.push(message))
+      process.on('warning', listen)
+      await act()
+      await setImmediate()
+      process.off('warning', listen)
+      return told
+    }
+
+    it('goes on saving to its files, after a move of their folder too, unless it is told not to', async () => {
+      const [place, moved] = [join(folder, 'place'), join(folder, 'moved')]
+      await mkdir(place)
+      const file = join(place, 'run.safetensors')
+      await begin(trainerOf(), { file, best: join(place, 'best.safetensors'), everySteps: 13 }, test)
+      await rename(place, moved)
+      const at = join(moved, 'run.safetensors')
+      {
+        using trainer = await Trainer.load(at, { device: 'cpu' })
+        await trainer.resume(train, { checkpoint: false })
+        expect(trainer.run?.epoch).to.equal(4)
+      }
+      expect(await epochIn(at)).to.equal(2)
+      using trainer = await Trainer.load(at, { device: 'cpu' })
+      await trainer.resume(train, { validation: test })
+      expect(await epochIn(at)).to.equal(4)
+      expect((await readdir(moved)).sort()).to.deep.equal(['best.safetensors', 'run.safetensors'])
+      expect(await readdir(folder)).to.not.include('place')
+    })
+
+    it('goes on saving in the process that left its loop', async () => {
+      const file = join(folder, 'left.safetensors')
+      using trainer = trainerOf()
+      for await (const _ of trainer.fit(train, { epochs: 4, checkpoint: { file, everyEpochs: 3 } })) break
+      await trainer.resume(train)
+      expect(await epochIn(file)).to.equal(4)
+    })
+
+    it('does not begin, or go on, over another run that is not finished', async () => {
+      const [file, other] = [join(folder, 'first.safetensors'), join(folder, 'second.safetensors')]
+      await begin(trainerOf(), { file })
+      await begin(trainerOf(), { file: other })
+      using trainer = trainerOf()
+      const refused = await error(() => trainer.fit(train, { epochs: 1, checkpoint: { file } }).next())
+      expect(refused.code).to.equal('CANNOT_WRITE')
+      expect(refused.message).to.equal(
+        `Expected a file without a run that is not finished, got ${file}, whose run has done 2 of its 4 epochs. Go ` +
+          'on with it by Trainer.load() and resume(), give another file, or overwrite: true.',
+      )
+      expect(trainer.step).to.equal(0)
+      using loaded = await Trainer.load(file, { device: 'cpu' })
+      const over = { checkpoint: { file: other } }
+      expect((await error(() => loaded.resume(train, over).next())).message).to.include(`got ${other}`)
+      // Its own, under any name, and files of its own saves are no other run's.
+      await symlink(file, join(folder, 'link.safetensors'))
+      expect(
+        (await loaded.resume(train, { checkpoint: { file: join(folder, 'link.safetensors') } }).next()).value?.epoch,
+      ).to.equal(3)
+      await loaded.save(other)
+      expect((await loaded.resume(train, over).next()).value?.epoch).to.equal(4)
+      loaded.dispose()
+      await begin(trainerOf(), { file: other, overwrite: true })
+      expect(await epochIn(other)).to.equal(2)
+      const { message } = await error(() =>
+        trainer.fit(train, { epochs: 1, checkpoint: { file, overwrite: 1 as never } }).next(),
+      )
+      expect(message).to.match(/overwrite to be true or false, got 1/)
+    })
+
+    it('the best state of a run does not overwrite what came after it', async () => {
+      const [file, best] = [join(folder, 'late.safetensors'), join(folder, 'early.safetensors')]
+      await begin(trainerOf(), { file, best }, test)
+      using trainer = await Trainer.load(best, { device: 'cpu' })
+      const { message } = await error(() => trainer.resume(train, { validation: test }).next())
+      expect(message).to.include(`got ${file}`)
+      expect((await trainer.resume(train, { validation: test, checkpoint: false })).length).to.be.within(2, 3)
+    })
+
+    it('warns of other validation data than it began with, and of none where a best state is kept', async () => {
+      const [file, best] = [join(folder, 'warned.safetensors'), join(folder, 'warned.best.safetensors')]
+      await begin(trainerOf(), { file, best }, test)
+      const other = clusters({ samples: 203, features: 48, classes: 4, seed: 3 })
+      const resume = (validation?: typeof test) => async () => {
+        using trainer = await Trainer.load(file, { device: 'cpu' })
+        for await (const _ of trainer.resume(train, { ...(validation && { validation }) })) break
+      }
+      expect(await warnings(resume(test))).to.deep.equal([])
+      const [told, ...more] = await warnings(resume(other))
+      expect(told).to.match(/^Expected the validation data that the run began with, got .*, which has others\./)
+      expect(more).to.deep.equal([])
+      await begin(trainerOf(), { file, best, overwrite: true }, test)
+      expect(await warnings(resume())).to.deep.equal([
+        `Expected validation, to keep the best state in ${best}, got none.`,
+      ])
+    })
+  })
+
+  it('takes fewer samples than a usual batch, all at once', async () => {
+    const few = clusters({ samples: 20, features: 48, classes: 4 })
+    using trainer = trainerOf()
+    await trainer.fit(few, { epochs: 2 })
+    expect([trainer.run?.batchSize, trainer.step]).to.deep.equal([20, 2])
+    await trainer.fit(train, { epochs: 1 })
+    expect(trainer.run?.batchSize).to.equal(32)
+    const { message } = await error(() => trainer.fit(few, { epochs: 1, batchSize: 32 }).next())
+    expect(message).to.match(/batchSize to be at most the 20 samples/)
   })
 })

@@ -84,7 +84,8 @@ describe('one process at a time', () => {
     const [file, best] = [join(folder, 'a.safetensors'), join(folder, 'b.safetensors')]
     using first = trainer()
     using second = trainer()
-    const begin = (one: Trainer) => one.fit(data, { epochs: 3, validation: data, checkpoint: { file, best } })
+    const begin = (one: Trainer) =>
+      one.fit(data, { epochs: 3, validation: data, checkpoint: { file, best, overwrite: true } })
     const left = begin(first)
     await left.next()
     await expectRefusal(() => begin(second).next(), 'CANNOT_WRITE', 'what another trainer saves to')

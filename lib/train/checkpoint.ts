@@ -3,6 +3,7 @@
  * and how the model, the optimizer and the method were made. All randomness is counters (seed, update, epoch), so these
  * few numbers are the random state.
  */
+import { dirname, relative, resolve } from 'node:path'
 import { type DataFormat, isDataFormat } from '../data/format.js'
 import { HebbError } from '../error.js'
 import type { Links } from '../native.js'
@@ -16,6 +17,7 @@ import { cscSlots, inColumnOrder, inRowOrder, type Tensor } from '../tensor.js'
 import type { Tokenizers, Vocabularies } from '../text/dataset.js'
 import { Tokenizer, type TokenizerJson } from '../text/tokenizer.js'
 import { isLossName, type Loss } from './loss.js'
+import type { CheckpointOptions } from './options.js'
 import { type Outgoing, readTensors, type Stored, type StoredArray, writeTensors } from './safetensors.js'
 
 /** Files of a later version may hold what this one does not understand. */
@@ -34,6 +36,14 @@ export function stepsOf({ epochs, stepsPerEpoch, steps = epochs * stepsPerEpoch 
   return epoch === undefined ? steps : Math.min(stepsPerEpoch, steps - epoch * stepsPerEpoch)
 }
 
+/** What of CheckpointOptions belongs to a run. */
+export type Saving = Readonly<Pick<CheckpointOptions, 'file' | 'best' | 'everyEpochs' | 'everySteps'>>
+
+/** With other paths. */
+function moved({ file, best, ...often }: Saving, to: (path: string) => string): Saving {
+  return { file: to(file), ...(best !== undefined && { best: to(best) }), ...often }
+}
+
 /** How far a run of fit() is. */
 export interface Run {
   readonly epochs: number
@@ -46,6 +56,10 @@ export interface Run {
   readonly samples: number
   /** The checksum of the training set: older files have none. */
   readonly data?: string
+  /** The checksum of what it was last validated on. */
+  validation?: string
+  /** Where and how often it is saved. Paths are absolute; in a file, as seen from its folder. */
+  checkpoint?: Saving
   /** Epochs done. */
   epoch: number
   /** Steps done of the next epoch, with their time and sums. */
@@ -132,6 +146,7 @@ export const isOfModel = (name: string): boolean => !reservedNames.includes(name
 async function outgoing(
   state: TrainingState,
   notes: Readonly<Record<string, string>>,
+  file?: string,
 ): Promise<{ tensors: readonly Outgoing[]; metadata: Record<string, string> }> {
   const { model, optimizer, method, loss, lossScale, progress, vocabularies, format } = state
   const tensors: Outgoing[] = []
@@ -189,6 +204,10 @@ async function outgoing(
       add(`optimizer.${scalar}.${name}`, 'F32', [1], () => tensor.read())
   }
   const { run } = progress
+  const checkpoint =
+    file !== undefined && run?.checkpoint
+      ? moved(run.checkpoint, (path) => relative(dirname(resolve(file)), path))
+      : undefined
   if (run) add('run.totals', 'F64', [run.totals.length], () => run.totals)
   const text = (value: unknown) => JSON.stringify(value)
   const metadata = {
@@ -205,7 +224,7 @@ async function outgoing(
     ...(vocabularies?.classes && { classes: text(vocabularies.classes) }),
     ...(vocabularies?.separator !== undefined && { separator: text(vocabularies.separator) }),
     ...(format && { data: text(format) }),
-    progress: text({ ...progress, run: run && { ...run, totals: undefined } }),
+    progress: text({ ...progress, run: run && { ...run, totals: undefined, checkpoint } }),
   }
   return { tensors, metadata }
 }
@@ -215,7 +234,7 @@ export async function writeCheckpoint(
   state: TrainingState,
   notes: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const { tensors, metadata } = await outgoing(state, notes)
+  const { tensors, metadata } = await outgoing(state, notes, file)
   await writeTensors(file, tensors, metadata)
 }
 
@@ -520,6 +539,8 @@ export class Checkpoint {
         done: count(run.done, 'step in the epoch'),
         seconds: seconds(run.seconds),
         updateSeconds: seconds(run.updateSeconds),
+        ...(typeof run.validation === 'string' && { validation: run.validation }),
+        ...(run.checkpoint !== undefined && { checkpoint: this.#savingOf(Object(run.checkpoint)) }),
         ...bestOf(run.best),
         ...(typeof run.stopped === 'string' && { stopped: run.stopped }),
         ...(Array.isArray(run.callbacks) && { callbacks: run.callbacks as Serialised }),
@@ -545,6 +566,15 @@ export class Checkpoint {
       },
       run: read,
     }
+  }
+
+  #savingOf({ file, best, everyEpochs, everySteps }: Record<string, unknown>): Saving {
+    const isPath = (path: unknown) => typeof path === 'string' && path !== ''
+    const isCount = (count: unknown) => count === undefined || (Number.isSafeInteger(count) && (count as number) > 0)
+    const all = { file, best, everyEpochs, everySteps } as Saving
+    if (!isPath(file) || !(best === undefined || isPath(best)) || !isCount(everyEpochs) || !isCount(everySteps))
+      throw this.#bad(`its run is saved by ${JSON.stringify(all)}`)
+    return moved(all, (path) => resolve(dirname(this.file), path))
   }
 
   #statesOf(states: unknown): Record<string, Record<string, unknown>> {
@@ -588,7 +618,10 @@ export async function readCheckpoint(file: string, { training }: { training: boo
 }
 
 /** Refuses a file with a run that is not at its end: who begins a new one there would lose what it has trained. */
-export async function expectNoRun(file: string): Promise<void> {
+export async function expectNoRun(
+  file: string,
+  cure = 'Go on with it by hebb train --resume, remove it, or give another file.',
+): Promise<void> {
   let run: Run | undefined
   try {
     const { metadata, tensors } = await readTensors(file, (name) => name === 'run.totals')
@@ -602,7 +635,7 @@ export async function expectNoRun(file: string): Promise<void> {
     throw new HebbError(
       'CANNOT_WRITE',
       `Expected a file without a run that is not finished, got ${file}, whose run has done ${run.epoch} of its ` +
-        `${run.epochs} epochs. Go on with it by hebb train --resume, remove it, or give another file.`,
+        `${run.epochs} epochs. ${cure}`,
     )
 }
 

@@ -67,8 +67,13 @@ export interface TrainerLoadOptions extends Partial<TrainerOptions> {
 
 /** Checkpoints of a run, without the loop's doing. */
 export interface CheckpointOptions {
-  /** Replaced as a whole, or not at all. Its folder must be there when the run begins. */
+  /**
+   * Replaced as a whole, or not at all. Its folder must be there when the run begins. One with another run that is not
+   * finished is refused with CANNOT_WRITE.
+   */
   file: string
+  /** Let the file lose a run that is not finished. Default false. */
+  overwrite?: boolean | undefined
   /**
    * Where the best state so far goes, by validation (accuracy where there are labels, else loss), once the links are as
    * few as they are to be.
@@ -86,7 +91,7 @@ export interface CheckpointOptions {
 
 /** What resume() takes, and fit() too. */
 export interface ResumeOptions {
-  /** Evaluated after every epoch, or interval. */
+  /** Evaluated after every epoch, or interval. A run that goes on with another one warns of it. */
   validation?: Dataset | TextDataset | undefined
   /**
    * Stops within a step, an update or the drawing of the first links, and leaves whole steps and updates; the loop then
@@ -95,7 +100,8 @@ export interface ResumeOptions {
   signal?: AbortSignal | undefined
   /** Called at most every 50 ms while an epoch runs. */
   onProgress?: ((progress: Progress) => void) | undefined
-  checkpoint?: CheckpointOptions | undefined
+  /** Default of resume(): file, best and how often, as the run has it; false: none. */
+  checkpoint?: CheckpointOptions | false | undefined
   /**
    * What is done after each epoch, in their order: earlyStopping(), keepBest(), functions of your own. Default of
    * resume(): those of the run; functions of your own that were in a file must be given again.
@@ -112,8 +118,8 @@ export interface FitOptions extends ResumeOptions {
   /** Of text: steps between two reports, which are what an epoch's are elsewhere. Default 500. */
   interval?: number | undefined
   /**
-   * Samples a step. Default 32. The last batch of an epoch may be smaller. Of text: tokens a step, as tokenBatches()
-   * counts them. Default 1024.
+   * Samples a step. Default 32, or all where there are fewer. The last batch of an epoch may be smaller. Of text:
+   * tokens a step, as tokenBatches() counts them. Default 1024.
    */
   batchSize?: number | undefined
   /**

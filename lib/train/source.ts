@@ -55,6 +55,19 @@ export function planOf(data: TrainingData, options: FitOptions, samples: number,
   return data instanceof TextDataset ? textPlan(options) : dataPlan(options, samples, batchSize)
 }
 
+function checksumOfText(data: TextDataset): Promise<string> {
+  const texts = new Set([...data.inputs, data.labels].map(({ text }) => text))
+  const parts = [...texts].flatMap((text): (string | Int32Array)[] =>
+    text instanceof StoredText ? [`${text.part} ${text.file.checksum}`] : [text.tokens, text.starts],
+  )
+  return checksum(parts)
+}
+
+/** Of what a run is validated on. */
+export function validationChecksum(data: Dataset | TextDataset): Promise<string> {
+  return data instanceof TextDataset ? checksumOfText(data) : checksumOf(data)
+}
+
 /** `datasets` bring it to the device, when a step asks for it. */
 export async function sourceOf(data: TrainingData, model: Sequential, datasets: DeviceDatasets): Promise<Source> {
   const { seed } = model
@@ -63,11 +76,7 @@ export async function sourceOf(data: TrainingData, model: Sequential, datasets: 
     const places = placesOf(model)
     const order: Source['order'] = ({ batchSize: tokens, packed = data.packed }) =>
       datasets.ofText(data, { tokens, seed, places, packed })
-    const texts = new Set([...data.inputs, data.labels].map(({ text }) => text))
-    const parts = [...texts].flatMap((text): (string | Int32Array)[] =>
-      text instanceof StoredText ? [`${text.part} ${text.file.checksum}`] : [text.tokens, text.starts],
-    )
-    return { shown: data, samples: data.samples, check, order, checksum: () => checksum(parts) }
+    return { shown: data, samples: data.samples, check, order, checksum: () => checksumOfText(data) }
   }
   if (!(data instanceof SampleStream))
     return {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { type Dataset, dataset } from '../data/dataset.js'
 import type { DataFormat } from '../data/format.js'
 import { type Device, openDevice } from '../device.js'
@@ -6,7 +7,7 @@ import { method } from '../dst/method.js'
 import { staticSparse } from '../dst/methods.js'
 import { Scheduler, updatesOf } from '../dst/scheduler.js'
 import { expect, HebbError, integer, known, show } from '../error.js'
-import { expectPlace, own } from '../files.js'
+import { expectPlace, isSameFile, own } from '../files.js'
 import type { Lock } from '../lock.js'
 import { Sequential } from '../nn/sequential.js'
 import { sparseLayers } from '../nn/sparse_linear.js'
@@ -23,6 +24,7 @@ import { type Callback, callEach, figureOf, type Named, namedCallbacks } from '.
 import { checkCounts, checkData, checkFormat, checkVocabularies, featuresOf, lossFor } from './check_data.js'
 import {
   type Checkpoint,
+  expectNoRun,
   isOver,
   notesIn,
   type Plan,
@@ -64,7 +66,7 @@ import type {
 } from './options.js'
 import type { Perplexity, PerplexityOptions } from './perplexity.js'
 import { CHECKPOINT } from './safetensors.js'
-import { planOf, type Source, sourceOf, type TrainingData } from './source.js'
+import { planOf, type Source, sourceOf, type TrainingData, validationChecksum } from './source.js'
 import { disposed, Stepper } from './stepper.js'
 import { TextOrder } from './text_feed.js'
 import { Training } from './training.js'
@@ -86,6 +88,29 @@ function lossScaleOf(scale: number): number {
     () => `Expected lossScale to be a power of two between 2^-126 and 2^126, such as 1024, got ${show(scale)}`,
   )
   return scale
+}
+
+/** What resume() is asked for, with where its run is saved unless that is said. */
+function askedOf({ checkpoint, ...options }: ResumeOptions, run: Run | undefined): Asked {
+  if (checkpoint === false) return options
+  if (checkpoint || !run?.checkpoint) return { ...options, checkpoint }
+  const { best, ...saving } = run.checkpoint
+  if (options.validation) return { ...options, checkpoint: run.checkpoint }
+  if (best !== undefined)
+    process.emitWarning(`Expected validation, to keep the best state in ${best}, got none.`, 'HebbWarning')
+  return { ...options, checkpoint: saving }
+}
+
+/** What a run is asked for belongs to it. */
+function note(run: Run, { checkpoint }: Asked): void {
+  delete run.checkpoint
+  if (!checkpoint) return
+  const { file, best, everyEpochs, everySteps } = checkpoint
+  run.checkpoint = {
+    ...{ file: resolve(file), ...(best !== undefined && { best: resolve(best) }) },
+    ...(everyEpochs !== undefined && { everyEpochs }),
+    ...(everySteps !== undefined && { everySteps }),
+  }
 }
 
 /** Ends a run after the epoch that a callback was told of. */
@@ -121,6 +146,12 @@ const OPTIONS = {
   format: true,
 } as const
 const RUN = { validation: true, signal: true, onProgress: true, checkpoint: true, callbacks: true } as const
+
+/** What a run is asked for. */
+type Asked = Omit<ResumeOptions, 'checkpoint'> & { checkpoint?: CheckpointOptions | undefined }
+
+/** What is said to who would lose a run. */
+const CURE = 'Go on with it by Trainer.load() and resume(), give another file, or overwrite: true.'
 
 /** What stands upon a model's parameters, and is made anew with them. */
 interface Parts {
@@ -158,6 +189,8 @@ export class Trainer {
   #run: Run | undefined
   /** Of the run that was last begun. */
   #callbacks: Named | undefined
+  /** Files that are known to be of the run. */
+  #files = new Set<string>()
   /** Its best state, where that is kept in memory. */
   #best: Checkpoint | undefined
   /** On what the run that was last begun saves to. */
@@ -208,6 +241,7 @@ export class Trainer {
     this.#ownsDevice = owned
     this.model = model
     this.#notes = checkpoint?.notes ?? {}
+    if (checkpoint) this.#files.add(resolve(checkpoint.file))
     this.#optimizer = optimizer
     this.#loss = loss
     this.#datasets = new DeviceDatasets(device)
@@ -384,14 +418,16 @@ export class Trainer {
     const names = { ...RUN, epochs: true, batchSize: true, microBatchSize: true, ...TEXT } as const
     known(options, 'fit()', names)
     const isText = data instanceof TextDataset
-    const batchSize = integer(options.batchSize ?? (isText ? 1024 : 32), 'batchSize', 1)
+    const asked: Asked = { ...options, checkpoint: options.checkpoint === false ? undefined : options.checkpoint }
     const microBatchSize = microBatchOf(options.microBatchSize)
     const callbacks = namedCallbacks(options.callbacks ?? [])
     expect(
       !isText || microBatchSize === undefined,
       () => `Expected no microBatchSize for text, got ${microBatchSize}. Lower batchSize, or use Recompute.`,
     )
-    const train = await this.#sourceOf(data, options)
+    if (options.batchSize !== undefined) integer(options.batchSize, 'batchSize', 1)
+    const train = await this.#sourceOf(data, asked)
+    const batchSize = options.batchSize ?? (isText ? 1024 : Math.min(32, train.samples))
     expect(
       isText || batchSize <= train.samples,
       () => `Expected batchSize to be at most the ${train.samples} samples of ${data.name}, got ${batchSize}`,
@@ -405,6 +441,7 @@ export class Trainer {
       ...(options.packed && { packed: true }),
       samples: train.samples,
       data: await train.checksum(),
+      ...(asked.validation && { validation: await validationChecksum(asked.validation) }),
       epoch: 0,
       done: 0,
       seconds: 0,
@@ -414,12 +451,15 @@ export class Trainer {
     const { signal } = options
     if (signal?.aborted)
       throw new HebbError('ABORTED', 'The call was stopped by its AbortSignal', { cause: signal.reason })
-    await this.#tellBegin(run, callbacks, options)
-    await this.#own(options)
+    if (asked.checkpoint && !asked.checkpoint.overwrite) await expectNoRun(asked.checkpoint.file, CURE)
+    await this.#tellBegin(run, callbacks, asked)
+    await this.#own(asked)
     this.#begin()
     try {
       this.#callbacks = callbacks
       this.#best = undefined
+      this.#files.clear()
+      note(run, asked)
       this.#layOut(plan)
       this.#scheduler.begin()
       this.#stepper.step = 0
@@ -429,7 +469,7 @@ export class Trainer {
     } finally {
       this.#busy = false
     }
-    yield* this.#epochs(run, train, options)
+    yield* this.#epochs(run, train, asked)
   }
 
   /**
@@ -442,7 +482,8 @@ export class Trainer {
 
   async *#resume(data: TrainingData, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
     known(options, 'resume()', RUN)
-    const train = await this.#sourceOf(data, options)
+    const asked = askedOf(options, this.#run)
+    const train = await this.#sourceOf(data, asked)
     const run = this.#run
     if (!run || isOver(run)) {
       const ended = run?.stopped === undefined ? `has done its ${run?.epochs} epochs` : `was stopped: ${run.stopped}`
@@ -464,12 +505,24 @@ export class Trainer {
         'with the same, or begin a run with fit().',
     )
     train.check(run.batchSize)
-    await this.#tellBegin(run, callbacks, options)
+    const { validation, checkpoint } = asked
+    if (checkpoint && !checkpoint.overwrite && !(await this.#isOwn(checkpoint.file)))
+      await expectNoRun(checkpoint.file, CURE)
+    const validated = validation && (await validationChecksum(validation))
+    await this.#tellBegin(run, callbacks, asked)
     // An older checkpoint has none, and these are the data that it was trained on.
     if (!(data instanceof TextDataset)) this.#format ??= (train.shown as Dataset).format
-    await this.#own(options)
+    await this.#own(asked)
     this.#callbacks = callbacks
-    yield* this.#epochs(run, train, options)
+    if (run.validation !== undefined && validated !== undefined && run.validation !== validated)
+      process.emitWarning(
+        `Expected the validation data that the run began with, got ${validation?.name}, which has others. The best ` +
+          'state and early stopping go by both.',
+        'HebbWarning',
+      )
+    if (validated !== undefined) run.validation = validated
+    note(run, asked)
+    yield* this.#epochs(run, train, asked)
   }
 
   /**
@@ -724,7 +777,7 @@ export class Trainer {
   }
 
   /** What a run trains on, looked at with where it is saved, while no other call runs. */
-  async #sourceOf(data: TrainingData, options: ResumeOptions): Promise<Source> {
+  async #sourceOf(data: TrainingData, options: Asked): Promise<Source> {
     this.#begin()
     try {
       const source = await sourceOf(data, this.model, this.#datasets)
@@ -738,7 +791,7 @@ export class Trainer {
     }
   }
 
-  #checkRun(train: Dataset | TextDataset, { validation, checkpoint }: ResumeOptions): void {
+  #checkRun(train: Dataset | TextDataset, { validation, checkpoint }: Asked): void {
     if (validation instanceof TextDataset) this.#inference.expectText(validation)
     for (const data of validation ? [train, validation] : [train]) {
       checkVocabularies(data, this.#vocabularies ?? (train instanceof TextDataset ? train : undefined))
@@ -748,7 +801,12 @@ export class Trainer {
     if (!checkpoint) return
     known(checkpoint, 'checkpoint', {
       ...({ file: true, best: true, everyEpochs: true, everySteps: true, notes: true, onError: true } as const),
+      overwrite: true,
     })
+    expect(
+      checkpoint.overwrite === undefined || typeof checkpoint.overwrite === 'boolean',
+      () => `Expected checkpoint.overwrite to be true or false, got ${show(checkpoint.overwrite)}`,
+    )
     expect(
       checkpoint.best === undefined || (typeof checkpoint.best === 'string' && validation !== undefined),
       () => `Expected checkpoint.best to be a path, beside validation, got ${show(checkpoint.best)}`,
@@ -762,7 +820,7 @@ export class Trainer {
   }
 
   /** The epochs that a run has not done yet. Between two of them the trainer is free for other calls. */
-  async *#epochs(run: Run, train: Source, options: ResumeOptions): AsyncGenerator<Epoch, void, undefined> {
+  async *#epochs(run: Run, train: Source, options: Asked): AsyncGenerator<Epoch, void, undefined> {
     const locks = this.#locks
     try {
       while (!isOver(run)) yield await this.#told(run, train, options)
@@ -772,7 +830,7 @@ export class Trainer {
   }
 
   /** Lets callbacks refuse a run before it begins, or goes on. */
-  async #tellBegin(run: Run, callbacks: Named, { validation, checkpoint }: ResumeOptions): Promise<void> {
+  async #tellBegin(run: Run, callbacks: Named, { validation, checkpoint }: Asked): Promise<void> {
     const keepsBest = [...callbacks.values()].some((callback) => callback.keepsBest)
     const { best, file } = checkpoint ?? {}
     if (keepsBest) {
@@ -800,7 +858,7 @@ export class Trainer {
   }
 
   /** The next epoch, when callbacks were told of it and it is saved. While they look, the trainer is free. */
-  async #told(run: Run, train: Source, options: ResumeOptions): Promise<Epoch> {
+  async #told(run: Run, train: Source, options: Asked): Promise<Epoch> {
     const callbacks = this.#callbacks as Named
     if (callbacks.size === 0)
       return this.#alone(async () => {
@@ -823,7 +881,7 @@ export class Trainer {
   }
 
   /** Takes the files that a run saves to: for itself, in place of what a run had that was left without its end. */
-  async #own({ checkpoint }: ResumeOptions): Promise<void> {
+  async #own({ checkpoint }: Asked): Promise<void> {
     const had = this.#locks
     const locks: Lock[] = []
     try {
@@ -838,6 +896,12 @@ export class Trainer {
     if (this.#disposed) this.#disown() // meanwhile
   }
 
+  /** Whether a file is known to hold this run. */
+  async #isOwn(file: string): Promise<boolean> {
+    for (const known of this.#files) if (known === resolve(file) || (await isSameFile(known, file))) return true
+    return false
+  }
+
   #disown(): void {
     for (const lock of this.#locks) lock.release()
     this.#locks = []
@@ -846,7 +910,7 @@ export class Trainer {
   async #epoch(
     run: Run,
     { shown: train, order: orderOf }: Source,
-    { validation, signal, onProgress, checkpoint }: ResumeOptions,
+    { validation, signal, onProgress, checkpoint }: Asked,
   ): Promise<Epoch> {
     expect(
       this.#run === run,
@@ -920,7 +984,7 @@ export class Trainer {
   }
 
   /** Saves what is to be saved after an epoch; at the run's end it goes back to the best state, where that is kept. */
-  async #keep(run: Run, report: Epoch, { validation, checkpoint }: ResumeOptions): Promise<void> {
+  async #keep(run: Run, report: Epoch, { validation, checkpoint }: Asked): Promise<void> {
     const { best, epoch } = run
     const keepsBest = [...(this.#callbacks?.values() ?? [])].some((callback) => callback.keepsBest)
     const figure = report.validation ? figureOf(report.validation, validation) : Number.NaN
@@ -996,12 +1060,13 @@ export class Trainer {
     }
   }
 
-  #save(file: string, notes = this.#notes): Promise<void> {
+  async #save(file: string, notes = this.#notes): Promise<void> {
     expect(typeof file === 'string' && file !== '', () => `Expected file to be a path, got ${show(file)}`)
     for (const [name, note] of Object.entries(notes))
       expect(typeof note === 'string', () => `Expected notes to be texts, got ${show(note)} for ${name}`)
     this.#notes = { ...notes }
-    return writeCheckpoint(file, this.#state, this.#notes)
+    await writeCheckpoint(file, this.#state, this.#notes)
+    this.#files.add(resolve(file))
   }
 
   /** All that is saved. */
