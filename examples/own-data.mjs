@@ -25,6 +25,6 @@ let last
 for await (const epoch of trainer.fit(train, { epochs, validation })) last = epoch
 console.log(`${(100 * last.validation.accuracy).toFixed(1)}% of the rows that were held out are right`)
 
-const logits = await trainer.predict(Float32Array.from(seen(3, 1))) // one number a class, the largest wins
-console.log(`a point on the outer ring: ${names[logits.indexOf(Math.max(...logits))]}`)
+const [ring] = await trainer.predict(Float32Array.from(seen(3, 1)), { output: 'labels' })
+console.log(`a point on the outer ring: ${ring}`)
 trainer.dispose()

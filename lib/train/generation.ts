@@ -17,6 +17,7 @@ import type { DecodeStream, Tokenizer } from '../text/tokenizer.js'
 import { placesOf, tellsNext } from './check_data.js'
 import { forget, forward, Given, recorded } from './search.js'
 
+/** What generate() takes. */
 export interface GenerateOptions extends SamplingOptions {
   /** Most tokens. Default 256. */
   tokens?: number | undefined

@@ -15,6 +15,7 @@ import { Graph, noTotals } from './graph.js'
 import type { RunOptions } from './inference.js'
 import { Given } from './search.js'
 
+/** What perplexity() takes. */
 export interface PerplexityOptions extends RunOptions {
   /** Tokens that the model is given at a time. Default: the text's window. */
   window?: number | undefined
@@ -33,6 +34,7 @@ export interface Estimate {
   readonly error: number
 }
 
+/** How well a language model foresees a text, a token, a word and a byte at a time. */
 export interface Perplexity {
   /** Mean over tokens, in natural logarithms: the ends of documents are tokens, too. */
   readonly loss: Estimate
