@@ -161,6 +161,7 @@ export {
 export type { Classification } from './train/classifier.js'
 export type { GeneratedToken, GenerateOptions } from './train/generation.js'
 export type {
+  EvaluateOptions,
   Evaluation,
   OutputName,
   Outputs,
@@ -181,6 +182,15 @@ export {
 } from './train/loss.js'
 export type { TopologyMeasures } from './train/measures.js'
 export type { MemoryParts, TrainerMemory } from './train/memory.js'
+export {
+  type ClassificationMetrics,
+  type ClassScores,
+  classificationMetrics,
+  classScores,
+  confusionMatrix,
+  type MetricsOptions,
+  topKAccuracy,
+} from './train/metrics.js'
 export type {
   Batch,
   CheckpointOptions,

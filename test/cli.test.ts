@@ -244,6 +244,11 @@ describe('hebb', () => {
     const [a, b] = evaluations.map(({ stdout }) => JSON.parse(stdout))
     expect([b.accuracy, b.loss]).to.deep.equal([a.accuracy, a.loss])
     expect(a.accuracy).to.equal(lines.at(-1)?.testAccuracy)
+    const { accuracy, metrics } = JSON.parse((await hebb('evaluate', whole, '--metrics', '--json')).stdout)
+    expect([accuracy, metrics.confusion.length]).to.deep.equal([metrics.accuracy, 10])
+    expect((await hebb('evaluate', whole, '--metrics')).stdout).to.match(
+      /\ntop-5 accuracy [\d.]+%\nclass +precision +recall +F1 +samples\n(.*\n)+mean( +[\d.]+%){3}/,
+    )
     expect((await hebb('evaluate', whole)).stdout).to.match(/mnist test: accuracy [\d.]+%, loss [\d.]+, 100 samples/)
     const described = JSON.parse((await hebb('describe', whole, '--json')).stdout)
     expect([described.links, described.activeNeurons]).to.deep.equal([lines.at(-1)?.links, lines.at(-1)?.activeNeurons])

@@ -14,6 +14,7 @@ import { corpusChrf } from '../text/chrf.js'
 import { languageText } from '../text/language.js'
 import { parallelLines } from '../text/parallel.js'
 import { placesOf, tellsNext } from '../train/check_data.js'
+import type { ClassificationMetrics } from '../train/metrics.js'
 import type { Estimate } from '../train/perplexity.js'
 import { load, type Predictor } from '../train/predictor.js'
 import { tasks, told } from '../train/task.js'
@@ -30,6 +31,7 @@ export function defineEvaluate(program: Command): void {
     examples: [
       'hebb evaluate run.safetensors',
       'hebb evaluate run.safetensors --data DIR --json',
+      'hebb evaluate run.safetensors --metrics',
       'hebb evaluate en-de.best.safetensors --source F --target F --beam 4',
       'hebb evaluate lm.best.safetensors --data FILE --stride 64',
     ],
@@ -80,12 +82,16 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
     isNoted ? notes : undefined,
   )
   const start = performance.now()
-  const evaluation = await predictor.evaluate(test)
+  expect(
+    !given.metrics || test.labels !== undefined,
+    () => `Expected no --metrics for ${dataset}, which is a regression, got it`,
+  )
+  const evaluation = await predictor.evaluate(test, { metrics: given.metrics ?? false })
   const seconds = (performance.now() - start) / 1000
-  const { samples } = evaluation
+  const { samples, metrics } = evaluation
   const measured = task.measured(evaluation)
   if (given.json) {
-    console.log(JSON.stringify({ file, dataset, ...measured, samples, seconds }))
+    console.log(JSON.stringify({ file, dataset, ...measured, ...(metrics && { metrics }), samples, seconds }))
     return
   }
   const { figure } = task
@@ -94,6 +100,18 @@ async function evaluate({ argument, texts }: Call): Promise<void> {
     ...(measured.loss === undefined ? [] : [`loss ${measured.loss.toFixed(4)}`]),
   ]
   console.log(`${dataset} test: ${parts.join(', ')}, ${count(samples)} samples in ${seconds.toFixed(2)} s`)
+  if (metrics) tellMetrics(metrics)
+}
+
+/** A line of all classes together, and one of each. */
+function tellMetrics({ top5, macro, classes }: ClassificationMetrics): void {
+  const shares = ({ precision, recall, f1 }: typeof macro) =>
+    [precision, recall, f1].map((share) => (Number.isNaN(share) ? '-' : percent(share)).padStart(9)).join('')
+  console.log(`top-5 accuracy ${percent(top5)}`)
+  console.log(`${'class'.padEnd(9)}${['precision', 'recall', 'F1'].map((name) => name.padStart(9)).join('')}  samples`)
+  for (const [i, scores] of classes.entries())
+    console.log(`${String(i).padEnd(9)}${shares(scores)}  ${count(scores.samples).padStart(7)}`)
+  console.log(`${'mean'.padEnd(9)}${shares(macro)}`)
 }
 
 /** Token accuracy and loss of the translations that are there, BLEU and chrF of those that the model finds. */

@@ -812,6 +812,11 @@ export const table = {
       export: { help: 'where the files go', required: 'the folder where the files go' },
     },
   }),
+  metrics: flag(toggle(), {
+    help: 'of a classifier, tell top-5 accuracy, precision, recall and F1, too; with --json the confusion matrix',
+    group: 'What is kept and said:',
+    commands: { evaluate: {} },
+  }),
   json: flag(toggle(), {
     help: 'one JSON object on stdout, and nothing else',
     group: 'What is kept and said:',

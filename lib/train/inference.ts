@@ -14,6 +14,7 @@ import type { DeviceDatasets } from './device_datasets.js'
 import { type Order, placeOf, type Span } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import { type Loss, lossFunction } from './loss.js'
+import { type ClassificationMetrics, classificationMetrics } from './metrics.js'
 import { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 import { tasks } from './task.js'
 import { DeviceText, TextOrder } from './text_feed.js'
@@ -27,12 +28,20 @@ export interface Evaluation {
   readonly samples: number
   /** Of a text, those that were left out, as they are longer than the model takes, or than 2,048 tokens. */
   readonly dropped?: number
+  /** Of a data set with labels, where they are asked for. */
+  readonly metrics?: ClassificationMetrics
 }
 
 /** What evaluate(), predict() and their kin take. */
 export interface RunOptions {
   /** Stops after the batch that runs; the promise then rejects with code ABORTED. */
   signal?: AbortSignal | undefined
+}
+
+/** What evaluate() takes. */
+export interface EvaluateOptions extends RunOptions {
+  /** Top-5 accuracy, confusion matrix, precision, recall and F1, too, of a data set with labels. Default false. */
+  metrics?: boolean | undefined
 }
 
 /**
@@ -109,8 +118,13 @@ export class Inference {
     })
   }
 
-  async evaluate(set: Dataset | TextDataset, { signal }: RunOptions): Promise<Evaluation> {
+  async evaluate(set: Dataset | TextDataset, { signal, metrics = false }: EvaluateOptions): Promise<Evaluation> {
     const isText = set instanceof TextDataset
+    const labels = isText ? undefined : set.labels
+    expect(
+      metrics === false || (metrics === true && labels !== undefined),
+      () => `Expected metrics to be true or false, and a data set with labels for them, got ${show(metrics)}`,
+    )
     const batch = isText ? TEXT_BATCH : Math.min(BATCH, set.samples)
     const order = isText
       ? this.#datasets.ofText(set, { tokens: batch, places: placesOf(this.#model) })
@@ -147,6 +161,12 @@ export class Inference {
     return {
       ...{ loss: totals.loss, accuracy: isClassified ? totals.accuracy : Number.NaN, samples },
       ...(order instanceof TextOrder && { dropped: order.batches.dropped.length }),
+      ...(metrics &&
+        !isText && {
+          metrics: classificationMetrics(await this.predict(samplesOf(set), { signal }), labels as Int32Array, {
+            ignore: set.ignore,
+          }),
+        }),
     }
   }
 
@@ -259,7 +279,7 @@ export class Inference {
     )
     if (!numbers) {
       checkData(this.#model, data as Dataset, this.#loss)
-      return { samples, read: (first, count) => partOf(data as Dataset, first, count) }
+      return samplesOf(data as Dataset)
     }
     const scale = scalingFor(numbers, raw, of.format)
     return {
@@ -301,11 +321,16 @@ export class Inference {
   }
 }
 
-/** Samples [first, first + count) of a data set as the network sees them. */
-function partOf(data: Dataset, first: number, count: number): Float32Array {
-  expectSamples(data)
-  const { x, features } = data
-  return scaled(x.subarray(first * features, (first + count) * features), features, data)
+/** The samples of a data set as the network sees them. */
+function samplesOf(data: Dataset): Samples {
+  return {
+    samples: data.samples,
+    read(first, count) {
+      expectSamples(data)
+      const { x, features } = data
+      return scaled(x.subarray(first * features, (first + count) * features), features, data)
+    },
+  }
 }
 
 /** Refuses an output that a network of this task does not have. */

@@ -17,6 +17,7 @@ import { type Classification, classesOf, classified, linesFor, outputsOf } from 
 import { DeviceDatasets } from './device_datasets.js'
 import { type GeneratedToken, type GenerateOptions, Generation } from './generation.js'
 import {
+  type EvaluateOptions,
   type Evaluation,
   Inference,
   type OutputName,
@@ -129,9 +130,9 @@ export class Predictor {
     return classified(await this.predict(text, options), this.model.outFeatures as number, text.classes)
   }
 
-  /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset | TextDataset, options: RunOptions = {}): Promise<Evaluation> {
-    known(options, 'evaluate()', { signal: true })
+  /** Mean loss and accuracy on a data set; with `metrics: true` more of a classifier. */
+  async evaluate(data: Dataset | TextDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
+    known(options, 'evaluate()', { signal: true, metrics: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
     checkVocabularies(data, this.#vocabularies)

@@ -41,6 +41,7 @@ import { HostFeed, hostBatchOf } from './feed.js'
 import { type GeneratedToken, type GenerateOptions, Generation } from './generation.js'
 import { noTotals, totalsOf } from './graph.js'
 import {
+  type EvaluateOptions,
   type Evaluation,
   Inference,
   type OutputName,
@@ -574,9 +575,9 @@ export class Trainer {
     }, options.signal)
   }
 
-  /** Mean loss and accuracy on a data set. */
-  async evaluate(data: Dataset | TextDataset, options: RunOptions = {}): Promise<Evaluation> {
-    known(options, 'evaluate()', { signal: true })
+  /** Mean loss and accuracy on a data set; with `metrics: true` more of a classifier. */
+  async evaluate(data: Dataset | TextDataset, options: EvaluateOptions = {}): Promise<Evaluation> {
+    known(options, 'evaluate()', { signal: true, metrics: true })
     checkData(this.model, data, this.#loss)
     checkCounts(data)
     checkVocabularies(data, this.#vocabularies)
