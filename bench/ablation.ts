@@ -10,7 +10,7 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { deviceOf, readData } from '../lib/cli/run.js'
-import { type Dataset, holdOut } from '../lib/data/index.js'
+import { type Dataset, trainTestSplit } from '../lib/data/index.js'
 import {
   brf,
   cht,
@@ -235,7 +235,8 @@ function print(lines: readonly Line[]): void {
 if (!flags.table) {
   if (names.length === 0)
     throw new Error(`Expected --variants to match one of ${Object.keys(variants).join('; ')}, got ${flags.variants}`)
-  const { train, validation } = holdOut((await readData(flags, flags.data)).train, heldOut)
+  const { train: all } = await readData(flags, flags.data)
+  const { train, test: validation } = trainTestSplit(all, { testSize: heldOut })
   const missing = seeds.flatMap((seed) => names.map((name) => ({ name, seed })))
   for (const { name, seed } of missing) {
     if (read().some((line) => line.variant === name && line.seed === seed)) continue

@@ -17,7 +17,7 @@ const file = join(folder, 'houses.csv')
 await writeFile(file, ['area,rooms,age,distance,price', ...houses].join('\n'))
 
 // A fifth of the rows is the test set. Columns are standardised: the network sees (number - mean) / deviation.
-const { train, test, columns } = await csv(file, { targets: 1, testShare: 0.2 })
+const { train, test, columns } = await csv(file, { targets: 1, testSize: 0.2 })
 const model = mlp({ widths: [4, 128, 128, 1], density: 0.2 })
 const trainer = new Trainer(model, { optimizer: adam({ learningRate: 0.002 }), dst: chts() })
 let last

@@ -1,7 +1,7 @@
 // Arrays of your own: which of four rings is a point on? node examples/own-data.mjs [epochs]
 // Four sensors see each point; a row is what they say, and its label is the ring.
 import { adam, chts, dataset, mlp, Trainer } from 'hebb'
-import { holdOut } from 'hebb/data'
+import { trainTestSplit } from 'hebb/data'
 
 const epochs = Number(process.argv[2] ?? 40)
 const [samples, features, names] = [4000, 16, ['inner', 'second', 'third', 'outer']]
@@ -17,7 +17,7 @@ for (let row = 0; row < samples; ++row) {
   x.set(seen(y[row] + 0.6 * (Math.random() - 0.5), 2 * Math.PI * Math.random()), row * features)
 }
 const all = dataset({ x, y, shape: [features], classNames: names, name: 'rings' })
-const { train, validation } = holdOut(all, 1000) // 1,000 rows that are not trained on
+const { train, test: validation } = trainTestSplit(all, { testSize: 1000 }) // 1,000 rows that are not trained on
 
 const model = mlp({ widths: [features, 128, 128, 4], density: 0.1 })
 const trainer = new Trainer(model, { optimizer: adam({ learningRate: 0.003 }), dst: chts() })

@@ -2431,7 +2431,7 @@ export interface CsvData extends TrainAndTest {
 // hebb/data: CsvOptions
 export interface CsvOptions {
     targets?: number | undefined;
-    testShare?: number | undefined;
+    testSize?: number | undefined;
     seed?: number | undefined;
     columns?: readonly CsvColumn[] | undefined;
 }
@@ -2468,6 +2468,13 @@ export interface TrainAndTest {
     readonly test: Dataset;
 }
 
+// hebb/data: TrainTestSplitOptions
+export interface TrainTestSplitOptions {
+    testSize?: number | undefined;
+    seed?: number | undefined;
+    stratify?: boolean | undefined;
+}
+
 // hebb/data: cifar10
 export declare function cifar10(directory: string, options?: {
     augment?: boolean | undefined;
@@ -2483,14 +2490,6 @@ export declare function emnist(directory: string): Promise<TrainAndTest>;
 
 // hebb/data: fashionMnist
 export declare function fashionMnist(directory: string): Promise<TrainAndTest>;
-
-// hebb/data: holdOut
-export declare function holdOut(data: Dataset, samples: number, options?: {
-    seed?: number | undefined;
-}): {
-    train: Dataset;
-    validation: Dataset;
-};
 
 // hebb/data: mnist
 export declare function mnist(directory?: string): Promise<TrainAndTest>;
@@ -2513,6 +2512,9 @@ export declare function readInputs(file: string, format: DataFormat): Promise<Ra
 export declare function readNpy(file: string): Promise<Npy>;
 
 // hebb/data: stream is hebb: stream
+
+// hebb/data: trainTestSplit
+export declare function trainTestSplit(data: Dataset, options?: TrainTestSplitOptions): TrainAndTest;
 
 // hebb/text: BatchOrder
 export interface BatchOrder {

@@ -11,10 +11,10 @@ import {
   dataset,
   emnist,
   fashionMnist,
-  holdOut,
   mnist,
   parseIdx,
   readIdx,
+  trainTestSplit,
 } from '../lib/data/index.js'
 import { HebbError, mlp, sgd, Tensor, Trainer } from '../lib/index.js'
 import { expectRefusal, random } from './support.js'
@@ -89,8 +89,8 @@ describe('data', () => {
       expect(first).to.have.length(40)
       expect(await heldBy()).to.deep.equal(first)
       expect(await heldBy({ seed: 1 })).to.not.deep.equal(first)
-      expect(await heldBy({ testShare: 0.5 })).to.have.length(100)
-      expect(await heldBy({ testShare: 1e-9 })).to.have.length(1)
+      expect(await heldBy({ testSize: 0.5 })).to.have.length(100)
+      expect(await heldBy({ testSize: 1e-9 })).to.have.length(1)
     })
 
     it('takes quoted fields, CRLF and a byte order mark', async () => {
@@ -121,7 +121,7 @@ describe('data', () => {
       await write('a,b,y\n1,2,3\n4,5,6\n')
       await rejects(csv(file, { targets: 3 }), 'INVALID_ARGUMENT', /targets to leave inputs among the 3 columns/)
       await rejects(csv(file, { targets: 0 }), 'INVALID_ARGUMENT', /targets to be an integer of at least 1/)
-      await rejects(csv(file, { testShare: 1 }), 'INVALID_ARGUMENT', /testShare to be in \(0, 1\), got 1/)
+      await rejects(csv(file, { testSize: 1 }), 'INVALID_ARGUMENT', /testSize to be in \(0, 1\), got 1/)
       const columns = (await csv(file)).columns
       await write('a,c,y\n1,2,3\n4,5,6\n')
       await rejects(csv(file, { columns }), 'BAD_FILE', /column 2 of .* to be 'b', got 'c'/)
@@ -259,7 +259,7 @@ describe('data', () => {
     })
   })
 
-  describe('holdOut()', () => {
+  describe('trainTestSplit()', () => {
     const data = dataset({
       x: Uint8Array.from({ length: 200 }, (_, i) => i),
       y: Array.from({ length: 100 }, (_, i) => i % 7),
@@ -267,15 +267,15 @@ describe('data', () => {
     })
 
     it('divides a set, each sample once, in order, the same for the same seed', () => {
-      const { train, validation } = holdOut(data, 30)
+      const { train, test: validation } = trainTestSplit(data, { testSize: 30 })
       expect([train.samples, validation.samples, validation.classes]).to.deep.equal([70, 30, 7])
       const samplesOf = ({ x, labels }: Dataset) =>
         Array.from(labels as Int32Array, (label, i) => [x[2 * i], x[2 * i + 1], label])
       const all = [...samplesOf(train), ...samplesOf(validation)].sort(([a], [b]) => a - b)
       expect(all).to.deep.equal(samplesOf(data))
       for (const { x } of [train, validation]) expect(x).to.deep.equal(x.slice().sort())
-      expect(holdOut(data, 30).validation.x).to.deep.equal(validation.x)
-      expect(holdOut(data, 30, { seed: 1 }).validation.x).to.not.deep.equal(validation.x)
+      expect(trainTestSplit(data, { testSize: 0.3 }).test.x).to.deep.equal(validation.x)
+      expect(trainTestSplit(data, { testSize: 30, seed: 1 }).test.x).to.not.deep.equal(validation.x)
     })
 
     it('holds out images as they are, and refuses what leaves nothing', () => {
@@ -285,15 +285,53 @@ describe('data', () => {
         shape: [2, 2],
         augment: { padding: 1, flip: true },
       })
-      const { train, validation } = holdOut(augmented, 4)
+      const { train, test: validation } = trainTestSplit(augmented, { testSize: 4 })
       expect([train.augment, validation.augment]).to.deep.equal([{ padding: 1, flip: true }, undefined])
       for (const n of [0, 100, 1.5])
-        expect(() => holdOut(data, n)).to.throw(HebbError, /held out to be an integer between 1 and 99/)
+        expect(() => trainTestSplit(data, { testSize: n })).to.throw(
+          HebbError,
+          /testSize, where it is no share in \(0, 1\), to be an integer between 1 and 99/,
+        )
       const targets = dataset({ x: new Float32Array(6), y: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2] })
-      const parts = holdOut(targets, 1)
-      expect(
-        [...(parts.train.targets as Float32Array), ...(parts.validation.targets as Float32Array)].sort(),
-      ).to.deep.equal([1, 2, 3, 4, 5, 6])
+      const parts = trainTestSplit(targets, { testSize: 1 })
+      expect([...(parts.train.targets as Float32Array), ...(parts.test.targets as Float32Array)].sort()).to.deep.equal([
+        1, 2, 3, 4, 5, 6,
+      ])
+    })
+  })
+
+  describe('trainTestSplit() with stratify', () => {
+    const counts = ({ labels }: Dataset) =>
+      [0, 1, 2].map((label) => (labels as Int32Array).filter((one) => one === label).length)
+
+    it('gives each class its share of both parts, and another choice by another seed', () => {
+      const y = Array.from({ length: 200 }, (_, i) => (i % 20 === 0 ? 2 : i % 4 === 0 ? 1 : 0))
+      const data = dataset({ x: Float32Array.from({ length: 200 }, (_, i) => i), y, shape: [1] })
+      expect(counts(data)).to.deep.equal([150, 40, 10])
+      const split = (options = {}) => trainTestSplit(data, { testSize: 0.2, stratify: true, ...options })
+      const { train, test } = split()
+      expect([counts(train), counts(test)]).to.deep.equal([
+        [120, 32, 8],
+        [30, 8, 2],
+      ])
+      expect([...train.x, ...test.x].sort((a, b) => a - b)).to.deep.equal([...data.x])
+      for (const { x } of [train, test]) expect([...x]).to.deep.equal([...x].sort((a, b) => a - b))
+      expect(split().test.x).to.deep.equal(test.x)
+      expect(split({ seed: 1 }).test.x).to.not.deep.equal(test.x)
+      // What does not divide goes where most of it is left: of 21 these are 15.75, 4.2 and 1.05.
+      expect(counts(split({ testSize: 21 }).test)).to.deep.equal([16, 4, 1])
+      expect(trainTestSplit(data).test.samples).to.equal(50)
+    })
+
+    it('refuses targets, and sets of one sample', () => {
+      const targets = dataset({ x: new Float32Array(6), y: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2] })
+      expect(() => trainTestSplit(targets, { stratify: true })).to.throw(HebbError, /Expected classes to stratify/)
+      expect(() => trainTestSplit(targets, { stratify: 1 as never })).to.throw(
+        HebbError,
+        /stratify to be true or false/,
+      )
+      const one = dataset({ x: new Float32Array(2), y: [0], shape: [2] })
+      expect(() => trainTestSplit(one)).to.throw(HebbError, /two samples or more/)
     })
   })
 

@@ -1,6 +1,6 @@
 /** Options that nobody reads: a misspelt one is refused by name, wherever options are taken. */
 import { expect } from 'chai'
-import { cifar10, csv, holdOut } from '../lib/data/index.js'
+import { cifar10, csv, trainTestSplit } from '../lib/data/index.js'
 import {
   adam,
   brf,
@@ -86,7 +86,7 @@ const takers: Record<string, (more: object) => unknown> = {
   'stream()': (more) => stream({ samples: 8, chunk: 4, shape: [8], read: () => ({ x: data.x, y: [] }), ...more }),
   'a chunk': (more) =>
     stream({ samples: 1, chunk: 1, shape: [8], read: () => ({ x: new Float32Array(8), y: [0], ...more }) }).dataset(0),
-  'holdOut()': (more) => holdOut(data, 2, more),
+  'trainTestSplit()': (more) => trainTestSplit(data, { testSize: 2, ...more }),
   'csv()': (more) => csv('none.csv', more),
   'cifar10()': (more) => cifar10('none', more),
   'predictLinks()': (more) => predictLinks(randomCsr(5, 6, 9, 1), 'CH2-L3n', more),

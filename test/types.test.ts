@@ -1,6 +1,6 @@
 /** What a user's editor sees. Checked by `npm run types`; running it proves only that the imports exist. */
 import { expectTypeOf } from 'expect-type'
-import { cifar10, type Dataset, emnist, holdOut, mnist } from '../lib/data/index.js'
+import { cifar10, type Dataset, emnist, mnist, type TrainAndTest, trainTestSplit } from '../lib/data/index.js'
 import {
   brf,
   bsf,
@@ -44,7 +44,7 @@ it('types are what the documentation says', () => {
   expectTypeOf(mnist).returns.resolves.toEqualTypeOf<{ readonly train: Dataset; readonly test: Dataset }>()
   expectTypeOf(emnist).returns.toEqualTypeOf<ReturnType<typeof mnist>>()
   expectTypeOf(cifar10).parameter(1).toEqualTypeOf<{ augment?: boolean } | undefined>()
-  expectTypeOf(holdOut).returns.toEqualTypeOf<{ train: Dataset; validation: Dataset }>()
+  expectTypeOf(trainTestSplit).returns.toEqualTypeOf<TrainAndTest>()
   expectTypeOf<Trainer['weights']>().returns.resolves.toEqualTypeOf<LayerWeights>()
   expectTypeOf<ReturnType<Trainer['fit']>>().toExtend<AsyncIterable<Epoch>>()
   expectTypeOf(predictLinks).returns.toEqualTypeOf<LinkScores>()

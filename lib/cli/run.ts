@@ -5,8 +5,8 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { checksum } from '../data/checksum.js'
-import { holdOut } from '../data/hold_out.js'
 import type { Dataset, TrainAndTest } from '../data/index.js'
+import { trainTestSplit } from '../data/train_test_split.js'
 import { Device } from '../device.js'
 import type { Method } from '../dst/method.js'
 import { soft, topK } from '../dst/regrow.js'
@@ -116,7 +116,7 @@ export function divide(
       `Expected --validation-split to be less than the ${train.samples} samples of ${train.name}, got ` +
       validationSplit,
   )
-  const { train: kept, validation } = holdOut(train, validationSplit)
+  const { train: kept, test: validation } = trainTestSplit(train, { testSize: validationSplit })
   return { train: kept, measured: validation, part: 'validation', notes }
 }
 

@@ -19,7 +19,7 @@ export interface CsvOptions {
   /** The last so many columns are targets, the others inputs. Default 1. */
   targets?: number | undefined
   /** Share of the rows that is held out as the test set, in (0, 1). Default 0.2. */
-  testShare?: number | undefined
+  testSize?: number | undefined
   /** Decides which rows those are. Default 0. */
   seed?: number | undefined
   /** To standardise by what an earlier file had, as its `columns` say; default: by the rows of the training set. */
@@ -160,12 +160,12 @@ function formatOf(columns: readonly CsvColumn[], inputs: number): DataFormat {
  * means.
  */
 export async function csv(file: string, options: CsvOptions = {}): Promise<CsvData> {
-  const all = { targets: true, testShare: true, seed: true, columns: true } as const
-  const { targets = 1, testShare = 0.2, seed = 0 } = known(options, 'csv()', all)
+  const all = { targets: true, testSize: true, seed: true, columns: true } as const
+  const { targets = 1, testSize = 0.2, seed = 0 } = known(options, 'csv()', all)
   integer(targets, 'targets', 1)
   expect(
-    typeof testShare === 'number' && testShare > 0 && testShare < 1,
-    () => `Expected testShare to be in (0, 1), got ${show(testShare)}`,
+    typeof testSize === 'number' && testSize > 0 && testSize < 1,
+    () => `Expected testSize to be in (0, 1), got ${show(testSize)}`,
   )
   const text = await textOf(file)
   const { names, values, rows } = parse(text, file)
@@ -173,7 +173,7 @@ export async function csv(file: string, options: CsvOptions = {}): Promise<CsvDa
     targets < names.length,
     () => `Expected targets to leave inputs among the ${names.length} columns of ${file}, got ${targets}`,
   )
-  const held = Math.min(rows - 1, Math.max(1, Math.round(testShare * rows)))
+  const held = Math.min(rows - 1, Math.max(1, Math.round(testSize * rows)))
   const isHeld = new Uint8Array(rows)
   for (const row of sampleWithoutReplacement(new Float32Array(rows).fill(1), held, { seed })) isHeld[row] = 1
   const [kept, left] = [0, 1].map((which) => [...isHeld.keys()].filter((row) => isHeld[row] === which)) as [

@@ -59,7 +59,7 @@ export const datasets: Readonly<Record<string, DataSource>> = {
       const file = given(place, 'CSV file: a line with the names of its columns, then numbers, the targets last')
       const { columns, ...both } = await csv(file, {
         ...(targets !== undefined && { targets }),
-        ...(testSplit !== undefined && { testShare: testSplit }),
+        ...(testSplit !== undefined && { testSize: testSplit }),
         ...(notes?.columns !== undefined && { columns: columnsOf(notes.columns) }),
       })
       return { ...both, notes: { columns: JSON.stringify(columns) } }
