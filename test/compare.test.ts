@@ -278,9 +278,11 @@ describe('hebb compare', () => {
     const next = random(7)
     for (let round = 0; round < 2; ++round) {
       out = join(folder, `killed${round}`)
+      // The second time with fewer checkpoints: what was logged since the last one is done again.
+      const args = [...matrix(), ...(round > 0 ? ['--every', '2'] : [])]
       let kills = 0
       for (let tries = 0; tries < 4; ++tries) {
-        const { child, ended } = start(matrix())
+        const { child, ended } = start(args)
         let done = false
         void ended.then(() => {
           done = true
@@ -291,7 +293,7 @@ describe('hebb compare', () => {
         if ((await ended).signal === 'SIGKILL') ++kills
       }
       expect(kills, 'kills before the end').to.be.at.least(2)
-      expect((await hebb(matrix())).code, `round ${round}`).to.equal(0)
+      expect((await hebb(args)).code, `round ${round}`).to.equal(0)
       expect(timeless(await results()), `round ${round}, after ${kills} kills`).to.deep.equal(timeless(expected))
       for (const name of (await readdir(join(out, 'cells'))).filter((file) => file.endsWith('.jsonl'))) {
         const [log, undisturbed] = await Promise.all(
@@ -301,6 +303,11 @@ describe('hebb compare', () => {
       }
     }
   }).timeout(300_000)
+
+  it('takes --every in epochs alone', async () => {
+    const { code, stderr } = await hebb([...matrix(), '--every', '500steps'])
+    expect([code, stderr]).to.deep.equal([1, 'hebb: Expected --every to be a number of epochs, got 500steps\n'])
+  })
 
   it('goes on from every place where a cell may have been left', async () => {
     expect((await hebb(matrix())).code).to.equal(0)

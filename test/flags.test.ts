@@ -51,6 +51,12 @@ describe('flags', () => {
       .map((name) => typed(name))
     expect(ofRun).to.have.length.above(15)
     for (const name of ofRun) expect(flagsOf('compare')).to.include(plural[name] ?? name)
+    // All others, too, but for where things are kept: compare keeps the checkpoints, the logs and a report of all runs
+    // in one folder, and goes on with them when it is called again.
+    const ofOne = { train: ['checkpoint', 'resume', 'report'], compare: ['out'] }
+    const [train, compare] = [takenBy('train'), takenBy('compare')]
+    expect(train.filter((name) => !compare.includes(name))).to.deep.equal(ofOne.train)
+    expect(compare.filter((name) => !train.includes(name))).to.deep.equal(ofOne.compare)
     for (const name of ['device', 'threads', 'blas', 'deterministic', 'json'])
       for (const command of ['train', 'compare', 'evaluate']) expect(flagsOf(command), command).to.include(name)
   })
@@ -66,6 +72,9 @@ describe('flags', () => {
       command.outputHelp()
       for (const flag of flagsOf(name)) expect(help, name).to.include(`--${flag}`)
       const examples = help.split('Examples:\n')[1].trim().split('\n')
+      // Two or three; more of train, which has several tasks, and one where there is nothing to say.
+      const least = flagsOf(name).length > 0 ? 2 : 1
+      expect(examples.length, name).to.be.within(least, name === 'train' ? 9 : 3)
       for (const example of examples) {
         const [hebb, called, ...words] = example.replace(/ < .*/, '').trim().split(' ')
         expect([hebb, called]).to.deep.equal(['hebb', name])

@@ -11,6 +11,7 @@ export function defineAverage(program: Command): void {
     argument: ['<files...>', 'checkpoints of one network'],
     examples: [
       'hebb average run.step4000.safetensors run.step4500.safetensors run.step5000.safetensors --out mean.safetensors',
+      'hebb average a.safetensors b.safetensors --union --out mean.safetensors --json',
     ],
     run: average,
   })

@@ -31,7 +31,10 @@ export function defineCompact(program: Command): void {
   define(program, 'compact', {
     does: 'writes a saved network without its inactive neurons, after checking that its outputs stay',
     argument: ['<file>', 'a checkpoint'],
-    examples: ['hebb compact run.safetensors --out small.safetensors'],
+    examples: [
+      'hebb compact run.safetensors --out small.safetensors',
+      'hebb compact run.safetensors --out small.safetensors --threads 1 --json',
+    ],
     run: compact,
   })
 }

@@ -31,6 +31,7 @@ import {
 import { csvTable, markdownTable, tableOf } from '../report/table.js'
 import { datasets } from '../settings/datasets.js'
 import { isDense } from '../settings/flag_table.js'
+import { intervalOf } from '../settings/flag_types.js'
 import {
   type FlagName,
   type Given,
@@ -333,6 +334,9 @@ function isFinished(run: Run): boolean {
 async function compare(texts: Texts, version: string): Promise<void> {
   const { given, lists: asked } = read('compare', texts)
   const out = given.out as string // required
+  const interval = intervalOf(given.every ?? '1', 'every')
+  expect('everyEpochs' in interval, () => `Expected --every to be a number of epochs, got ${given.every}`)
+  const every = interval.everyEpochs
   const cells = cellsOf(given, asked, out)
   const { epochs, validationSplit } = (cells[0] as Cell).settings
   const names = [...new Set(cells.map((cell) => cell.settings.dataset))]
@@ -390,7 +394,7 @@ async function compare(texts: Texts, version: string): Promise<void> {
         version,
         draw,
         warn,
-        signal: stop.signal,
+        ...{ signal: stop.signal, every },
       })
       work.behind += epochs
       work.trained += run.epochs.length - run.begun
@@ -438,6 +442,8 @@ interface CellOptions {
   readonly had: Run
   readonly version: string
   readonly signal: AbortSignal
+  /** Epochs between checkpoints. */
+  readonly every: number
   /**
    * Epochs done, with the part of the one that runs; how many of them an earlier process did; and where in the epoch.
    */
@@ -448,7 +454,7 @@ interface CellOptions {
 /** Runs a cell to its end, from its checkpoint if it has one. */
 async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun: number }> {
   const { settings, log, checkpoint } = cell
-  const { device, data, folder, signal, version, draw, warn } = options
+  const { device, data, folder, signal, every, version, draw, warn } = options
   const notes = notesOf(settings, folder, data)
   let [known, begun]: [LogEvent[], number] = [[], 0]
   const tell = async (event: LogEvent) => {
@@ -478,7 +484,8 @@ async function runCell(cell: Cell, options: CellOptions): Promise<Run & { begun:
         if ((epoch.epoch === 1 && isNew) || (trainer.run && isOver(trainer.run)))
           await tell(await topologyEvent(trainer, epoch.epoch, data.train.shape))
         // After the log: what a checkpoint has done is in the log, whenever the process is killed.
-        await save(trainer, checkpoint, notes, warn)
+        const isLast = trainer.run !== undefined && isOver(trainer.run)
+        if (epoch.epoch % every === 0 || isLast) await save(trainer, checkpoint, notes, warn)
       }
     }
     const epochs = known.filter((event): event is EpochEvent => event.event === 'epoch')

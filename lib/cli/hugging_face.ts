@@ -36,7 +36,7 @@ export function defineExport(program: Command): void {
   define(program, 'export', {
     does: "writes a Llama in a checkpoint as Hugging Face's files, zeros where it has no links",
     argument: ['<file>', 'a checkpoint'],
-    examples: ['hebb export llama.safetensors --out my-llama'],
+    examples: ['hebb export llama.safetensors --out my-llama', 'hebb export llama.safetensors --out my-llama --json'],
     run: take,
   })
 }

@@ -781,9 +781,13 @@ export const table = {
   every: flag(interval(), {
     help: 'epochs between checkpoints, or steps: 500steps',
     group: 'What is kept and said:',
-    commands: { train: {}, ...TEXT },
+    commands: {
+      train: {},
+      ...TEXT,
+      compare: { help: "epochs between checkpoints of each run, in --out; a run's last is kept, too", optional: '1' },
+    },
     otherwise: '1; with --resume, as before',
-    beside: ['checkpoint', 'resume'],
+    beside: ['checkpoint', 'resume', 'out'],
   }),
   keep: flag(integer(1), {
     help: 'keep the states of the last n validations, too: FILE.step500.safetensors and so on, to average them',

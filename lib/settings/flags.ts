@@ -120,9 +120,10 @@ export function valuesOf(command: CommandName, given: Given): Values {
           `Expected no --${typed(name)} for the ${needs.of} '${chosen}', which ${needs.lacking}, got ${show(value)}`,
       )
     }
+    const others = beside?.filter((other) => takenBy(command).includes(other as FlagName))
     expect(
-      !beside || beside.some((other) => given[other as FlagName] !== undefined),
-      () => `Expected --${typed(name)} beside ${beside?.map((other) => `--${other}`).join(' or ')}, got it alone`,
+      !others || others.some((other) => given[other as FlagName] !== undefined),
+      () => `Expected --${typed(name)} beside ${others?.map((other) => `--${other}`).join(' or ')}, got it alone`,
     )
     check?.(value, holding)
   }
