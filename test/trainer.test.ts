@@ -557,6 +557,22 @@ describe('Trainer', () => {
       const failure = await error(() => all(trainer.fit(train, { epochs: 3 })))
       expect(failure.code).to.equal('NON_FINITE')
       expect(failure.message).to.match(/in step \d+ \(epoch 1\), first in .* \(\d+ -> \d+\)/)
+      const cures = 'Lower the learning rate, set clipNorm, or check the data for NaN and inputs that are not scaled.'
+      expect(failure.message.endsWith(cures), failure.message).to.equal(true)
+      const clipping = sgd({ learningRate: 1e30, clipNorm: 1 })
+      using clipped = new Trainer(model(), { optimizer: clipping, device: 'cpu' })
+      const { message } = await error(() => all(clipped.fit(train, { epochs: 3 })))
+      expect(message).to.include('Lower the learning rate, or check the data')
+    })
+
+    it('data that are not finite are named as such', async () => {
+      using trainer = trainerOf()
+      const x = new Float32Array(48 * 40).fill(0.5)
+      const bad = dataset({ x, y: new Int32Array(40), shape: [48], classes: 4 })
+      bad.x[100] = Number.NaN // which dataset() refuses
+      const { code, message } = await error(() => all(trainer.fit(bad, { epochs: 1 })))
+      expect(code).to.equal('NON_FINITE')
+      expect(message).to.match(/first in the data\. Look for NaN and infinity in the samples\.$/)
     })
 
     for (const [place, name, where] of [

@@ -19,6 +19,9 @@ import type { Loss } from './loss.js'
 import type { Measures } from './measures.js'
 import type { TrainerOptions } from './options.js'
 
+/** Where numbers are not finite before the network has begun. */
+const DATA = 'the data'
+
 /** How steps are taken. */
 interface Training {
   readonly optimizer: Optimizer
@@ -240,11 +243,14 @@ export class Stepper {
   /** Names the step and the first place in the network where the numbers ended. The step has changed no weights. */
   async #whereNotFinite(graph: Graph, step: number, at: NextBatch, cause: HebbError): Promise<HebbError> {
     const epoch = this.plan ? ` (epoch ${Math.floor(step / this.plan.stepsPerEpoch) + 1})` : ''
+    const clipping = this.#optimizer.clipNorm === undefined ? 'set clipNorm, ' : ''
     const error = (what: string, where: string) =>
       new HebbError(
         'NON_FINITE',
-        `Expected a finite ${what}, got NaN or infinity in step ${step}${epoch}, first in ${where}. Lower the ` +
-          'learning rate, or look at the data.',
+        `Expected a finite ${what}, got NaN or infinity in step ${step}${epoch}, first in ${where}. ` +
+          (where === DATA
+            ? 'Look for NaN and infinity in the samples.'
+            : `Lower the learning rate, ${clipping}or check the data for NaN and inputs that are not scaled.`),
         { cause },
       )
     if (cause.message.startsWith('gradientNorm:'))
@@ -278,8 +284,7 @@ export class Stepper {
       await program
         .replay(1, { writes: writes(at), begin: { step, ...placeOf(at) } })
         .catch((error: HebbError) => (error.code === 'NON_FINITE' ? undefined : Promise.reject(error)))
-      for (const input of inputs)
-        if (!(input instanceof Tokens) && !finite(await input.activations.read())) return 'the data'
+      for (const input of inputs) if (!(input instanceof Tokens) && !finite(await input.activations.read())) return DATA
       const named = namedParameters(this.#model)
       const names = namedModules(this.#model)
       for (const { module, output } of outputs) {
