@@ -1,6 +1,6 @@
 /** The line that says how far a command is: within the terminal's width, and in lines where it takes none back. */
 import { expect } from 'chai'
-import { ProgressLine, progressLine } from '../lib/cli/progress.js'
+import { ProgressLine, progressLine, timeLeft } from '../lib/cli/progress.js'
 
 describe('progress', () => {
   const before = '11/12 fashion-mnist-granet-0.005-seed20 epoch 100/100'
@@ -18,6 +18,25 @@ describe('progress', () => {
         if (columns >= 100) expect(line).to.contain(before)
       }
     expect(progressLine('epoch 1/2', 0.25, '1/4', 30)).to.equal('epoch 1/2 ████░░░░░░░░░░░ 1/4')
+  })
+
+  it('leaves the last texts out where there is no room for all', () => {
+    const texts = ['1874/1875', '12 min left', 'loss 0.1234']
+    for (let columns = 1; columns <= 120; ++columns) {
+      const line = progressLine('epoch 12/100', 0.5, texts, columns)
+      expect(line.length, `${columns} columns`).to.be.below(columns)
+      if (columns > 33) expect(line).to.match(/^epoch 12\/100 [█░]{8,} 1874\/1875(, |$)/)
+    }
+    expect(progressLine('epoch 12/100', 0.5, texts, 80)).to.match(/ 1874\/1875, 12 min left, loss 0.1234$/)
+    expect(progressLine('epoch 12/100', 0.5, texts, 50)).to.match(/ 1874\/1875, 12 min left$/)
+  })
+
+  it('tells how long the rest takes, in units of a person', () => {
+    expect(timeLeft(0, 10, 5000)).to.deep.equal([])
+    expect(timeLeft(10, 20, 5000)).to.deep.equal(['10 s left'])
+    expect(timeLeft(1000, 0, 5000)).to.deep.equal(['1 s left'])
+    expect(timeLeft(1, 60, 30_000)).to.deep.equal(['30 min left'])
+    expect(timeLeft(1, 240, 60_000)).to.deep.equal(['4.0 h left'])
   })
 
   it('is lines on a dumb terminal, and nothing where there is none', () => {

@@ -55,7 +55,7 @@ import { taskOf, told } from '../train/task.js'
 import { define } from './command.js'
 import { stopping } from './ending.js'
 import { JSON_OBJECT, LOG, REPORT, TABLE, writeWhole } from './files.js'
-import { ProgressLine } from './progress.js'
+import { ProgressLine, timeLeft } from './progress.js'
 import {
   beginRun,
   deviceOf,
@@ -376,14 +376,11 @@ async function compare(texts: Texts, version: string): Promise<void> {
       const behind = work.behind
       const draw = (done: number, epoch: number, step: string) => {
         const trained = work.trained + done - epoch
-        const left =
-          trained > 0
-            ? `, ${duration(((work.all - behind - done) * (performance.now() - work.began)) / trained)} left`
-            : ''
+        const left = timeLeft(trained, work.all - behind - done, performance.now() - work.began)
         line.draw(
           `${i + 1}/${cells.length} ${cell.name} epoch ${Math.min(epochs, Math.floor(done) + 1)}/${epochs}`,
           (behind + done) / work.all,
-          `${step}${left}`,
+          [step, ...left].join(', '),
         )
       }
       const run = await runCell(cell, {
@@ -559,11 +556,4 @@ async function save(
     if (!(error instanceof HebbError) || error.code !== 'CANNOT_WRITE') throw error
     warn(`the checkpoint was not written, training goes on. ${error.message}`)
   }
-}
-
-/** Milliseconds for a person. */
-function duration(ms: number): string {
-  const minutes = Math.round(ms / 60_000)
-  if (minutes < 1) return `${Math.max(1, Math.round(ms / 1000))} s`
-  return minutes < 100 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`
 }

@@ -15,13 +15,13 @@ export class ProgressLine {
     this.#stream = stream
   }
 
-  /** `share` of 1 as a bar, between two texts. */
-  draw(before: string, share: number, after: string): void {
+  /** `share` of 1 as a bar, between two texts; of several behind it, those come last that may be left out. */
+  draw(before: string, share: number, after: string | readonly string[]): void {
     const now = performance.now()
     if (!this.#stream.isTTY || now - this.#drawn < (this.#isDumb ? DUMB_INTERVAL : 50)) return
     this.#drawn = now
     if (this.#isDumb) {
-      this.#stream.write(`${before} ${Math.floor(100 * share)}% ${after}\n`)
+      this.#stream.write(`${before} ${Math.floor(100 * share)}% ${[after].flat().join(', ')}\n`)
       return
     }
     this.#stream.write(`\r\x1b[2K${progressLine(before, share, after, this.#stream.columns || 80)}`)
@@ -35,8 +35,17 @@ export class ProgressLine {
 }
 
 /** Less than the terminal's columns: a full line would begin another one. What has no room is cut, the bar last. */
-export function progressLine(before: string, share: number, after: string, columns: number): string {
+export function progressLine(
+  before: string,
+  share: number,
+  texts: string | readonly string[],
+  columns: number,
+): string {
   const most = Math.max(0, columns - 1)
+  const all = [texts].flat()
+  const widthOf = (after: string) => before.length + 1 + BAR + 1 + after.length
+  while (all.length > 1 && widthOf(all.join(', ')) > most) all.pop()
+  const after = all.join(', ')
   const room = most - before.length - after.length - 2
   const width = Math.max(Math.min(BAR, most), Math.min(40, room))
   const full = Math.round(width * Math.min(1, share))
@@ -46,4 +55,16 @@ export function progressLine(before: string, share: number, after: string, colum
   // What is left to do is worth more than a long name.
   if (left >= 1) return `${left < before.length ? `${before.slice(0, left - 1)}…` : before} ${bar} ${after}`
   return `${bar} ${after}`.slice(0, most)
+}
+
+/** How long the rest of some work will take, for a person: none before any is done. */
+export function timeLeft(done: number, left: number, ms: number): string[] {
+  return done > 0 ? [`${duration((left * ms) / done)} left`] : []
+}
+
+/** Milliseconds for a person. */
+function duration(ms: number): string {
+  const minutes = Math.round(ms / 60_000)
+  if (minutes < 1) return `${Math.max(1, Math.round(ms / 1000))} s`
+  return minutes < 100 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`
 }

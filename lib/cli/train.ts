@@ -37,7 +37,7 @@ import { type Call, define } from './command.js'
 import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
 import { trainLanguage } from './language.js'
-import { ProgressLine } from './progress.js'
+import { ProgressLine, timeLeft } from './progress.js'
 import {
   beginRun,
   deviceOf,
@@ -161,13 +161,20 @@ async function train({ texts, version }: Call): Promise<void> {
     process.exitCode = 1
   }
   const began = performance.now()
+  /** Steps that another process did. */
+  const before = trainer.step
   const epochs: EpochEvent[] = []
   const topologies: TopologyEvent[] = []
   try {
     const reports = run.epochs({
       signal: stop.signal,
-      onProgress: ({ epoch, epochs, step, stepsPerEpoch }) =>
-        line.draw(`epoch ${epoch}/${epochs}`, step / stepsPerEpoch, `${step}/${stepsPerEpoch}`),
+      onProgress({ epoch, epochs: all, step, stepsPerEpoch }) {
+        const done = (epoch - 1) * stepsPerEpoch + step
+        const left = timeLeft(done - before, all * stepsPerEpoch - done, performance.now() - began)
+        const last = epochs.at(-1)
+        const loss = last ? [`loss ${last.trainLoss.toFixed(4)}`] : []
+        line.draw(`epoch ${epoch}/${all}`, step / stepsPerEpoch, [`${step}/${stepsPerEpoch}`, ...left, ...loss])
+      },
       ...(file !== undefined && { checkpoint: { file, ...intervalOf(every, 'every'), notes, onError: unsaved } }),
     })
     for await (const epoch of reports) {
