@@ -59,7 +59,7 @@ HEBB_PURPOSE(kShuffleDraws, 3);
 HEBB_PURPOSE(kSampleDraws, 8);
 // lib/philox.ts draws for these.
 HEBB_PURPOSE(kBatchDraws, 18);
-HEBB_PURPOSE(kCorpusDraws, 19);
+HEBB_PURPOSE(kGenerationDraws, 21);
 
 /// The fourth counter word: purpose in the upper 8 bits, layer in the lower 24.
 HEBB_INLINE uint32_t purposeWord(Purpose purpose, uint32_t layer) {

@@ -2,7 +2,7 @@
 import { expect, integer, known, show } from '../error.js'
 import { permutation } from '../philox.js'
 
-/** hebb::Purpose::batches. */
+/** hebb::kBatchDraws. */
 const PURPOSE = 18
 /** The special tokens of a sentence: begin and end around a source, and of a target the one or the other. */
 const [SOURCE_ENDS, TARGET_ENDS] = [2, 1]

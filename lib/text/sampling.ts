@@ -19,7 +19,7 @@ export interface SamplingOptions {
   repetitionPenalty?: number | undefined
 }
 
-/** Number of what draws for generation, beside those of HEBB_PURPOSE. */
+/** hebb::kGenerationDraws. */
 const PURPOSE = 21
 
 /** In [0, 1), for the token at a place of a text that is written with a seed. */
