@@ -121,10 +121,27 @@ export interface CheckpointOptions {
 // hebb: Chunk
 export type Chunk = Pick<DatasetOptions, 'x' | 'y' | 'weights'>;
 
+// hebb: ClassScores
+export interface ClassScores {
+    readonly precision: number;
+    readonly recall: number;
+    readonly f1: number;
+    readonly samples: number;
+}
+
 // hebb: Classification
 export interface Classification {
     readonly label: string;
     readonly probability: number;
+}
+
+// hebb: ClassificationMetrics
+export interface ClassificationMetrics {
+    readonly accuracy: number;
+    readonly top5: number;
+    readonly confusion: readonly (readonly number[])[];
+    readonly classes: readonly ClassScores[];
+    readonly macro: Readonly<Omit<ClassScores, 'samples'>>;
 }
 
 // hebb: CrossAttention
@@ -355,12 +372,18 @@ export interface Estimate {
     readonly error: number;
 }
 
+// hebb: EvaluateOptions
+export interface EvaluateOptions extends RunOptions {
+    metrics?: boolean | undefined;
+}
+
 // hebb: Evaluation
 export interface Evaluation {
     readonly loss: number;
     readonly accuracy: number;
     readonly samples: number;
     readonly dropped?: number;
+    readonly metrics?: ClassificationMetrics;
 }
 
 // hebb: ExecutionForm
@@ -719,6 +742,11 @@ export interface Method {
     readonly dense?: boolean | undefined;
     readonly topology: Topology;
     readonly weights: WeightInit;
+}
+
+// hebb: MetricsOptions
+export interface MetricsOptions {
+    ignore?: number | undefined;
 }
 
 // hebb: MlpOptions
@@ -1489,7 +1517,7 @@ export declare class Predictor {
     get classes(): readonly string[] | undefined;
     predict<Output extends OutputName = 'logits'>(x: Predictable, options?: PredictOptions<Output>): Promise<Outputs[Output]>;
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
-    evaluate(data: Dataset | TextDataset, options?: RunOptions): Promise<Evaluation>;
+    evaluate(data: Dataset | TextDataset, options?: EvaluateOptions): Promise<Evaluation>;
     perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
     translations(lines: readonly string[], options?: TranslationOptions): Promise<Translation[][]>;
@@ -1931,7 +1959,7 @@ export declare class Trainer {
     fit(data: TrainingData, options: FitOptions): Training;
     resume(data: TrainingData, options?: ResumeOptions): Training;
     trainOn(batch: Batch, options?: TrainOnOptions): Promise<number>;
-    evaluate(data: Dataset | TextDataset, options?: RunOptions): Promise<Evaluation>;
+    evaluate(data: Dataset | TextDataset, options?: EvaluateOptions): Promise<Evaluation>;
     perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
     predict<Output extends OutputName = 'logits'>(x: Predictable, options?: PredictOptions<Output>): Promise<Outputs[Output]>;
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
@@ -2129,6 +2157,15 @@ export declare function chts(parts?: Parts): Method;
 
 // hebb: chtss
 export declare function chtss(parts?: Parts): Method;
+
+// hebb: classScores
+export declare function classScores(confusion: readonly (readonly number[])[]): Pick<ClassificationMetrics, 'classes' | 'macro'>;
+
+// hebb: classificationMetrics
+export declare function classificationMetrics(logits: Float32Array, labels: ArrayLike<number>, options?: MetricsOptions): ClassificationMetrics;
+
+// hebb: confusionMatrix
+export declare function confusionMatrix(logits: Float32Array, labels: ArrayLike<number>, options?: MetricsOptions): number[][];
 
 // hebb: constantDensity
 export declare const constantDensity: () => DensityRule;
@@ -2396,6 +2433,9 @@ export declare const swi: () => WeightInit;
 
 // hebb: topK
 export declare function topK(predictor: LinkPredictor, options?: ScoreOptions): BuiltInRegrow;
+
+// hebb: topKAccuracy
+export declare function topKAccuracy(logits: Float32Array, labels: ArrayLike<number>, k: number, options?: MetricsOptions): number;
 
 // hebb: transformer
 export declare function transformer({ seed, ...options }: TransformerOptions & {
