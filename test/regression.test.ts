@@ -123,7 +123,7 @@ describe('hebb --task regression', () => {
     const classes = await hebb('evaluate', whole, '--dataset', 'mnist', '--targets', '2')
     expect(classes.stderr).to.match(/no --targets for the dataset 'mnist', which has targets of its own/)
     const sentences = await hebb('evaluate', whole, '--source', 'F')
-    expect(sentences.stderr).to.match(/Expected no --source for .*, which is no translator, got F/)
+    expect(sentences.stderr).to.match(/Expected no --source for .*, which is no model of text, got F/)
     const compact = await hebb('compact', whole, '--out', join(folder, 'small.safetensors'))
     expect([compact.code, compact.stderr]).to.deep.equal([0, ''])
     const small = JSON.parse((await hebb('evaluate', join(folder, 'small.safetensors'), '--json')).stdout)
@@ -197,7 +197,7 @@ describe('hebb --task regression', () => {
       [['--dataset', 'csv', '--data', file], /got 'csv'\. Give --task regression for that/],
       [['--targets', '2'], /no --targets for the dataset 'mnist', which has targets of its own, got 2/],
       [['--test-split', '0.1'], /no --test-split for the dataset 'mnist', which has a test set of its own/],
-      [['--task', 'regresion'], /--task to be 'classification', 'regression' or 'translation', got 'regresion'/],
+      [['--task', 'regresion'], /--task to be 'classification', 'regression', 'translation' or 'lm', got 'regresion'/],
       [flags('--test-split', '100%'), /--test-split to be in \(0, 1\), got 100%/],
       [flags('--targets', '8'), /targets to leave inputs among the 8 columns/],
     ]
