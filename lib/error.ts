@@ -15,6 +15,8 @@ export type ErrorCode =
   | 'CANNOT_WRITE'
   | 'INTERNAL'
 
+const BRAND = Symbol.for('hebb.HebbError')
+
 /** Every error of this library. The message says what was given, what was expected and how to mend it. */
 export class HebbError extends Error {
   override readonly name = 'HebbError'
@@ -24,7 +26,16 @@ export class HebbError extends Error {
     super(message, options)
     this.code = code
   }
+
+  /** Those of another copy of this library, too: a process may have several, whose native addon is one. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // biome-ignore-start lint/complexity/noThisInStatic: it is a subclass that a subclass is asked for
+    if (this === HebbError) return Object(value)[BRAND] === true
+    return Function.prototype[Symbol.hasInstance].call(this, value)
+    // biome-ignore-end lint/complexity/noThisInStatic: it is a subclass that a subclass is asked for
+  }
 }
+Object.defineProperty(HebbError.prototype, BRAND, { value: true })
 
 /** The error for a file that could not be written: what the file system's refusal means to a person. */
 export function cannotWrite(file: string, error: NodeJS.ErrnoException): HebbError {

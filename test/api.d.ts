@@ -487,6 +487,7 @@ export declare class HebbError extends Error {
     readonly name = "HebbError";
     readonly code: ErrorCode;
     constructor(code: ErrorCode, message: string, options?: ErrorOptions);
+    static [Symbol.hasInstance](value: unknown): boolean;
 }
 
 // hebb: Hypothesis
