@@ -457,11 +457,11 @@ export class Trainer {
     await this.#own(asked)
     this.#begin()
     try {
+      this.#layOut(plan)
       this.#callbacks = callbacks
       this.#best = undefined
       this.#files.clear()
       note(run, asked)
-      this.#layOut(plan)
       this.#scheduler.begin()
       this.#stepper.step = 0
       this.#run = run
@@ -1008,9 +1008,10 @@ export class Trainer {
 
   /** Makes parameters, links and optimizer state those of a run's best state, in a file or in memory. */
   async #returnTo(run: Run, file: string | undefined): Promise<void> {
-    if (!run.best || run.best.step === this.#stepper.step) return
-    const checkpoint = file === undefined ? this.#best : await readCheckpoint(file, { training: true })
+    const kept = this.#best
     this.#best = undefined
+    if (!run.best || run.best.step === this.#stepper.step) return
+    const checkpoint = file === undefined ? kept : await readCheckpoint(file, { training: true })
     if (!checkpoint) throw new TypeError('a best state is kept')
     if (this.#disposed) throw disposed()
     this.#stepper.dispose()
