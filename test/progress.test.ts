@@ -52,6 +52,18 @@ describe('progress', () => {
       expect(written).to.deep.equal(['epoch 1/2 25% 1/4\n'])
       process.env.TERM = 'xterm'
       written.length = 0
+      const coloured = Object.assign(stream(true), { columns: 30, hasColors: () => true })
+      const { NO_COLOR, FORCE_COLOR } = process.env
+      delete process.env.NO_COLOR
+      delete process.env.FORCE_COLOR
+      try {
+        new ProgressLine(coloured).draw('epoch 1/2', 0.25, '1/4')
+      } finally {
+        if (NO_COLOR !== undefined) process.env.NO_COLOR = NO_COLOR
+        if (FORCE_COLOR !== undefined) process.env.FORCE_COLOR = FORCE_COLOR
+      }
+      expect(written).to.deep.equal(['\r\x1b[2Kepoch 1/2 \x1b[36m████\x1b[39m░░░░░░░░░░░ 1/4'])
+      written.length = 0
       new ProgressLine(stream(false)).draw('epoch 1/2', 0.25, '1/4')
       expect(written).to.deep.equal([])
     } finally {

@@ -5,6 +5,7 @@ import { datasets } from '../settings/datasets.js'
 import type { CommandName, Need, Place } from '../settings/flag_table.js'
 import { declared, type FlagName, type Texts, takenBy, typed } from '../settings/flags.js'
 import { tasks } from '../train/task.js'
+import { styled } from './color.js'
 
 /** For which choices a flag is; nothing where it is for all. */
 function usersOf({ of, met }: Need): string {
@@ -66,7 +67,8 @@ export function define(
     )
     command.addOption(group ? option.helpGroup(group) : option)
   }
-  command.addHelpText('after', `\nExamples:\n${examples.map((example) => `  ${example}`).join('\n')}`)
+  const title = styled('Examples:', 'bold', process.stdout)
+  command.addHelpText('after', `\n${title}\n${examples.map((example) => `  ${example}`).join('\n')}`)
   command.action((...args: unknown[]) => {
     const [texts, called] = args.slice(-2) as [Texts, Command]
     return run({ argument: called.args[0], args: called.args, texts, version: program.version() as string })

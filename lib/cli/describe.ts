@@ -5,6 +5,7 @@ import { read, valuesOf } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
 import type { Degrees, LayerDescription, Measured } from '../topology/describe.js'
 import { load } from '../train/predictor.js'
+import { styled } from './color.js'
 import { type Call, define } from './command.js'
 
 /** What the links of a saved network look like. */
@@ -59,7 +60,8 @@ function linesOf(
       ? 'none'
       : `${value.toFixed(digits)}${error ? ` (sampled, standard error ${error.toPrecision(1)})` : ''}`
   return [
-    `layer ${i}      ${inFeatures} -> ${outFeatures}: ${count(links)} links, ${percent(density)}`,
+    `${styled(`layer ${i}`, 'bold', process.stdout)}      ${inFeatures} -> ${outFeatures}: ` +
+      `${count(links)} links, ${percent(density)}`,
     `inputs       ${degrees(inputs)}`,
     `outputs      ${degrees(outputs)}`,
     `clustering   ${measure(clustering, 4)}`,

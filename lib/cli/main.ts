@@ -6,6 +6,7 @@
 import { Command } from 'commander'
 import { HebbError } from '../error.js'
 import { version } from '../package.js'
+import { hasColors, styled } from './color.js'
 import { watchOutput } from './ending.js'
 
 watchOutput()
@@ -42,6 +43,11 @@ try {
   const program = new Command('hebb')
     .description('Neural networks that are sparse from the first step to the last')
     .version(version)
+    .configureOutput({
+      getOutHasColors: () => hasColors(process.stdout),
+      getErrHasColors: () => hasColors(process.stderr),
+    })
+    .configureHelp({ styleTitle: (title) => styled(title, 'bold', process.stdout) })
   defineTrain(program)
   defineCompare(program)
   defineEvaluate(program)
@@ -58,6 +64,6 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (!(error instanceof HebbError)) throw error
-  console.error(`hebb: ${error.message}`)
+  console.error(`${styled('hebb:', 'red', process.stderr)} ${error.message}`)
   process.exitCode = 1
 }

@@ -2,6 +2,8 @@
  * How far a command is, on a terminal, and never elsewhere: one line that is drawn again and again, at most every 50
  * ms, and never wider than the terminal; where that cannot take a line back, a line now and then.
  */
+import { styled } from './color.js'
+
 const BAR = 8
 const DUMB_INTERVAL = 10_000 // ms
 
@@ -24,7 +26,8 @@ export class ProgressLine {
       this.#stream.write(`${before} ${Math.floor(100 * share)}% ${[after].flat().join(', ')}\n`)
       return
     }
-    this.#stream.write(`\r\x1b[2K${progressLine(before, share, after, this.#stream.columns || 80)}`)
+    const line = progressLine(before, share, after, this.#stream.columns || 80)
+    this.#stream.write(`\r\x1b[2K${line.replace(/█+/, (full) => styled(full, 'cyan', this.#stream))}`)
     this.#shown = true
   }
 

@@ -33,6 +33,7 @@ import {
 import { count, percent } from '../settings/format.js'
 import { isOver, notesIn } from '../train/checkpoint.js'
 import { taskOf, told } from '../train/task.js'
+import { styled } from './color.js'
 import { type Call, define } from './command.js'
 import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
@@ -148,9 +149,10 @@ async function train({ texts, version }: Call): Promise<void> {
   const say = (line: string) => void (given.json || console.log(line))
   const event = (fields: object) => void (given.json && console.log(JSON.stringify(fields)))
   const { kind, name, simd, threads: running } = device.info
+  const heading = styled(`${settings.method} on ${settings.dataset}`, 'bold', process.stdout)
   say(
-    `${settings.method} on ${settings.dataset}: ${widths.join('-')}, density ${percent(density)}, seed ` +
-      `${settings.seed}${first ? `, from epoch ${first + 1} on` : ''}`,
+    `${heading}: ${widths.join('-')}, density ${percent(density)}, seed ${settings.seed}` +
+      `${first ? `, from epoch ${first + 1} on` : ''}`,
   )
   say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${running} threads` : ''} (${device.reason})`)
 
@@ -226,7 +228,8 @@ async function train({ texts, version }: Call): Promise<void> {
   say('')
   if (trainer.run?.stopped !== undefined) say(`stopped after epoch ${done.epoch}: ${trainer.run.stopped}`)
   say(
-    `${data.part === 'test' ? 'test' : 'held-out'} ${figure.title} ${told(figure, figureOf(done, task))} after the ` +
+    `${styled(`${data.part === 'test' ? 'test' : 'held-out'} ${figure.title}`, 'bold', process.stdout)} ` +
+      `${told(figure, figureOf(done, task))} after the ` +
       `last epoch (best: ${told(figure, bestOf(done, task))} in epoch ${done.bestEpoch})`,
   )
   say(
