@@ -108,9 +108,8 @@ if (process.argv[2] === '--check') {
   if (missing.length > 0) fail(missing.join('\nhebb: '))
   const { built, architectures, said } = cudaOf()
   const modules = modulesOf()
-  console.log(
-    `hebb: builds for ${said}. On two cores that takes about ${built ? 'six minutes' : 'a minute and a half'}.`,
-  )
+  const time = built ? 'five to nine' : 'two to three'
+  console.log(`hebb: builds for ${said}, which takes ${time} minutes on two cores.`)
   const options = [
     `--CDHEBB_CUDA=${built ? 'ON' : 'OFF'}`,
     ...(built ? [`--CDCMAKE_CUDA_ARCHITECTURES=${architectures}`] : []),
