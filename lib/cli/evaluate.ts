@@ -29,7 +29,6 @@ export function defineEvaluate(program: Command): void {
     does: 'tells how good a saved network is on a test set, on sentences and their translations, or on text',
     argument: ['<file>', 'a checkpoint'],
     examples: [
-      'hebb evaluate run.safetensors --data DIR --json',
       'hebb evaluate run.safetensors --metrics',
       'hebb evaluate en-de.best.safetensors --source F --target F --beam 4',
       'hebb evaluate lm.best.safetensors --data FILE --stride 64',
