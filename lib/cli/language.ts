@@ -3,7 +3,6 @@
  * trained on the files where none is given, and kept in the checkpoint.
  */
 import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
@@ -13,8 +12,6 @@ import { llamaShape } from '../nn/llama_config.js'
 import { adam } from '../optim/adam.js'
 import { cosineDecay } from '../optim/rates.js'
 import { languageReport } from '../report/language.js'
-import type { Interval } from '../report/translation.js'
-import { intervalOf } from '../settings/flag_types.js'
 import {
   type FlagName,
   type Given,
@@ -27,17 +24,26 @@ import {
   withDefaults,
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
-import { trainTokenizer } from '../text/byte_pair.js'
 import { type LanguageText, languageText, readDocuments } from '../text/language.js'
-import { Tokenizer } from '../text/tokenizer.js'
-import type { Epoch, ResumeOptions } from '../train/options.js'
+import type { Tokenizer } from '../text/tokenizer.js'
 import { Trainer } from '../train/trainer.js'
 import type { Call } from './command.js'
 import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
-import { ProgressLine } from './progress.js'
 import { deviceOf } from './run.js'
-import { bestOf, checkTaken, isOver, keptOf, layersOf, methodBySteps, none } from './text_run.js'
+import {
+  bestOf,
+  checkTaken,
+  deviceLine,
+  isOver,
+  layersOf,
+  memoryLine,
+  methodBySteps,
+  none,
+  type TextRun,
+  tokenizerOf,
+  trainText,
+} from './text_run.js'
 
 /** What a run was asked for, as its checkpoint notes it. */
 type Settings = { readonly [name in FlagName]?: Values[name] } & {
@@ -92,14 +98,7 @@ function textsBy({ documents, joined, firstWindow, separator, window, store }: S
 const documents = ({ count: all }: LanguageText) =>
   all === undefined ? '' : `${count(all)} document${all > 1 ? 's' : ''}, `
 
-interface LanguageRun {
-  readonly settings: Settings
-  readonly files: Files
-  readonly trainer: Trainer
-  readonly train: LanguageText
-  readonly validation: LanguageText
-  intervals(options: ResumeOptions): AsyncGenerator<Epoch, void, undefined>
-}
+type LanguageRun = TextRun<Settings, Files, LanguageText>
 
 async function textsOf(settings: Settings, files: Files, tokenizer: Tokenizer) {
   const text = textsBy(settings, tokenizer)
@@ -108,18 +107,6 @@ async function textsOf(settings: Settings, files: Files, tokenizer: Tokenizer) {
 
 async function* linesOf(files: readonly string[], { documents }: Settings): AsyncGenerator<string> {
   for await (const text of readDocuments(files, documents === undefined ? {} : { documents })) yield* text.split('\n')
-}
-
-async function tokenizerOf(given: Given, { data }: Files, settings: Settings, say: (line: string) => void) {
-  expect(
-    given.tokenizer === undefined || given.vocabulary === undefined,
-    () => 'Expected --tokenizer or --vocabulary, got both',
-  )
-  if (given.tokenizer !== undefined) return Tokenizer.from(given.tokenizer)
-  const start = performance.now()
-  const tokenizer = await trainTokenizer(linesOf(data, settings), { vocabulary: settings.vocabulary })
-  say(`tokenizer of ${count(tokenizer.size)} tokens trained in ${((performance.now() - start) / 1000).toFixed(1)} s`)
-  return tokenizer
 }
 
 const SHAPE = ['width', 'feedForward', 'layers', 'heads'] as const
@@ -144,7 +131,8 @@ async function begin(asked: Given, device: Device, say: (line: string) => void):
     window <= batchTokens,
     () => `Expected --batch-tokens of at least --window, ${window}, got ${batchTokens}: windows are not divided`,
   )
-  const tokenizer = await tokenizerOf(given, files, settings, say)
+  const lines = () => linesOf(files.data, settings)
+  const tokenizer = await tokenizerOf(given, lines, settings.vocabulary, say)
   const texts = await textsOf(settings, files, tokenizer)
   const model = llama({
     ...(shape ?? { words: tokenizer.size, features, hidden, layers, heads, places: window }),
@@ -205,16 +193,7 @@ export async function trainLanguage({ texts, version }: Call): Promise<void> {
   const run = given.resume === undefined ? await begin(given, device, say) : await goOn(given, device)
   const { settings, train, validation, files } = run
   using trainer = run.trainer
-  const { steps, interval, batchTokens } = settings
   const file = given.checkpoint ?? given.resume
-  const noted = JSON.stringify(files)
-  const notes = {
-    ...{ task: 'lm', settings: JSON.stringify(settings), files: noted },
-    // Of a run that is gone on with in another folder: where they were.
-    paths: (trainer.notes.files === noted && trainer.notes.paths) || JSON.stringify(pathsOf(files)),
-    every: given.every ?? trainer.notes.every ?? '1',
-  }
-  const { kind, name, simd, threads } = device.info
   say(
     `${settings.method} on ${train.name}: ${documents(train)}` +
       `${count(train.tokens)} tokens in ${count(train.samples)} windows; ${count(validation.tokens)} of validation`,
@@ -224,84 +203,27 @@ export async function trainLanguage({ texts, version }: Call): Promise<void> {
     `${settings.width} wide, ${settings.layers} layers, density ${percent(settings.density)} of the projections, ` +
       `${count(parameters)} parameters with embedding and head, seed ${settings.seed}`,
   )
-  say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${threads} threads` : ''} (${device.reason})`)
+  say(deviceLine(device))
 
   using stop = stopping()
-  const line = new ProgressLine(process.stderr)
-  const unsaved = (error: Error) => {
-    line.clear()
-    console.error(`hebb: the checkpoint was not written, training goes on. ${error.message}`)
-    process.exitCode = 1
-  }
   const began = performance.now()
-  let last: Epoch | undefined
-  const intervals: Interval[] = []
-  // Where the bar's speed is counted from.
-  let since = { step: trainer.step, at: performance.now() }
-  try {
-    const reports = run.intervals({
-      signal: stop.signal,
-      onProgress: ({ epoch, step, stepsPerEpoch }) => {
-        const done = (epoch - 1) * interval + step
-        const speed = (1000 * batchTokens * (done - since.step)) / (performance.now() - since.at)
-        const loss = last ? `loss ${last.trainLoss.toFixed(3)}, ` : ''
-        line.draw(
-          `step ${done}/${steps}`,
-          done / steps,
-          `${loss}${count(Math.round(speed))} tokens a second, ${step}/${stepsPerEpoch} to the next validation`,
-        )
-      },
-      ...(file !== undefined && {
-        checkpoint: {
-          ...{ file, best: bestOf(file), ...intervalOf(notes.every, 'every'), notes, onError: unsaved },
-        },
-      }),
-    })
-    for await (const report of reports) {
-      last = report
-      const { step } = trainer
-      const { trainLoss, validation: measured, seconds, updateSeconds, links, density, learningRate } = report
-      const took = Math.min(interval, step - (report.epoch - 1) * interval)
-      const [validationLoss, validationAccuracy] = [measured?.loss ?? Number.NaN, measured?.accuracy ?? Number.NaN]
-      const perplexity = Math.exp(validationLoss)
-      intervals.push({ step, trainLoss, validationLoss, validationAccuracy, learningRate, density })
-      line.clear()
-      event({
-        ...{ event: 'interval', step, trainLoss, validationLoss, perplexity, validationAccuracy, learningRate },
-        ...{ links, density, seconds, updateSeconds, stepSeconds: seconds / took },
-        tokensPerSecond: report.counted / seconds,
-      })
-      say(
-        `step ${String(step).padStart(String(steps).length)}  loss ${trainLoss.toFixed(4)}  validation loss ` +
-          `${validationLoss.toFixed(4)}  perplexity ${perplexity.toFixed(2)}  rate ${learningRate.toPrecision(3)}  ` +
-          `links ${count(links)} (${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step, ` +
-          `${count(Math.round(report.counted / seconds))} tokens a second`,
-      )
-      since = { step, at: performance.now() }
-      if (file === undefined || given.keep === undefined) continue
-      try {
-        await trainer.save(keptOf(file, step), { notes })
-        await rm(keptOf(file, (report.epoch - given.keep) * interval), { force: true })
-      } catch (error) {
-        unsaved(error as Error)
-      }
-    }
-  } catch (error) {
-    line.clear()
-    if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
-    if (file !== undefined) await trainer.save(file, { notes })
-    say(`stopped after step ${trainer.step}${file === undefined ? '' : `; go on with: hebb train --resume ${file}`}`)
-    event({ event: 'aborted', step: trainer.step })
-    process.exitCode = stop.code
-    return
-  }
+  const trained = await trainText(run, {
+    ...{ task: 'lm', given, stop, paths: pathsOf(files), say, event },
+    tell({ validation: { loss } = { loss: Number.NaN }, learningRate }) {
+      const perplexity = Math.exp(loss)
+      const quality = `validation loss ${loss.toFixed(4)}  perplexity ${perplexity.toFixed(2)}`
+      return { learningRate, fields: { perplexity }, quality, tokens: 'tokens' }
+    },
+  })
+  if (!trained) return
+  const { intervals, last } = trained
   const memory = trainer.memory()
   const { best } = trainer.run ?? {}
   const bestLoss = best && -best.figure
   event({
     ...{ event: 'done', steps: trainer.step, validationLoss: last?.validation?.loss, bestValidationLoss: bestLoss },
     ...{ bestPerplexity: bestLoss && Math.exp(bestLoss), bestStep: best?.step },
-    ...{ density: last?.density, links: last?.links, tokens: train.tokens, batchTokens },
+    ...{ density: last?.density, links: last?.links, tokens: train.tokens, batchTokens: settings.batchTokens },
     ...{ wallSeconds: (performance.now() - began) / 1000, memory, settings },
     ...{ device: device.info, version, node: process.version },
   })
@@ -314,9 +236,6 @@ export async function trainLanguage({ texts, version }: Call): Promise<void> {
   say('')
   if (bestLoss !== undefined)
     say(`perplexity      ${Math.exp(bestLoss).toFixed(2)} a token of ${validation.name}, best after step ${best?.step}`)
-  const { peak, peakBytes } = memory
-  const parts = Object.entries(peak).sort(([, a], [, b]) => b - a)
-  const largest = parts.slice(0, 3).map(([name, bytes]) => `${name} ${percent(bytes / peakBytes, 0)}`)
-  say(`memory          ${(peakBytes / 1e6).toFixed(1)} MB of the device at the most: ${largest.join(', ')}`)
+  say(memoryLine(memory))
   if (file !== undefined) say(`measure it with: hebb evaluate ${best ? bestOf(file) : file} --data FILE`)
 }

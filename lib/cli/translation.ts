@@ -3,7 +3,6 @@
  * interval of steps. The tokenizer is trained on both files where none is given, and kept in the checkpoint.
  */
 import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Device } from '../device.js'
 import { expect, HebbError } from '../error.js'
@@ -11,8 +10,7 @@ import { expectPlace } from '../files.js'
 import { transformer } from '../nn/transformer.js'
 import { adam } from '../optim/adam.js'
 import { inoam, noam, type Rate } from '../optim/rates.js'
-import { type Interval, type TranslationReport, translationReport } from '../report/translation.js'
-import { intervalOf } from '../settings/flag_types.js'
+import { type TranslationReport, translationReport } from '../report/translation.js'
 import {
   type FlagName,
   type Given,
@@ -26,15 +24,12 @@ import {
 } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
 import { corpusBleu } from '../text/bleu.js'
-import { trainTokenizer } from '../text/byte_pair.js'
 import { lengthsOf } from '../text/dataset.js'
 import { readLines, readParallel } from '../text/lines.js'
 import { type ParallelText, parallelLines, parallelText, type Tokenizers, tokenizersOf } from '../text/parallel.js'
-import { Tokenizer } from '../text/tokenizer.js'
 import { placesOf } from '../train/check_data.js'
 import { notesIn } from '../train/checkpoint.js'
 import { crossEntropy } from '../train/loss.js'
-import type { Epoch, ResumeOptions } from '../train/options.js'
 import { load, type Predictor } from '../train/predictor.js'
 import { Trainer } from '../train/trainer.js'
 import type { TranslationOptions } from '../train/translator.js'
@@ -42,9 +37,20 @@ import type { Call } from './command.js'
 import { stopping } from './ending.js'
 import { expectFree, REPORT, writeWhole } from './files.js'
 import { pretrained } from './pretrained.js'
-import { ProgressLine } from './progress.js'
 import { deviceOf } from './run.js'
-import { bestOf, checkTaken, isOver, keptOf, layersOf, methodBySteps, none } from './text_run.js'
+import {
+  bestOf,
+  checkTaken,
+  deviceLine,
+  isOver,
+  layersOf,
+  memoryLine,
+  methodBySteps,
+  none,
+  type TextRun,
+  tokenizerOf,
+  trainText,
+} from './text_run.js'
 
 /** What a run was asked for, as its checkpoint notes it. */
 type Settings = { readonly [name in FlagName]?: Values[name] } & {
@@ -107,16 +113,10 @@ function rateOf({ schedule, rateFactor: factor, warmup, width, steps }: Settings
   return isPlain ? noam({ width, warmup, factor }) : inoam({ width, warmup, factor, ...dips })
 }
 
-interface TranslationRun {
-  readonly settings: Settings
-  readonly files: Files
-  readonly trainer: Trainer
-  readonly train: ParallelText
-  readonly validation: ParallelText
+interface TranslationRun extends TextRun<Settings, Files, ParallelText> {
   /** The validation set as it was read. */
   readonly sources: readonly string[]
   readonly references: readonly string[]
-  intervals(options: ResumeOptions): AsyncGenerator<Epoch, void, undefined>
 }
 
 type Texts = Pick<TranslationRun, 'train' | 'validation' | 'sources' | 'references'>
@@ -151,24 +151,13 @@ async function textsOf(files: Files, tokenizer: Tokenizers, { store }: Settings)
   return { train, validation, sources, references }
 }
 
-async function tokenizerOf(given: Given, files: Files, { vocabulary }: Settings, say: (line: string) => void) {
-  expect(
-    given.tokenizer === undefined || given.vocabulary === undefined,
-    () => `Expected --tokenizer or --vocabulary, got both`,
-  )
-  if (given.tokenizer !== undefined) return Tokenizer.from(given.tokenizer)
-  const start = performance.now()
-  const tokenizer = await trainTokenizer(readLines(files.source, files.target), { vocabulary })
-  say(`tokenizer of ${count(tokenizer.size)} tokens trained in ${((performance.now() - start) / 1000).toFixed(1)} s`)
-  return tokenizer
-}
-
 async function begin(asked: Given, device: Device, say: (line: string) => void): Promise<TranslationRun> {
   const files = filesOf(asked)
   const before = asked.from === undefined ? undefined : await pretrained(asked.from, asked)
   const given = before?.given ?? asked
   const settings = settingsOf(valuesOf('translation', given)) as unknown as Settings
-  const tokenizers = before?.tokenizers ?? tokenizersOf(await tokenizerOf(given, files, settings, say))
+  const lines = () => readLines(files.source, files.target)
+  const tokenizers = before?.tokenizers ?? tokenizersOf(await tokenizerOf(given, lines, settings.vocabulary, say))
   const texts = await textsOf(files, tokenizers, settings)
   const { width, feedForward, layers, heads, perHead, dropout, density, seed, labelSmoothing, linkWarmup } = settings
   const { source, target } = tokenizers
@@ -242,15 +231,8 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   const run = given.resume === undefined ? await begin(given, device, say) : await goOn(given, device)
   const { settings, train, validation, files } = run
   using trainer = run.trainer
-  const { steps, interval, batchTokens } = settings
+  const { steps } = settings
   const file = given.checkpoint ?? given.resume
-  const notes = {
-    ...{ task: 'translation', settings: JSON.stringify(settings), files: JSON.stringify(files) },
-    // Of a run that is gone on with in another folder: where they were.
-    paths: (trainer.notes.files === JSON.stringify(files) && trainer.notes.paths) || JSON.stringify(pathsOf(files)),
-  }
-  const every = given.every ?? trainer.notes.every ?? '1'
-  const { kind, name, simd, threads } = device.info
   const tokens = (text: ParallelText) => count(lengthsOf(text.target, 1).reduce((sum, length) => sum + length, 0))
   say(`${settings.method} on ${train.name}: ${count(train.pairs)} pairs, ${tokens(train)} target tokens`)
   const parameters = trainer.model.parameters.reduce((sum, parameter) => sum + parameter.capacity, 0)
@@ -259,7 +241,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     `${settings.width} wide, ${settings.layers} + ${settings.layers} layers, density ${percent(settings.density)} of ` +
       `the projections, ${count(parameters)} parameters with the embeddings, seed ${settings.seed}`,
   )
-  say(`${kind}: ${name}${kind === 'cpu' ? `, ${simd}, ${threads} threads` : ''} (${device.reason})`)
+  say(deviceLine(device))
   if (updatesEvery(steps) < UPDATES && trainer.method.updates)
     say(
       `topology updates every ${updatesEvery(steps)} steps: the run is short for ${UPDATES}` +
@@ -267,76 +249,25 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     )
 
   using stop = stopping()
-  const line = new ProgressLine(process.stderr)
-  const unsaved = (error: Error) => {
-    line.clear()
-    console.error(`hebb: the checkpoint was not written, training goes on. ${error.message}`)
-    process.exitCode = 1
-  }
   const began = performance.now()
   // The rate without the falls that follow updates.
   const rate = noam({ width: settings.width, warmup: settings.warmup, factor: settings.rateFactor })
-  let last: Epoch | undefined
-  const intervals: Interval[] = []
-  try {
-    const reports = run.intervals({
-      signal: stop.signal,
-      onProgress: ({ epoch, step, stepsPerEpoch }) => {
-        const done = (epoch - 1) * interval + step
-        line.draw(`step ${done}/${steps}`, done / steps, `${step}/${stepsPerEpoch} to the next validation`)
-      },
-      ...(file !== undefined && {
-        checkpoint: {
-          ...{ file, best: bestOf(file), ...intervalOf(every, 'every'), notes: { ...notes, every }, onError: unsaved },
-        },
-      }),
-    })
-    for await (const report of reports) {
-      const out = [report.dropped ?? 0, report.validation?.dropped ?? 0]
-      if (!last && out.some((pairs) => pairs > 0))
-        say(`${count(out[0] as number)} pairs and ${count(out[1] as number)} of validation are too long, and left out`)
-      last = report
-      const step = trainer.step
-      const { trainLoss, trainAccuracy, validation: measured, seconds, updateSeconds, links, density } = report
-      const took = Math.min(interval, step - (report.epoch - 1) * interval)
-      const [loss, accuracy] = [measured?.loss ?? Number.NaN, measured?.accuracy ?? Number.NaN]
+  const trained = await trainText(run, {
+    ...{ task: 'translation', given, stop, paths: pathsOf(files), say, event },
+    tell({ trainAccuracy, validation: { loss, accuracy } = { loss: Number.NaN, accuracy: Number.NaN } }, step) {
+      const quality = `token accuracy ${percent(accuracy, 2)}  validation loss ${loss.toFixed(4)}`
       const learningRate = rate({ step: step - 1 } as Parameters<Rate>[0])
-      intervals.push({ step, trainLoss, validationLoss: loss, validationAccuracy: accuracy, learningRate, density })
-      line.clear()
-      event({
-        ...{ event: 'interval', step, trainLoss, trainAccuracy },
-        ...{ validationLoss: loss, validationAccuracy: accuracy, learningRate, links, density },
-        ...{ seconds, updateSeconds, stepSeconds: seconds / took, tokensPerSecond: report.counted / seconds },
-      })
-      say(
-        `step ${String(step).padStart(String(steps).length)}  loss ${trainLoss.toFixed(4)}  token accuracy ` +
-          `${percent(accuracy, 2)}  validation loss ${loss.toFixed(4)}  rate ${learningRate.toPrecision(3)}  ` +
-          `links ${count(links)} (${percent(density)})  ${((1000 * seconds) / took).toFixed(0)} ms a step, ` +
-          `${count(report.counted / seconds)} target tokens a second`,
-      )
-      if (file === undefined || given.keep === undefined) continue
-      try {
-        await trainer.save(keptOf(file, step), { notes: { ...notes, every } })
-        await rm(keptOf(file, (report.epoch - given.keep) * interval), { force: true })
-      } catch (error) {
-        unsaved(error as Error)
-      }
-    }
-  } catch (error) {
-    line.clear()
-    if (!(error instanceof HebbError) || error.code !== 'ABORTED') throw error
-    if (file !== undefined) await trainer.save(file, { notes: { ...notes, every } })
-    say(`stopped after step ${trainer.step}${file === undefined ? '' : `; go on with: hebb train --resume ${file}`}`)
-    event({ event: 'aborted', step: trainer.step })
-    process.exitCode = stop.code
-    return
-  }
+      return { learningRate, fields: { trainAccuracy }, quality, tokens: 'target tokens' }
+    },
+  })
+  if (!trained) return
+  const { intervals, last, notes } = trained
   // Before the best state is loaded beside it.
   const memory = trainer.memory()
   const { best } = trainer.run ?? {}
   // What lies there may be of another run: where it could not be written, or was not yet.
   const kept = best && file !== undefined && existsSync(bestOf(file)) ? await notesIn(bestOf(file)) : undefined
-  const isKept = kept?.settings === notes.settings && kept.files === notes.files
+  const isKept = kept !== undefined && kept.settings === notes.settings && kept.files === notes.files
   let measured: Awaited<ReturnType<typeof translated>>
   try {
     measured = await translated(run, isKept ? bestOf(file as string) : undefined, device, stop.signal)
@@ -351,7 +282,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
     ...{ event: 'done', steps: trainer.step, validationAccuracy: last?.validation?.accuracy },
     ...{ bestValidationAccuracy: best?.figure, bestStep: best?.step, density: last?.density, links: last?.links },
     ...{ validationBleu: measured.bleu.score, bleu: measured.bleu.signature, tooLong: measured.tooLong },
-    ...{ pairs: train.pairs, dropped: last?.dropped, batchTokens },
+    ...{ pairs: train.pairs, dropped: last?.dropped, batchTokens: settings.batchTokens },
     wallSeconds: (performance.now() - began) / 1000,
     memory,
     ...{ settings, device: device.info, version, node: process.version },
@@ -370,10 +301,7 @@ export async function trainTranslation({ texts, version }: Call): Promise<void> 
   say(`BLEU            ${measured.bleu.score.toFixed(2)} there (${measured.bleu.signature})`)
   if (measured.tooLong > 0)
     say(`                ${count(measured.tooLong)} sentences are longer than the model takes, and count as ''`)
-  const { peak, peakBytes } = memory
-  const parts = Object.entries(peak).sort(([, a], [, b]) => b - a)
-  const largest = parts.slice(0, 3).map(([name, bytes]) => `${name} ${percent(bytes / peakBytes, 0)}`)
-  say(`memory          ${(peakBytes / 1e6).toFixed(1)} MB of the device at the most: ${largest.join(', ')}`)
+  say(memoryLine(memory))
   const [sample] = measured.samples
   if (sample) say(`for example     ${sample.source}\n             -> ${sample.translation}`)
   if (file !== undefined) say(`translate with: hebb translate ${isKept ? bestOf(file) : file} < FILE`)
