@@ -191,6 +191,7 @@ export {
   type MetricsOptions,
   topKAccuracy,
 } from './train/metrics.js'
+export type { ChoiceEvaluation, ChoiceScores } from './train/multiple_choice.js'
 export type {
   Batch,
   CheckpointOptions,

@@ -118,6 +118,21 @@ export interface CheckpointOptions {
     onError?: ((error: Error) => void) | undefined;
 }
 
+// hebb: ChoiceEvaluation
+export interface ChoiceEvaluation extends ChoiceScores {
+    readonly matthews: Estimate;
+    readonly groups: Readonly<Record<string, ChoiceScores>>;
+    readonly groupMean?: Estimate | undefined;
+    readonly cut: number;
+}
+
+// hebb: ChoiceScores
+export interface ChoiceScores {
+    readonly questions: number;
+    readonly accuracy: Estimate;
+    readonly normalised: Estimate;
+}
+
 // hebb: Chunk
 export type Chunk = Pick<DatasetOptions, 'x' | 'y' | 'weights'>;
 
@@ -1520,6 +1535,7 @@ export declare class Predictor {
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
     evaluate(data: Dataset | TextDataset, options?: EvaluateOptions): Promise<Evaluation>;
     perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
+    evaluateChoices(questions: readonly Question[], options?: RunOptions): Promise<ChoiceEvaluation>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
     translations(lines: readonly string[], options?: TranslationOptions): Promise<Translation[][]>;
     generate(prompt: string, options?: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined>;
@@ -1962,6 +1978,7 @@ export declare class Trainer {
     trainOn(batch: Batch, options?: TrainOnOptions): Promise<number>;
     evaluate(data: Dataset | TextDataset, options?: EvaluateOptions): Promise<Evaluation>;
     perplexity(text: LanguageText, options?: PerplexityOptions): Promise<Perplexity>;
+    evaluateChoices(questions: readonly Question[], options?: RunOptions): Promise<ChoiceEvaluation>;
     predict<Output extends OutputName = 'logits'>(x: Predictable, options?: PredictOptions<Output>): Promise<Outputs[Output]>;
     classify(lines: readonly string[], options?: RunOptions): Promise<Classification[]>;
     translate(lines: readonly string[], options?: Omit<TranslationOptions, 'nBest'>): Promise<string[]>;
@@ -2721,6 +2738,14 @@ export interface ParallelTextOptions extends ParallelLinesOptions {
     store?: string | undefined;
 }
 
+// hebb/text: Question
+export interface Question {
+    readonly context: string;
+    readonly choices: readonly string[];
+    readonly label: number;
+    readonly group?: string | undefined;
+}
+
 // hebb/text: References
 export type References = readonly string[] | readonly (readonly string[])[];
 
@@ -2855,6 +2880,9 @@ export declare function readLines(...files: string[]): AsyncGenerator<string>;
 
 // hebb/text: readParallel
 export declare function readParallel(source: string, target: string): AsyncGenerator<ParallelLine>;
+
+// hebb/text: readQuestions
+export declare function readQuestions(file: string): Promise<Question[]>;
 
 // hebb/text: tokenBatches
 export declare function tokenBatches(options: TokenBatchesOptions): TokenBatches;

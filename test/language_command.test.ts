@@ -109,6 +109,17 @@ describe('hebb train --task lm', function () {
       const refused = await evaluate(...flags)
       expect([refused.code, message.test(refused.stderr)], refused.stderr).to.deep.equal([1, true])
     }
+    writeFileSync(
+      at('q.jsonl'),
+      '{"context":"","choices":["one","two"],"label":0}\n["pairs","x","one two","two two"]\n',
+    )
+    const asked = JSON.parse((await evaluate('--choices', at('q.jsonl'), '--json')).stdout)
+    expect(asked).to.include({ questions: 2, cut: 0 })
+    expect(asked.groups.pairs.questions).to.equal(1)
+    const told = await evaluate('--choices', at('q.jsonl'))
+    expect(told.stdout).to.match(/2 questions in .*\naccuracy +[\d.]+ ± [\d.]+% by log-likelihood\n/)
+    const both = await evaluate('--choices', at('q.jsonl'), '--stride', '4')
+    expect([both.code, both.stderr]).to.deep.equal([1, 'hebb: Expected no --stride beside --choices, got both\n'])
   })
 
   it('writes by hebb generate, the same by the same seed, and ends with its reader', async () => {

@@ -7,9 +7,10 @@ import type { Command } from 'commander'
 import { expect, HebbError } from '../error.js'
 import { pick } from '../settings/choices.js'
 import { datasets } from '../settings/datasets.js'
-import { type FlagName, read, takenBy, typed, valuesOf, withDefaults } from '../settings/flags.js'
+import { type FlagName, type Given, read, takenBy, typed, valuesOf, withDefaults } from '../settings/flags.js'
 import { count, percent } from '../settings/format.js'
 import { corpusBleu } from '../text/bleu.js'
+import { readQuestions } from '../text/choices.js'
 import { corpusChrf } from '../text/chrf.js'
 import { languageText } from '../text/language.js'
 import { parallelLines } from '../text/parallel.js'
@@ -148,6 +149,7 @@ async function evaluateTranslator(file: string, predictor: Predictor, texts: Cal
 /** Perplexity of text files, a token and a word, and bits per byte, with standard errors. */
 async function evaluateLanguage(file: string, predictor: Predictor, texts: Call['texts']): Promise<void> {
   const { given } = read('evaluateLm', texts)
+  if (given.choices !== undefined) return await evaluateQuestions(file, predictor, given)
   const { notes, tokenizers, separator } = predictor
   const noted = notes.task === 'lm' ? JSON.parse(notes.settings ?? '{}') : {}
   const { stride, documents = noted.documents } = given
@@ -190,4 +192,28 @@ async function evaluateLanguage(file: string, predictor: Predictor, texts: Call[
   if (counts.unknown > 0)
     console.log(`${''.padEnd(16)}${count(counts.unknown)} tokens are unknown ones: what they stand for is not told`)
   console.log(`${''.padEnd(16)}standard errors over ${count(units)} ${by}; the ends of documents are tokens, too`)
+}
+
+/** Zero-shot: the shares of questions of which the right choice is the most probable one. */
+async function evaluateQuestions(file: string, predictor: Predictor, given: Given): Promise<void> {
+  const other = (['data', 'documents', 'stride', 'window'] as const).find((name) => given[name] !== undefined)
+  expect(other === undefined, () => `Expected no --${typed(other as FlagName)} beside --choices, got both`)
+  const name = given.choices as string
+  const questions = await readQuestions(name)
+  const start = performance.now()
+  const found = await predictor.evaluateChoices(questions)
+  const seconds = (performance.now() - start) / 1000
+  if (given.json) {
+    console.log(JSON.stringify({ file, choices: name, ...found, seconds }))
+    return
+  }
+  const { accuracy, normalised, matthews, groups, groupMean, cut } = found
+  const line = (title: string, { value, error }: Estimate, rest: string) =>
+    console.log(`${title.padEnd(16)}${(100 * value).toFixed(2)} ± ${(100 * error).toFixed(2)}% ${rest}`)
+  console.log(`${name}: ${count(questions.length)} questions in ${seconds.toFixed(2)} s`)
+  line('accuracy', accuracy, 'by log-likelihood')
+  line('', normalised, 'by log-likelihood a character')
+  console.log(`${'Matthews'.padEnd(16)}${matthews.value.toFixed(3)} ± ${matthews.error.toFixed(3)}`)
+  if (groupMean) line('mean of groups', groupMean, `of ${Object.keys(groups).length}`)
+  if (cut > 0) console.log(`${''.padEnd(16)}${count(cut)} contexts were cut at their begin, to the places of the model`)
 }

@@ -648,6 +648,11 @@ export const table = {
     group: 'Language models:',
     commands: LM,
   }),
+  choices: flag(path('file'), {
+    help: 'in place of a text, questions with choices in JSON lines, or pairs as BLiMP has them (zero-shot)',
+    group: 'Language models:',
+    commands: { evaluateLm: {} },
+  }),
   stride: flag(integer(1), {
     help: 'tokens from a window to the next; the fewer, the more stand before each token that is counted',
     group: 'Language models:',

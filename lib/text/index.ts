@@ -5,6 +5,7 @@
 export { type BatchOrder, TokenBatches, type TokenBatchesOptions, tokenBatches } from './batches.js'
 export { type Bleu, type BleuOptions, type BleuSmoothing, type BleuTokenization, corpusBleu } from './bleu.js'
 export { type TrainTokenizerOptions, trainTokenizer } from './byte_pair.js'
+export { type Question, readQuestions } from './choices.js'
 export { type Chrf, type ChrfOptions, corpusChrf } from './chrf.js'
 export type { TextDataset, TextPart, TokenizedText, Tokenizers } from './dataset.js'
 export {

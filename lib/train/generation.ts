@@ -181,7 +181,7 @@ function logProbabilityOf(scores: Float32Array, token: number): number {
  * A prompt in tokens: as texts begin that the model was trained on here, or of one that was imported, as its tokenizer
  * begins texts.
  */
-function begun(tokenizer: Tokenizer, prompt: string, separator: number | undefined, end: number): Int32Array {
+export function begun(tokenizer: Tokenizer, prompt: string, separator: number | undefined, end: number): Int32Array {
   const tokens = tokenizer.encode(prompt, { special: false })
   if (separator !== undefined) return Int32Array.of(separator, ...tokens)
   const whole = tokenizer.encode(prompt)

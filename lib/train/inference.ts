@@ -6,15 +6,17 @@ import { expect, HebbError, known, show } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { Tensor } from '../tensor.js'
 import type { BatchOrder } from '../text/batches.js'
+import type { Question } from '../text/choices.js'
 import { lengthsOf, TextDataset, type TextPart, type Vocabularies } from '../text/dataset.js'
 import { LanguageText } from '../text/language.js'
 import { isTyped } from '../typed_array.js'
-import { checkData, checkVocabularies, featuresOf, lossFor, placesOf } from './check_data.js'
+import { checkData, checkVocabularies, featuresOf, lossFor, placesOf, tellsNext } from './check_data.js'
 import type { DeviceDatasets } from './device_datasets.js'
 import { type Order, placeOf, type Span } from './feed.js'
 import { Graph, noTotals, totalsOf } from './graph.js'
 import { type Loss, lossFunction } from './loss.js'
 import { type ClassificationMetrics, classificationMetrics } from './metrics.js'
+import { evaluateChoices } from './multiple_choice.js'
 import { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 import { tasks } from './task.js'
 import { DeviceText, TextOrder } from './text_feed.js'
@@ -172,6 +174,19 @@ export class Inference {
 
   perplexity(text: LanguageText, options: PerplexityOptions): Promise<Perplexity> {
     return perplexity({ device: this.#device, model: this.#model, workspace: this.#workspace }, text, options)
+  }
+
+  choices(questions: readonly Question[], vocabularies: Vocabularies | undefined, options: RunOptions) {
+    expect(
+      vocabularies !== undefined && (vocabularies.separator !== undefined || tellsNext(this.#model)),
+      () => 'Expected a language model such as llama(), trained on a text made by languageText(), got another one',
+    )
+    return evaluateChoices(
+      { device: this.#device, model: this.#model, workspace: this.#workspace },
+      vocabularies,
+      questions,
+      options,
+    )
   }
 
   /** Refuses what perplexity() cannot take. */

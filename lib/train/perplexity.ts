@@ -105,10 +105,10 @@ class WindowFeed implements Feed {
     this.#columns = columns
   }
 
-  /** `tokens`: from the first that is given to the last that is a label; labels before `counted` do not count. */
-  take(tokens: Int32Array, counted: number): void {
+  /** `tokens`: from the first that is given to the last that is a label; `left`: labels that do not count. */
+  take(tokens: Int32Array, left: number): void {
     this.#tokens = tokens.slice(0, -1)
-    this.#labels = tokens.slice(1).fill(IGNORED, 0, counted)
+    this.#labels = tokens.slice(1).fill(IGNORED, 0, left)
   }
 
   isLike(other: Feed): boolean {
@@ -135,6 +135,45 @@ class WindowFeed implements Feed {
   }
 }
 
+/** Where losses are computed. `workspace`: for the values of graphs. */
+export interface Within {
+  readonly device: Device
+  readonly model: Sequential
+  readonly workspace: Tensor<'uint8'>
+}
+
+/** Losses of sequences, one after another. */
+export class SequenceLosses {
+  readonly #feed: WindowFeed
+  readonly #graph: Graph
+  readonly #columns: number
+
+  /** Of sequences in which the model is given so many tokens at most. */
+  constructor({ device, model, workspace }: Within, columns: number) {
+    this.#columns = columns
+    this.#feed = new WindowFeed(columns)
+    const all = { device, model, batch: columns, features: 0, feed: this.#feed, workspace }
+    this.#graph = new Graph({ ...all, loss: 'crossEntropy' })
+  }
+
+  /** The sum over the tokens behind the first but for so many of them, `left`, and how many these are. */
+  async of(tokens: Int32Array, left: number, signal?: AbortSignal): Promise<{ loss: number; count: number }> {
+    this.#feed.take(tokens, left)
+    const next = { samples: 0, first: 0, columns: this.#columns }
+    const { program, totals } = this.#graph
+    const sums = noTotals()
+    await program.replay(1, {
+      ...{ signal, begin: { step: 0, ...next } },
+      ...{ writes: [...this.#graph.writes(next), [totals, sums]], reads: [[totals, sums]] },
+    })
+    return { loss: sums[0] as number, count: sums[2] as number }
+  }
+
+  dispose(): void {
+    this.#graph.dispose()
+  }
+}
+
 /** What the options come to for a text and a model. */
 function shapeOf(model: Sequential, text: LanguageText, options: PerplexityOptions) {
   known(options, 'perplexity()', { window: true, stride: true, signal: true })
@@ -144,42 +183,34 @@ function shapeOf(model: Sequential, text: LanguageText, options: PerplexityOptio
   return { window, stride: integer(options.stride ?? window, 'stride', 1, window) }
 }
 
-/** `workspace`: for the values of its graph. */
+/** See Perplexity. */
 export async function perplexity(
-  { device, model, workspace }: { device: Device; model: Sequential; workspace: Tensor<'uint8'> },
+  within: Within,
   text: LanguageText,
   options: PerplexityOptions = {},
 ): Promise<Perplexity> {
-  const { window, stride } = shapeOf(model, text, options)
+  const { window, stride } = shapeOf(within.model, text, options)
   const { documents: all, name } = text
   expect(all !== undefined, () => `Expected a text that is in memory to measure, got ${name}. Make it without store.`)
   const { tokens, starts } = all.text
   const count = starts.length - 1
   const longest = starts.subarray(1).reduce((most, end, d) => Math.max(most, end - (starts[d] as number)), 0)
-  const columns = Math.min(window, longest - 1)
-  const feed = new WindowFeed(columns)
-  const graph = new Graph({ device, model, batch: columns, features: 0, feed, loss: 'crossEntropy', workspace })
+  const sequences = new SequenceLosses(within, Math.min(window, longest - 1))
   const [losses, counts]: [number[], number[]] = [[], []]
   /** The document of each window. */
   const documents: number[] = []
-  const next = { samples: 0, first: 0, columns }
   try {
     for (let d = 0; d < count; ++d) {
       const document = tokens.subarray(starts[d], starts[d + 1])
       for (const { begin, end, counted } of windowsOf(document.length, window, stride)) {
-        feed.take(document.subarray(begin, end + 1), counted - begin - 1)
-        const sums = noTotals()
-        await graph.program.replay(1, {
-          ...{ signal: options.signal, begin: { step: 0, ...next } },
-          ...{ writes: [...graph.writes(next), [graph.totals, sums]], reads: [[graph.totals, sums]] },
-        })
-        losses.push(sums[0] as number)
-        counts.push(sums[2] as number)
+        const found = await sequences.of(document.subarray(begin, end + 1), counted - begin - 1, options.signal)
+        losses.push(found.loss)
+        counts.push(found.count)
         documents.push(d)
       }
     }
   } finally {
-    graph.dispose()
+    sequences.dispose()
   }
   return { ...told(all, text.tokenizers.source.unknown, losses, counts, documents), window, stride }
 }

@@ -8,6 +8,7 @@ import { expect, HebbError, known } from '../error.js'
 import type { Sequential } from '../nn/sequential.js'
 import type { LayerWeights } from '../nn/weights.js'
 import { Tensor } from '../tensor.js'
+import type { Question } from '../text/choices.js'
 import type { TextDataset, Tokenizers, Vocabularies } from '../text/dataset.js'
 import type { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
@@ -29,6 +30,7 @@ import {
 import { layerOf, readWeights } from './layer_weights.js'
 import { checkLoss, type Loss } from './loss.js'
 import { materialiseSaved } from './materialise.js'
+import type { ChoiceEvaluation } from './multiple_choice.js'
 import type { Perplexity, PerplexityOptions } from './perplexity.js'
 import {
   type CrossAttention,
@@ -146,6 +148,15 @@ export class Predictor {
   async perplexity(text: LanguageText, options: PerplexityOptions = {}): Promise<Perplexity> {
     this.#inference.checkLanguage(text, this.#vocabularies)
     return this.#inTurn(() => this.#inference.perplexity(text, options))
+  }
+
+  /**
+   * How a language model chooses among the choices of questions, by the log-likelihood of each behind its context
+   * (zero-shot): accuracy, accuracy normalised by length, Matthews correlation, and those of groups, each with its
+   * standard error. See readQuestions() of hebb/text.
+   */
+  async evaluateChoices(questions: readonly Question[], options: RunOptions = {}): Promise<ChoiceEvaluation> {
+    return this.#inTurn(() => this.#inference.choices(questions, this.#vocabularies, options))
   }
 
   /** The translation of each line, by beam search; an empty line for an empty one. For models trained on text. */

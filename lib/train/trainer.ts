@@ -16,6 +16,7 @@ import { frozenOf, type Optimizer } from '../optim/optimizer.js'
 import { type Transfer, unlessAborted } from '../program.js'
 import { deserialise, serialiseOnce } from '../recipe.js'
 import { Tensor } from '../tensor.js'
+import type { Question } from '../text/choices.js'
 import { TextDataset, type Tokenizers, type Vocabularies, vocabulariesOf } from '../text/dataset.js'
 import type { LanguageText } from '../text/language.js'
 import { type DescribeOptions, describeLayers, type TopologyDescription } from '../topology/describe.js'
@@ -55,6 +56,7 @@ import { checkLoss, type Loss, lossFunction } from './loss.js'
 import { materialise, type Origin } from './materialise.js'
 import { Measures, type TopologyMeasures } from './measures.js'
 import { Ledger, parametersOf, type TrainerMemory } from './memory.js'
+import type { ChoiceEvaluation } from './multiple_choice.js'
 import type {
   Batch,
   CheckpointOptions,
@@ -591,6 +593,15 @@ export class Trainer {
   async perplexity(text: LanguageText, options: PerplexityOptions = {}): Promise<Perplexity> {
     this.#inference.checkLanguage(text, this.#vocabularies)
     return this.#alone(() => this.#inference.perplexity(text, options), options.signal)
+  }
+
+  /**
+   * How a language model chooses among the choices of questions, by the log-likelihood of each behind its context
+   * (zero-shot): accuracy, accuracy normalised by length, Matthews correlation, and those of groups, each with its
+   * standard error. See readQuestions() of hebb/text.
+   */
+  async evaluateChoices(questions: readonly Question[], options: RunOptions = {}): Promise<ChoiceEvaluation> {
+    return this.#alone(() => this.#inference.choices(questions, this.#vocabularies, options), options.signal)
   }
 
   /**
