@@ -2,6 +2,7 @@
 //   node binding/build.js            with CUDA where nvcc and a GPU are found, for that GPU
 //   node binding/build.js --check    what that takes, and whether it is here, as JSON
 // HEBB_CUDA=ON, CUDAARCHS='ARCHITECTURES' or packing build CUDA for GPUs elsewhere. HEBB_CUDA=OFF leaves it out.
+// Packing builds for all processors, else the levels of SIMD that this one cannot run are left out.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -65,13 +66,15 @@ function tools() {
   }
 }
 
+const isPacked = ['pack', 'publish'].includes(process.env.npm_command)
+
 /** Whether CUDA is built in, for which architectures, and what a person is told of it. */
 function cudaOf() {
-  const { HEBB_CUDA: wish = 'AUTO', CUDACXX = 'nvcc', CUDAARCHS, npm_command: command } = process.env
+  const { HEBB_CUDA: wish = 'AUTO', CUDACXX = 'nvcc', CUDAARCHS } = process.env
   if (!['AUTO', 'ON', 'OFF'].includes(wish)) fail(`Expected HEBB_CUDA to be ON, OFF or AUTO, got '${wish}'.`)
   if (wish === 'OFF' || (wish === 'AUTO' && outputOf(CUDACXX, ['--version']) === undefined))
     return { built: false, said: 'the CPU' }
-  const isForOthers = wish === 'ON' || CUDAARCHS || command === 'pack' || command === 'publish'
+  const isForOthers = wish === 'ON' || CUDAARCHS || isPacked
   const gpus = isForOthers ? undefined : outputOf('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'])
   const own = [...new Set(gpus?.match(/^\d+\.\d+$/gm))].map((capability) => `${capability.replace('.', '')}-real`)
   if (!isForOthers && own.length === 0)
@@ -111,14 +114,19 @@ if (process.argv[2] === '--check') {
   const time = built ? 'five to nine' : 'two to three'
   console.log(`hebb: builds for ${said}, which takes ${time} minutes on two cores.`)
   const options = [
+    `--CDHEBB_LEVELS=${isPacked ? 'ALL' : 'OWN'}`,
     `--CDHEBB_CUDA=${built ? 'ON' : 'OFF'}`,
     ...(built ? [`--CDCMAKE_CUDA_ARCHITECTURES=${architectures}`] : []),
   ]
-  const { status } = spawnSync(
-    process.execPath,
-    [join(modules, 'cmake-js/bin/cmake-js'), 'build', '--directory', root, ...options, '--log-level', 'error'],
-    { stdio: 'inherit', cwd: root, env: { ...process.env, NODE_PATH: modules } },
-  )
+  const run = (command) =>
+    spawnSync(
+      process.execPath,
+      [join(modules, 'cmake-js/bin/cmake-js'), command, '--directory', root, ...options, '--log-level', 'error'],
+      { stdio: 'inherit', cwd: root, env: { ...process.env, NODE_PATH: modules } },
+    ).status
+  // Of a folder that is configured, cmake-js builds what it was told before.
+  const configured = run('configure')
+  const status = configured === 0 ? run('build') : configured
   process.exitCode = status ?? 1
   if (status === 0) console.log(`hebb: built ${join(root, 'build/Release/hebb.node')}`)
 }

@@ -34,7 +34,7 @@ void bind(Operations&);
 
 const std::vector<Level>& levels() {
   static const std::vector<Level> all = {
-#if defined(__x86_64__)
+#if defined(HEBB_X86_64_V4)
       {"x86-64-v4",
        [] {
          return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -42,6 +42,8 @@ const std::vector<Level>& levels() {
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
        },
        x86_64_v4::bind, 0.32},
+#endif
+#if defined(__x86_64__)
       {"x86-64-v3",
        [] {
          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
