@@ -132,7 +132,8 @@ export async function evaluateChoices(
       expect(
         over < context,
         () =>
-          `Expected choices of at most ${places} tokens, as the model takes, got ${tokens.length - context} in ${where}`,
+          `Expected choices of at most ${places} tokens, as the model takes, got ${tokens.length - context} in ` +
+          where,
       )
       most = Math.max(most, tokens.length - over - 1)
       return { tokens: tokens.subarray(over), context: context - over, isCut: over > 0 }
