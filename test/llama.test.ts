@@ -6,6 +6,7 @@ import { llama, sgd, staticSparse, Trainer } from '../lib/index.js'
 import type { Sequential } from '../lib/nn/sequential.js'
 import { Program } from '../lib/program.js'
 import { namedParameters } from '../lib/train/checkpoint.js'
+import { theirName } from '../lib/train/llama_files.js'
 import { at, expectNear, expectRefusal, modelPlaces, on, places } from './support.js'
 import { tensorsOf, tokensOf } from './translation.js'
 
@@ -22,20 +23,6 @@ const folder = new URL('vectors/llama-tiny/', import.meta.url)
 const golden: Golden = JSON.parse(readFileSync(new URL('golden.json', folder), 'utf8'))
 const config = JSON.parse(readFileSync(new URL('config.json', folder), 'utf8'))
 
-/** Names of Hugging Face's files for our parameters. */
-function nameOf(ours: string): string {
-  return ours
-    .replace(/^modules\.0\./, '')
-    .replace('embedding.weights', 'model.embed_tokens.weight')
-    .replace('head.weights', 'lm_head.weight')
-    .replace(/^layers\.norm\.gain/, 'model.norm.weight')
-    .replace(/^layers\./, 'model.layers.')
-    .replace('.attention.module.norm.gain', '.input_layernorm.weight')
-    .replace('.feedForward.module.norm.gain', '.post_attention_layernorm.weight')
-    .replace(/\.attention\.module\.attention\.(.)[a-z]*\.weights/, '.self_attn.$1_proj.weight')
-    .replace(/\.feedForward\.module\.feedForward\.([a-z]*)\.weights/, '.mlp.$1_proj.weight')
-}
-
 const shape = {
   ...{ words: config.vocab_size, features: config.hidden_size, hidden: config.intermediate_size },
   ...{ layers: config.num_hidden_layers, heads: config.num_attention_heads, keyHeads: config.num_key_value_heads },
@@ -48,8 +35,9 @@ async function trainerOf(place: string): Promise<{ trainer: Trainer; model: Sequ
   await trainer.measures()
   const tensors = tensorsOf('llama-tiny', 'model.safetensors')
   const named = namedParameters(model)
-  expect(named.map(([name]) => nameOf(name)).sort()).to.deep.equal([...tensors.keys()].sort())
-  for (const [name, { values }] of named) await values.write(Float32Array.from(tensors.get(nameOf(name))?.data ?? []))
+  expect(named.map(([name]) => theirName(name)).sort()).to.deep.equal([...tensors.keys()].sort())
+  for (const [name, { values }] of named)
+    await values.write(Float32Array.from(tensors.get(theirName(name))?.data ?? []))
   return { trainer, model }
 }
 
@@ -86,7 +74,7 @@ describe('llama', () => {
         expectNear(await logits.activations.read(rows.length), rows.flat(), 'logits', 1e-5)
         const gradients = tensorsOf('llama-tiny', 'gradients.safetensors')
         for (const [name, { gradient }] of namedParameters(model))
-          expectNear(await gradient.read(), gradients.get(nameOf(name))?.data ?? [], name, 1e-4)
+          expectNear(await gradient.read(), gradients.get(theirName(name))?.data ?? [], name, 1e-4)
       })
       trainer.dispose()
     })
@@ -96,7 +84,7 @@ describe('llama', () => {
     const model = llama({ ...shape, keyHeads: 4, density: 0.5, densities: { '*.feedForward.gate': 0.25 } })
     const options = { optimizer: sgd({ learningRate: 0.1 }), dst: staticSparse(), device: at(places[0]) }
     using trainer = new Trainer(model, options)
-    const names = new Map(namedParameters(trainer.model).map(([name, parameter]) => [parameter, nameOf(name)]))
+    const names = new Map(namedParameters(trainer.model).map(([name, parameter]) => [parameter, theirName(name)]))
     const found = model.relations.map(({ first, second, kind }) =>
       `${names.get(first)} ${names.get(second)} ${kind}`.replaceAll(/model\.layers\.|_proj\.weight/g, ''),
     )

@@ -7,6 +7,7 @@ import type { Sequential } from '../lib/nn/sequential.js'
 import { Program } from '../lib/program.js'
 import { LanguageText, languageDocuments, Tokenizer, trainTokenizer } from '../lib/text/index.js'
 import { namedParameters } from '../lib/train/checkpoint.js'
+import { theirName } from '../lib/train/llama_files.js'
 import { ratioOf, windowsOf } from '../lib/train/perplexity.js'
 import { at, cpu, expectRefusal, modelPlaces, on, places, random } from './support.js'
 import { tensorsOf, tokensOf } from './translation.js'
@@ -48,16 +49,7 @@ async function goldenTrainer(place: string): Promise<{ trainer: Trainer; model: 
   await trainer.measures()
   const tensors = tensorsOf('llama-tiny', 'model.safetensors')
   for (const [name, { values }] of namedParameters(model)) {
-    const theirs = name
-      .replace(/^modules\.0\./, '')
-      .replace('embedding.weights', 'model.embed_tokens.weight')
-      .replace('head.weights', 'lm_head.weight')
-      .replace(/^layers\.norm\.gain/, 'model.norm.weight')
-      .replace(/^layers\./, 'model.layers.')
-      .replace('.attention.module.norm.gain', '.input_layernorm.weight')
-      .replace('.feedForward.module.norm.gain', '.post_attention_layernorm.weight')
-      .replace(/\.attention\.module\.attention\.(.)[a-z]*\.weights/, '.self_attn.$1_proj.weight')
-      .replace(/\.feedForward\.module\.feedForward\.([a-z]*)\.weights/, '.mlp.$1_proj.weight')
+    const theirs = theirName(name)
     await values.write(Float32Array.from(tensors.get(theirs)?.data ?? []))
   }
   return { trainer, model }

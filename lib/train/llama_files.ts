@@ -18,8 +18,8 @@ import { CHECKPOINT, type Foreign, foreignTensors, type Outgoing, readTensors, w
 
 const JSON_FILE: Kind = { name: 'JSON', begins: /^\s*\{/ }
 
-/** Of our parameters in their files. */
-function theirName(ours: string): string {
+/** The name of one of our parameters in their files. */
+export function theirName(ours: string): string {
   return ours
     .replace(/^modules\.0\./, '')
     .replace('embedding.weights', 'model.embed_tokens.weight')
